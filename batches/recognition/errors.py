@@ -1,0 +1,73 @@
+"""What can go wrong between a media file and its transcript."""
+
+from __future__ import annotations
+
+
+class RecognitionError(Exception):
+    """A failure of one file, with a stable code and a sentence that a person can act on.
+
+    ``code`` is a short snake_case name that never changes once released. ``message`` is plain English; the
+    portal translates it by ``code`` and ``details``. ``permanent`` says that the same bytes will fail
+    again: such a task is not retried.
+    """
+
+    code = "recognition_failed"
+    permanent = True
+
+    def __init__(self, message: str, **details: str | int | float) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class MediaError(RecognitionError):
+    """The file cannot be recognised as it is."""
+
+
+class EmptyFile(MediaError):
+    code = "empty_file"
+
+
+class NotMedia(MediaError):
+    code = "not_media"
+
+
+class NoAudioStream(MediaError):
+    code = "no_audio"
+
+
+class DamagedMedia(MediaError):
+    code = "damaged_media"
+
+
+class EncryptedMedia(MediaError):
+    code = "encrypted_media"
+
+
+class MediaTooLong(MediaError):
+    code = "media_too_long"
+
+
+class MediaTooLarge(MediaError):
+    code = "media_too_large"
+
+
+class ModelUnavailable(RecognitionError):
+    """The weights are missing or do not match their checksum: the operator's to mend, so worth a retry."""
+
+    code = "model_unavailable"
+    permanent = False
+
+
+class EngineDied(RecognitionError):
+    """The child process ended or was killed in the middle of the work."""
+
+    code = "engine_died"
+    permanent = False
+
+
+class EngineStalled(RecognitionError):
+    """The child process reported nothing for too long, or took longer than the file allows."""
+
+    code = "engine_stalled"
+    permanent = False

@@ -1,0 +1,93 @@
+"""What recognition hands on: words in segments, with times in whole milliseconds.
+
+The same document is the checkpoint in the database, the input of every result format and what a
+correction changes. It knows no format and no Django.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(slots=True)
+class Word:
+    """One word. ``text`` keeps its leading space where the language writes one."""
+
+    start: int  # ms from the start of the media
+    end: int  # ms, >= start
+    text: str
+    probability: float = 1.0  # 0..1
+    speaker: str = ""  # speaker label "1", "2", ...; empty where speakers were not asked for
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of speech by one speaker, with its words in order of time."""
+
+    start: int  # ms
+    end: int  # ms
+    text: str
+    words: list[Word] = field(default_factory=list)
+    confidence: float = 1.0  # 0..1, mean probability of the words
+    speaker: str = ""
+    # Quality signals of the decoding, as openai-whisper defines them.
+    mean_logprob: float = 0.0
+    no_speech_probability: float = 0.0
+    compression_ratio: float = 1.0
+    flags: list[str] = field(default_factory=list)  # "repetition", "low_confidence", "no_speech"
+
+
+@dataclass(slots=True)
+class SpeakerTurn:
+    """A stretch of time in which a speaker is heard; turns of different speakers may overlap."""
+
+    start: int  # ms
+    end: int  # ms
+    speaker: str
+
+
+@dataclass(slots=True)
+class Transcript:
+    language: str  # Whisper's code: "ko", "en", ...
+    language_probability: float
+    duration: int  # ms of media
+    segments: list[Segment] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)  # labels in order of first appearance
+    turns: list[SpeakerTurn] = field(default_factory=list)
+    speech_duration: int = 0  # ms in which somebody speaks
+    engine: dict[str, Any] = field(default_factory=dict)  # names and versions of models and options
+    flags: list[str] = field(default_factory=list)  # "language_mismatch", "truncated", "no_speech", ...
+    version: int = SCHEMA_VERSION
+
+    @property
+    def text(self) -> str:
+        return " ".join(text for segment in self.segments if (text := segment.text.strip()))
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence of the segments, weighted by their length; 0 where there is no speech."""
+        weights = [max(1, segment.end - segment.start) for segment in self.segments]
+        if not weights:
+            return 0.0
+        pairs = zip(self.segments, weights, strict=True)
+        return sum(segment.confidence * weight for segment, weight in pairs) / sum(weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote. Unknown keys, from a newer release, are an error."""
+        if (version := document.get("version")) != SCHEMA_VERSION:
+            raise ValueError(f"transcript schema {version!r} is not {SCHEMA_VERSION}")
+        fields = dict(document)
+        fields["segments"] = [
+            Segment(**{**segment, "words": [Word(**word) for word in segment["words"]]})
+            for segment in document["segments"]
+        ]
+        fields["turns"] = [SpeakerTurn(**turn) for turn in document["turns"]]
+        return cls(**fields)
