@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class BatchesConfig(AppConfig):
+    name = "batches"
+    verbose_name = _("Batches")
+
+    def ready(self) -> None:
+        from batches import limits  # noqa: PLC0415 - needs loaded apps
+
+        post_migrate.connect(limits.install_triggers, sender=self)

@@ -1,0 +1,120 @@
+"""The rules of PRODUCT.md that span two tables, held by triggers in the database.
+
+A check constraint sees one row; "ten batches per account" and "none on a Free domain" need two tables, and
+must hold when two requests come at once and whatever path a row takes. On PostgreSQL the trigger locks the
+account's row first, so that the second of two inserts counts the first; SQLite has one writer anyway.
+
+They are installed after every ``migrate`` rather than in a migration, because SQLite drops a table's
+triggers whenever a later migration rebuilds the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connections
+from django.utils.translation import gettext_lazy as _
+
+# What the database's message contains -> the rule's code and the sentence that a member reads.
+RULES = [
+    (
+        "batch_limit",
+        "batch_limit",
+        _("The account has as many batches as it may have. Delete one, or ask support for more."),
+    ),
+    ("batch_on_free_domain", "batch_on_free_domain", _("A Free domain cannot have a batch.")),
+    ("batch_name_unique", "batch_name_unique", _("A batch with this name already exists.")),
+    ("batches_batch.name", "batch_name_unique", _("A batch with this name already exists.")),
+    ("batches_batch.domain_id", "batch_domain_taken", _("The domain already has a batch.")),
+    ("batches_batch_domain_id", "batch_domain_taken", _("The domain already has a batch.")),
+]
+
+SQLITE = {
+    "batch_limit": (
+        "BEFORE INSERT ON batches_batch WHEN NEW.deleted_at IS NULL BEGIN"
+        " SELECT RAISE(ABORT, 'batch_limit') WHERE"
+        " (SELECT count(*) FROM batches_batch WHERE account_id = NEW.account_id AND deleted_at IS NULL)"
+        " >= (SELECT batch_limit FROM accounts_account WHERE id = NEW.account_id); END"
+    ),
+    "batch_on_free_domain_insert": (
+        "BEFORE INSERT ON batches_batch BEGIN SELECT RAISE(ABORT, 'batch_on_free_domain')"
+        " WHERE (SELECT plan FROM domains_domain WHERE id = NEW.domain_id) = 'free'; END"
+    ),
+    "batch_on_free_domain_update": (
+        "BEFORE UPDATE OF domain_id ON batches_batch BEGIN SELECT RAISE(ABORT, 'batch_on_free_domain')"
+        " WHERE (SELECT plan FROM domains_domain WHERE id = NEW.domain_id) = 'free'; END"
+    ),
+    "domain_free_with_batch": (
+        "BEFORE UPDATE OF plan ON domains_domain WHEN NEW.plan = 'free' BEGIN"
+        " SELECT RAISE(ABORT, 'batch_on_free_domain')"
+        " WHERE EXISTS (SELECT 1 FROM batches_batch WHERE domain_id = NEW.id); END"
+    ),
+    "charge_no_update": (
+        "BEFORE UPDATE ON batches_charge BEGIN SELECT RAISE(ABORT, 'charge_immutable'); END"
+    ),
+}
+
+POSTGRESQL = """
+CREATE OR REPLACE FUNCTION speechportal_batch_rules() RETURNS trigger AS $$
+DECLARE allowed integer;
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.deleted_at IS NULL THEN
+        SELECT batch_limit INTO allowed FROM accounts_account WHERE id = NEW.account_id FOR UPDATE;
+        IF (SELECT count(*) FROM batches_batch
+            WHERE account_id = NEW.account_id AND deleted_at IS NULL) >= allowed THEN
+            RAISE EXCEPTION 'batch_limit' USING ERRCODE = 'check_violation', CONSTRAINT = 'batch_limit';
+        END IF;
+    END IF;
+    IF NEW.domain_id IS NOT NULL AND
+        (SELECT plan FROM domains_domain WHERE id = NEW.domain_id FOR SHARE) = 'free' THEN
+        RAISE EXCEPTION 'batch_on_free_domain'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'batch_on_free_domain';
+    END IF;
+    RETURN NEW;
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE FUNCTION speechportal_domain_rules() RETURNS trigger AS $$
+BEGIN
+    IF NEW.plan = 'free' AND EXISTS (SELECT 1 FROM batches_batch WHERE domain_id = NEW.id) THEN
+        RAISE EXCEPTION 'batch_on_free_domain'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'batch_on_free_domain';
+    END IF;
+    RETURN NEW;
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE FUNCTION speechportal_charge_immutable() RETURNS trigger AS $$
+BEGIN
+    RAISE EXCEPTION 'charge_immutable' USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_immutable';
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER speechportal_batch_rules_insert BEFORE INSERT ON batches_batch
+    FOR EACH ROW EXECUTE FUNCTION speechportal_batch_rules();
+CREATE OR REPLACE TRIGGER speechportal_batch_rules_update BEFORE UPDATE OF domain_id ON batches_batch
+    FOR EACH ROW EXECUTE FUNCTION speechportal_batch_rules();
+CREATE OR REPLACE TRIGGER speechportal_domain_rules BEFORE UPDATE OF plan ON domains_domain
+    FOR EACH ROW EXECUTE FUNCTION speechportal_domain_rules();
+CREATE OR REPLACE TRIGGER speechportal_charge_immutable BEFORE UPDATE ON batches_charge
+    FOR EACH ROW EXECUTE FUNCTION speechportal_charge_immutable();
+"""
+
+TABLES = {"accounts_account", "domains_domain", "batches_batch", "batches_charge"}
+
+
+def install_triggers(using: str = "default", **_kwargs: Any) -> None:
+    """Create the triggers, or bring them up to date (``post_migrate``)."""
+    connection = connections[using]
+    if not set(connection.introspection.table_names()) >= TABLES:
+        return  # A partial migration: the next one ends with this again.
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            for name, body in SQLITE.items():
+                cursor.execute(f"DROP TRIGGER IF EXISTS speechportal_{name}")
+                cursor.execute(f"CREATE TRIGGER speechportal_{name} {body}")
+        elif connection.vendor == "postgresql":
+            cursor.execute(POSTGRESQL)
+
+
+def as_validation_error(error: IntegrityError) -> ValidationError:
+    """The sentence for a rule that the database refused, when two requests raced past the form's check."""
+    for needle, code, sentence in RULES:
+        if needle in str(error):
+            return ValidationError(sentence, code=code)
+    raise error

@@ -1,0 +1,16 @@
+"""The tables of batch recognition, a module for each group."""
+
+from batches.models.batch import Arrival, Batch, FinishedFolder
+from batches.models.ledger import Charge, ExecutionResult
+from batches.models.task import ResultFile, Task, Transcript
+
+__all__ = [
+    "Arrival",
+    "Batch",
+    "Charge",
+    "ExecutionResult",
+    "FinishedFolder",
+    "ResultFile",
+    "Task",
+    "Transcript",
+]

@@ -1,0 +1,274 @@
+"""The standing instruction, and what polling remembers of its input path."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any, ClassVar, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from batches import languages
+from batches.formats import FORMATS
+from domains.models import Domain
+from speechportal.accounts.models import Account
+from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.uids import UidField
+from speechportal.storage.models import Connection
+
+SPEAKER_LIMIT = 30
+
+# The name is also the folder that finished inputs are moved to.
+validate_batch_name = RegexValidator(
+    r"^(?!\.)[^/\\\x00-\x1f\x7f]+(?<![. ])\Z",
+    _("Use a name without slashes that does not start with a dot or end with a dot or a space."),
+)
+
+
+def default_formats() -> list[str]:
+    return ["json"]
+
+
+def as_folder(path: str) -> str:
+    """A path as keys begin with it: no leading slash, one trailing slash; the root is ``""``."""
+    parts = [part for part in path.strip().split("/") if part]
+    return "".join(f"{part}/" for part in parts)
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def live(self) -> Self:
+        return self.filter(deleted_at__isnull=True)
+
+    def matching(self, text: str) -> Self:
+        """Batches whose name or ID, or whose domain's name or code, contains ``text``."""
+        fields = ("name", "uid", "domain__name", "domain__code")
+        condition = models.Q()
+        for field in fields:
+            condition |= models.Q(**{f"{field}__icontains": text})
+        return self.filter(condition)
+
+
+class Batch(models.Model):
+    """Watch an input path, recognise what appears there, write results to the result path.
+
+    A deleted batch stays as a row (``deleted_at``), since charges and results point to it; it gives its
+    domain, connection and name free.
+    """
+
+    class Status(models.TextChoices):
+        NORMAL = "normal", _("Normal")
+        ERROR = "error", _("Error")
+
+    uid = UidField("bat")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="batches")
+    name = models.CharField(
+        _("batch name"),
+        max_length=100,
+        validators=[validate_batch_name],
+        help_text=_("Finished input files are moved to a folder of this name in the input path."),
+    )
+    domain = models.OneToOneField(
+        Domain, verbose_name=_("domain"), on_delete=models.PROTECT, null=True, related_name="batch"
+    )
+    connection = models.ForeignKey(
+        Connection,
+        verbose_name=_("connection"),
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="batches",
+    )
+    input_path = models.CharField(_("input path"), max_length=900, blank=True)
+    result_path = models.CharField(_("result path"), max_length=900, blank=True)
+    formats = models.JSONField(_("file format"), default=default_formats)
+    language = models.CharField(
+        _("language"), max_length=16, choices=languages.CHOICES, default=languages.DEFAULT
+    )
+    speakers = models.BooleanField(_("speaker separation"), default=True)
+    min_speakers = models.SmallIntegerField(
+        _("speakers at least"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(SPEAKER_LIMIT)],
+    )
+    max_speakers = models.SmallIntegerField(
+        _("speakers at most"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(SPEAKER_LIMIT)],
+    )
+    keyword_boosting = models.BooleanField(
+        _("keyword boosting"), default=True, help_text=_("Prefer the keywords of the domain.")
+    )
+
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.NORMAL, editable=False
+    )
+    cause_code = models.CharField(max_length=50, blank=True, editable=False)
+    cause = models.TextField(_("cause"), blank=True, editable=False)
+    next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
+    polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
+    last_task_order = models.PositiveIntegerField(default=0, editable=False)
+    last_execution_result = models.PositiveIntegerField(default=0, editable=False)
+    last_finished_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
+
+    unscoped = models.Manager.from_queryset(BatchQuerySet)()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        ordering = ["-pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "name"],
+                condition=models.Q(deleted_at__isnull=True),
+                name="batch_name_unique",
+                violation_error_message=_("A batch with this name already exists."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(domain__isnull=False, connection__isnull=False)
+                | models.Q(deleted_at__isnull=False),
+                name="batch_complete_while_live",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="normal", cause_code="", cause="")
+                | (models.Q(status="error") & ~models.Q(cause_code="") & ~models.Q(cause="")),
+                name="batch_error_has_cause",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(min_speakers__isnull=True)
+                | models.Q(max_speakers__isnull=True)
+                | models.Q(min_speakers__lte=models.F("max_speakers")),
+                name="batch_speakers_in_order",
+                violation_error_message=_("The least number of speakers is above the greatest."),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_poll_at"],
+                condition=models.Q(deleted_at__isnull=True),
+                name="batch_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean_fields(self, exclude: Any = None) -> None:
+        # One spelling: macOS types decomposed Hangul, everybody else composed.
+        self.name = unicodedata.normalize("NFC", self.name)
+        self.input_path = as_folder(self.input_path)
+        self.result_path = as_folder(self.result_path)
+        super().clean_fields(exclude=exclude)
+
+    def clean(self) -> None:
+        super().clean()
+        errors: dict[str, list[Any]] = {}
+        if unknown := [name for name in self.formats or [] if name not in FORMATS]:
+            errors["formats"] = [_("Unknown file format: %s.") % ", ".join(map(str, unknown))]
+        if not self.formats:
+            errors["formats"] = [_("Choose at least one file format.")]
+        for field in ("input_path", "result_path"):
+            if any(part in {".", ".."} for part in getattr(self, field).split("/")):
+                errors[field] = [_("A path cannot contain “.” or “..” as a folder.")]
+        if self.domain is not None and self.domain.plan == Domain.Plan.FREE:
+            errors["domain"] = [_("A Free domain cannot have a batch.")]
+        if other := self._overlapping():
+            errors["input_path"] = [
+                _("This path overlaps the input path of the batch “%s”.") % other.name,
+            ]
+        if errors:
+            raise ValidationError(errors)
+
+    def _overlapping(self) -> Batch | None:
+        """Another live batch that would see the same files."""
+        if self.connection_id is None:
+            return None
+        others = Batch.unscoped.live().filter(connection=self.connection_id).exclude(pk=self.pk)
+        for other in others:
+            shorter, longer = sorted((self.input_path, other.input_path), key=len)
+            if longer.startswith(shorter):
+                return other
+        return None
+
+    @property
+    def folder(self) -> str:
+        """Where finished inputs go: ``<input path>/<batch name>/``."""
+        return f"{self.input_path}{self.name}/"
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.deleted_at is not None
+
+    def recognition_settings(self) -> dict[str, Any]:
+        """What a task keeps from its start to its end, however the batch is edited meanwhile."""
+        keywords: list[str] = []
+        if self.keyword_boosting and self.domain is not None:
+            keywords = list(self.domain.keywords.values_list("text", flat=True))
+        return {
+            "domain": self.domain.code if self.domain else "",
+            "language": self.language,
+            "formats": list(self.formats),
+            "speakers": self.speakers,
+            "min_speakers": self.min_speakers or -1,
+            "max_speakers": self.max_speakers or -1,
+            "keywords": keywords,
+            "result_path": self.result_path,
+            "folder": self.folder,
+        }
+
+
+class FinishedFolder(models.Model):
+    """A folder that finished inputs were moved to, now or under an earlier name.
+
+    Polling skips these, also after a batch was renamed or deleted, so that nothing is recognised twice.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="finished_folders")
+    path = models.CharField(max_length=1024)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("connection__account")
+
+    class Meta:
+        verbose_name = _("folder of finished inputs")
+        verbose_name_plural = _("folders of finished inputs")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "path"], name="finished_folder_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Arrival(models.Model):
+    """A file that one poll has seen and that no other poll has yet found unchanged."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="arrivals")
+    key = models.CharField(max_length=1024)
+    version = models.CharField(max_length=200)
+    size = models.BigIntegerField()
+    modified_at = models.DateTimeField()
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("batch__account")
+
+    class Meta:
+        verbose_name = _("arriving file")
+        verbose_name_plural = _("arriving files")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [models.UniqueConstraint(fields=["batch", "key"], name="arrival_unique")]
+
+    def __str__(self) -> str:
+        return self.key

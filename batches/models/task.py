@@ -1,0 +1,226 @@
+"""One input file of a batch, what was heard in it, and where that was written."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from batches.models.batch import Batch
+from speechportal.accounts.models import Account
+from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.uids import UidField
+from speechportal.storage.models import Connection
+
+
+class Task(models.Model):
+    """One version of one input file, from discovery to its final state.
+
+    ::
+
+        WAITING ── claim ──> IN_PROGRESS ── finish ──> COMPLETED
+           ^  │                │      │
+           │  │                │      └── fail ─────> FAILED
+           │  │                └── cancel ──> CANCELING ──> CANCELED
+           │  └── cancel ───────────────────────────────> CANCELED
+           └───── release (storage fault), reap (worker died)
+
+    Only :mod:`batches.lifecycle` changes ``state``, each time by a conditional update that names the
+    state it leaves and, once claimed, the claimant's lease token.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        IN_PROGRESS = "in_progress", _("In progress")
+        CANCELING = "canceling", _("Canceling")
+        CANCELED = "canceled", _("Canceled")
+        FAILED = "failed", _("Failed")
+        COMPLETED = "completed", _("Completed")
+
+    class Stage(models.TextChoices):
+        QUEUED = "", _("Waiting for its turn")
+        DOWNLOADING = "downloading", _("Downloading")
+        RECOGNISING = "recognising", _("Recognising")
+        SEPARATING_SPEAKERS = "separating_speakers", _("Separating speakers")
+        WRITING = "writing", _("Writing results")
+
+    LEASED = (State.IN_PROGRESS, State.CANCELING)
+    FINAL = (State.COMPLETED, State.FAILED, State.CANCELED)
+    REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
+
+    uid = UidField("tsk")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="tasks")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="tasks")
+    connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
+    task_order = models.PositiveIntegerField(_("task order"))
+
+    input_key = models.CharField(_("input file"), max_length=1024)
+    input_version = models.CharField(max_length=200)
+    input_size = models.BigIntegerField(_("size"))
+    input_modified_at = models.DateTimeField()
+    name = models.CharField(
+        _("input file name"), max_length=1024, help_text=_("The input's path below the input path.")
+    )
+
+    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
+    stage = models.CharField(_("stage"), max_length=20, choices=Stage.choices, blank=True)
+    progress = models.PositiveSmallIntegerField(_("progress"), default=0)  # per cent
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    available_at = models.DateTimeField(default=timezone.now)
+    lease_token = models.UUIDField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    worker = models.CharField(_("worker"), max_length=100, blank=True)
+    settings = models.JSONField(_("settings at its start"), null=True)
+
+    # Why it failed, or, while it waits, what held it up.
+    error_code = models.CharField(_("error code"), max_length=50, blank=True)
+    error_message = models.TextField(_("cause"), blank=True)
+    error_details = models.JSONField(default=dict, blank=True)
+
+    media_duration = models.PositiveBigIntegerField(_("media duration"), null=True)  # ms
+    moved_key = models.CharField(_("moved to"), max_length=1100, blank=True)
+    moved_at = models.DateTimeField(_("moved"), null=True)
+    move_attempts = models.PositiveIntegerField(default=0)
+    move_due_at = models.DateTimeField(null=True)
+    execution_result = models.ForeignKey(
+        "batches.ExecutionResult", on_delete=models.PROTECT, null=True, related_name="tasks"
+    )
+
+    created_at = models.DateTimeField(_("discovered"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        ordering = ["-pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "task_order"], name="task_order_unique"),
+            models.UniqueConstraint(
+                fields=["batch", "input_key", "input_version"], name="task_input_unique"
+            ),
+            models.UniqueConstraint(
+                fields=["connection", "moved_key"], condition=~Q(moved_key=""), name="task_moved_key_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=["in_progress", "canceling"],
+                    lease_token__isnull=False,
+                    lease_expires_at__isnull=False,
+                    started_at__isnull=False,
+                    settings__isnull=False,
+                )
+                | (
+                    ~Q(state__in=["in_progress", "canceling"])
+                    & Q(lease_token__isnull=True, lease_expires_at__isnull=True)
+                ),
+                name="task_lease_while_claimed",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["completed", "failed", "canceled"], finished_at__isnull=False)
+                | (~Q(state__in=["completed", "failed", "canceled"]) & Q(finished_at__isnull=True)),
+                name="task_finished_when_final",
+            ),
+            models.CheckConstraint(
+                condition=(Q(state="failed") & ~Q(error_code=""))
+                | Q(state="completed", error_code="")
+                | ~Q(state__in=["failed", "completed"]),
+                name="task_failed_has_cause",
+            ),
+            models.CheckConstraint(condition=Q(progress__lte=100), name="task_progress_per_cent"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "id"], condition=Q(state="waiting"), name="task_waiting"),
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=Q(state__in=["in_progress", "canceling"]),
+                name="task_leased",
+            ),
+            models.Index(
+                fields=["move_due_at"],
+                condition=Q(move_due_at__isnull=False),
+                name="task_to_move",
+            ),
+            models.Index(
+                fields=["batch", "id"],
+                condition=Q(execution_result__isnull=True, state__in=["completed", "failed"]),
+                name="task_unreported",
+            ),
+            models.Index(fields=["batch", "-id"], name="task_of_batch"),
+            models.Index(fields=["batch", "state"], name="task_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in self.FINAL
+
+
+class Transcript(models.Model):
+    """The checkpoint of recognition: kept as soon as the words are known, completed by the speakers."""
+
+    class Stage(models.TextChoices):
+        WORDS = "words", _("Words")
+        SPEAKERS = "speakers", _("Words and speakers")
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="transcript")
+    stage = models.CharField(_("stage"), max_length=10, choices=Stage.choices)
+    document = models.JSONField()  # batches.recognition.transcript.Transcript.to_dict()
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("task__account")
+
+    class Meta:
+        verbose_name = _("transcript")
+        verbose_name_plural = _("transcripts")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+
+    def __str__(self) -> str:
+        return f"{self.task} ({self.get_stage_display()})"
+
+
+class ResultFile(models.Model):
+    """A task's recognition result in one format. Its key is reserved first and written then."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="result_files")
+    format = models.CharField(_("file format"), max_length=10)
+    connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
+    key = models.CharField(_("result file"), max_length=1100)
+    size = models.BigIntegerField(_("size"), null=True)
+    written_at = models.DateTimeField(_("written"), null=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("task__account")
+
+    class Meta:
+        verbose_name = _("result file")
+        verbose_name_plural = _("result files")
+        ordering = ["pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(fields=["task", "format"], name="result_file_format_unique"),
+            models.UniqueConstraint(fields=["connection", "key"], name="result_file_key_unique"),
+            models.CheckConstraint(
+                condition=Q(written_at__isnull=True) | Q(size__isnull=False),
+                name="result_file_written_has_size",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+

@@ -1,0 +1,116 @@
+"""Recognition profiles and the words they boost."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.models import Account
+from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.uids import UidField
+
+KEYWORD_LIMIT = 1000
+KEYWORD_LENGTH = 100
+
+validate_code = RegexValidator(
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
+    _("Use letters, digits, hyphens and underscores; start with a letter or a digit."),
+)
+
+
+class DomainQuerySet(models.QuerySet["Domain"]):
+    def matching(self, text: str) -> Self:
+        """Domains whose name or code contains ``text``."""
+        return self.filter(models.Q(name__icontains=text) | models.Q(code__icontains=text))
+
+    def free_for_batch(self) -> Self:
+        """Domains that a new batch may take: Basic ones without a batch."""
+        return self.filter(plan=Domain.Plan.BASIC, batch__isnull=True)
+
+
+class Domain(models.Model):
+    """A named recognition profile."""
+
+    class Plan(models.TextChoices):
+        FREE = "free", _("Free")
+        BASIC = "basic", _("Basic")
+
+    uid = UidField("dom")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="domains")
+    name = models.CharField(_("domain name"), max_length=100)
+    code = models.CharField(
+        _("domain code"),
+        max_length=50,
+        validators=[validate_code],
+        help_text=_("A short name for programs, unique in the account."),
+    )
+    plan = models.CharField(
+        _("plan"),
+        max_length=10,
+        choices=Plan.choices,
+        default=Plan.BASIC,
+        help_text=_("Only a Basic domain can have a batch."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    unscoped = models.Manager.from_queryset(DomainQuerySet)()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("domain")
+        verbose_name_plural = _("domains")
+        ordering = ["name", "pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                "account",
+                Lower("code"),
+                name="domain_code_unique",
+                violation_error_message=_("A domain with this code already exists."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(plan__in=["free", "basic"]), name="domain_plan_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} / {self.code}"
+
+    def clean(self) -> None:
+        super().clean()
+        if self.pk and self.plan == self.Plan.FREE and hasattr(self, "batch"):
+            raise ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
+
+
+class Keyword(models.Model):
+    """A word or phrase that recognition should prefer."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="keywords")
+    text = models.CharField(_("keyword"), max_length=KEYWORD_LENGTH)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("domain__account")
+
+    class Meta:
+        verbose_name = _("keyword")
+        verbose_name_plural = _("keywords")
+        ordering = ["text", "pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                "domain",
+                Lower("text"),
+                name="keyword_unique",
+                violation_error_message=_("The domain has this keyword already."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text

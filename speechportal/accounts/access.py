@@ -1,0 +1,81 @@
+"""Who may open a page: the current member, and the account that the session works in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from speechportal.accounts.models import Account, Membership, User
+
+SESSION_KEY = "account"
+P = ParamSpec("P")
+
+
+class MemberRequest(HttpRequest):
+    """A request whose sender is a member: what :func:`member_required` hands to a view."""
+
+    user: User
+    account: Account
+    membership: Membership
+
+
+View = Callable[Concatenate[MemberRequest, P], HttpResponseBase]
+PlainView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def find_membership(request: HttpRequest) -> Membership | None:
+    """The member's role in the session's account, or in their first one; ``None`` without any."""
+    if not isinstance(request.user, User):
+        return None
+    cached: Membership | None = getattr(request, "_membership", None)
+    if cached is not None:
+        return cached
+    memberships = Membership.objects.filter(user=request.user).select_related("account")
+    chosen = memberships.filter(account__uid=request.session.get(SESSION_KEY, "")).first()
+    membership = chosen or memberships.first()
+    request._membership = membership  # type: ignore[attr-defined] # noqa: SLF001 - a cache for this request
+    return membership
+
+
+def member_required(view: View[P]) -> PlainView[P]:
+    """Opens a view to members of an account; sets ``request.account`` and ``request.membership``."""
+
+    @wraps(view)
+    def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        membership = find_membership(request)
+        if membership is None:
+            return render(request, "accounts/no_account.html", status=403)
+        request.membership = membership  # type: ignore[attr-defined] # becomes a MemberRequest here
+        request.account = membership.account  # type: ignore[attr-defined] # likewise
+        return view(request, *args, **kwargs)  # type: ignore[arg-type] # likewise
+
+    return login_required(opened)
+
+
+def manager_required(view: View[P]) -> PlainView[P]:
+    """Like :func:`member_required`, for owners and managers: viewers get 403."""
+
+    @wraps(view)
+    def opened(request: MemberRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not request.membership.can_change:
+            raise PermissionDenied(_("Your role in this account is viewer: ask an owner or manager."))
+        return view(request, *args, **kwargs)
+
+    return member_required(opened)
+
+
+def current_account(request: HttpRequest) -> dict[str, Any]:
+    """Template context: the account at work, the member's role, and the other accounts to switch to."""
+    membership = find_membership(request) if hasattr(request, "session") else None
+    if membership is None:
+        return {"account": None, "membership": None, "memberships": []}
+    memberships = Membership.objects.filter(user=membership.user).select_related("account")
+    return {"account": membership.account, "membership": membership, "memberships": memberships}

@@ -1,0 +1,141 @@
+"""Who uses the portal: users, the accounts they share, and their role in each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.uids import UidField
+
+
+def default_price() -> Decimal:
+    return Decimal(settings.PRICE_PER_FILE)
+
+
+def default_currency() -> str:
+    return str(settings.CURRENCY)
+
+
+def default_batch_limit() -> int:
+    return int(settings.BATCH_LIMIT)
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, email: str | None) -> User:
+        return self.get(email__iexact=email)
+
+
+class User(AbstractUser):
+    """A person who signs in with an e-mail address."""
+
+    username = None  # type: ignore[assignment] # People sign in with their address.
+    email = models.EmailField(_("e-mail address"), unique=True)
+    language = models.CharField(_("language"), max_length=8, choices=settings.LANGUAGES, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment] # AbstractUser's wants a username.
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints = [
+            models.UniqueConstraint(
+                Lower("email"),
+                name="user_email_unique",
+                violation_error_message=_("A user with this e-mail address already exists."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Account(models.Model):
+    """The tenant. Everything else belongs to exactly one account."""
+
+    uid = UidField("acc")
+    name = models.CharField(_("name"), max_length=100)
+    batch_limit = models.PositiveIntegerField(
+        _("batch limit"),
+        default=default_batch_limit,
+        help_text=_("How many batches the account may have at once."),
+    )
+    price_per_file = models.DecimalField(
+        _("price per file"),
+        max_digits=12,
+        decimal_places=4,
+        default=default_price,
+        validators=[MinValueValidator(Decimal(0))],
+    )
+    currency = models.CharField(_("currency"), max_length=3, default=default_currency)
+    members = models.ManyToManyField(User, through="Membership", related_name="accounts")
+    # When a worker last claimed one of its tasks: who waited longest goes first.
+    last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        ordering = ["name", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(price_per_file__gte=0),
+                name="account_price_not_negative",
+                violation_error_message=_("The price per file cannot be negative."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A user's role in an account."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", _("Owner")
+        MANAGER = "manager", _("Manager")
+        VIEWER = "viewer", _("Viewer")
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
+        ordering = ["account__name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "user"],
+                name="membership_unique",
+                violation_error_message=_("This user is already a member of the account."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+    @property
+    def can_change(self) -> bool:
+        """Owners and managers change things; viewers read."""
+        return self.role in {self.Role.OWNER, self.Role.MANAGER}

@@ -1,0 +1,36 @@
+"""Identifiers that people see: a prefix that tells the kind, and 80 random bits without look-alikes."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.db import models
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
+LENGTH = 16
+
+
+def new_uid(prefix: str) -> str:
+    return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(LENGTH))}"
+
+
+class UidField(models.CharField[str, str]):
+    """A unique public identifier such as ``bat_3n8…``, made when the row is."""
+
+    def __init__(self, prefix: str = "", **kwargs: Any) -> None:
+        self.prefix = prefix
+        kwargs.update(max_length=24, unique=True, editable=False)
+        super().__init__(**kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Any, dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        for fixed in ("max_length", "unique", "editable"):
+            kwargs.pop(fixed, None)
+        return name, path, args, {**kwargs, "prefix": self.prefix}
+
+    def get_default(self) -> str:
+        return new_uid(self.prefix)
+
+    def has_default(self) -> bool:
+        return True

@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class SpeechPortalConfig(AppConfig):
+    name = "speechportal"
+    verbose_name = "Speech Portal"
+
+    def ready(self) -> None:
+        from speechportal import checks, queue  # noqa: PLC0415 - needs loaded apps
+
+        checks.register_all()
+        post_migrate.connect(queue.install_schedules, sender=self)

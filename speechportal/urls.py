@@ -1,0 +1,15 @@
+"""Every address of the portal."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="batches:list"), name="home"),
+    path("", include("speechportal.accounts.urls")),
+    path("connections/", include("speechportal.storage.urls")),
+    path("domains/", include("domains.urls")),
+    path("batches/", include("batches.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+]
