@@ -1,0 +1,243 @@
+"""From any container to 16 kHz mono samples, with the ffmpeg binary that imageio-ffmpeg ships.
+
+The media is untrusted. ffmpeg is given one local file and may open nothing else: the demuxers that follow
+references to other files (playlists, concat scripts, DASH) and those that draw or synthesise are not on
+the list of formats. It runs under limits on time and output, and dies with this process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import (
+    DamagedMedia,
+    EmptyFile,
+    EncryptedMedia,
+    MediaTooLarge,
+    MediaTooLong,
+    NoAudioStream,
+    NotMedia,
+)
+
+SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
+MAX_DURATION_MS = 6 * 3600 * 1000
+MAX_BYTES = 2 * 1024**3
+Samples = NDArray[np.float32]
+
+# Demuxers by ffmpeg's names: the inputs of PRODUCT.md and their raw streams. No playlists, no scripts, no images.
+FORMATS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "eac3", "flac", "flv",
+    "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
+)  # fmt: skip
+_PROBE_SECONDS = 60
+_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
+_AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
+_CHANNELS = re.compile(r"(\d+) channels|\b(mono|stereo)\b")
+_ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECASE)
+_DAMAGED = re.compile(
+    r"moov atom not found|no 'data' tag|could not find codec parameters|error reading header|truncat|"
+    r"EBML header parsing failed|invalid (?:header|frame)|header missing",
+    re.IGNORECASE,
+)
+_CUT_SHORT = re.compile(
+    r"packet corrupt|corrupt input packet|file ended prematurely|truncated|end of file before|"
+    r"partial file|ended unexpectedly",
+    re.IGNORECASE,
+)
+_MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What ffmpeg says about a file before decoding. ``duration`` in ms, 0 where the container has none."""
+
+    duration: int
+    channels: int
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early."""
+
+    samples: Samples
+    truncated: bool
+
+    @property
+    def duration(self) -> int:
+        """ms"""
+        return round(len(self.samples) * 1000 / SAMPLE_RATE)
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: have the kernel kill the process when its parent ends, however it ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _command(path: Path, output: Sequence[str]) -> list[str]:
+    return [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
+        "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS),
+        # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
+        "-i", f"file:{path}", *output,
+    ]  # fmt: skip
+
+
+def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
+    """Look at a file's container. Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind."""
+    size = path.stat().st_size
+    if size == 0:
+        raise EmptyFile("The file is empty (0 bytes).")
+    if size > max_bytes:
+        raise MediaTooLarge(
+            f"The file has {size} bytes; the limit is {max_bytes}.", bytes=size, limit_bytes=max_bytes
+        )
+    try:
+        # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
+        result = subprocess.run(
+            _command(path, []),
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DamagedMedia("The file could not be read in reasonable time.") from error
+    log = result.stderr.decode(errors="replace")
+    if "\nInput #0" not in "\n" + log:
+        raise _unreadable(path, log)
+    streams = _AUDIO_STREAM.findall(log)
+    if not streams:
+        raise _without_audio(log)
+    duration = 0
+    if match := _DURATION.search(log):
+        hours, minutes, seconds = match.groups()
+        duration = round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 1000)
+    return MediaInfo(duration, _channel_count(streams[0]), log)
+
+
+def _channel_count(stream: str) -> int:
+    if match := _CHANNELS.search(stream):
+        return int(match[1]) if match[1] else {"mono": 1, "stereo": 2}[match[2]]
+    return 2  # "5.1" and the like: more than one
+
+
+def _unreadable(path: Path, log: str) -> Exception:
+    if _ENCRYPTED.search(log):
+        return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+    with path.open("rb") as file:
+        head = file.read(16)
+    known = head.startswith(_MAGIC) or head[4:8] in {b"ftyp", b"moov", b"mdat"}
+    if known or re.search(r"moov atom not found|no 'data' tag", log):
+        return DamagedMedia(
+            "The file is damaged: its beginning or its index is missing. Was the upload or the recording cut off?"
+        )
+    return NotMedia("The file is not audio or video in a format we know.")
+
+
+def _without_audio(log: str) -> Exception:
+    if _ENCRYPTED.search(log):
+        return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+    if "Stream #" in log:
+        return NoAudioStream("The file has no audio stream, only video or pictures.")
+    return NotMedia("The file holds no audio or video.")
+
+
+def decode(
+    path: Path,
+    *,
+    max_duration_ms: int = MAX_DURATION_MS,
+    max_bytes: int = MAX_BYTES,
+    channel: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Audio:
+    """Decode the first audio stream of a file to 16 kHz mono.
+
+    ``channel`` picks one channel (from 0) instead of mixing all down. Raises the MediaErrors of
+    :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned, marked truncated.
+    """
+    info = probe(path, max_bytes=max_bytes)
+    if info.duration > max_duration_ms:
+        raise _too_long(info.duration, max_duration_ms)
+    mix = ["-ac", "1"] if channel is None else ["-af", f"pan=mono|c0=c{channel}"]
+    # One second over the limit is decoded, so that a container which lies about its length is noticed.
+    limit = max_duration_ms / 1000 + 1
+    output = [
+        "-map", "0:a:0", "-vn", "-sn", "-dn", *mix, "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}",
+        "-f", "f32le", "-",
+    ]  # fmt: skip
+    data, log = _read_all(_command(path, output), info.duration, 120 + limit / 10, progress)
+    samples = np.frombuffer(data, dtype="<f4", count=len(data) // 4)
+    if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
+        raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
+    if len(samples) == 0:
+        if _ENCRYPTED.search(log):
+            raise EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+        raise DamagedMedia("The file has an audio stream, but no sound in it could be decoded.")
+    # A broken stream may decode to NaN or to absurd values, which would poison everything after it.
+    samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
+    duration = len(samples) * 1000 // SAMPLE_RATE
+    cut = bool(_CUT_SHORT.search(log)) or duration < 0.9 * _audio_duration(info) - 500
+    return Audio(samples, cut)
+
+
+def _audio_duration(info: MediaInfo) -> int:
+    """The container's duration where it is the sound's: a video may well be longer than its sound."""
+    return 0 if "Video:" in info.log or "Estimating duration" in info.log else info.duration
+
+
+def _too_long(duration: int, limit: int) -> MediaTooLong:
+    return MediaTooLong(
+        f"The file is {duration // 60000} minutes long; the limit is {limit // 60000} minutes.",
+        duration_ms=duration,
+        limit_ms=limit,
+    )
+
+
+def _read_all(
+    command: list[str], duration: int, timeout: float, progress: Callable[[float], None] | None
+) -> tuple[bytearray, str]:
+    """ffmpeg's standard output and its log. It is killed after ``timeout`` seconds: DamagedMedia."""
+    expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
+    data = bytearray()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
+        )
+        timer = threading.Timer(timeout, process.kill)
+        timer.start()
+        try:
+            if process.stdout is None:
+                raise RuntimeError("ffmpeg was started without a pipe")
+            while block := process.stdout.read(1 << 20):
+                data += block
+                if progress:
+                    progress(min(1.0, len(data) / expected))
+            process.wait()
+            timed_out = not timer.is_alive()
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        log.seek(0)
+        text = log.read(1 << 20).decode(errors="replace")
+    if timed_out:
+        raise DamagedMedia("The file could not be decoded in reasonable time.")
+    return data, text
