@@ -1,0 +1,46 @@
+"""What a caller may ask of the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from . import languages
+from .media import MAX_BYTES, MAX_DURATION_MS
+
+MAX_SPEAKERS = 30
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """Recognition settings of one file.
+
+    ``language`` is one of :func:`batches.recognition.languages.codes`; case does not matter.
+    ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they are not set.
+    Raises ValueError for anything else.
+    """
+
+    language: str = languages.AUTO
+    keywords: list[str] = field(default_factory=list)
+    keyword_weight: float = 3.0  # logits; 0 leaves the keywords to the prompt
+    speakers: bool = False
+    min_speakers: int = -1
+    max_speakers: int = -1
+    max_duration_ms: int = MAX_DURATION_MS
+    max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        languages.candidates(self.language)
+        for count in (self.min_speakers, self.max_speakers):
+            if count != -1 and not 1 <= count <= MAX_SPEAKERS:
+                raise ValueError(f"A number of speakers is 1 to {MAX_SPEAKERS}, or -1, not {count}.")
+        if -1 < self.max_speakers < self.min_speakers:
+            raise ValueError("The least number of speakers is above the largest.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        return cls(**document)

@@ -1,0 +1,33 @@
+"""Signs that a piece of decoded text went wrong. Thresholds are those of openai-whisper's transcribe()."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
+MIN_MEAN_LOGPROB = -1.0  # below: the model is guessing
+MAX_NO_SPEECH = 0.6  # above: there may be nobody speaking
+_LOOP_TOKENS = 24  # a loop of at least that many tokens ...
+_LOOP_TURNS = 4  # ... that goes round at least that many times
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of the text over bytes of its compressed form; 1.0 for none."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) if data else 1.0
+
+
+def loop_start(tokens: Sequence[int]) -> int | None:
+    """Where the second turn of the loop starts in which the tokens end; None if they do not loop."""
+    for period in range(1, 17):
+        turns = max(_LOOP_TURNS, -(-_LOOP_TOKENS // period))
+        if len(tokens) < period * turns:
+            break
+        tail = tokens[-period * turns :]
+        if all(tail[index] == tail[index % period] for index in range(len(tail))):
+            start = len(tokens) - period
+            while start > 0 and tokens[start - 1] == tokens[start - 1 + period]:
+                start -= 1
+            return start + period
+    return None

@@ -1,0 +1,255 @@
+"""Speech to text: chunks of a file through openai-whisper's model, back as words and segments.
+
+Chunks are decoded greedily, the longest first, a batch at a time. A chunk whose text looks wrong is decoded
+again, with the whole context of the encoder and then with some chance, and the best attempt is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from . import language_detection, languages, quality, sentences
+from .alignment import align
+from .boosting import KeywordTree, prompt_tokens
+from .chunks import Chunk, Region, make_chunks
+from .decoding import BatchDecoder, Decoded, Rules
+from .media import SAMPLE_RATE, Samples
+from .options import Options
+from .transcript import Segment, Transcript, Word
+from .whisper_model import FRAMES_PER_SECOND, WhisperModel
+
+Progress = Callable[[float], None]
+
+FLOOR_FRAMES = 800  # Whisper repeats itself when it is given less than about 16 s of context
+_MARGIN_FRAMES = 50
+_RETRY_BATCH = 4  # rows at full context
+_RETRY_TEMPERATURES = (0.0, 0.4, 0.8)
+_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue", "km"}  # languages that put no spaces between words
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A chunk on its way to text."""
+
+    chunk: Chunk
+    samples: Samples
+    language: str = ""
+    decoded: Decoded | None = None
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(slots=True)
+class _Job:
+    """One file's work: its pieces in the order of time, and what is known of its language."""
+
+    options: Options
+    pieces: list[_Piece]
+    expected: tuple[str, ...]
+    detection: language_detection.Detection | None = None
+    rules: dict[tuple[str, float], BatchDecoder] = field(default_factory=dict)
+
+
+class WhisperEngine:
+    """Transcribes samples with one loaded model. ``batch_size`` chunks are decoded at once."""
+
+    def __init__(self, model: WhisperModel, *, batch_size: int = 8) -> None:
+        self._model = model
+        self._batch_size = batch_size
+
+    def transcribe(
+        self, samples: Samples, speech: Sequence[Region], options: Options, progress: Progress | None = None
+    ) -> Transcript:
+        """Recognise the regions of ``speech`` (seconds, in order) in 16 kHz mono samples."""
+        duration = round(len(samples) * 1000 / SAMPLE_RATE)
+        expected = languages.candidates(options.language)
+        pieces = [_Piece(chunk, chunk.cut(samples)) for chunk in make_chunks(samples, speech)]
+        job = _Job(options, pieces, expected)
+        transcript = Transcript(expected[0] if expected else "", 1.0 if expected else 0.0, duration)
+        transcript.speech_duration = round(sum(end - start for start, end in speech) * 1000)
+        transcript.engine = {
+            "name": "openai-whisper",
+            "model": self._model.name,
+            "language": options.language,
+        }
+        if not pieces:
+            transcript.flags.append("no_speech")
+            return transcript
+        self._decode(job, progress or (lambda _share: None))
+        self._note_language(job, transcript)
+        transcript.segments = self._segments(job, speech, duration)
+        if not transcript.segments:
+            transcript.flags.append("no_speech")
+        return transcript
+
+    def _decode(self, job: _Job, progress: Progress) -> None:
+        done, total = 0.0, sum(piece.seconds for piece in job.pieces)
+        for batch in self._batches(job):
+            features = self._encode(batch, None)
+            if job.detection is None:
+                self._detect(job, batch, features)
+            self._decode_batch(job, batch, features, 0.0)
+            done += sum(piece.seconds for piece in batch)
+            progress(0.95 * done / total)
+        self._retry(job)
+        progress(1.0)
+
+    def _batches(self, job: _Job) -> list[list[_Piece]]:
+        """The chunks that are asked for their language, then the others; the longest first."""
+        pieces = job.pieces
+        asked = language_detection.spread([piece.seconds for piece in pieces], self._batch_size)
+        others = sorted(set(range(len(pieces))) - set(asked), key=lambda index: -pieces[index].seconds)
+        size = self._batch_size
+        groups = [asked, *(others[start : start + size] for start in range(0, len(others), size))]
+        return [[pieces[index] for index in group] for group in groups]
+
+    def _encode(self, batch: Sequence[_Piece], frames: int | None) -> Tensor:
+        """The batch through the encoder, at the context given or at what its longest chunk needs."""
+        longest = max(piece.seconds for piece in batch)
+        needed = round(longest * FRAMES_PER_SECOND) + _MARGIN_FRAMES
+        context = frames or max(FLOOR_FRAMES, needed)
+        context = min(context, self._model.dims.n_audio_ctx)
+        mels = torch.stack([self._model.mel(piece.samples, context) for piece in batch])
+        return self._model.encode(mels)
+
+    def _detect(self, job: _Job, batch: Sequence[_Piece], features: Tensor) -> None:
+        answers = language_detection.ask(self._model, features)
+        job.detection = language_detection.combine(answers, [piece.seconds for piece in batch])
+
+    def _choose_languages(self, job: _Job, batch: Sequence[_Piece], features: Tensor) -> None:
+        """One language for the file; with several expected, each chunk is asked which of them it is in."""
+        if job.detection is None:
+            raise RuntimeError("the language of the file is asked before its chunks are decoded")
+        if len(job.expected) > 1:
+            answers = language_detection.ask(self._model, features)
+            for piece, answer in zip(batch, answers, strict=True):
+                piece.language = language_detection.Detection(answer).best(job.expected)
+            return
+        language = job.expected[0] if job.expected else job.detection.best()
+        for piece in batch:
+            piece.language = language
+
+    def _decode_batch(self, job: _Job, batch: Sequence[_Piece], features: Tensor, temperature: float) -> None:
+        """Decode a batch, the chunks of each language together; keep what is better than before."""
+        if not batch[0].language:
+            self._choose_languages(job, batch, features)
+        for language in dict.fromkeys(piece.language for piece in batch):
+            rows = [index for index, piece in enumerate(batch) if piece.language == language]
+            chosen = features if len(rows) == len(batch) else features[rows]
+            decoder = self._decoder(job, language, temperature)
+            results = decoder.run(chosen, [batch[row].seconds for row in rows])
+            for row, decoded in zip(rows, results, strict=True):
+                if (before := batch[row].decoded) is None or _worth(decoded) > _worth(before):
+                    batch[row].decoded = decoded
+
+    def _decoder(self, job: _Job, language: str, temperature: float) -> BatchDecoder:
+        key = (language, temperature)
+        if key not in job.rules:
+            options = job.options
+            tokenizer = self._model.tokenizer(language)
+            rules = Rules(tokenizer, prompt_tokens(options.keywords, tokenizer), temperature=temperature)
+            if options.keywords and options.keyword_weight > 0:
+                spaced = language not in _UNSPACED
+                rules.keywords = KeywordTree(
+                    options.keywords, tokenizer, weight=options.keyword_weight, spaced=spaced
+                )
+            job.rules[key] = BatchDecoder(self._model, rules)
+        return job.rules[key]
+
+    def _retry(self, job: _Job) -> None:
+        wrong = [piece for piece in job.pieces if piece.decoded and _went_wrong(piece.decoded)]
+        for start in range(0, len(wrong), _RETRY_BATCH):
+            batch = wrong[start : start + _RETRY_BATCH]
+            features = self._encode(batch, self._model.dims.n_audio_ctx)
+            for temperature in _RETRY_TEMPERATURES:
+                rows = [i for i, piece in enumerate(batch) if piece.decoded and _went_wrong(piece.decoded)]
+                if not rows:
+                    break
+                # Chance with a fixed seed: the same file gives the same text again.
+                torch.manual_seed(start)
+                self._decode_batch(job, [batch[row] for row in rows], features[rows], temperature)
+
+    def _note_language(self, job: _Job, transcript: Transcript) -> None:
+        detection = job.detection
+        if detection is None:
+            return
+        if not job.expected:
+            transcript.language = detection.best()
+            transcript.language_probability = round(detection.probabilities[transcript.language], 4)
+        else:
+            spoken = [piece.language for piece in job.pieces]
+            transcript.language = max(job.expected, key=spoken.count)
+            share = sum(detection.probabilities.get(code, 0.0) for code in job.expected)
+            transcript.language_probability = round(share, 4)
+            if detection.contradicts(job.expected):
+                transcript.flags.append("language_mismatch")
+
+    def _segments(self, job: _Job, speech: Sequence[Region], duration: int) -> list[Segment]:
+        timed = [
+            (piece, self._words(piece, piece.decoded))
+            for piece in job.pieces
+            if piece.decoded and not _is_silence(piece.decoded)
+        ]
+        every = [word for _, words in timed for word in words]
+        sentences.fit_to_speech(every, speech)
+        sentences.make_monotonic(every, duration)
+        segments = []
+        for piece, words in timed:
+            for group in sentences.split(words):
+                segment = sentences.make_segment(group)
+                _note_quality(segment, piece)
+                segments.append(segment)
+        return segments
+
+    def _words(self, piece: _Piece, decoded: Decoded) -> list[Word]:
+        tokenizer = self._model.tokenizer(piece.language)
+        chunk = piece.chunk
+        return [
+            Word(
+                round(chunk.to_file(word.start) * 1000),
+                round(chunk.to_file(word.end) * 1000),
+                word.text,
+                round(word.probability, 4),
+            )
+            for word in align(decoded, tokenizer, piece.seconds)
+        ]
+
+
+def _worth(decoded: Decoded) -> tuple[bool, float]:
+    return (not _repeats(decoded), decoded.mean_logprob)
+
+
+def _repeats(decoded: Decoded) -> bool:
+    return decoded.looped or decoded.compression_ratio > quality.MAX_COMPRESSION_RATIO
+
+
+def _went_wrong(decoded: Decoded) -> bool:
+    unsure = decoded.mean_logprob < quality.MIN_MEAN_LOGPROB
+    return not _is_silence(decoded) and (_repeats(decoded) or unsure)
+
+
+def _is_silence(decoded: Decoded) -> bool:
+    """Clearly nobody speaks: the model says so, and does not believe its own text either."""
+    nobody = decoded.no_speech_probability > quality.MAX_NO_SPEECH
+    return not decoded.text or (nobody and decoded.mean_logprob < quality.MIN_MEAN_LOGPROB)
+
+
+def _note_quality(segment: Segment, piece: _Piece) -> None:
+    decoded = piece.decoded
+    if decoded is None:
+        return
+    segment.mean_logprob = round(decoded.mean_logprob, 4)
+    segment.no_speech_probability = round(decoded.no_speech_probability, 4)
+    segment.compression_ratio = round(decoded.compression_ratio, 3)
+    signals = {
+        "repetition": _repeats(decoded),
+        "low_confidence": decoded.mean_logprob < quality.MIN_MEAN_LOGPROB,
+        "no_speech": decoded.no_speech_probability > quality.MAX_NO_SPEECH,
+    }
+    segment.flags = [flag for flag, raised in signals.items() if raised]
