@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RecognitionError(Exception):
     """A failure of one file, with a stable code and a sentence that a person can act on.
@@ -19,9 +21,29 @@ class RecognitionError(Exception):
         self.message = message
         self.details = details
 
+    def to_dict(self) -> dict[str, Any]:
+        """What the child process tells its parent."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "details": self.details,
+            "permanent": self.permanent,
+        }
+
+    @staticmethod
+    def from_dict(document: dict[str, Any]) -> RecognitionError:
+        """The error that :meth:`to_dict` wrote, of the class that has its code."""
+        known = {RecognitionError}
+        while more := {child for kind in known for child in kind.__subclasses__()} - known:
+            known |= more
+        kind = next((kind for kind in known if kind.code == document["code"]), RecognitionError)
+        return kind(document["message"], **document["details"])
+
 
 class MediaError(RecognitionError):
     """The file cannot be recognised as it is."""
+
+    code = "media_error"
 
 
 class EmptyFile(MediaError):
@@ -70,4 +92,11 @@ class EngineStalled(RecognitionError):
     """The child process reported nothing for too long, or took longer than the file allows."""
 
     code = "engine_stalled"
+    permanent = False
+
+
+class UnexpectedFailure(RecognitionError):
+    """A fault of ours or of a library; another attempt may fare better."""
+
+    code = "unexpected_failure"
     permanent = False

@@ -1,0 +1,85 @@
+"""``manage.py models list|fetch|verify``: the weights that recognition needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.model_specs import DEFAULT_NAMES
+from batches.recognition.model_store import ModelStore
+
+
+class Command(BaseCommand):
+    help = "List, fetch and verify the models of recognition."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
+        actions = parser.add_subparsers(dest="action", required=True)
+        actions.add_parser("list", help="what is known and what is here")
+        fetch = actions.add_parser("fetch", help="fetch models that are not here, or not whole")
+        fetch.add_argument(
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help=f"a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face "
+            f"(default: {' '.join(DEFAULT_NAMES)})",
+        )
+        verify = actions.add_parser("verify", help="compare the files with their SHA-256")
+        verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that is here")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        store = ModelStore(options["models_dir"])
+        action = {"list": self._list, "fetch": self._fetch, "verify": self._verify}[options["action"]]
+        action(store, options.get("names") or [])
+
+    def _list(self, store: ModelStore, _names: list[str]) -> None:
+        self.stdout.write(f"Models folder: {store.folder}")
+        for name in store.names():
+            status = store.status(name)
+            size = f"{status.size / 1e6:.0f} MB" if status.size else "-"
+            self.stdout.write(f"  {name:<12} {status.state:<8} {size:>8}  {status.title}")
+
+    def _fetch(self, store: ModelStore, names: list[str]) -> None:
+        for name in names or list(DEFAULT_NAMES):
+            with _Bars() as bars:
+                try:
+                    folder = store.fetch(name, bars.show)
+                except ModelUnavailable as error:
+                    raise CommandError(error.message) from error
+            self.stdout.write(f"{name}: {folder}")
+
+    def _verify(self, store: ModelStore, names: list[str]) -> None:
+        present = [name for name in store.names() if store.status(name).state != "missing"]
+        problems = [problem for name in names or present for problem in store.verify(name)]
+        for problem in problems:
+            self.stderr.write(problem)
+        if problems or not (names or present):
+            raise CommandError("Some models are not as they should be. Run: manage.py models fetch")
+        self.stdout.write(f"{len(names or present)} models verified.")
+
+
+class _Bars:
+    """One progress bar for each thing that is fetched."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, tqdm[Any]] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        if what not in self._bars:
+            self._bars[what] = tqdm(desc=what, total=total, unit="B", unit_scale=True, file=sys.stderr)
+        bar = self._bars[what]
+        bar.update(done - bar.n)

@@ -1,0 +1,174 @@
+"""The one interface to recognition: a media file in, a transcript out, and speakers added to it.
+
+The decoded sound and its segmentation are kept between the two calls, so that one pass over a file serves
+voice activity and speakers. Models load when they are first needed and stay.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import MediaError, NotMedia
+from .media import Audio, decode
+from .model_specs import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from .model_store import ModelStore
+from .options import Options
+from .transcript import Transcript
+
+if TYPE_CHECKING:
+    from .segmentation import Segmentation, Segmenter
+    from .speakers import SpeakerDiarizer
+    from .whisper_engine import WhisperEngine
+
+# What is being done, and the share of the whole call that is done, 0..1.
+Progress = Callable[[str, float], None]
+# Shares of a call that are done when the file is decoded, and when it is segmented.
+_DECODED, _SEGMENTED = 0.05, 0.15
+
+
+@dataclass(slots=True)
+class _Heard:
+    """The last file, decoded and segmented."""
+
+    key: tuple[str, int, int]  # path, time of change in ns, size in bytes
+    audio: Audio
+    segmentation: Segmentation | None = None
+
+
+class Engine:
+    """Recognition with one Whisper model and one pair of speaker models, each named or given by folder.
+
+    ``device`` is "cpu", "cuda" or "auto". ``batch_size`` is the number of chunks decoded at once; 0 takes
+    what suits the device. Not safe for use by two threads at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        models_dir: Path | None = None,
+        whisper_model: str = DEFAULT_WHISPER,
+        speaker_models: str = DEFAULT_SPEAKERS,
+        threads: int = 1,
+        batch_size: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self._store = ModelStore(models_dir)
+        self._whisper_model, self._speaker_models = whisper_model, speaker_models
+        self._threads, self._batch_size, self._device = threads, batch_size, device
+        self._whisper: WhisperEngine | None = None
+        self._segmenter: Segmenter | None = None
+        self._diarizer: SpeakerDiarizer | None = None
+        self._heard: _Heard | None = None
+
+    def transcribe(self, path: Path, options: Options, progress: Progress) -> Transcript:
+        """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
+        heard = self._hear(path, options, progress)
+        segmentation = self._segment(heard, progress)
+        progress("loading models", _SEGMENTED)
+        whisper = self._load_whisper()
+        speech = segmentation.speech_regions()
+        transcript = whisper.transcribe(
+            heard.audio.samples, speech, options, _part(progress, "recognising", _SEGMENTED, 1.0)
+        )
+        transcript.engine |= {
+            "version": importlib.metadata.version("openai-whisper"),
+            "torch": importlib.metadata.version("torch"),
+        }
+        if heard.audio.truncated:
+            transcript.flags.append("truncated")
+        return transcript
+
+    def add_speakers(
+        self, path: Path, transcript: Transcript, options: Options, progress: Progress
+    ) -> Transcript:
+        """The same transcript with a speaker for each word. Segments end where the speaker changes."""
+        from .assignment import assign_speakers
+
+        if not transcript.segments:
+            return transcript
+        heard = self._hear(path, options, progress)
+        segmentation = self._segment(heard, progress)
+        progress("loading models", _SEGMENTED)
+        turns = self._load_diarizer().run(
+            heard.audio.samples,
+            segmentation,
+            min_speakers=options.min_speakers,
+            max_speakers=options.max_speakers,
+            progress=_part(progress, "separating speakers", _SEGMENTED, 1.0),
+        )
+        result = assign_speakers(transcript, turns)
+        result.engine = {**result.engine, "speakers": self._speaker_models}
+        return result
+
+    @property
+    def media_seconds(self) -> float:
+        """The length of the file in hand; 0 where none is decoded yet."""
+        return self._heard.audio.duration / 1000 if self._heard else 0.0
+
+    def _hear(self, path: Path, options: Options, progress: Progress) -> _Heard:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
+        if not path.is_file():
+            raise NotMedia("This is not a file.")
+        key = (str(path), status.st_mtime_ns, status.st_size)
+        if self._heard is None or self._heard.key != key:
+            self._heard = None  # before decoding: two files at once would need twice the memory
+            audio = decode(
+                path,
+                max_duration_ms=options.max_duration_ms,
+                max_bytes=options.max_bytes,
+                progress=_part(progress, "decoding", 0.0, _DECODED),
+            )
+            self._heard = _Heard(key, audio)
+        return self._heard
+
+    def _segment(self, heard: _Heard, progress: Progress) -> Segmentation:
+        if heard.segmentation is None:
+            progress("loading models", _DECODED)
+            from .segmentation import Segmenter
+
+            if self._segmenter is None:
+                checkpoint = self._store.speakers(self._speaker_models).segmentation
+                self._segmenter = Segmenter(checkpoint, threads=self._threads)
+            share = _part(progress, "finding speech", _DECODED, _SEGMENTED)
+            heard.segmentation = self._segmenter.run(heard.audio.samples, share)
+        return heard.segmentation
+
+    def _load_whisper(self) -> WhisperEngine:
+        if self._whisper is None:
+            from .whisper_engine import WhisperEngine
+            from .whisper_model import WhisperModel
+
+            device = self._chosen_device()
+            checkpoint = self._store.whisper(self._whisper_model)
+            model = WhisperModel(checkpoint, threads=self._threads, device=device)
+            batch_size = self._batch_size or (32 if device == "cuda" else 8)
+            self._whisper = WhisperEngine(model, batch_size=batch_size)
+        return self._whisper
+
+    def _load_diarizer(self) -> SpeakerDiarizer:
+        if self._diarizer is None:
+            from .speakers import SpeakerDiarizer
+
+            found = self._store.speakers(self._speaker_models)
+            self._diarizer = SpeakerDiarizer(found.segmentation, found.embedding, threads=self._threads)
+        return self._diarizer
+
+    def _chosen_device(self) -> str:
+        if self._device != "auto":
+            return self._device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _part(progress: Progress, stage: str, start: float, end: float) -> Callable[[float], None]:
+    """Progress of one stage as a part of the whole call's. The stage is announced at once."""
+    progress(stage, start)
+    return lambda share: progress(stage, start + (end - start) * min(1.0, share))
