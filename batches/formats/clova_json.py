@@ -1,0 +1,131 @@
+"""JSON in the shape of CLOVA Speech's result, so that what was written for it works.
+
+Ours, beside it: ``language``, ``engine`` and ``flags`` of the whole, ``quality`` of each segment. A client
+that does not know them is not disturbed: CLOVA's own keys keep their names, types and meanings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
+
+from .context import Context
+from .text import encodable
+
+# What CLOVA answers in ``params.lang`` to a ``language`` of its own.
+_CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    return json.dumps(document(transcript, context), ensure_ascii=False, allow_nan=False, indent=None)
+
+
+def document(transcript: Transcript, context: Context) -> dict[str, Any]:
+    """The result as plain data, for a webhook or an answer of the API."""
+    result: dict[str, Any] = {
+        "result": "COMPLETED",
+        "message": "Succeeded",
+        "token": context.task_id,
+        "version": context.version or _version(transcript),
+        "params": _params(transcript, context),
+        "progress": 100,
+        "keywords": {},
+        "segments": [_segment(index, segment, context) for index, segment in enumerate(transcript.segments)],
+        "text": transcript.text if context.full_text else "",
+        "confidence": _rounded(transcript.confidence),
+        "speakers": [_speaker(label, context) for label in _labels(transcript)],
+        "language": {
+            "code": transcript.language,
+            "probability": _rounded(transcript.language_probability),
+            "requested": context.language,
+        },
+        "engine": transcript.engine,
+        "flags": list(transcript.flags),
+    }
+    clean: dict[str, Any] = _encodable(result)
+    return clean
+
+
+def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
+    return {
+        "service": context.service,
+        "domain": context.domain,
+        "lang": _language(transcript.language, context.language),
+        "completion": context.completion,
+        "diarization": {
+            "enable": context.diarization,
+            "speakerCountMin": context.min_speakers,
+            "speakerCountMax": context.max_speakers,
+        },
+        "boostings": [{"words": ",".join(context.keywords)}] if context.keywords else [],
+        "forbiddens": context.forbidden,
+        "wordAlignment": context.word_alignment,
+        "fullText": context.full_text,
+        "userdata": context.userdata or {},
+    }
+
+
+def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
+    text = segment.text.strip()
+    words = [[word.start, word.end, word.text.strip()] for word in segment.words]
+    return {
+        "start": segment.start,
+        "end": segment.end,
+        "text": text,
+        "confidence": _rounded(segment.confidence),
+        "diarization": {"label": segment.speaker},
+        "speaker": _speaker(segment.speaker, context),
+        "words": words if context.word_alignment else [],
+        "textEdited": context.text_of(index, text),
+        "quality": {
+            "noSpeechProbability": _rounded(segment.no_speech_probability),
+            "meanLogProbability": _rounded(segment.mean_logprob),
+            "compressionRatio": _rounded(segment.compression_ratio),
+            "flags": list(segment.flags),
+        },
+    }
+
+
+def _speaker(label: str, context: Context) -> dict[str, Any]:
+    """Where speakers were not asked for, the object is there and its label and name are empty."""
+    if not label:
+        return {"label": "", "name": "", "edited": False}
+    return {"label": label, "name": context.speaker_name(label), "edited": context.is_renamed(label)}
+
+
+def _labels(transcript: Transcript) -> list[str]:
+    heard = (segment.speaker for segment in transcript.segments if segment.speaker)
+    return list(dict.fromkeys([*transcript.speakers, *heard]))
+
+
+def _language(recognised: str, asked: str) -> str:
+    """CLOVA's code for what was asked for; the recognised language where that was left to us."""
+    folded = asked.strip().lower().replace("_", "-")
+    if folded in {"", "auto"}:
+        return recognised
+    return _CLOVA_LANGUAGES.get(folded, folded)
+
+
+def _version(transcript: Transcript) -> str:
+    names = (transcript.engine.get(key) for key in ("name", "version", "model"))
+    return "_".join([str(name) for name in names if name] or [f"transcript_v{SCHEMA_VERSION}"])
+
+
+def _rounded(number: float) -> float:
+    return round(float(number), 4) if math.isfinite(number) else 0.0
+
+
+def _encodable(value: Any) -> Any:
+    """The same data without what JSON in UTF-8 cannot hold: half surrogate pairs, NaN and infinity."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {encodable(str(key)): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    return value

@@ -1,0 +1,51 @@
+"""What a result says about its task besides the transcript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Context:
+    task_id: str = ""
+    service: str = "speechportal"
+    domain: str = ""  # the domain's code
+    language: str = ""  # as asked for: "ko-KR", "auto", ...; empty means as recognised
+    diarization: bool = False
+    min_speakers: int = -1  # -1: not set
+    max_speakers: int = -1
+    keywords: tuple[str, ...] = ()
+    userdata: dict[str, Any] | None = None
+    speaker_names: dict[str, str] = field(default_factory=dict)  # label -> the name a person gave
+    edited_texts: dict[int, str] = field(default_factory=dict)  # index of the segment -> corrected text
+    # What a CLOVA client may ask for.
+    completion: str = "async"
+    forbidden: str = ""  # comma-separated
+    word_alignment: bool = True
+    full_text: bool = True
+    version: str = ""  # of the engine; empty means as the transcript says
+
+    def speaker_name(self, label: str) -> str:
+        """The name a person gave to a speaker, or a letter: A, B, ... Z, AA, ..."""
+        return self.speaker_names.get(label, "").strip() or default_speaker_name(label)
+
+    def is_renamed(self, label: str) -> bool:
+        return self.speaker_name(label) != default_speaker_name(label)
+
+    def text_of(self, index: int, recognised: str) -> str:
+        """The text of a segment as corrected, else as recognised; outer spaces removed."""
+        return self.edited_texts.get(index, recognised).strip()
+
+
+def default_speaker_name(label: str) -> str:
+    """ "1" is A, "26" Z, "27" AA; a label that is no such number is its own name."""
+    if not (label.isascii() and label.isdigit() and 0 < len(label) < 7 and int(label) > 0):
+        return label
+    number, letters = int(label), ""
+    while number:
+        number, digit = divmod(number - 1, len(_ALPHABET))
+        letters = _ALPHABET[digit] + letters
+    return letters

@@ -1,0 +1,49 @@
+"""TXT: text to read. A paragraph per speaker's turn with its time and name, or else per pause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batches.recognition.transcript import Transcript
+
+from . import text as characters
+from .clock import hms
+from .context import Context
+
+PAUSE_MS = 2_000  # begins a paragraph where speakers are not known
+LONGEST_COLUMNS = 700  # of such a paragraph; the segment that passes it is its last
+
+
+@dataclass(slots=True)
+class _Paragraph:
+    start: int  # ms
+    end: int  # ms
+    text: str
+    speaker: str
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    paragraphs: list[_Paragraph] = []
+    for index, segment in enumerate(transcript.segments):
+        text = characters.one_line(context.text_of(index, segment.text))
+        if not text:
+            continue
+        if paragraphs and _continues(paragraphs[-1], segment.start, segment.speaker):
+            paragraphs[-1].text = characters.join(paragraphs[-1].text, text)
+            paragraphs[-1].end = segment.end
+        else:
+            paragraphs.append(_Paragraph(segment.start, segment.end, text, segment.speaker))
+    return "\n".join(_line(paragraph, context) for paragraph in paragraphs)
+
+
+def _continues(paragraph: _Paragraph, start: int, speaker: str) -> bool:
+    if speaker or paragraph.speaker:
+        return speaker == paragraph.speaker
+    return start - paragraph.end < PAUSE_MS and characters.columns(paragraph.text) < LONGEST_COLUMNS
+
+
+def _line(paragraph: _Paragraph, context: Context) -> str:
+    if not paragraph.speaker:
+        return f"{paragraph.text}\n"
+    name = characters.one_line(context.speaker_name(paragraph.speaker))
+    return f"[{hms(max(0, paragraph.start) // 1000)}] {name}: {paragraph.text}\n"

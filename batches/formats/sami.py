@@ -1,0 +1,65 @@
+"""SMI: Microsoft's SAMI, as Korean players read it.
+
+Players tell the language by the class of the paragraphs (KRCC, ENCC, ...), and the encoding by the byte order
+mark: without one, Korean players take the file for CP949. An empty paragraph clears the screen.
+"""
+
+from __future__ import annotations
+
+from batches.recognition.transcript import Transcript
+
+from . import text as characters
+from .context import Context
+from .cues import Cue, build_cues
+
+# Class, name and language tag. Any other language is named by its code.
+_CLASSES = {
+    "ko": ("KRCC", "Korean", "ko-KR"),
+    "en": ("ENCC", "English", "en-US"),
+    "ja": ("JPCC", "Japanese", "ja-JP"),
+    "zh": ("CNCC", "Chinese", "zh-CN"),
+    "zh-tw": ("TWCC", "Chinese (traditional)", "zh-TW"),
+}
+
+_HEAD = """\ufeff<SAMI>
+<HEAD>
+<TITLE>{title}</TITLE>
+<STYLE TYPE="text/css">
+<!--
+P {{ margin-left:8pt; margin-right:8pt; margin-bottom:2pt; margin-top:2pt; text-align:center; \
+font-size:20pt; font-family:sans-serif; font-weight:normal; color:white; }}
+.{css_class} {{ Name:{name}; lang:{tag}; SAMIType:CC; }}
+-->
+</STYLE>
+</HEAD>
+<BODY>
+"""
+_TAIL = "</BODY>\n</SAMI>\n"
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    css_class, name, tag = _language(transcript.language, context.language)
+    cues = build_cues(transcript, context)
+    parts = [_HEAD.format(title=_escape(context.task_id), css_class=css_class, name=name, tag=tag)]
+    for index, cue in enumerate(cues):
+        parts.append(f"<SYNC Start={cue.start}><P Class={css_class}>{_body(cue, context)}\n")
+        if index + 1 == len(cues) or cues[index + 1].start > cue.end:
+            parts.append(f"<SYNC Start={cue.end}><P Class={css_class}>&nbsp;\n")
+    return "".join([*parts, _TAIL]).replace("\n", "\r\n")
+
+
+def _body(cue: Cue, context: Context) -> str:
+    text = "<br>".join(map(_escape, cue.lines))
+    return f"{_escape(context.speaker_name(cue.speaker))}: {text}" if cue.opens_turn else text
+
+
+def _language(recognised: str, asked: str) -> tuple[str, str, str]:
+    if recognised == "zh" and asked.lower().replace("_", "-") == "zh-tw":
+        return _CLASSES["zh-tw"]
+    code = "".join(letter for letter in recognised if letter.isascii() and letter.isalpha()) or "un"
+    return _CLASSES.get(code, (f"{code.upper()}CC", code, code))
+
+
+def _escape(text: str) -> str:
+    line = characters.one_line(text)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

@@ -1,0 +1,33 @@
+"""SRT, as SubRip writes it: numbered cues, CRLF, UTF-8 without a byte order mark.
+
+SRT has no way to escape, yet players take ``<b>`` and ``{\\an8}`` for markup, and some take ``-->`` for a
+time. A word joiner, which is not shown, keeps such text from being read as that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from batches.recognition.transcript import Transcript
+
+from . import text as characters
+from .clock import clock
+from .context import Context
+from .cues import Cue, build_cues
+
+_MARKUP = re.compile(r"(<(?=[A-Za-z/!?])|\{(?=[\\A-Za-z])|--(?=>))")
+_WORD_JOINER = "\u2060"
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    cues = build_cues(transcript, context)
+    return "".join(_block(number, cue, context) for number, cue in enumerate(cues, start=1))
+
+
+def _block(number: int, cue: Cue, context: Context) -> str:
+    text = "\n".join(cue.lines)
+    if cue.opens_turn:
+        text = f"{characters.one_line(context.speaker_name(cue.speaker))}: {text}"
+    times = f"{clock(cue.start, ',')} --> {clock(cue.end, ',')}"
+    text = _MARKUP.sub(rf"\g<1>{_WORD_JOINER}", text)
+    return f"{number}\n{times}\n{text}\n\n".replace("\n", "\r\n")

@@ -1,0 +1,132 @@
+"""When each piece of a segment's text is said: the words' times carried over to the text as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from batches.recognition.transcript import Word
+
+from . import text as characters
+
+# A matching costs the product of two lengths; beyond this a text is spread evenly instead.
+_LARGEST_MATCH = 4_000_000
+_LONGEST_PIECE = 40  # columns; anything longer without a space is cut
+
+
+@dataclass(slots=True)
+class Piece:
+    """The smallest part that is never cut: a word, or in unspaced scripts what the engine took for one."""
+
+    start: int  # ms
+    end: int  # ms
+    text: str
+    space: bool  # whether a space stands before it
+
+
+def timed_pieces(text: str, words: Sequence[Word], start: int, end: int) -> list[Piece]:
+    """Cut ``text`` (one line) into pieces with times.
+
+    A character that the words have too, in the same order, gets its word's time; what a person has typed
+    in between is spread over the gap. Without words all is spread over ``start`` to ``end``.
+    """
+    letters = [letter for letter in text if letter != " "]
+    spoken = _spoken(words)
+    matches = _matches(letters, spoken.letters)
+    spans = _spans(letters, spoken, matches, start, max(start, end))
+    edges = _edges(letters, spoken, matches)
+    pieces: list[Piece] = []
+    index = 0
+    for token in text.split(" "):
+        space = bool(pieces)
+        for part in _parts(token, edges, index):
+            first, last = spans[index], spans[index + len(part) - 1]
+            pieces.append(Piece(first[0], max(first[0], last[1]), part, space))
+            index += len(part)
+            space = False
+    return pieces
+
+
+@dataclass(slots=True)
+class _Spoken:
+    letters: list[str]  # of all words, without spaces
+    times: list[tuple[int, int]]  # of each letter
+    edges: set[int]  # indexes at which a word begins
+
+
+def _spoken(words: Sequence[Word]) -> _Spoken:
+    spoken = _Spoken([], [], set())
+    for word in words:
+        own = characters.one_line(word.text).replace(" ", "")
+        spoken.edges.add(len(spoken.letters))
+        length = max(0, word.end - word.start)
+        spoken.letters.extend(own)
+        spoken.times.extend(
+            (word.start + length * at // len(own), word.start + length * (at + 1) // len(own))
+            for at in range(len(own))
+        )
+    return spoken
+
+
+def _matches(letters: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Stretches that both have: (index in letters, index in spoken, length)."""
+    if letters == spoken:
+        return [(0, 0, len(letters))]
+    if len(letters) * len(spoken) > _LARGEST_MATCH:
+        return []
+    blocks = SequenceMatcher(None, spoken, letters, autojunk=False).get_matching_blocks()
+    return [(block.b, block.a, block.size) for block in blocks if block.size]
+
+
+def _parts(token: str, edges: set[int], offset: int) -> list[str]:
+    """A token without spaces, cut where its script allows it."""
+    parts: list[str] = []
+    begin, width = 0, 0
+    for index in range(1, len(token)):
+        before, after = token[index - 1], token[index]
+        width += characters.columns(before)
+        at_word = offset + index in edges and characters.may_break(before, after)
+        too_long = width >= _LONGEST_PIECE - 1 and not characters.holds_together(before, after)
+        if at_word or too_long:
+            parts.append(token[begin:index])
+            begin, width = index, 0
+    return [*parts, token[begin:]] if token else parts
+
+
+def _spans(
+    letters: list[str], spoken: _Spoken, matches: list[tuple[int, int, int]], start: int, end: int
+) -> list[tuple[int, int]]:
+    """The time of each letter."""
+    known: list[tuple[int, int] | None] = [None] * len(letters)
+    for at, spoken_at, length in matches:
+        known[at : at + length] = spoken.times[spoken_at : spoken_at + length]
+    filled: list[tuple[int, int]] = []
+    index = 0
+    while index < len(known):
+        span = known[index]
+        if span is not None:
+            filled.append(span)
+            index += 1
+            continue
+        stop = index
+        while stop < len(known) and known[stop] is None:
+            stop += 1
+        after = known[stop] if stop < len(known) else None
+        left = filled[-1][1] if filled else start
+        length = max(0, (after[0] if after else end) - left)
+        count = stop - index
+        filled += [(left + length * n // count, left + length * (n + 1) // count) for n in range(count)]
+        index = stop
+    return filled
+
+
+def _edges(letters: list[str], spoken: _Spoken, matches: list[tuple[int, int, int]]) -> set[int]:
+    """Indexes into ``letters`` at which a word of the engine begins; all of them where none is known."""
+    found = {
+        at + edge - spoken_at
+        for at, spoken_at, length in matches
+        for edge in spoken.edges
+        if spoken_at <= edge < spoken_at + length
+    }
+    return found or set(range(len(letters)))

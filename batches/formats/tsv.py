@@ -1,0 +1,36 @@
+r"""TSV: a row per segment, in the columns that whisper's own command writes, and the speaker.
+
+=======  =====================================================
+start    of the segment, in ms
+end      of the segment, in ms
+text     as corrected, else as recognised
+speaker  the speaker's name; empty where speakers are not known
+=======  =====================================================
+
+A tab, a line feed, a carriage return and a backslash in a text are written ``\t``, ``\n``, ``\r`` and
+``\\``, as databases do, so that each line is one row with four fields.
+"""
+
+from __future__ import annotations
+
+from batches.recognition.transcript import Transcript
+
+from . import text as characters
+from .context import Context
+
+COLUMNS = ("start", "end", "text", "speaker")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    rows = [COLUMNS]
+    for index, segment in enumerate(transcript.segments):
+        name = context.speaker_name(segment.speaker) if segment.speaker else ""
+        text = context.text_of(index, segment.text)
+        rows.append((str(segment.start), str(segment.end), _field(text), _field(name)))
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _field(text: str) -> str:
+    """What is left of other control characters and line ends becomes a space or nothing."""
+    return characters.one_line(text.translate(_ESCAPES))

@@ -1,0 +1,26 @@
+"""WebVTT (https://www.w3.org/TR/webvtt1/), with a voice span where the speaker is known."""
+
+from __future__ import annotations
+
+from batches.recognition.transcript import Transcript
+
+from . import text as characters
+from .clock import clock
+from .context import Context
+from .cues import Cue, build_cues
+
+
+def render(transcript: Transcript, context: Context) -> str:
+    blocks = [_block(cue, context) for cue in build_cues(transcript, context)]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _block(cue: Cue, context: Context) -> str:
+    text = "\n".join(map(_escape, cue.lines))
+    if cue.speaker:
+        text = f"<v {_escape(characters.one_line(context.speaker_name(cue.speaker)))}>{text}</v>"
+    return f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
