@@ -1,0 +1,230 @@
+"""What every object storage can do for us. What can go wrong with it is in :mod:`speechportal.storage.errors`."""
+
+from __future__ import annotations
+
+import abc
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.storage.errors import (
+    AccessDenied,
+    BucketMissing,
+    Changed,
+    FolderMissing,
+    InvalidKey,
+    Misconfigured,
+    NotFound,
+    StorageError,
+    StorageFault,
+    StorageFull,
+    TargetExists,
+    Throttled,
+    Unreachable,
+    WrongCredentials,
+)
+
+__all__ = [
+    "AccessDenied",
+    "BucketMissing",
+    "Changed",
+    "Entry",
+    "Finding",
+    "Folder",
+    "FolderMissing",
+    "InvalidKey",
+    "Misconfigured",
+    "NotFound",
+    "ObjectStore",
+    "StorageError",
+    "StorageFault",
+    "StorageFull",
+    "StoredFile",
+    "TargetExists",
+    "Throttled",
+    "Unreachable",
+    "WrongCredentials",
+]
+
+Progress = Callable[[int], None]
+Method = Literal["get", "put"]
+CONTENT_TYPE = "application/octet-stream"
+CHUNK = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A level below: ``path`` is relative to the root and ends with a slash."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as the storage reports it, whichever call reports it.
+
+    ``version`` changes whenever the file is written, even with the same bytes (on S3, where times are in
+    seconds, not within the same second).
+    """
+
+    key: str
+    size: int  # bytes
+    version: str
+    modified: datetime  # aware, the storage's clock
+
+
+Entry = Folder | StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that :meth:`ObjectStore.check` tried; ``error`` is ``None`` where it went well."""
+
+    action: str  # list, write, read, move or delete
+    label: str | Promise
+    error: StorageError | None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def message(self) -> str:
+        return str(self.error) if self.error else ""
+
+
+class ObjectStore(abc.ABC):
+    """A bucket or folder, confined to the connection's root.
+
+    Keys and paths are relative to that root and checked (:mod:`speechportal.storage.keys`): any method
+    raises :class:`InvalidKey` for one that is not sound, and other :class:`StorageError` kinds as the
+    storage gives cause. Nothing else is raised for a fault of the storage; a fault of this machine's own
+    disk (``download``) stays an ``OSError``.
+    """
+
+    @abc.abstractmethod
+    def list_level(self, prefix: str) -> Iterator[Entry]:
+        """Folders and files directly in the folder ``prefix`` (``""`` or with a slash at its end), by name.
+
+        Read page by page while iterating. Names that cannot be keys, temporary files and folder markers
+        are left out. A local folder that does not exist raises :class:`FolderMissing`; in a bucket it
+        is just empty.
+        """
+
+    @abc.abstractmethod
+    def server_time(self) -> datetime:
+        """Now, by the clock that :attr:`StoredFile.modified` is taken from. Aware."""
+
+    @abc.abstractmethod
+    def stat(self, key: str) -> StoredFile | None:
+        """The file, or ``None`` where there is none (a missing bucket or root folder raises)."""
+
+    @abc.abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """The file's bytes as a stream, to be closed by the caller. :class:`NotFound`."""
+
+    @abc.abstractmethod
+    def download(
+        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+    ) -> StoredFile:
+        """Write the file to ``path`` on this machine: whole and on disk, or not at all.
+
+        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` when the file is not, or while
+        it was read no longer, ``if_version``; :class:`NotFound`.
+        """
+
+    @abc.abstractmethod
+    def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
+        """Write a file, over another one if there is one. Readers see the old or the new one, never a part."""
+
+    @abc.abstractmethod
+    def copy(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
+        """Copy inside the storage; returns the target.
+
+        An equal file under ``target`` counts as copied before; another one raises :class:`TargetExists`.
+        :class:`Changed` when the source is not ``if_version``; :class:`NotFound`.
+        """
+
+    def move(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
+        """Copy, look at the target, look at the source again, and delete it only if it is still the one.
+
+        Returns the target. When the source was replaced meanwhile it raises :class:`Changed`; the copy of
+        the old version then stays under ``target``. Repeating a move that was interrupted completes it.
+        """
+        before = self.stat(source)
+        if before is None:
+            raise NotFound(source)
+        if if_version is not None and before.version != if_version:
+            raise Changed(source)
+        moved = self.copy(source, target, if_version=before.version)
+        after = self.stat(source)
+        if after is None:
+            return moved  # A second mover was quicker.
+        if after.version != before.version:
+            raise Changed(source)
+        self.delete(source)
+        return moved
+
+    @abc.abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete one file. One that is not there counts as deleted."""
+
+    @abc.abstractmethod
+    def presign(self, key: str, *, expires: int, method: Method = "get", filename: str | None = None) -> str:
+        """An address that reads or writes this one file without further rights for ``expires`` seconds.
+
+        ``filename`` makes browsers save it under that name instead of showing it.
+        """
+
+    @abc.abstractmethod
+    def create_folder(self, path: str) -> None:
+        """Make the folder ``path`` (with a slash at its end) show up in listings. One that is there stays."""
+
+    def check(self, path: str = "") -> list[Finding]:
+        """Try everything the portal does in the folder ``path`` on a small file; stops at the first fault."""
+        name = f"{path}speechportal-check-{secrets.token_hex(6)}"
+        first, second, data = (
+            f"{name}.txt",
+            f"{name}-moved.txt",
+            b"Speech Portal checks that it may write here.",
+        )
+
+        def read() -> None:
+            with self.open(first) as stream:
+                if stream.read() != data:
+                    raise StorageFault(first)
+
+        def listing() -> None:
+            next(iter(self.list_level(path)), None)
+
+        steps: list[tuple[str, str | Promise, Callable[[], object]]] = [
+            ("list", _("List files"), listing),
+            ("write", _("Write a file"), lambda: self.put(first, data, "text/plain")),
+            ("read", _("Read it"), read),
+            ("move", _("Move it"), lambda: self.move(first, second)),
+            ("delete", _("Delete it"), lambda: self.delete(second)),
+        ]
+        findings: list[Finding] = []
+        for action, label, step in steps:
+            try:
+                step()
+            except StorageError as error:
+                findings.append(Finding(action, label, error))
+                break
+            findings.append(Finding(action, label, None))
+        if len(findings) > 1 and not findings[-1].ok:
+            self._remove_quietly(first, second)
+        return findings
+
+    def _remove_quietly(self, *keys: str) -> None:
+        for key in keys:
+            try:
+                self.delete(key)
+            except StorageError:
+                return  # What is wrong with the storage is in the findings.

@@ -1,0 +1,69 @@
+"""Keys: names of files, relative to a connection's root.
+
+A key is Unicode, kept exactly as it is (composed and decomposed Hangul are different keys), with ``/``
+between its parts. What some backend would read differently is refused: empty parts, ``.`` and ``..``,
+a leading slash, NUL. A folder is ``""`` (the root) or parts that each end with a slash.
+"""
+
+from __future__ import annotations
+
+from speechportal.storage.errors import InvalidKey
+
+MAX_BYTES = 1024  # In UTF-8; S3's limit.
+
+
+def check_key(key: str, *, root: str = "") -> str:
+    """``root + key``, or :class:`InvalidKey`. The limit in bytes counts the root too."""
+    _check_parts(key, key.split("/"))
+    return _fitting(key, root + key)
+
+
+def check_folder(path: str, *, root: str = "") -> str:
+    """``root + path``, or :class:`InvalidKey`. ``""`` is the root itself."""
+    if path:
+        if not path.endswith("/"):
+            raise InvalidKey(path)
+        _check_parts(path, path[:-1].split("/"))
+    return _fitting(path, root + path)
+
+
+def is_valid_key(key: str) -> bool:
+    try:
+        check_key(key)
+    except InvalidKey:
+        return False
+    return True
+
+
+def is_valid_folder(path: str) -> bool:
+    try:
+        check_folder(path)
+    except InvalidKey:
+        return False
+    return True
+
+
+def as_folder(path: str) -> str:
+    """What a person typed as a folder, in the spelling of :func:`check_folder`. Checked by that, not here."""
+    parts = [part for part in path.strip().split("/") if part]
+    return "".join(f"{part}/" for part in parts)
+
+
+def parent(key: str) -> str:
+    """The folder that a file or folder lies in."""
+    return key[: key.rstrip("/").rfind("/") + 1]
+
+
+def _check_parts(key: str, parts: list[str]) -> None:
+    if "\0" in key or any(part in {"", ".", ".."} for part in parts):
+        raise InvalidKey(key)
+
+
+def _fitting(key: str, full_key: str) -> str:
+    try:
+        length = len(full_key.encode())
+    except UnicodeEncodeError as error:  # A lone surrogate: a file name that is not UTF-8.
+        raise InvalidKey(key) from error
+    if length > MAX_BYTES:
+        raise InvalidKey(key)
+    return full_key
