@@ -8,6 +8,6 @@ class BatchesConfig(AppConfig):
     verbose_name = _("Batches")
 
     def ready(self) -> None:
-        from batches import limits  # noqa: PLC0415 - needs loaded apps
+        from batches import limits
 
         post_migrate.connect(limits.install_triggers, sender=self)

@@ -74,9 +74,7 @@ class Domain(models.Model):
                 name="domain_code_unique",
                 violation_error_message=_("A domain with this code already exists."),
             ),
-            models.CheckConstraint(
-                condition=models.Q(plan__in=["free", "basic"]), name="domain_plan_known"
-            ),
+            models.CheckConstraint(condition=models.Q(plan__in=["free", "basic"]), name="domain_plan_known"),
         ]
 
     def __str__(self) -> str:

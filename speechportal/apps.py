@@ -7,7 +7,7 @@ class SpeechPortalConfig(AppConfig):
     verbose_name = "Speech Portal"
 
     def ready(self) -> None:
-        from speechportal import checks, queue  # noqa: PLC0415 - needs loaded apps
+        from speechportal import checks, queue
 
         checks.register_all()
         post_migrate.connect(queue.install_schedules, sender=self)

@@ -19,7 +19,7 @@ FALSE = {"0", "false", "no", "off"}
 
 
 class Env:
-    """Reads one environment; the names it was asked for are kept, so that a test can hold the docs to them."""
+    """Reads one environment. Keeps the names it was asked for, so that a test can hold the docs to them."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = os.environ if environ is None else environ
@@ -85,14 +85,17 @@ def database(url: str) -> dict[str, object]:
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
+        file = Path(unquote(parts.path[1:]))
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": unquote(parts.path[1:]),
+            "NAME": str(file),
+            # A file, as in use: threads and processes of a test share it.
+            "TEST": {"NAME": str(file.with_name(f"test-{file.name}"))},
             "OPTIONS": {
                 # Writers queue at BEGIN instead of failing in the middle of a transaction.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 30,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             },
         }
     if parts.scheme in {"postgres", "postgresql"}:

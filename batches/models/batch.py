@@ -242,9 +242,7 @@ class FinishedFolder(models.Model):
         verbose_name_plural = _("folders of finished inputs")
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
-        constraints = [
-            models.UniqueConstraint(fields=["connection", "path"], name="finished_folder_unique")
-        ]
+        constraints = [models.UniqueConstraint(fields=["connection", "path"], name="finished_folder_unique")]
 
     def __str__(self) -> str:
         return self.path

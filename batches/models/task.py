@@ -82,6 +82,7 @@ class Task(models.Model):
 
     media_duration = models.PositiveBigIntegerField(_("media duration"), null=True)  # ms
     moved_key = models.CharField(_("moved to"), max_length=1100, blank=True)
+    moved_version = models.CharField(max_length=200, blank=True)
     moved_at = models.DateTimeField(_("moved"), null=True)
     move_attempts = models.PositiveIntegerField(default=0)
     move_due_at = models.DateTimeField(null=True)
@@ -104,9 +105,7 @@ class Task(models.Model):
         base_manager_name = "unscoped"
         constraints = [
             models.UniqueConstraint(fields=["batch", "task_order"], name="task_order_unique"),
-            models.UniqueConstraint(
-                fields=["batch", "input_key", "input_version"], name="task_input_unique"
-            ),
+            models.UniqueConstraint(fields=["batch", "input_key", "input_version"], name="task_input_unique"),
             models.UniqueConstraint(
                 fields=["connection", "moved_key"], condition=~Q(moved_key=""), name="task_moved_key_unique"
             ),
@@ -222,5 +221,3 @@ class ResultFile(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
+
+if TYPE_CHECKING:
+    TextField = models.CharField[str, str]
+else:
+    TextField = models.CharField  # Not subscriptable at run time.
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 LENGTH = 16
@@ -15,7 +20,7 @@ def new_uid(prefix: str) -> str:
     return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(LENGTH))}"
 
 
-class UidField(models.CharField[str, str]):
+class UidField(TextField):
     """A unique public identifier such as ``bat_3n8…``, made when the row is."""
 
     def __init__(self, prefix: str = "", **kwargs: Any) -> None:

@@ -1,0 +1,48 @@
+# Speech Portal. `make demo` shows the main job, `make test` passes the tests; both set everything up.
+
+PYTHON ?= python3.11
+BIND ?= 127.0.0.1:8000
+STORAGE ?= local
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo run test lint models migrate lock clean
+help:
+	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
+	@echo "make run              web server and workers, at http://$(BIND)/"
+	@echo "make test             the tests; ARGS='-k name' selects some"
+	@echo "make lint             ruff, mypy and the migrations check"
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (set PYTHON=/path/to/python3.11)." >&2; exit 1; }
+	@echo "==> Creating the environment in $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check \
+	    --requirement requirements.lock 2>&1 | $(BIN)/python -u -c "import sys; [print('   ', line.rstrip()) for line in sys.stdin if line.startswith(('Collecting', 'ERROR', 'Successfully'))]"
+	@$(BIN)/python -c "import django, torch, whisper, swift"
+	@touch $(READY)
+
+models: $(READY)
+	@$(BIN)/python manage.py models fetch
+
+migrate: $(READY)
+	@$(BIN)/python manage.py migrate --verbosity 0
+
+demo: models migrate
+	@$(BIN)/python manage.py demo --bind $(BIND) --storage $(STORAGE) $(if $(EXIT),--exit)
+
+run: models migrate
+	@exec $(BIN)/python manage.py run --bind $(BIND)
+
+test: models
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,132 @@
+"""What the queue calls. Each job takes ids, re-reads, calls one function, and leaves when the row is gone."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from types import FrameType
+
+from django.conf import settings
+
+from batches import execution_results, lifecycle, moving, polling, processing
+from batches.recognition.client import RecognitionClient
+from speechportal import queue
+from speechportal.models import Singleton
+from speechportal.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 50  # The schedule starts a beat every minute.
+_client: RecognitionClient | None = None
+_terminated = False
+
+
+def beat() -> None:
+    """Find all work that is due, every few seconds for the better part of a minute."""
+    pause = min(settings.POLL_SECONDS, 15)
+    lease = timedelta(seconds=2 * pause + 10)
+    holder = Singleton.take("beat", lease)
+    if holder is None:
+        return
+    end = time.monotonic() + BEAT_SECONDS
+    while not queue.stopping():
+        for step in (_reap, _poll_due, _report_due, _move_due, _wake):
+            try:
+                step()
+            except Exception:
+                logger.exception("beat: %s failed", step.__name__)
+        if time.monotonic() + pause > end or not Singleton.keep("beat", holder, lease):
+            break
+        time.sleep(pause)
+    Singleton.give("beat", holder)
+
+
+def _reap() -> None:
+    if reaped := lifecycle.reap():
+        logger.warning("%d tasks were freed from workers that died", reaped)
+
+
+def _poll_due() -> None:
+    for batch_id in polling.claim_due():
+        queue.enqueue("batches.jobs.poll", batch_id)
+
+
+def _report_due() -> None:
+    execution_results.collect_idle()
+    for result_id in execution_results.due():
+        write_execution_result(result_id)
+
+
+def _move_due() -> None:
+    for task_id in moving.due():
+        move_input(task_id)
+
+
+def _wake() -> None:
+    if waiting := lifecycle.claimable()[: settings.RECOGNITION_WORKERS].count():
+        queue.wake_recognition(waiting)
+
+
+def poll(batch_id: int) -> None:
+    polling.poll(batch_id)
+
+
+def write_execution_result(result_id: int) -> None:
+    try:
+        execution_results.write(result_id)
+    except StorageError as error:
+        logger.warning("execution result %s is not written yet: %s", result_id, error.code)
+
+
+def move_input(task_id: int) -> None:
+    try:
+        moving.move_input(task_id)
+    except StorageError as error:
+        logger.warning("task %s: the input is not moved yet: %s", task_id, error.code)
+
+
+def recognise_next() -> None:
+    """Claim the next task and process it; then see to it that the rest is not forgotten."""
+    claim = lifecycle.claim_next(f"{socket.gethostname()}:{os.getpid()}")
+    if claim is None:
+        return
+    previous = signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        processing.process(claim, _warm_client(), _should_stop)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if _terminated:  # The task is handed back; now end as the signal asked.
+        os.kill(os.getpid(), signal.SIGTERM)
+    if not queue.stopping():
+        _wake()
+
+
+def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
+    global _terminated
+    _terminated = True
+
+
+def _should_stop() -> bool:
+    return _terminated or queue.stopping()
+
+
+def _warm_client() -> RecognitionClient:
+    """This worker's child process, kept between tasks so that the models stay loaded."""
+    global _client
+    if _client is None:
+        _client = RecognitionClient(
+            models_dir=settings.MODELS_DIR,
+            whisper_model=settings.WHISPER_MODEL,
+            speaker_model=settings.SPEAKER_MODEL,
+            threads=settings.RECOGNITION_THREADS,
+            memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
+            scratch_dir=settings.WORK_DIR / "recognition",
+            stall_seconds=settings.STALL_SECONDS,
+        )
+        atexit.register(_client.close)
+    return _client

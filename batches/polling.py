@@ -1,0 +1,219 @@
+"""From an input path to tasks.
+
+A poll lists the input path level by level and never descends into folders of finished inputs, so that its
+cost follows what is waiting, not what was ever done. A media file becomes a task once two polls have seen
+the same size and version and it has been left alone for the settle time, by the storage's own clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from batches import lifecycle
+from batches.lifecycle import Cause
+from batches.models import Arrival, Batch, FinishedFolder, Task
+from speechportal import queue
+from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
+from speechportal.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1000
+MAX_DEPTH = 50
+
+# Everything PRODUCT.md lists, by the ending of the name; what is inside is found out by decoding.
+MEDIA_ENDINGS = frozenset(
+    [
+        ".mp3",
+        ".aac",
+        ".ac3",
+        ".ogg",
+        ".oga",
+        ".flac",
+        ".wav",
+        ".m4a",
+        ".avi",
+        ".mp4",
+        ".mov",
+        ".wmv",
+        ".flv",
+        ".mkv",
+        ".opus",
+        ".webm",
+        ".amr",
+        ".wma",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".mpeg",
+        ".mpg",
+        ".mp2",
+        ".mpga",
+        ".ts",
+        ".m2ts",
+        ".3gp",
+        ".m4v",
+        ".m4b",
+        ".caf",
+    ]
+)
+
+
+def is_media(key: str) -> bool:
+    return PurePosixPath(key).suffix.lower() in MEDIA_ENDINGS
+
+
+def claim_due() -> list[int]:
+    """Batches whose poll is due; their next one is set, so that no other process takes them too."""
+    now = timezone.now()
+    due = Batch.unscoped.live().filter(next_poll_at__lte=now).order_by("next_poll_at")
+    return [
+        batch_id
+        for batch_id in due.values_list("pk", flat=True)[:CHUNK]
+        if Batch.unscoped.filter(pk=batch_id, next_poll_at__lte=now).update(
+            next_poll_at=now + timedelta(seconds=settings.POLL_SECONDS)
+        )
+    ]
+
+
+def poll(batch_id: int) -> int:
+    """Look at the input path once; returns how many tasks were made.
+
+    A storage fault turns the batch to Error, a good look turns it back to Normal.
+    """
+    batch = Batch.unscoped.live().select_related("connection").filter(pk=batch_id).first()
+    if batch is None or batch.connection is None:
+        return 0
+    try:
+        created = _poll(batch, batch.connection.store())
+    except StorageError as error:
+        logger.warning("batch %s: poll failed: %s", batch.uid, error.code)
+        lifecycle.set_error(batch.pk, Cause(error.code, str(error), error.details))
+        return 0
+    lifecycle.set_normal(batch.pk)
+    Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now())
+    if created:
+        queue.wake_recognition(created)
+    return created
+
+
+def _poll(batch: Batch, store: ObjectStore) -> int:
+    poll_started = timezone.now()
+    skipped = _folders_to_skip(batch)
+    created = 0
+    for chunk in _chunks(walk(store, batch.input_path, skipped), CHUNK):
+        created += _take(batch, chunk, store.server_time())
+    # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
+    Arrival.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
+    return created
+
+
+def _folders_to_skip(batch: Batch) -> set[str]:
+    folders = FinishedFolder.unscoped.filter(
+        connection=batch.connection_id, path__startswith=batch.input_path
+    ).exclude(path=batch.input_path)
+    return {batch.folder, batch.result_path, *folders.values_list("path", flat=True)}
+
+
+def walk(store: ObjectStore, path: str, skipped: set[str]) -> Iterator[StoredFile]:
+    """Media files below ``path``, level by level, without the folders in ``skipped``."""
+    level = [path]
+    for _ in range(MAX_DEPTH):
+        below: list[str] = []
+        for folder in level:
+            for entry in store.list_level(folder):
+                if isinstance(entry, Folder):
+                    if entry.path not in skipped:
+                        below.append(entry.path)
+                elif is_media(entry.key):
+                    yield entry
+        if not below:
+            return
+        level = below
+
+
+def _chunks(files: Iterable[StoredFile], size: int) -> Iterator[list[StoredFile]]:
+    iterator = iter(files)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
+    """Make tasks of the settled files among ``files``, and remember the others for the next poll."""
+    with transaction.atomic():
+        # The row lock makes two polls at once take turns, and a deletion wait or be seen.
+        locked = Batch.unscoped.select_for_update().get(pk=batch.pk)
+        if locked.is_deleted:
+            return 0
+        keys = [file.key for file in files]
+        known = set(
+            Task.unscoped.filter(batch=batch, input_key__in=keys).values_list("input_key", "input_version")
+        )
+        arrivals = {
+            (arrival.key, arrival.version, arrival.size)
+            for arrival in Arrival.unscoped.filter(batch=batch, key__in=keys)
+        }
+        old_enough = server_time - timedelta(seconds=settings.SETTLE_SECONDS)
+        settled, arriving = [], []
+        for file in files:
+            if (file.key, file.version) in known:
+                continue
+            seen_before = (file.key, file.version, file.size) in arrivals
+            (settled if seen_before and file.modified <= old_enough else arriving).append(file)
+        _remember(batch, arriving)
+        Arrival.unscoped.filter(batch=batch, key__in=[file.key for file in settled]).delete()
+        _create_tasks(locked, settled)
+    return len(settled)
+
+
+def _remember(batch: Batch, files: list[StoredFile]) -> None:
+    now = timezone.now()
+    Arrival.unscoped.bulk_create(
+        [
+            Arrival(
+                batch=batch,
+                key=file.key,
+                version=file.version,
+                size=file.size,
+                modified_at=file.modified,
+                seen_at=now,
+            )
+            for file in files
+        ],
+        update_conflicts=True,
+        unique_fields=["batch", "key"],
+        update_fields=["version", "size", "modified_at", "seen_at"],
+    )
+
+
+def _create_tasks(batch: Batch, files: list[StoredFile]) -> None:
+    first = batch.last_task_order + 1
+    Task.unscoped.bulk_create(
+        Task(
+            account_id=batch.account_id,
+            batch=batch,
+            connection_id=batch.connection_id,
+            task_order=order,
+            input_key=file.key,
+            input_version=file.version,
+            input_size=file.size,
+            input_modified_at=file.modified,
+            name=file.key.removeprefix(batch.input_path),
+        )
+        for order, file in enumerate(files, start=first)
+    )
+    batch.last_task_order += len(files)
+    Batch.unscoped.filter(pk=batch.pk).update(last_task_order=batch.last_task_order)
+
+
+def request(batch: Batch) -> None:
+    """Have the batch polled as soon as a worker is free."""
+    queue.enqueue("batches.jobs.poll", batch.pk)

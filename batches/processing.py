@@ -1,0 +1,273 @@
+"""One task, from claimed to finished.
+
+download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
+Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
+is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
+outside of transactions, and the lease is extended along the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from batches import keys, lifecycle, moving
+from batches.formats import FORMATS, Context, render
+from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
+from batches.models import ResultFile, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.client import RecognitionClient
+from batches.recognition.engine import Options
+from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
+from batches.recognition.transcript import Transcript
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.errors import Changed, NotFound, StorageError
+
+logger = logging.getLogger(__name__)
+
+# How the stages share a task's progress, in per cent.
+DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
+
+
+class Stopping(Exception):
+    """This worker is to stop: the task goes back to the queue."""
+
+
+class Progress:
+    """Turns progress reports into heartbeats: often enough for the lease, seldom enough for the database."""
+
+    def __init__(self, claim: Claim, stopping: Callable[[], bool]) -> None:
+        self.claim = claim
+        self.stopping = stopping
+        self.interval = min(settings.LEASE_SECONDS / 6, 5.0)
+        self._last_at = 0.0
+        self._last: tuple[str, int] = ("", -1)
+
+    def report(self, stage: str, percent: float) -> None:
+        """Called about once a second, whether or not there is news."""
+        if self.stopping():
+            raise Stopping
+        now, state = time.monotonic(), (stage, min(int(percent), 99))
+        due = self.interval if state == self._last else min(self.interval, 1.0)
+        if state[0] != self._last[0] or now - self._last_at >= due:
+            lifecycle.heartbeat(self.claim, *state)
+            self._last_at, self._last = now, state
+
+    def within(self, stage: str, start: float, end: float) -> Callable[[float], None]:
+        """A callback that takes 0..1 and reports it as ``start``..``end`` per cent of the task."""
+        return lambda fraction: self.report(stage, start + (end - start) * min(max(fraction, 0.0), 1.0))
+
+
+def process(claim: Claim, client: RecognitionClient, stopping: Callable[[], bool]) -> None:
+    """Work on a claimed task until it is finished, failed, canceled or handed back."""
+    task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
+    workspace = settings.WORK_DIR / f"{task.uid}.{claim.token.hex[:8]}"
+    try:
+        try:
+            workspace.mkdir(parents=True, exist_ok=True)
+            _run(task, workspace, client, Progress(claim, stopping))
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)
+    except ClaimLost:
+        logger.warning("task %s: the lease was lost; its new claimant goes on", task.uid)
+    except CancelRequested:
+        lifecycle.confirm_cancel(claim)
+    except Stopping:
+        _give_back(claim, None, count_attempt=False)
+    except RecognitionError as error:
+        _handle_recognition_error(claim, task, error)
+    except StorageError as error:
+        _handle_storage_error(claim, task, error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
+        _handle_unexpected(claim, task, error)
+    else:
+        _move(task)
+
+
+def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> None:
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    if task.connection is None:
+        raise NotFound(task.input_key)
+    store = task.connection.store()
+    transcript = _recognise(task, store, workspace, client, progress)
+    _write_results(task, store, transcript, progress)
+    lifecycle.finish(progress.claim)
+
+
+def _recognise(
+    task: Task, store: ObjectStore, workspace: Path, client: RecognitionClient, progress: Progress
+) -> Transcript:
+    """The transcript, from its checkpoint as far as there is one."""
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    claim, options = progress.claim, _options(task.settings)
+    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
+    if transcript and (checkpoint.stage == Checkpoint.Stage.SPEAKERS or not options.speakers):
+        return transcript
+
+    media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
+    size = max(task.input_size, 1)
+    report_download = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
+    store.download(
+        task.input_key,
+        media,
+        if_version=task.input_version,
+        on_progress=lambda done: report_download(done / size),
+    )
+    if transcript is None:
+        end = RECOGNISED if options.speakers else SEPARATED
+        on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
+        transcript = client.transcribe(media, options, on_progress)
+        lifecycle.checkpoint(
+            claim, transcript.to_dict(), Checkpoint.Stage.WORDS, media_duration=transcript.duration
+        )
+    if options.speakers:
+        on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
+        transcript = client.add_speakers(media, transcript, options, on_progress)
+        lifecycle.checkpoint(
+            claim, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
+        )
+    return transcript
+
+
+def _options(task_settings: dict[str, Any]) -> Options:
+    return Options(
+        language=task_settings["language"],
+        keywords=tuple(task_settings["keywords"]),
+        speakers=task_settings["speakers"],
+        min_speakers=task_settings["min_speakers"],
+        max_speakers=task_settings["max_speakers"],
+        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
+        max_bytes=settings.MAX_MEDIA_BYTES,
+    )
+
+
+def result_context(task: Task) -> Context:
+    """What a result file says about its task besides the transcript."""
+    task_settings = task.settings or {}
+    return Context(
+        task_id=task.uid,
+        service="speechportal",
+        domain=task_settings.get("domain", ""),
+        language=task_settings.get("language", ""),
+        diarization=task_settings.get("speakers", False),
+        min_speakers=task_settings.get("min_speakers", -1),
+        max_speakers=task_settings.get("max_speakers", -1),
+        keywords=tuple(task_settings.get("keywords", ())),
+    )
+
+
+def _write_results(task: Task, store: ObjectStore, transcript: Transcript, progress: Progress) -> None:
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    context = result_context(task)
+    for name in task.settings["formats"]:
+        progress.report(Task.Stage.WRITING, SEPARATED)
+        file = _reserved_result(task, store, name)
+        data = render(name, transcript, context).encode()
+        stored = store.put(file.key, data, content_type=FORMATS[name].content_type)
+        ResultFile.unscoped.filter(pk=file.pk).update(written_at=timezone.now(), size=stored.size)
+
+
+def _reserved_result(task: Task, store: ObjectStore, name: str) -> ResultFile:
+    file = ResultFile.unscoped.filter(task=task, format=name).first()
+    if file is not None:
+        return file
+
+    def save(key: str) -> None:
+        ResultFile.unscoped.create(task=task, format=name, connection=task.connection, key=key)
+
+    result_path = (task.settings or {})["result_path"]
+    keys.reserve(
+        keys.candidates(result_path, task.name, FORMATS[name].extension),
+        lambda key: store.stat(key) is not None,
+        save,
+    )
+    return ResultFile.unscoped.get(task=task, format=name)
+
+
+def _move(task: Task) -> None:
+    """The task is over and committed; a fault here leaves the move to the next beat."""
+    try:
+        moving.move_input(task.pk)
+    except StorageError as error:
+        logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
+
+
+def _give_back(
+    claim: Claim, cause: Cause | None, *, count_attempt: bool, delay: timedelta | None = None
+) -> None:
+    try:
+        lifecycle.release(claim, cause, count_attempt=count_attempt, delay=delay)
+    except CancelRequested:
+        lifecycle.confirm_cancel(claim)
+    except ClaimLost:
+        pass
+
+
+def _fail(claim: Claim, task: Task, cause: Cause) -> None:
+    try:
+        lifecycle.fail(claim, cause)
+    except CancelRequested:
+        lifecycle.confirm_cancel(claim)
+    except ClaimLost:
+        return
+    _move(task)
+
+
+def _handle_recognition_error(claim: Claim, task: Task, error: RecognitionError) -> None:
+    cause = Cause(error.code, error.message, error.details)
+    logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
+    engine_fault = isinstance(error, EngineDied | EngineStalled)
+    if error.permanent or (engine_fault and task.attempts >= settings.MAX_ATTEMPTS):
+        _fail(claim, task, cause)
+    else:
+        # Only what the file itself may have caused counts: missing models are the operator's to mend.
+        _give_back(claim, cause, count_attempt=engine_fault, delay=_backoff(task))
+
+
+def _handle_storage_error(claim: Claim, task: Task, error: StorageError) -> None:
+    cause = Cause(error.code, str(error), error.details)
+    logger.warning("task %s: storage: %s", task.uid, error.code)
+    if isinstance(error, NotFound):
+        cause = Cause("input_missing", "The input file was removed before it could be recognised.", {})
+        _fail(claim, task, cause)
+    elif isinstance(error, Changed):
+        cause = Cause(
+            "input_replaced",
+            "The input file was replaced before it could be recognised; the new one is a task of its own.",
+            {},
+        )
+        _fail(claim, task, cause)
+    else:
+        if error.permanent:
+            lifecycle.set_error(task.batch_id, cause)
+        _give_back(claim, cause, count_attempt=False, delay=_backoff(task))
+
+
+def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        logger.error("task %s: no space left in the work folder", task.uid)
+        cause = Cause("work_disk_full", "The portal's own disk is full; the operator has to make room.", {})
+        _give_back(claim, cause, count_attempt=False, delay=_backoff(task))
+        return
+    logger.error("task %s: unexpected error", task.uid)
+    cause = Cause(
+        "internal_error", f"Unexpected error ({type(error).__name__}); the log has the details.", {}
+    )
+    if task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(claim, task, cause)
+    else:
+        _give_back(claim, cause, count_attempt=True, delay=_backoff(task))
+
+
+def _backoff(task: Task) -> timedelta:
+    return lifecycle.BACKOFF[min(task.attempts, len(lifecycle.BACKOFF)) - 1]

@@ -1,0 +1,84 @@
+"""Start-up checks: what is wrong with an installation, each with an id and a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import imageio_ffmpeg
+from cryptography.fernet import Fernet
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+
+def check_encryption_keys(
+    app_configs: Sequence[AppConfig] | None, **_kwargs: Any
+) -> list[checks.CheckMessage]:
+    for key in settings.ENCRYPTION_KEYS or [""]:
+        try:
+            Fernet(key)
+        except ValueError:
+            return [
+                checks.Error(
+                    "An encryption key is not a Fernet key.",
+                    hint="Make one with: python -c 'from cryptography.fernet import Fernet;"
+                    " print(Fernet.generate_key().decode())' and set SPEECHPORTAL_ENCRYPTION_KEYS.",
+                    id="speechportal.E001",
+                )
+            ]
+    return []
+
+
+def check_queue(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    recognition = settings.Q_CLUSTER["ALT_CLUSTERS"]["recognition"]
+    problems: list[checks.CheckMessage] = [
+        checks.Error(
+            f"The {name} cluster retries a message before its work may be over.",
+            hint="Set `retry` well above `timeout` in Q_CLUSTER.",
+            id="speechportal.E002",
+        )
+        for name, cluster in (("short", settings.Q_CLUSTER), ("recognition", recognition))
+        if cluster["retry"] <= cluster["timeout"]
+    ]
+    if recognition["timeout"] < settings.MAX_MEDIA_SECONDS:
+        problems.append(
+            checks.Warning(
+                "The recognition cluster's timeout is shorter than the longest media it accepts.",
+                hint="Raise `timeout` of the recognition cluster or lower SPEECHPORTAL_MAX_MEDIA_SECONDS.",
+                id="speechportal.W001",
+            )
+        )
+    return problems
+
+
+def check_ffmpeg(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        return [
+            checks.Error(
+                "No ffmpeg was found, so that no media can be decoded.",
+                hint="Install the package imageio-ffmpeg from a wheel for this platform.",
+                id="speechportal.E003",
+            )
+        ]
+    return []
+
+
+def check_local_roots(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        checks.Error(
+            f"The local storage root {root} is inside the portal's own data.",
+            hint="Members could read the database: give SPEECHPORTAL_STORAGE_LOCAL_ROOTS a folder of its"
+            " own.",
+            id="speechportal.E004",
+        )
+        for root in settings.STORAGE_LOCAL_ROOTS
+        if root == settings.DATA_DIR or settings.DATA_DIR.is_relative_to(root)
+    ]
+
+
+def register_all() -> None:
+    for check in (check_encryption_keys, check_queue, check_ffmpeg, check_local_roots):
+        checks.register(check)

@@ -1,0 +1,98 @@
+"""The queue, and the only importer of django-q2.
+
+Two clusters: ``recognition`` runs long work, one file a worker; ``short`` runs everything else, so that a
+poll or a webhook never waits behind an hour of audio. A message names a function and ids. It only says
+that there is work: what is to be done, and whether it was done, stands in our own rows, so a message that
+is lost, doubled or late does no harm. The schedule ``beat`` finds all work that nobody was woken for.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import transaction
+
+from speechportal.processes import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+ClusterName = Literal["short", "recognition"]
+BEAT = "batches.jobs.beat"
+
+# Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
+# would take it along.
+_stopping = multiprocessing.RawValue("b", 0)
+
+
+def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
+    """Queue a call of ``function`` (dotted path).
+
+    With the database as broker, the message belongs to the current transaction; any other broker is
+    told when the transaction commits.
+    """
+    from django_q.conf import Conf
+    from django_q.tasks import async_task
+
+    if Conf.ORM:
+        async_task(function, *args, cluster=cluster)
+    else:
+        transaction.on_commit(lambda: async_task(function, *args, cluster=cluster))
+
+
+def queued_messages(cluster: ClusterName) -> int:
+    """Messages that no worker has fetched yet."""
+    from django_q.brokers import get_broker
+
+    return int(get_broker(cluster).queue_size())
+
+
+def wake_recognition(waiting: int) -> None:
+    """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
+    wanted = min(waiting, settings.RECOGNITION_WORKERS)
+    for _ in range(wanted - queued_messages("recognition")):
+        enqueue("batches.jobs.recognise_next", cluster="recognition")
+
+
+def install_schedules(**_kwargs: Any) -> None:
+    """Create the schedules or bring them up to date; run by ``migrate`` and at start-up."""
+    from django_q.models import Schedule
+
+    Schedule.objects.update_or_create(
+        name="beat",
+        defaults={
+            "func": BEAT,
+            "schedule_type": Schedule.MINUTES,
+            "minutes": 1,
+            "repeats": -1,
+            "cluster": "short",
+        },
+    )
+
+
+def stopping() -> bool:
+    """Whether this worker's cluster was asked to stop: long work should hand its task back."""
+    return bool(_stopping.value)
+
+
+def run_cluster(name: ClusterName) -> None:
+    """Run a cluster in this process until SIGTERM or SIGINT. ``Q_CLUSTER_NAME`` must be set to ``name``."""
+    from django_q.cluster import Cluster
+
+    class PortalCluster(Cluster):  # type: ignore[misc] # django-q2 ships no types
+        def sig_handler(self, signum: int, frame: Any) -> None:
+            _stopping.value = 1
+            super().sig_handler(signum, frame)
+
+    if os.environ.get("Q_CLUSTER_NAME") != name:
+        raise RuntimeError(f"Q_CLUSTER_NAME is not {name}: start clusters with `manage.py cluster {name}`.")
+    # The sentinel, the workers and their helpers would go on as orphans after a kill -9 of their parent.
+    os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGTERM))
+    install_schedules()
+    if name == "short":
+        enqueue(BEAT)  # The scheduler itself looks only after half a minute.
+    PortalCluster().start()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from speechportal.env import Env, database, stored_secret
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from the file\n")
+    assert Env({"SPEECHPORTAL_KEY_FILE": str(tmp_path / "key")}).text("KEY") == "from the file"
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a")
+    env = Env({"SPEECHPORTAL_KEY": "b", "SPEECHPORTAL_KEY_FILE": str(tmp_path / "key")})
+    with pytest.raises(ImproperlyConfigured, match="both set"):
+        env.text("KEY")
+
+
+def test_a_missing_file_is_named_by_its_variable() -> None:
+    with pytest.raises(ImproperlyConfigured, match="SPEECHPORTAL_KEY_FILE"):
+        Env({"SPEECHPORTAL_KEY_FILE": "/nowhere/at/all"}).text("KEY")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("no", False), ("True", True), ("", True)])
+def test_flags(text: str, *, value: bool) -> None:
+    assert Env({"SPEECHPORTAL_F": text}).flag("F", default=True) is value
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda env: env.flag("X", default=False),
+        lambda env: env.integer("X", 1),
+        lambda env: env.choice("X", "a", ("a", "b")),
+    ],
+)
+def test_nonsense_is_refused_by_name(read) -> None:  # type: ignore[no-untyped-def] # three kinds of lambda
+    with pytest.raises(ImproperlyConfigured, match="SPEECHPORTAL_X"):
+        read(Env({"SPEECHPORTAL_X": "nonsense"}))
+
+
+def test_a_number_below_its_minimum_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match="at least 5"):
+        Env({"SPEECHPORTAL_N": "4"}).integer("N", 10, minimum=5)
+
+
+def test_database_addresses() -> None:
+    postgres = database("postgresql://me:p%40ss@db.example:5433/portal?sslmode=require")
+    assert (postgres["USER"], postgres["PASSWORD"], postgres["HOST"], postgres["PORT"], postgres["NAME"]) == (
+        "me",
+        "p@ss",
+        "db.example",
+        "5433",
+        "portal",
+    )
+    assert postgres["OPTIONS"] == {"sslmode": "require"}
+    assert database("sqlite:////data/portal.sqlite3")["NAME"] == "/data/portal.sqlite3"
+    with pytest.raises(ImproperlyConfigured, match="mysql"):
+        database("mysql://somewhere/else")
+
+
+def test_a_stored_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "secrets" / "key"
+    assert stored_secret(path, "first") == "first"
+    assert stored_secret(path, "second") == "first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == [path]
