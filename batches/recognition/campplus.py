@@ -190,18 +190,20 @@ class CAMPlusPlus(nn.Module):
         """Fold each batch normalisation that follows a convolution into it: same output, less work."""
         for module in self.modules():
             if isinstance(module, _FrontEnd | _ResidualBlock):
-                module.conv1, module.bn1 = _fold(module.conv1, module.bn1)
-                module.conv2, module.bn2 = _fold(module.conv2, module.bn2)
+                _fold(module, "conv1", module, "bn1")
+                _fold(module, "conv2", module, "bn2")
             if isinstance(module, _ResidualBlock) and len(module.shortcut):
-                module.shortcut[0], module.shortcut[1] = _fold(module.shortcut[0], module.shortcut[1])
+                _fold(module.shortcut, "0", module.shortcut, "1")
             if isinstance(module, _TimeDelay):
-                module.linear, module.nonlinear[0] = _fold(module.linear, module.nonlinear[0])
+                _fold(module, "linear", module.nonlinear, "batchnorm")
             if isinstance(module, _DenseLayer):
-                module.linear1, module.nonlinear2[0] = _fold(module.linear1, module.nonlinear2[0])
+                _fold(module, "linear1", module.nonlinear2, "batchnorm")
 
 
-def _fold(convolution: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
-    return fuse_conv_bn_eval(convolution, norm), nn.Identity()
+def _fold(owner: nn.Module, convolution: str, norm_owner: nn.Module, norm: str) -> None:
+    fused = fuse_conv_bn_eval(getattr(owner, convolution), getattr(norm_owner, norm))
+    setattr(owner, convolution, fused)
+    setattr(norm_owner, norm, nn.Identity())
 
 
 def load_campplus(checkpoint: Path) -> CAMPlusPlus:

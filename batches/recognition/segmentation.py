@@ -105,15 +105,19 @@ def hysteresis(activity: npt.NDArray[np.floating], onset: float, offset: float) 
 
     A run starts at its first value >= onset. ``offset`` above ``onset`` is treated as equal to it.
     """
-    above = np.concatenate([[False], activity >= min(onset, offset), [False]])
-    starts = np.flatnonzero(above[1:] & ~above[:-1])
-    ends = np.flatnonzero(~above[1:] & above[:-1])
     runs = []
-    for start, end in zip(starts, ends, strict=True):
+    for start, end in true_runs(activity >= min(onset, offset)):
         sure = np.flatnonzero(activity[start:end] >= onset)
         if sure.size:
-            runs.append((int(start + sure[0]), int(end - 1)))
+            runs.append((int(start + sure[0]), end - 1))
     return runs
+
+
+def true_runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open stretches (first, past the last) in which a one-dimensional mask is true."""
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
 
 
 def merge(regions: list[tuple[float, float]], gap: float) -> list[tuple[float, float]]:
