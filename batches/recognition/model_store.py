@@ -93,8 +93,9 @@ def _write_manifest(folder: Path, name: str) -> None:
 class ModelStore:
     """All that is known about the models in one folder."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, hub_token: str = "") -> None:
         self.folder = folder or default_folder()
+        self._hub_token = hub_token
 
     def names(self) -> list[str]:
         """The pinned models, and whatever else has been fetched into the folder."""
@@ -130,7 +131,7 @@ class ModelStore:
         """Have a model in the folder, whole and checked. Returns its folder. Raises ModelUnavailable.
 
         ``name`` is a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face
-        ("owner/name", with a token in ``HF_TOKEN``).
+        ("owner/name", with ``hub_token`` if it asks for one).
         """
         with self._locked():
             if not self.verify(name):
@@ -211,7 +212,7 @@ class ModelStore:
             if spec.tensors:
                 _convert_whisper(spec, folder)
         elif "/" in name:
-            _fetch_from_hub(name, folder)
+            _fetch_from_hub(name, folder, self._hub_token)
         else:
             _fetch_official(name, folder)
 
@@ -230,15 +231,15 @@ def _fetch_official(name: str, folder: Path) -> None:
     Path(str(path)).rename(folder / WHISPER_FILE)
 
 
-def _fetch_from_hub(name: str, folder: Path) -> None:
+def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        snapshot_download(name, local_dir=folder, token=os.environ.get("HF_TOKEN"))
+        snapshot_download(name, local_dir=folder, token=token or None)
     except (HfHubHTTPError, OSError) as error:
         raise ModelUnavailable(
-            f"Hugging Face did not hand out '{name}': accept its conditions there and set HF_TOKEN.",
+            f"Hugging Face did not hand out '{name}': accept its conditions there and give a token.",
             name=name,
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from . import languages
@@ -22,7 +23,7 @@ class Options:
     """
 
     language: str = languages.AUTO
-    keywords: list[str] = field(default_factory=list)
+    keywords: Sequence[str] = ()
     keyword_weight: float = 3.0  # logits; 0 leaves the keywords to the prompt
     speakers: bool = False
     min_speakers: int = -1

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_specs import DEFAULT_NAMES
 from batches.recognition.model_store import ModelStore
 
 
@@ -28,14 +28,14 @@ class Command(BaseCommand):
             "names",
             nargs="*",
             metavar="NAME",
-            help=f"a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face "
-            f"(default: {' '.join(DEFAULT_NAMES)})",
+            help="a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face "
+            "(default: those that the settings name)",
         )
         verify = actions.add_parser("verify", help="compare the files with their SHA-256")
         verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that is here")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        store = ModelStore(options["models_dir"])
+        store = ModelStore(options["models_dir"] or settings.MODELS_DIR, hub_token=settings.HF_TOKEN)
         action = {"list": self._list, "fetch": self._fetch, "verify": self._verify}[options["action"]]
         action(store, options.get("names") or [])
 
@@ -47,7 +47,9 @@ class Command(BaseCommand):
             self.stdout.write(f"  {name:<12} {status.state:<8} {size:>8}  {status.title}")
 
     def _fetch(self, store: ModelStore, names: list[str]) -> None:
-        for name in names or list(DEFAULT_NAMES):
+        for name in names or [settings.WHISPER_MODEL, settings.SPEAKER_MODEL]:
+            if Path(name).is_absolute():
+                continue  # the operator's own files
             with _Bars() as bars:
                 try:
                     folder = store.fetch(name, bars.show)

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from batches import formats
 from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import RecognitionError
-from batches.recognition.model_specs import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
 
@@ -35,8 +35,8 @@ class Command(BaseCommand):
             "--format", nargs="+", default=["txt"], choices=list(formats.FORMATS), dest="formats"
         )
         parser.add_argument("--output", type=Path, metavar="DIR", help="write FILE.FORMAT here")
-        parser.add_argument("--model", default=DEFAULT_WHISPER, help="a Whisper model by name or path")
-        parser.add_argument("--speaker-models", default=DEFAULT_SPEAKERS, help="by name or folder")
+        parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
+        parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
         parser.add_argument("--threads", type=int, default=1, metavar="N")
 
@@ -50,9 +50,9 @@ class Command(BaseCommand):
             output.mkdir(parents=True, exist_ok=True)
         failed = 0
         with RecognitionClient(
-            models_dir=arguments["models_dir"],
+            models_dir=arguments["models_dir"] or settings.MODELS_DIR,
             whisper_model=arguments["model"],
-            speaker_models=arguments["speaker_models"],
+            speaker_model=arguments["speaker_model"],
             threads=arguments["threads"],
         ) as client:
             for path in files:
@@ -97,8 +97,8 @@ def _options(arguments: dict[str, Any]) -> Options:
 def _recognise(client: RecognitionClient, path: Path, options: Options) -> Transcript:
     with tqdm(total=100, desc=path.name, file=sys.stderr, bar_format="{l_bar}{bar}| {postfix}") as bar:
 
-        def show(stage: str, fraction: float) -> None:
-            bar.set_postfix_str(stage, refresh=False)
+        def show(fraction: float) -> None:
+            bar.set_postfix_str(client.stage, refresh=False)
             bar.update(100 * fraction - bar.n)
 
         transcript = client.transcribe(path, options, show)
