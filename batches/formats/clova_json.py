@@ -12,8 +12,8 @@ from typing import Any
 
 from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
 
+from .characters import encodable
 from .context import Context
-from .text import encodable
 
 # What CLOVA answers in ``params.lang`` to a ``language`` of its own.
 _CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}

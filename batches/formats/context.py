@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .characters import one_line
+
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -29,8 +31,8 @@ class Context:
     version: str = ""  # of the engine; empty means as the transcript says
 
     def speaker_name(self, label: str) -> str:
-        """The name a person gave to a speaker, or a letter: A, B, ... Z, AA, ..."""
-        return self.speaker_names.get(label, "").strip() or default_speaker_name(label)
+        """The name a person gave to a speaker, or a letter: A, B, ... Z, AA, ... On one line."""
+        return one_line(self.speaker_names.get(label, "")) or default_speaker_name(label)
 
     def is_renamed(self, label: str) -> bool:
         return self.speaker_name(label) != default_speaker_name(label)
@@ -43,7 +45,7 @@ class Context:
 def default_speaker_name(label: str) -> str:
     """ "1" is A, "26" Z, "27" AA; a label that is no such number is its own name."""
     if not (label.isascii() and label.isdigit() and 0 < len(label) < 7 and int(label) > 0):
-        return label
+        return one_line(label) or "?"
     number, letters = int(label), ""
     while number:
         number, digit = divmod(number - 1, len(_ALPHABET))

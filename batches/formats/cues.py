@@ -6,12 +6,13 @@ Japanese or Korean characters, at most 7 s, at least 5/6 s, and time enough to r
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from batches.recognition.transcript import Transcript
 
-from . import text as characters
+from . import characters
 from .context import Context
 from .timing import Piece, timed_pieces
 
@@ -45,7 +46,7 @@ def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
     for run in _runs(transcript, context):
         opens_turn = bool(run.speaker) and run.speaker != speaker
         speaker = run.speaker
-        name = f"{characters.one_line(context.speaker_name(speaker))}: " if opens_turn else ""
+        name = f"{context.speaker_name(speaker)}: " if opens_turn else ""
         cues += _cut(run, opens_turn, min(_LARGEST_NAME, characters.columns(name)))
     return _settle(cues)
 
@@ -80,10 +81,13 @@ def _runs(transcript: Transcript, context: Context) -> Iterator[_Run]:
 def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
     """The cheapest cut of a run into cues, found from its end to its start."""
     pieces = run.pieces
+    endings = _endings(pieces)
     best: list[tuple[float, int]] = [(0.0, 0)] * (len(pieces) + 1)
     for begin in range(len(pieces) - 1, -1, -1):
         taken = name_columns if begin == 0 else 0
-        best[begin] = min((cost + best[end][0], end) for end, cost in _candidates(pieces, begin, taken))
+        best[begin] = min(
+            (cost + best[end][0], end) for end, cost in _candidates(pieces, endings, begin, taken)
+        )
     cues: list[Cue] = []
     begin = 0
     while begin < len(pieces):
@@ -96,46 +100,49 @@ def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
     return cues
 
 
-def _candidates(pieces: Sequence[Piece], begin: int, taken: int) -> Iterator[tuple[int, float]]:
+def _candidates(
+    pieces: Sequence[Piece], endings: Sequence[float], begin: int, taken: int
+) -> Iterator[tuple[int, float]]:
     """Where a cue that begins at ``begin`` may end, with what that costs; at least one piece."""
-    width = taken
+    start = pieces[begin].start
+    lines, line, total = 1, taken, taken  # lines so far, columns of the last, columns of all
     for end in range(begin + 1, len(pieces) + 1):
         piece = pieces[end - 1]
-        width += characters.columns(piece.text) + (piece.space and end - 1 > begin)
-        if end - 1 > begin:
-            too_long = piece.end - pieces[begin].start > LONGEST_MS
-            if too_long or width > LINES * LINE_COLUMNS or not _fits(pieces[begin:end], taken):
+        own = piece.columns
+        if end > begin + 1:
+            own += piece.space
+            if line + own > LINE_COLUMNS:
+                lines, line = lines + 1, -piece.space
+            if lines > LINES or piece.end - start > LONGEST_MS:
                 return
-        following = pieces[end] if end < len(pieces) else None
-        yield end, _cost(pieces[begin], piece, following, width)
+        line += own
+        total += own
+        following = pieces[end].start if end < len(pieces) else piece.end + PAUSE_MS
+        yield end, endings[end - 1] + _cost(total, following - start)
 
 
-def _cost(first: Piece, last: Piece, following: Piece | None, width: int) -> float:
-    """Cues are few, well filled, long enough to read, and end where a sentence or a clause does."""
-    cost = 30.0 + 20.0 * (1 - min(1.0, width / LINE_COLUMNS)) ** 2
+def _cost(width: int, shown: int) -> float:
+    """Cues are few, well filled, and shown for as long as it takes to read them."""
+    empty = 0.0 if width >= LINE_COLUMNS else 1 - width / LINE_COLUMNS
     readable = max(READABLE_MS, width * 1000 / COLUMNS_PER_SECOND)
-    shown = (following.start if following else last.end + PAUSE_MS) - first.start
-    cost += 20.0 * max(0.0, 1 - shown / readable)
-    if following is None or last.text.endswith(_SENTENCE_END):
-        return cost
-    pause = min(1.0, max(0, following.start - last.end) / PAUSE_MS)
-    return cost + (15.0 if last.text.endswith(_CLAUSE_END) else 35.0) * (1 - pause)
+    hurry = 0.0 if shown >= readable else 1 - shown / readable
+    return 30.0 + 20.0 * empty * empty + 20.0 * hurry
+
+
+def _endings(pieces: Sequence[Piece]) -> list[float]:
+    """What it costs to end a cue after each piece: best at the end of a sentence, a clause, or at a pause."""
+    costs = []
+    for piece, following in itertools.pairwise(pieces):
+        if piece.text.endswith(_SENTENCE_END):
+            costs.append(0.0)
+            continue
+        pause = min(1.0, max(0, following.start - piece.end) / PAUSE_MS)
+        costs.append((15.0 if piece.text.endswith(_CLAUSE_END) else 35.0) * (1 - pause))
+    return [*costs, 0.0]
 
 
 def _text(pieces: Sequence[Piece]) -> str:
     return "".join((" " if piece.space and index else "") + piece.text for index, piece in enumerate(pieces))
-
-
-def _fits(pieces: Sequence[Piece], taken: int) -> bool:
-    width, lines = taken, 1
-    for index, piece in enumerate(pieces):
-        own = characters.columns(piece.text)
-        space = piece.space and index > 0
-        if width + space + own > LINE_COLUMNS and index > 0:
-            width, lines = own, lines + 1
-        else:
-            width += space + own
-    return lines <= LINES
 
 
 def _wrap(pieces: Sequence[Piece], taken: int) -> tuple[str, ...]:

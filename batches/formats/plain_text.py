@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batches.recognition.transcript import Transcript
 
-from . import text as characters
+from . import characters
 from .clock import hms
 from .context import Context
 
@@ -45,5 +45,5 @@ def _continues(paragraph: _Paragraph, start: int, speaker: str) -> bool:
 def _line(paragraph: _Paragraph, context: Context) -> str:
     if not paragraph.speaker:
         return f"{paragraph.text}\n"
-    name = characters.one_line(context.speaker_name(paragraph.speaker))
+    name = context.speaker_name(paragraph.speaker)
     return f"[{hms(max(0, paragraph.start) // 1000)}] {name}: {paragraph.text}\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from batches.recognition.transcript import Transcript
 
-from . import text as characters
+from . import characters
 from .context import Context
 from .cues import Cue, build_cues
 

@@ -10,7 +10,6 @@ import re
 
 from batches.recognition.transcript import Transcript
 
-from . import text as characters
 from .clock import clock
 from .context import Context
 from .cues import Cue, build_cues
@@ -27,7 +26,7 @@ def render(transcript: Transcript, context: Context) -> str:
 def _block(number: int, cue: Cue, context: Context) -> str:
     text = "\n".join(cue.lines)
     if cue.opens_turn:
-        text = f"{characters.one_line(context.speaker_name(cue.speaker))}: {text}"
+        text = f"{context.speaker_name(cue.speaker)}: {text}"
     times = f"{clock(cue.start, ',')} --> {clock(cue.end, ',')}"
     text = _MARKUP.sub(rf"\g<1>{_WORD_JOINER}", text)
     return f"{number}\n{times}\n{text}\n\n".replace("\n", "\r\n")

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 
 from batches.recognition.transcript import Word
 
-from . import text as characters
+from . import characters
 
 # A matching costs the product of two lengths; beyond this a text is spread evenly instead.
 _LARGEST_MATCH = 4_000_000
@@ -23,6 +23,7 @@ class Piece:
     end: int  # ms
     text: str
     space: bool  # whether a space stands before it
+    columns: int
 
 
 def timed_pieces(text: str, words: Sequence[Word], start: int, end: int) -> list[Piece]:
@@ -42,7 +43,7 @@ def timed_pieces(text: str, words: Sequence[Word], start: int, end: int) -> list
         space = bool(pieces)
         for part in _parts(token, edges, index):
             first, last = spans[index], spans[index + len(part) - 1]
-            pieces.append(Piece(first[0], max(first[0], last[1]), part, space))
+            pieces.append(Piece(first[0], max(first[0], last[1]), part, space, characters.columns(part)))
             index += len(part)
             space = False
     return pieces

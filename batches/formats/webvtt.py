@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from batches.recognition.transcript import Transcript
 
-from . import text as characters
 from .clock import clock
 from .context import Context
 from .cues import Cue, build_cues
@@ -18,7 +17,7 @@ def render(transcript: Transcript, context: Context) -> str:
 def _block(cue: Cue, context: Context) -> str:
     text = "\n".join(map(_escape, cue.lines))
     if cue.speaker:
-        text = f"<v {_escape(characters.one_line(context.speaker_name(cue.speaker)))}>{text}</v>"
+        text = f"<v {_escape(context.speaker_name(cue.speaker))}>{text}</v>"
     return f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n"
 
 
