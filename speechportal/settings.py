@@ -10,10 +10,13 @@ import os
 import secrets
 from pathlib import Path
 
+import django_stubs_ext
 from cryptography.fernet import Fernet
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.env import Env, database, stored_secret
+
+django_stubs_ext.monkeypatch()  # Makes ModelForm[User] and its like mean something at run time too.
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -110,6 +113,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "speechportal" / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
+if not PRODUCTION:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where it is missing.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
-
-if TYPE_CHECKING:
-    TextField = models.CharField[str, str]
-else:
-    TextField = models.CharField  # Not subscriptable at run time.
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 LENGTH = 16
@@ -20,7 +15,7 @@ def new_uid(prefix: str) -> str:
     return f"{prefix}_{''.join(secrets.choice(ALPHABET) for _ in range(LENGTH))}"
 
 
-class UidField(TextField):
+class UidField(models.CharField[str, str]):
     """A unique public identifier such as ``bat_3n8…``, made when the row is."""
 
     def __init__(self, prefix: str = "", **kwargs: Any) -> None:
