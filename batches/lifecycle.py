@@ -209,24 +209,25 @@ def _note_finished(batch: Batch, now: Any) -> None:
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
 
 
-def release(
-    claim: Claim, cause: Cause | None, *, count_attempt: bool, delay: timedelta | None = None
-) -> None:
-    """Hand the task back: it waits for ``delay`` and is then claimed again, by whoever comes.
+def release(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
+    """Hand the task back, to be claimed again by whoever comes.
 
-    ``count_attempt`` is for faults that the task itself may have caused; a fault of the storage or an
-    orderly stop does not count.
+    With a ``cause`` it waits first, longer each time it is held up. ``count_attempt`` is for faults that the
+    task itself may have caused; a fault of the storage or an orderly stop does not count.
     """
     task = claim.row.filter(state=State.IN_PROGRESS).first()
     if task is None:
         raise _why_lost(claim)
     attempts = task.attempts if count_attempt else max(task.attempts - 1, 0)
+    delays = task.delays + 1 if cause else 0
+    delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if cause else timedelta(0)
     released = claim.row.filter(state=State.IN_PROGRESS).update(
         state=State.WAITING,
         stage=Task.Stage.QUEUED,
         progress=0,
         attempts=attempts,
-        available_at=timezone.now() + (delay or timedelta(0)),
+        delays=delays,
+        available_at=timezone.now() + delay,
         lease_token=None,
         lease_expires_at=None,
         error_code=cause.code if cause else "",
@@ -306,6 +307,7 @@ def retry(tasks: QuerySet[Task]) -> int:
         retried += Task.unscoped.filter(pk=task.pk, state=State.FAILED, moved_at=task.moved_at).update(
             state=State.WAITING,
             attempts=0,
+            delays=0,
             available_at=timezone.now(),
             finished_at=None,
             settings=None,

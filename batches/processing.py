@@ -13,7 +13,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,7 +26,7 @@ from batches.models import ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.client import RecognitionClient
 from batches.recognition.engine import Options
-from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
+from batches.recognition.errors import ModelUnavailable, RecognitionError
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import Changed, NotFound, StorageError
@@ -202,11 +201,9 @@ def _move(task: Task) -> None:
         logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
 
 
-def _give_back(
-    claim: Claim, cause: Cause | None, *, count_attempt: bool, delay: timedelta | None = None
-) -> None:
+def _give_back(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
     try:
-        lifecycle.release(claim, cause, count_attempt=count_attempt, delay=delay)
+        lifecycle.release(claim, cause, count_attempt=count_attempt)
     except CancelRequested:
         lifecycle.confirm_cancel(claim)
     except ClaimLost:
@@ -226,12 +223,12 @@ def _fail(claim: Claim, task: Task, cause: Cause) -> None:
 def _handle_recognition_error(claim: Claim, task: Task, error: RecognitionError) -> None:
     cause = Cause(error.code, error.message, error.details)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
-    engine_fault = isinstance(error, EngineDied | EngineStalled)
-    if error.permanent or (engine_fault and task.attempts >= settings.MAX_ATTEMPTS):
+    # Missing models are the operator's to mend; any other fault may be the file's and counts.
+    counts = not isinstance(error, ModelUnavailable)
+    if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
         _fail(claim, task, cause)
     else:
-        # Only what the file itself may have caused counts: missing models are the operator's to mend.
-        _give_back(claim, cause, count_attempt=engine_fault, delay=_backoff(task))
+        _give_back(claim, cause, count_attempt=counts)
 
 
 def _handle_storage_error(claim: Claim, task: Task, error: StorageError) -> None:
@@ -250,14 +247,14 @@ def _handle_storage_error(claim: Claim, task: Task, error: StorageError) -> None
     else:
         if error.permanent:
             lifecycle.set_error(task.batch_id, cause)
-        _give_back(claim, cause, count_attempt=False, delay=_backoff(task))
+        _give_back(claim, cause, count_attempt=False)
 
 
 def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         logger.error("task %s: no space left in the work folder", task.uid)
         cause = Cause("work_disk_full", "The portal's own disk is full; the operator has to make room.", {})
-        _give_back(claim, cause, count_attempt=False, delay=_backoff(task))
+        _give_back(claim, cause, count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid)
     cause = Cause(
@@ -266,8 +263,4 @@ def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
     if task.attempts >= settings.MAX_ATTEMPTS:
         _fail(claim, task, cause)
     else:
-        _give_back(claim, cause, count_attempt=True, delay=_backoff(task))
-
-
-def _backoff(task: Task) -> timedelta:
-    return lifecycle.BACKOFF[min(task.attempts, len(lifecycle.BACKOFF)) - 1]
+        _give_back(claim, cause, count_attempt=True)

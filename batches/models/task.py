@@ -69,6 +69,7 @@ class Task(models.Model):
     stage = models.CharField(_("stage"), max_length=20, choices=Stage.choices, blank=True)
     progress = models.PositiveSmallIntegerField(_("progress"), default=0)  # per cent
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    delays = models.PositiveSmallIntegerField(_("times held up"), default=0)  # in a row
     available_at = models.DateTimeField(default=timezone.now)
     lease_token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)

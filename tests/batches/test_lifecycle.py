@@ -154,7 +154,7 @@ def test_a_task_handed_back_is_claimed_again_without_a_mark() -> None:
 def test_a_task_held_up_waits_and_says_why() -> None:
     task, claim = claimed(make_batch())
     cause = Cause("unreachable", "The storage does not answer.", {})
-    lifecycle.release(claim, cause, count_attempt=False, delay=timedelta(minutes=5))
+    lifecycle.release(claim, cause, count_attempt=False)
     task.refresh_from_db()
     assert (task.state, task.error_code) == (Task.State.WAITING, "unreachable")
     assert lifecycle.claim_next("test") is None
