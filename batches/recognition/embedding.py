@@ -22,6 +22,7 @@ _FRAME_SECONDS = 0.01  # between two frames of the filter bank
 _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
 _ENOUGH_ALONE = 0.3  # s of speech without anybody else, below which overlapped speech is used too
 _SHORTEST = 0.2  # s of speech below which there is no voice print
+_LENGTHS = 50  # frames: lengths are multiples of it, so that oneDNN keeps kernels for ten lengths, not hundreds
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ class SpeakerEmbedder:
 
         Shorter ones are repeated up to the longest, which keeps their statistics; zeros would change them.
         """
-        longest = max(item.shape[0] for item in features)
+        longest = -(-max(item.shape[0] for item in features) // _LENGTHS) * _LENGTHS
         batch = torch.stack([item.repeat(-(-longest // item.shape[0]), 1)[:longest] for item in features])
         with torch.inference_mode():
             vectors = self.network(batch.to(self.device))

@@ -1,0 +1,128 @@
+"""Give every word its speaker, and cut segments where the speaker changes.
+
+No word is lost, moved or changed: only its speaker is set, and segments are divided between words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+
+_TIE = (
+    0.9  # a speaker heard for this share of what the loudest candidate is heard for is as likely as they are
+)
+_AMBIGUOUS = 0.3  # share of a word in which its neighbours' speaker must be heard to take it back
+_CONTINUOUS = 500  # ms: words further apart are not one flow of speech
+
+
+def assign_speakers(transcript: Transcript, turns: list[SpeakerTurn]) -> Transcript:
+    """A new transcript with speakers; the one given is left as it is.
+
+    A word goes to whoever is heard longest during it, overlapping turns included, or to the nearest turn in
+    silence. Where two are heard equally long, the speaker of the word before (or else after) goes on. One
+    word of somebody else in the middle of a flow of words goes back to the speaker around it if that speaker
+    is heard during the word too; otherwise it is an interjection and stays.
+    """
+    if not turns:
+        return dataclasses.replace(transcript, turns=[], speakers=[])
+    clock = _Clock(turns)
+    segments = [part for segment in transcript.segments for part in _divide(segment, clock)]
+    return dataclasses.replace(
+        transcript,
+        segments=segments,
+        speakers=list(dict.fromkeys(segment.speaker for segment in segments)),
+        turns=[dataclasses.replace(turn) for turn in turns],
+    )
+
+
+class _Clock:
+    """Answers who is heard between two moments."""
+
+    def __init__(self, turns: list[SpeakerTurn]) -> None:
+        self.speakers = list(dict.fromkeys(turn.speaker for turn in turns))
+        number = {speaker: index for index, speaker in enumerate(self.speakers)}
+        self.starts = np.array([turn.start for turn in turns], dtype=np.int64)
+        self.ends = np.array([turn.end for turn in turns], dtype=np.int64)
+        self.numbers = np.array([number[turn.speaker] for turn in turns], dtype=np.int64)
+
+    def shares(self, start: int, end: int) -> npt.NDArray[np.float64]:
+        """(speakers,) share of the stretch in which each is heard; in silence, all of it is the nearest's."""
+        end = max(end, start + 1)
+        overlap = np.minimum(self.ends, end) - np.maximum(self.starts, start)
+        heard = np.bincount(self.numbers, np.maximum(overlap, 0), minlength=len(self.speakers))
+        if not heard.any():
+            # Without overlap, what is left of it is minus the distance.
+            heard[self.numbers[overlap.argmax()]] = end - start
+        shares: npt.NDArray[np.float64] = heard / (end - start)
+        return shares
+
+
+def _divide(segment: Segment, clock: _Clock) -> list[Segment]:
+    """The segment's parts, each of one speaker; the segment itself, with a speaker, where it is not cut."""
+    if not segment.words:
+        best = int(clock.shares(segment.start, segment.end).argmax())
+        return [dataclasses.replace(segment, speaker=clock.speakers[best], flags=list(segment.flags))]
+    shares = np.stack([clock.shares(word.start, word.end) for word in segment.words])
+    chosen = _take_back(segment.words, shares, _choose(shares))
+    words = [
+        dataclasses.replace(word, speaker=clock.speakers[number])
+        for word, number in zip(segment.words, chosen, strict=True)
+    ]
+    parts = [list(part) for _, part in groupby(words, key=lambda word: word.speaker)]
+    if len(parts) == 1:
+        return [
+            dataclasses.replace(segment, words=words, speaker=words[0].speaker, flags=list(segment.flags))
+        ]
+    return [
+        dataclasses.replace(
+            segment,
+            start=segment.start if index == 0 else part[0].start,
+            end=segment.end if index == len(parts) - 1 else max(word.end for word in part),
+            text=join_words(part),
+            words=part,
+            confidence=sum(word.probability for word in part) / len(part),
+            speaker=part[0].speaker,
+            flags=list(segment.flags),
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+def _choose(shares: npt.NDArray[np.float64]) -> list[int]:
+    """The speaker of each word, (words, speakers) -> numbers; ties go on with the word before or after."""
+    likely = shares >= _TIE * shares.max(axis=1, keepdims=True)
+    sure = [int(row.argmax()) if row.sum() == 1 else -1 for row in likely]
+    chosen: list[int] = []
+    for index, row in enumerate(likely):
+        before = chosen[-1] if chosen else -1
+        after = next((number for number in sure[index:] if number >= 0), -1)
+        near = [number for number in (before, after) if number >= 0 and row[number]]
+        chosen.append(near[0] if near else int(shares[index].argmax()))
+    return chosen
+
+
+def _take_back(words: list[Word], shares: npt.NDArray[np.float64], chosen: list[int]) -> list[int]:
+    """Undo single words of somebody else inside a flow of words, where who spoke is open to doubt."""
+    result = list(chosen)
+    for index in range(1, len(words) - 1):
+        around = result[index - 1]
+        if result[index] == around or chosen[index + 1] != around:
+            continue
+        flows = (
+            words[index].start - words[index - 1].end < _CONTINUOUS
+            and words[index + 1].start - words[index].end < _CONTINUOUS
+        )
+        if flows and shares[index, around] >= _AMBIGUOUS:
+            result[index] = around
+    return result
+
+
+def join_words(words: Iterable[Word]) -> str:
+    """The text of words. They bring their own spaces, so that Japanese and Chinese have none."""
+    return "".join(word.text for word in words).strip()
