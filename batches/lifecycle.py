@@ -330,10 +330,15 @@ def set_error(batch_id: int, cause: Cause) -> None:
     """The batch cannot go on until somebody mends the cause."""
     Batch.unscoped.filter(pk=batch_id, deleted_at__isnull=True).exclude(
         status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message
-    ).update(status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message)
+    ).update(
+        status=Batch.Status.ERROR,
+        cause_code=cause.code,
+        cause=cause.message,
+        cause_details=cause.details,
+    )
 
 
 def set_normal(batch_id: int) -> None:
     Batch.unscoped.filter(pk=batch_id, status=Batch.Status.ERROR).update(
-        status=Batch.Status.NORMAL, cause_code="", cause=""
+        status=Batch.Status.NORMAL, cause_code="", cause="", cause_details={}
     )

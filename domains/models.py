@@ -33,6 +33,11 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         return self.filter(plan=Domain.Plan.BASIC, batch__isnull=True)
 
 
+class ScopedDomains(ScopedManager["Domain"]):
+    def for_account(self, account: Account) -> DomainQuerySet:
+        return DomainQuerySet(self.model, using=self._db).filter(account=account)
+
+
 class Domain(models.Model):
     """A named recognition profile."""
 
@@ -59,7 +64,7 @@ class Domain(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager.from_queryset(DomainQuerySet)()
-    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+    objects: ClassVar[ScopedDomains] = ScopedDomains()
 
     class Meta:
         verbose_name = _("domain")

@@ -51,6 +51,11 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(condition)
 
 
+class ScopedBatches(ScopedManager["Batch"]):
+    def for_account(self, account: Account) -> BatchQuerySet:
+        return BatchQuerySet(self.model, using=self._db).filter(account=account)
+
+
 class Batch(models.Model):
     """Watch an input path, recognise what appears there, write results to the result path.
 
@@ -108,6 +113,7 @@ class Batch(models.Model):
     )
     cause_code = models.CharField(max_length=50, blank=True, editable=False)
     cause = models.TextField(_("cause"), blank=True, editable=False)
+    cause_details = models.JSONField(default=dict, blank=True, editable=False)
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
     last_task_order = models.PositiveIntegerField(default=0, editable=False)
@@ -117,7 +123,7 @@ class Batch(models.Model):
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
 
     unscoped = models.Manager.from_queryset(BatchQuerySet)()
-    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+    objects: ClassVar[ScopedBatches] = ScopedBatches()
 
     class Meta:
         verbose_name = _("batch")

@@ -1,0 +1,135 @@
+"""Every change of a batch, for the portal, Django admin, the demo and the API.
+
+Fields are checked with ``full_clean()`` while the account's row is locked, so that the limit and the
+overlap of input paths are judged one request at a time; what still slips past meets the database's own
+rules, whose sentences are the same.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from batches import lifecycle, polling
+from batches.limits import RULES, as_validation_error
+from batches.models import Arrival, Batch, FinishedFolder
+from domains.models import Domain
+from speechportal.accounts.models import Account
+from speechportal.storage.models import Connection
+
+
+class BatchFields(TypedDict, total=False):
+    """What a member decides about a batch. Paths are relative to the connection's root."""
+
+    name: str
+    domain: Domain | None
+    connection: Connection | None
+    input_path: str
+    result_path: str
+    formats: list[str]
+    language: str
+    speakers: bool
+    min_speakers: int | None
+    max_speakers: int | None
+    keyword_boosting: bool
+
+
+FIELD_OF_RULE = {
+    "batch_on_free_domain": "domain",
+    "batch_domain_taken": "domain",
+    "batch_name_unique": "name",
+}
+
+
+def create_batch(*, account: Account, **fields: Unpack[BatchFields]) -> Batch:
+    """A new batch; it starts to look at its input path at once. Raises ``ValidationError``."""
+    batch = Batch(account=account, **fields)
+    try:
+        with transaction.atomic():
+            locked = _locked_account(account)
+            _check(batch)
+            if Batch.unscoped.live().filter(account=account).count() >= locked.batch_limit:
+                raise ValidationError(_limit_sentence(), code="batch_limit")
+            batch.save(force_insert=True)
+            _remember_folder(batch)
+            polling.request(batch)
+    except IntegrityError as error:
+        raise _as_validation_error(error) from error
+    return batch
+
+
+def update_batch(*, batch: Batch, **fields: Unpack[BatchFields]) -> Batch:
+    """Change what is given. Tasks that have started keep the settings they started with.
+
+    Returns the batch as saved. Raises ``ValidationError``; also for a batch that was deleted meanwhile.
+    """
+    try:
+        with transaction.atomic():
+            _locked_account(batch.account)
+            locked = Batch.unscoped.live().select_for_update().filter(pk=batch.pk).first()
+            if locked is None:
+                raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
+            for name, value in fields.items():
+                setattr(locked, name, value)
+            _check(locked)
+            locked.save(update_fields=list(fields))
+            _remember_folder(locked)
+            polling.request(locked)
+    except IntegrityError as error:
+        raise _as_validation_error(error) from error
+    return locked
+
+
+def delete_batch(*, batch: Batch) -> None:
+    """Stop the batch and cancel its unfinished tasks. Files in the storage, results and charges stay.
+
+    Its domain, its name and its place in the account's limit are free again. Deleting it twice is fine.
+    """
+    with transaction.atomic():
+        locked = Batch.unscoped.live().select_for_update().filter(pk=batch.pk).first()
+        if locked is None:
+            return
+        locked.deleted_at = timezone.now()
+        locked.domain = locked.connection = None
+        locked.save(update_fields=["deleted_at", "domain", "connection"])
+        lifecycle.cancel_all(locked)
+        Arrival.unscoped.filter(batch=locked).delete()
+
+
+def _locked_account(account: Account) -> Account:
+    return Account.objects.select_for_update().get(pk=account.pk)
+
+
+def _check(batch: Batch) -> None:
+    batch.full_clean()
+    missing = {
+        name: [_("This field is required.")]
+        for name in ("domain", "connection")
+        if getattr(batch, f"{name}_id") is None
+    }
+    strange = {
+        name: [_("Choose one of this account’s.")]
+        for name in ("domain", "connection")
+        if (chosen := getattr(batch, name)) is not None and chosen.account_id != batch.account_id
+    }
+    if missing or strange:
+        raise ValidationError({**missing, **strange})
+
+
+def _remember_folder(batch: Batch) -> None:
+    """Finished inputs in this folder are never taken for new ones, whatever the batch is called later."""
+    FinishedFolder.unscoped.get_or_create(connection_id=batch.connection_id, path=batch.folder)
+
+
+def _limit_sentence() -> str:
+    return next(str(sentence) for _needle, code, sentence in RULES if code == "batch_limit")
+
+
+def _as_validation_error(error: IntegrityError) -> ValidationError:
+    refused = as_validation_error(error)
+    field = FIELD_OF_RULE.get(refused.code or "")
+    return ValidationError({field: refused}) if field else refused

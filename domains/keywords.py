@@ -1,0 +1,52 @@
+"""Keywords as a member types them: one a line, or several separated by commas."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from domains.models import KEYWORD_LENGTH, KEYWORD_LIMIT
+
+SHOWN_ERRORS = 10
+
+
+def parse_keywords(text: str) -> list[str]:
+    """The keywords in order, each once (capitals make no difference), in composed Unicode.
+
+    Raises ``ValidationError`` with a sentence for each line that holds a keyword that cannot be taken.
+    """
+    found: dict[str, str] = {}
+    errors: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        for entry in line.split(","):
+            keyword = " ".join(unicodedata.normalize("NFC", entry).split())
+            if problem := _problem(keyword):
+                errors.append(_("Line %(number)d: %(problem)s") % {"number": number, "problem": problem})
+            elif keyword:
+                found.setdefault(keyword.lower(), keyword)
+    if len(found) > KEYWORD_LIMIT:
+        errors.insert(
+            0,
+            _("There are %(count)d keywords; a domain takes at most %(limit)d.")
+            % {"count": len(found), "limit": KEYWORD_LIMIT},
+        )
+    if len(errors) > SHOWN_ERRORS:
+        rest = len(errors) - SHOWN_ERRORS
+        errors = [*errors[:SHOWN_ERRORS], _("… and %d more like these.") % rest]
+    if errors:
+        raise ValidationError(errors)
+    return list(found.values())
+
+
+def _problem(keyword: str) -> str:
+    if len(keyword) > KEYWORD_LENGTH:
+        return _("“%(start)s…” has %(count)d characters; a keyword has at most %(limit)d.") % {
+            "start": keyword[:20],
+            "count": len(keyword),
+            "limit": KEYWORD_LENGTH,
+        }
+    if any(unicodedata.category(letter) == "Cc" for letter in keyword):
+        return _("a control character cannot be part of a keyword.")
+    return ""

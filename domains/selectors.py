@@ -1,0 +1,16 @@
+"""What the pages show of domains."""
+
+from __future__ import annotations
+
+from django.db.models import Count
+
+from domains.models import Domain, DomainQuerySet
+from speechportal.accounts.models import Account
+
+
+def list_domains(account: Account, query: str = "") -> DomainQuerySet:
+    """The account's domains with their batch and ``keyword_count``; ``query`` is part of a name or code."""
+    domains = Domain.objects.for_account(account).select_related("batch")
+    if query:
+        domains = domains.matching(query)
+    return domains.annotate(keyword_count=Count("keywords"))

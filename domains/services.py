@@ -1,0 +1,76 @@
+"""Every change of a domain, for the portal, Django admin and the API."""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
+
+from domains.models import Domain, Keyword
+from speechportal.accounts.models import Account
+
+
+class DomainFields(TypedDict, total=False):
+    name: str
+    code: str
+    plan: str
+
+
+def create_domain(
+    *, account: Account, keywords: list[str] | None = None, **fields: Unpack[DomainFields]
+) -> Domain:
+    """Raises ``ValidationError`` for whatever the rules do not allow."""
+    return _save(Domain(account=account, **fields), keywords or [])
+
+
+def update_domain(
+    *, domain: Domain, keywords: list[str] | None = None, **fields: Unpack[DomainFields]
+) -> Domain:
+    """Change what is given; ``keywords`` replace all of the domain's. Raises ``ValidationError``."""
+    for name, value in fields.items():
+        setattr(domain, name, value)
+    return _save(domain, keywords)
+
+
+def delete_domain(*, domain: Domain) -> None:
+    """Raises ``ValidationError`` while a batch uses the domain."""
+    try:
+        domain.delete()
+    except ProtectedError as error:
+        raise ValidationError(
+            _("The batch “%s” uses this domain. Delete the batch first, or give it another domain.")
+            % domain.batch.name,
+            code="domain_in_use",
+        ) from error
+
+
+def _save(domain: Domain, keywords: list[str] | None) -> Domain:
+    domain.full_clean()
+    try:
+        with transaction.atomic():
+            domain.save()
+            if keywords is not None:
+                _replace_keywords(domain, keywords)
+    except IntegrityError as error:
+        raise _as_validation_error(error) from error
+    return domain
+
+
+def _replace_keywords(domain: Domain, keywords: list[str]) -> None:
+    kept = dict(Keyword.unscoped.filter(domain=domain).values_list("text", "pk"))
+    Keyword.unscoped.filter(pk__in=[pk for text, pk in kept.items() if text not in set(keywords)]).delete()
+    Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in keywords if text not in kept)
+
+
+def _as_validation_error(error: IntegrityError) -> ValidationError:
+    """Two requests raced past the check of the form."""
+    if "batch_on_free_domain" in str(error):
+        return ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
+    if "domain_code_unique" in str(error):
+        return ValidationError({"code": _("A domain with this code already exists.")})
+    if "keyword_unique" in str(error):
+        return ValidationError({"keywords": _("Somebody else has changed the keywords. Please try again.")})
+    raise error

@@ -1,0 +1,64 @@
+"""The pages of domains."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+
+from domains import selectors, services
+from domains.forms import DomainForm
+from domains.models import Domain
+from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.forms import submit
+
+PAGE_SIZE = 50
+
+
+@member_required
+def domain_list(request: MemberRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip()
+    domains = selectors.list_domains(request.account, query)
+    page = Paginator(domains, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "domains/list.html", {"page": page, "query": query})
+
+
+@manager_required
+def domain_create(request: MemberRequest) -> HttpResponse:
+    form = DomainForm(request.POST or None)
+    domain = submit(form, lambda: services.create_domain(account=request.account, **form.cleaned_data))
+    if domain is not None:
+        messages.success(request, _("The domain “%s” was created.") % domain.name)
+        return redirect("domains:list")
+    return render(request, "domains/form.html", {"form": form})
+
+
+@manager_required
+def domain_edit(request: MemberRequest, uid: str) -> HttpResponse:
+    domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
+    form = DomainForm(request.POST or None, instance=domain)
+    if submit(form, lambda: services.update_domain(domain=domain, **form.cleaned_data)) is not None:
+        messages.success(request, _("The domain “%s” was saved.") % domain.name)
+        return redirect("domains:list")
+    saved = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
+    return render(request, "domains/form.html", {"form": form, "domain": saved})
+
+
+@manager_required
+def domain_delete(request: MemberRequest, uid: str) -> HttpResponse:
+    domains = Domain.objects.for_account(request.account).select_related("batch")
+    domain = get_object_or_404(domains, uid=uid)
+    refusal = ""
+    if request.method == "POST":
+        try:
+            services.delete_domain(domain=domain)
+        except ValidationError as error:
+            refusal = error.messages[0]
+        else:
+            messages.success(request, _("The domain “%s” was deleted.") % domain.name)
+            return redirect("domains:list")
+    context = {"domain": domain, "batch": getattr(domain, "batch", None), "refusal": refusal}
+    return render(request, "domains/delete.html", context)

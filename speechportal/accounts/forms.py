@@ -1,0 +1,46 @@
+"""What members enter about themselves."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.models import User
+
+
+class LoginForm(AuthenticationForm):
+    """Django's, with the words for an e-mail address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = _("E-mail address")
+        self.fields["username"].widget = forms.EmailInput(
+            attrs={"autofocus": True, "autocomplete": "username"}
+        )
+
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": _("The e-mail address and the password do not match."),
+    }
+
+
+class ProfileForm(forms.ModelForm[User]):
+    time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name", "language", "time_zone"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        language, zone = self.fields["language"], self.fields["time_zone"]
+        assert isinstance(language, forms.TypedChoiceField)  # noqa: S101 - a model field with choices
+        assert isinstance(zone, forms.ChoiceField)  # noqa: S101 - declared above
+        names = sorted(name for name in zoneinfo.available_timezones() if "/" in name or name == "UTC")
+        language.choices = [("", _("The browser’s")), *settings.LANGUAGES]
+        zone.choices = [("", _("The portal’s")), *((name, name.replace("_", " ")) for name in names)]
