@@ -10,8 +10,10 @@ from batches.recognition.transcript import Word
 
 from . import characters
 
-# A matching costs the product of two lengths; beyond this a text is spread evenly instead.
-_LARGEST_MATCH = 4_000_000
+# A matching may cost the product of two lengths, and more if it is meant to; beyond this what differs is
+# spread evenly over the time of what it replaces.
+_LARGEST_MATCH = 60_000
+_LETTER_MS = 150  # what a person typed into a pause is taken to be said at this pace, not all through it
 _LONGEST_PIECE = 40  # columns; anything longer without a space is cut
 
 
@@ -72,12 +74,15 @@ def _spoken(words: Sequence[Word]) -> _Spoken:
 
 def _matches(letters: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, int, int]]:
     """Stretches that both have: (index in letters, index in spoken, length)."""
-    if letters == spoken:
-        return [(0, 0, len(letters))]
-    if len(letters) * len(spoken) > _LARGEST_MATCH:
-        return []
-    blocks = SequenceMatcher(None, spoken, letters, autojunk=False).get_matching_blocks()
-    return [(block.b, block.a, block.size) for block in blocks if block.size]
+    shorter = min(len(letters), len(spoken))
+    head = next((at for at in range(shorter) if letters[at] != spoken[at]), shorter)
+    tail = next((at for at in range(shorter - head) if letters[-1 - at] != spoken[-1 - at]), shorter - head)
+    end, spoken_end = len(letters) - tail, len(spoken) - tail
+    found = [(0, 0, head)]
+    if (end - head) * (spoken_end - head) <= _LARGEST_MATCH:
+        middle = SequenceMatcher(None, spoken[head:spoken_end], letters[head:end], autojunk=False)
+        found += [(head + b, head + a, size) for a, b, size in middle.get_matching_blocks()]
+    return [match for match in [*found, (end, spoken_end, tail)] if match[2]]
 
 
 def _parts(token: str, edges: set[int], offset: int) -> list[str]:
@@ -114,12 +119,18 @@ def _spans(
         while stop < len(known) and known[stop] is None:
             stop += 1
         after = known[stop] if stop < len(known) else None
-        left = filled[-1][1] if filled else start
-        length = max(0, (after[0] if after else end) - left)
-        count = stop - index
-        filled += [(left + length * n // count, left + length * (n + 1) // count) for n in range(count)]
+        left, right = filled[-1][1] if filled else start, after[0] if after else end
+        longest = (stop - index) * _LETTER_MS
+        if matches and right - left > longest:
+            left, right = (left, left + longest) if filled else (right - longest, right)
+        filled += _spread(stop - index, left, max(left, right))
         index = stop
     return filled
+
+
+def _spread(count: int, start: int, end: int) -> list[tuple[int, int]]:
+    length = end - start
+    return [(start + length * n // count, start + length * (n + 1) // count) for n in range(count)]
 
 
 def _edges(letters: list[str], spoken: _Spoken, matches: list[tuple[int, int, int]]) -> set[int]:

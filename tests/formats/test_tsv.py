@@ -1,0 +1,57 @@
+"""TSV: read back by the csv module."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from hypothesis import given, settings
+
+from batches.formats import Context, render
+from batches.formats.characters import one_line
+from batches.recognition.transcript import Segment, Transcript
+from tests.formats.samples import any_text, interview, silence, transcripts
+
+
+def rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def unescaped(field: str) -> str:
+    meanings = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+    parts, letters = [], iter(field)
+    for letter in letters:
+        parts.append(meanings[next(letters)] if letter == "\\" else letter)
+    return "".join(parts)
+
+
+def test_example() -> None:
+    assert render("tsv", interview(), Context(edited_texts={2: "Then let's\tbegin.\n"})) == (
+        "start\tend\ttext\tspeaker\n"
+        "610\t2560\tGood morning. How are you?\tA\n"
+        "3200\t3950\tFine, thanks!\tB\n"
+        "6000\t7550\tThen let's\\tbegin.\tA\n"
+    )
+
+
+def test_silence_is_a_header() -> None:
+    assert render("tsv", silence()) == "start\tend\ttext\tspeaker\n"
+
+
+def test_what_is_escaped_can_be_read_again() -> None:
+    text = "a\tb\\n\nc\rd"
+    [_, row] = rows(render("tsv", Transcript("en", 1, 9000, [Segment(0, 10, text)])))
+    assert unescaped(row[2]) == text
+
+
+@settings(max_examples=150, deadline=None)
+@given(transcripts(), any_text)
+def test_nothing_in_a_text_breaks_the_table(transcript: Transcript, name: str) -> None:
+    text = render("tsv", transcript, Context(speaker_names={"1": name})).encode().decode()
+    lines = text.splitlines()
+    assert len(lines) == 1 + len(transcript.segments)
+    read = rows(text)
+    assert {len(row) for row in read} == {4}
+    for row, segment in zip(read[1:], transcript.segments, strict=True):
+        assert (int(row[0]), int(row[1])) == (segment.start, segment.end)
+        assert one_line(unescaped(row[2])) == one_line(segment.text)
