@@ -9,6 +9,7 @@ Shapes: B utterances, C channels, F mel bands, T frames.
 
 from __future__ import annotations
 
+import pickle
 from collections import OrderedDict
 from pathlib import Path
 from typing import cast
@@ -212,7 +213,7 @@ def load_campplus(checkpoint: Path) -> CAMPlusPlus:
     try:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-    except (OSError, RuntimeError, ValueError, EOFError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, TypeError, pickle.PickleError) as error:
         raise ModelUnavailable(f"The speaker model {checkpoint.name} cannot be read: {error}") from error
     network.eval()
     network.fuse()

@@ -9,6 +9,7 @@ A. Plaquet and H. Bredin, "Powerset multi-class cross entropy loss for neural sp
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +141,11 @@ def load_segmentation_model(checkpoint: Path) -> Any:
     from pyannote.audio import Model
 
     model: Any
+    if not checkpoint.is_file():  # pyannote would look for the name on Hugging Face
+        raise ModelUnavailable(f"There is no segmentation model {checkpoint.name}.")
     try:
         model = Model.from_pretrained(checkpoint)
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.PickleError) as error:
         raise ModelUnavailable(f"The segmentation model {checkpoint.name} cannot be read: {error}") from error
     if model is None or not model.specifications.powerset:
         raise ModelUnavailable(f"{checkpoint.name} is not a pyannote powerset segmentation model.")
