@@ -1,4 +1,4 @@
-"""What every object storage can do for us. What can go wrong with it is in :mod:`speechportal.storage.errors`."""
+"""What every object storage can do for us; :mod:`speechportal.storage.errors` says what can go wrong."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class ObjectStore(abc.ABC):
 
     @abc.abstractmethod
     def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
-        """Write a file, over another one if there is one. Readers see the old or the new one, never a part."""
+        """Write a file, over another one if there is one. Readers see the old or the new one, not a part."""
 
     @abc.abstractmethod
     def copy(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:

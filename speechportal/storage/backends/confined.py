@@ -1,0 +1,176 @@
+"""Folders below a root, opened part by part without following a symbolic link.
+
+A path that is checked and then opened can be swapped in between; a descriptor cannot. So every part is
+opened relative to the one above it, and a link anywhere below the root counts as not being there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from speechportal.storage.errors import (
+    AccessDenied,
+    FolderMissing,
+    InvalidKey,
+    NotFound,
+    StorageError,
+    StorageFault,
+    StorageFull,
+    TargetExists,
+)
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a named pipe must not wait for a writer.
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+KINDS: dict[int, type[StorageError]] = {
+    errno.ENOENT: NotFound,
+    errno.ELOOP: NotFound,  # A symbolic link.
+    errno.ENXIO: NotFound,  # A socket, or a pipe that nobody reads.
+    errno.ENOTDIR: TargetExists,  # A file where a folder is wanted, and the other way round.
+    errno.EISDIR: TargetExists,
+    errno.EEXIST: TargetExists,
+    errno.ENOTEMPTY: TargetExists,
+    errno.EACCES: AccessDenied,
+    errno.EPERM: AccessDenied,
+    errno.EROFS: AccessDenied,
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+    errno.EFBIG: StorageFull,
+    errno.ENAMETOOLONG: InvalidKey,
+    errno.EINVAL: InvalidKey,
+    errno.EILSEQ: InvalidKey,
+}
+
+
+@contextlib.contextmanager
+def faults(key: str) -> Iterator[None]:
+    """Turns what the operating system reports about ``key`` into a :class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        kind = KINDS.get(error.errno or 0, StorageFault)
+        raise kind(key, answer="" if kind is NotFound else (error.strerror or "")) from error
+
+
+class Root(NamedTuple):
+    """A folder that nothing leaves: ``path`` below ``within``, which the operator allows."""
+
+    within: Path
+    path: str = ""  # with a slash at its end, or empty
+
+    def __str__(self) -> str:
+        return str(self.within / self.path)
+
+
+@contextlib.contextmanager
+def folder(root: Root, path: str, *, create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder ``path`` below ``root``; made if missing and ``create``.
+
+    ``root`` itself is never made: a disk that is not mounted must not be mistaken for an empty one.
+    Raises :class:`FolderMissing`, with an empty key for the root.
+    """
+    descriptor = _open_root(root)
+    try:
+        for part in path.split("/")[:-1]:
+            descriptor = _step(descriptor, part, path, create=create)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_root(root: Root) -> int:
+    try:
+        descriptor = os.open(root.within, FOLDER_FLAGS)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise FolderMissing("", answer=str(root)) from error
+        raise
+    try:
+        for part in root.path.split("/")[:-1]:
+            descriptor = _step(descriptor, part, "", create=False)
+    except FolderMissing as error:
+        os.close(descriptor)
+        raise FolderMissing("", answer=str(root)) from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _step(above: int, part: str, path: str, *, create: bool) -> int:
+    """From an open folder to one in it. The one above is closed, unless that fails."""
+    below = _open_part(above, part, path, create=create)
+    os.close(above)
+    return below
+
+
+def _open_part(above: int, part: str, path: str, *, create: bool) -> int:
+    try:
+        return os.open(part, FOLDER_FLAGS, dir_fd=above)
+    except OSError as error:
+        # A link is reported as either of the last two.
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+        if not create:
+            raise FolderMissing(path) from error
+        if error.errno != errno.ENOENT:
+            raise TargetExists(path) from error
+    with contextlib.suppress(FileExistsError):  # Another process was quicker.
+        os.mkdir(part, dir_fd=above)
+        os.fsync(above)
+    return os.open(part, FOLDER_FLAGS, dir_fd=above)
+
+
+class Place(NamedTuple):
+    """A name in an open folder."""
+
+    above: int
+    name: str
+
+    def stat(self) -> os.stat_result | None:
+        """The regular file there, or ``None`` for anything else."""
+        try:
+            found = os.stat(self.name, dir_fd=self.above, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def open(self, key: str) -> int:
+        """A descriptor of the regular file there, for reading. :class:`NotFound` for anything else."""
+        descriptor = os.open(self.name, READ_FLAGS, dir_fd=self.above)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotFound(key)
+        return descriptor
+
+    def create(self) -> int:
+        """A descriptor of a new file there, for writing."""
+        return os.open(self.name, WRITE_FLAGS, 0o666, dir_fd=self.above)
+
+    def link(self, target: Place) -> None:
+        """Give the file a second name. Never overwrites."""
+        os.link(self.name, target.name, src_dir_fd=self.above, dst_dir_fd=target.above, follow_symlinks=False)
+
+    def rename(self, name: str) -> None:
+        """Give the file another name in the same folder, over another file if there is one."""
+        os.replace(self.name, name, src_dir_fd=self.above, dst_dir_fd=self.above)
+
+    def remove(self) -> bool:
+        """Take the name away; says whether it was there."""
+        try:
+            os.unlink(self.name, dir_fd=self.above)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Make the names in the folder outlast a power cut."""
+        os.fsync(self.above)

@@ -1,0 +1,58 @@
+"""Files of this machine, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from speechportal.storage.backends.base import CHUNK, Progress
+
+# Begins the name of a file that is not whole yet. Nothing that begins so is listed or can be a key.
+TEMPORARY = ".speechportal-"
+
+
+def temporary_name() -> str:
+    return f"{TEMPORARY}{secrets.token_hex(8)}.part"
+
+
+def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
+
+
+def write_whole(
+    path: Path, chunks: Iterable[bytes], verify: Callable[[int], None], on_progress: Progress | None = None
+) -> None:
+    """Write ``chunks`` to ``path``: beside it first, on disk, then renamed.
+
+    ``verify`` gets the number of bytes before the file takes its name and raises if they are not right.
+    """
+    draft = path.with_name(temporary_name())
+    written = 0
+    try:
+        with draft.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                written += len(chunk)
+                if on_progress:
+                    on_progress(written)
+            file.flush()
+            os.fsync(file.fileno())
+        verify(written)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder outlast a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

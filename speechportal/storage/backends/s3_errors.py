@@ -1,0 +1,143 @@
+"""From what S3 servers and botocore report to the errors of the portal.
+
+Servers differ in the codes they send, and answers to HEAD carry none, so the HTTP status decides where
+the code is not known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import urllib3.exceptions
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from speechportal.storage.errors import (
+    AccessDenied,
+    BucketMissing,
+    Changed,
+    ClockSkew,
+    ConnectionRefused,
+    HostUnknown,
+    InvalidKey,
+    Misconfigured,
+    NotFound,
+    StorageError,
+    StorageFault,
+    StorageFull,
+    Throttled,
+    TimedOut,
+    TlsFailed,
+    Unreachable,
+    WrongCredentials,
+)
+
+_BY_CODE: dict[type[StorageError], str] = {
+    WrongCredentials: (
+        "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken TokenRefreshRequired"
+        " InvalidAccessKey AuthFailure UnrecognizedClientException InvalidClientTokenId MissingSecurityHeader"
+        " Unauthorized NotSignedUp InvalidSecurity"
+    ),
+    AccessDenied: "AccessDenied AllAccessDisabled AccountProblem Forbidden AccessForbidden MethodNotAllowed",
+    BucketMissing: "NoSuchBucket InvalidBucketName",
+    NotFound: "NoSuchKey NoSuchVersion NotFound",
+    Changed: "PreconditionFailed ConditionalRequestConflict",
+    StorageFull: "QuotaExceeded InsufficientStorage EntityTooLarge TooManyObjects XMinioStorageFull",
+    Throttled: (
+        "SlowDown ServiceUnavailable Throttling ThrottlingException TooManyRequests RequestLimitExceeded"
+        " BandwidthLimitExceeded Busy OperationAborted RequestThrottled"
+    ),
+    TimedOut: "RequestTimeout",
+    InvalidKey: "KeyTooLongError KeyTooLong InvalidURI InvalidObjectName XMinioInvalidObjectName",
+    Misconfigured: (
+        "AuthorizationHeaderMalformed AuthorizationQueryParametersError PermanentRedirect TemporaryRedirect"
+        " Redirect InvalidRegion IllegalLocationConstraintException InvalidLocationConstraint"
+        " NotImplemented InvalidRequest"
+    ),
+    ClockSkew: "RequestTimeTooSkewed RequestExpired",
+    StorageFault: "InternalError",
+}
+CODES = {code: kind for kind, codes in _BY_CODE.items() for code in codes.split()}
+STATUSES: dict[int, type[StorageError]] = {
+    301: Misconfigured,
+    302: Misconfigured,
+    307: Misconfigured,
+    308: Misconfigured,
+    400: Misconfigured,
+    401: WrongCredentials,
+    403: AccessDenied,
+    404: NotFound,
+    405: Misconfigured,
+    408: TimedOut,
+    409: Throttled,
+    412: Changed,
+    413: StorageFull,
+    414: InvalidKey,
+    429: Throttled,
+    498: Throttled,  # OpenStack's "too many requests".
+    501: Misconfigured,
+    503: Throttled,
+    504: TimedOut,
+    507: StorageFull,
+}
+
+
+@contextlib.contextmanager
+def faults(key: str) -> Iterator[None]:
+    """Turns what botocore raises about ``key`` into a :class:`StorageError`."""
+    try:
+        yield
+    except boto.ClientError as error:
+        raise from_answer(error, key) from error
+    except (boto.BotoCoreError, urllib3.exceptions.HTTPError, ResponseParserError) as error:
+        raise from_fault(error, key) from error
+
+
+def status_of(error: boto.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def has_code(error: boto.ClientError) -> bool:
+    """Whether the server said more than a status; its answers to HEAD cannot."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return bool(code) and not code.isdigit() and code not in {"Unknown", "NotFound", "Forbidden"}
+
+
+def from_answer(error: boto.ClientError, key: str) -> StorageError:
+    """The error for an answer of the server."""
+    code, status = str(error.response.get("Error", {}).get("Code", "")), status_of(error)
+    kind = CODES.get(code) or STATUSES.get(status, StorageFault)
+    answer = ", ".join(
+        part for part in (code if has_code(error) else "", f"HTTP {status}" if status else "") if part
+    )
+    return kind(key, answer="" if kind in {NotFound, Changed} else answer)
+
+
+# The first that fits. What is left is a server that does not speak S3, or settings that no request can be
+# made from.
+_FAULTS: list[tuple[tuple[type[Exception], ...], type[StorageError]]] = [
+    ((boto.SSLError,), TlsFailed),
+    ((boto.ConnectTimeoutError, boto.ReadTimeoutError, urllib3.exceptions.TimeoutError), TimedOut),
+    ((boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError), Unreachable),
+    ((urllib3.exceptions.HTTPError,), Unreachable),
+]
+
+
+def from_fault(error: Exception, key: str) -> StorageError:
+    """The error for a server that gave no answer, or none that can be read."""
+    if isinstance(error, boto.EndpointConnectionError):
+        return _unreachable(error)(key)
+    for kinds, portal_kind in _FAULTS:
+        if isinstance(error, kinds):
+            return portal_kind(key)
+    return Misconfigured(key)
+
+
+def _unreachable(error: boto.EndpointConnectionError) -> type[StorageError]:
+    cause = error.kwargs.get("error")
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return HostUnknown
+    if isinstance(getattr(cause, "__cause__", None), ConnectionRefusedError):
+        return ConnectionRefused
+    return Unreachable

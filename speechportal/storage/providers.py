@@ -1,0 +1,79 @@
+"""The storages that a connection can be made for, and what is known of each.
+
+NCP's addresses are those of its documentation (api.ncloud-docs.com, "Object Storage overview"); servers in
+a VPC without a way to the internet reach the Korean region by the private domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Provider(models.TextChoices):
+    NCP_CLASSIC = "ncp_classic", _("NAVER Cloud Platform (Classic)")
+    NCP_VPC = "ncp_vpc", _("NAVER Cloud Platform (VPC)")
+    AWS = "aws", _("Amazon S3")
+    S3 = "s3", _("Other S3-compatible storage")
+    LOCAL = "local", _("Local folder")
+
+    @property
+    def is_s3(self) -> bool:
+        return self is not Provider.LOCAL
+
+
+@dataclass(frozen=True)
+class Site:
+    """A region of a provider and the address that serves it."""
+
+    region: str
+    endpoint_url: str
+
+
+_NCP = (
+    Site("kr-standard", "https://kr.object.ncloudstorage.com"),
+    Site("us-standard", "https://us.object.ncloudstorage.com"),
+    Site("sg-standard", "https://sg.object.ncloudstorage.com"),
+    Site("jp-standard", "https://jp.object.ncpstorage.com"),
+    Site("de-standard", "https://de.object.ncloudstorage.com"),
+)
+_NCP_PRIVATE = Site("kr-standard", "https://kr.object.private.ncloudstorage.com")
+_AWS_REGIONS = [
+    *("ap-northeast-2", "ap-northeast-1", "ap-northeast-3", "ap-southeast-1", "ap-southeast-2", "ap-south-1"),
+    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+    *("eu-central-1", "eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1"),
+]
+
+SITES: dict[Provider, tuple[Site, ...]] = {
+    Provider.NCP_CLASSIC: _NCP,
+    Provider.NCP_VPC: (_NCP[0], _NCP_PRIVATE, *_NCP[1:]),
+    Provider.AWS: tuple(Site(region, f"https://s3.{region}.amazonaws.com") for region in _AWS_REGIONS),
+    Provider.S3: (),
+    Provider.LOCAL: (),
+}
+
+# Storages that know no regions still want one in the signature.
+DEFAULT_REGION = "us-east-1"
+
+
+def default_region(provider: Provider, endpoint_url: str) -> str:
+    """The region that belongs to an address, or the provider's first one."""
+    sites = SITES[provider]
+    known = [site.region for site in sites if site.endpoint_url == endpoint_url]
+    return (known or [site.region for site in sites] or [DEFAULT_REGION])[0]
+
+
+def default_endpoint(provider: Provider, region: str) -> str:
+    """The address that serves a region; ``""`` where only the user can know it."""
+    if provider is Provider.AWS:  # Also regions that opened after this list was written.
+        return f"https://s3.{region or SITES[provider][0].region}.amazonaws.com"
+    sites = SITES[provider]
+    known = [site.endpoint_url for site in sites if site.region == region]
+    return (known or [site.endpoint_url for site in sites if not region] or [""])[0]
+
+
+def path_style(provider: Provider) -> bool:
+    """Whether the bucket goes into the path of the address instead of its host name."""
+    return provider is not Provider.AWS
