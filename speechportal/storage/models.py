@@ -182,7 +182,7 @@ class Connection(models.Model):
                 check_endpoint_shape(self.endpoint_url)
             except Misconfigured:
                 errors["endpoint_url"] = _(
-                    "Enter an address that begins with https:// or http://, with nothing after the host and port."
+                    "Enter an address that begins with https:// or http:// and ends with the host or port."
                 )
         try:
             keys.check_folder(self.root_path)
