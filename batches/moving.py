@@ -40,7 +40,8 @@ def move_input(task_id: int) -> None:
     failed = task.state == Task.State.FAILED
     if failed:
         _reserve(task, store, FAILED_FOLDER)
-        if store.stat(task.input_key) is not None:
+        source = store.stat(task.input_key)
+        if source is not None and source.version == task.input_version:
             store.put(f"{task.moved_key}{REASON_ENDING}", _reason(task), content_type="text/plain")
     else:
         _reserve(task, store, "")

@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from pytest_django.fixtures import Settings
 
 pytest_plugins = ["tests.fixtures_storage"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each run has a SQLite file of its own, so that two runs at once do not meet."""
+    database = connections["default"].settings_dict
+    if connections["default"].vendor == "sqlite":
+        database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,348 @@
+"""One task from claimed to finished, interrupted everywhere. Only the engine is a stand-in here."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from batches import lifecycle, moving, polling, processing
+from batches.models import Batch, Charge, ResultFile, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.errors import EngineDied, ModelUnavailable, NotMedia
+from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+from speechportal.storage.errors import AccessDenied, Unreachable
+from tests.factories import make_batch
+
+pytestmark = pytest.mark.django_db
+Progress = Callable[[float], None]
+
+
+class Engine:
+    """Answers at once; ``during`` is called in the middle of each step."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.during: dict[str, Callable[[], None]] = {}
+
+    def _step(self, name: str, on_progress: Progress) -> None:
+        self.calls.append(name)
+        on_progress(0.5)
+        self.during.get(name, lambda: None)()
+        on_progress(1.0)
+
+    def transcribe(self, path: Path, options: Any, on_progress: Progress) -> Transcript:
+        assert path.read_bytes()
+        self._step("transcribe", on_progress)
+        words = [Word(0, 400, "Good"), Word(400, 900, " morning")]
+        return Transcript("en", 1.0, 1000, [Segment(0, 900, "Good morning", words)])
+
+    def add_speakers(
+        self, path: Path, transcript: Transcript, options: Any, on_progress: Progress
+    ) -> Transcript:
+        self._step("add_speakers", on_progress)
+        transcript.speakers, transcript.turns = ["1"], [SpeakerTurn(0, 900, "1")]
+        transcript.segments[0].speaker = "1"
+        return transcript
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def batch(settings: Settings) -> Batch:
+    settings.SETTLE_SECONDS = 0
+    return make_batch(name="calls", speakers=True, formats=["json", "srt"])
+
+
+def folder(batch: Batch) -> Path:
+    assert batch.connection is not None
+    return Path(batch.connection.local_folder)
+
+
+def drop(batch: Batch, name: str = "a.mp3", content: bytes = b"sound") -> Task:
+    path = folder(batch) / batch.input_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    polling.poll(batch.pk)
+    assert polling.poll(batch.pk) == 1
+    return Task.unscoped.latest("pk")
+
+
+def work(engine: Engine, stopping: Callable[[], bool] = lambda: False) -> Task:
+    claim = lifecycle.claim_next("test")
+    assert claim is not None
+    processing.process(claim, engine, stopping)  # type: ignore[arg-type] # the stand-in
+    return Task.unscoped.get(pk=claim.task_id)
+
+
+def files(batch: Batch) -> set[str]:
+    root = folder(batch)
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def again_at_once() -> None:
+    Task.unscoped.update(available_at=Task.unscoped.latest("pk").created_at)
+
+
+def test_a_file_is_recognised_written_charged_and_moved(batch: Batch, engine: Engine) -> None:
+    drop(batch, "sub/통화 1.mp3")
+    task = work(engine)
+    assert (task.state, task.progress, task.media_duration) == (Task.State.COMPLETED, 100, 1000)
+    assert files(batch) == {
+        "out/sub/통화 1.mp3.json",
+        "out/sub/통화 1.mp3.srt",
+        "in/calls/sub/통화 1.mp3",
+    }
+    result = json.loads((folder(batch) / "out/sub/통화 1.mp3.json").read_text())
+    assert (result["token"], result["text"]) == (task.uid, "Good morning")
+    assert Charge.unscoped.get().task == task
+    assert task.moved_at is not None
+    assert not list(Path(processing.settings.WORK_DIR).iterdir())
+
+
+def test_a_bad_file_is_moved_aside_with_its_reason(batch: Batch, engine: Engine) -> None:
+    def refuse() -> None:
+        raise NotMedia("This is not an audio or video file.")
+
+    engine.during["transcribe"] = refuse
+    drop(batch)
+    task = work(engine)
+    assert (task.state, task.error_code) == (Task.State.FAILED, "not_media")
+    assert files(batch) == {"in/calls/failed/a.mp3", "in/calls/failed/a.mp3.reason.txt"}
+    reason = (folder(batch) / "in/calls/failed/a.mp3.reason.txt").read_text()
+    assert "This is not an audio or video file." in reason
+    assert task.uid in reason
+    assert not Charge.unscoped.exists()
+
+
+def test_a_failure_in_a_late_stage_keeps_the_transcript(batch: Batch, engine: Engine) -> None:
+    def die() -> None:
+        raise EngineDied("It ran out of memory.")
+
+    engine.during["add_speakers"] = die
+    drop(batch)
+    task = work(engine)
+    assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "engine_died", 1)
+    assert Checkpoint.unscoped.get().stage == Checkpoint.Stage.WORDS
+    engine.during.clear()
+    again_at_once()
+    assert work(engine).state == Task.State.COMPLETED
+    assert engine.calls == ["transcribe", "add_speakers", "add_speakers"]
+
+
+def test_a_file_that_kills_the_engine_again_and_again_fails(
+    batch: Batch, engine: Engine, settings: Settings
+) -> None:
+    def die() -> None:
+        raise EngineDied("It ran out of memory.")
+
+    settings.MAX_ATTEMPTS = 3
+    engine.during["transcribe"] = die
+    drop(batch)
+    states = []
+    for _ in range(3):
+        states.append(work(engine).state)
+        again_at_once()
+    assert states == [Task.State.WAITING, Task.State.WAITING, Task.State.FAILED]
+    assert Task.unscoped.get().error_message == "It ran out of memory."
+
+
+def test_missing_models_never_fail_a_task(batch: Batch, engine: Engine) -> None:
+    def missing() -> None:
+        raise ModelUnavailable("Fetch the models.")
+
+    engine.during["transcribe"] = missing
+    drop(batch)
+    for delays in range(1, 8):
+        task = work(engine)
+        assert (task.state, task.attempts, task.delays) == (Task.State.WAITING, 0, delays)
+        again_at_once()
+
+
+@pytest.mark.parametrize("step", ["transcribe", "add_speakers"])
+def test_an_orderly_stop_hands_the_task_back(batch: Batch, engine: Engine, step: str) -> None:
+    stop = False
+
+    def ask() -> None:
+        nonlocal stop
+        stop = True
+
+    engine.during[step] = ask
+    drop(batch)
+    task = work(engine, lambda: stop)
+    assert (task.state, task.attempts, task.error_code) == (Task.State.WAITING, 0, "")
+    engine.during.clear()
+    assert work(engine).state == Task.State.COMPLETED
+
+
+def test_a_canceled_task_leaves_the_input_where_it_is(batch: Batch, engine: Engine) -> None:
+    task = drop(batch)
+    engine.during["transcribe"] = lambda: lifecycle.cancel(Task.unscoped.filter(pk=task.pk)) and None
+    assert work(engine).state == Task.State.CANCELED
+    assert files(batch) == {"in/a.mp3"}
+    assert not Charge.unscoped.exists()
+    polling.poll(batch.pk)
+    assert polling.poll(batch.pk) == 0
+
+
+def test_a_worker_that_lost_its_lease_leaves_no_trace(batch: Batch, engine: Engine) -> None:
+    drop(batch)
+
+    def lose() -> None:
+        Task.unscoped.update(lease_expires_at=Task.unscoped.get().created_at)
+        lifecycle.reap()
+        assert lifecycle.claim_next("other") is not None
+
+    engine.during["add_speakers"] = lose
+    task = work(engine)
+    assert (task.state, task.worker) == (Task.State.IN_PROGRESS, "other")
+    assert files(batch) == {"in/a.mp3"}
+
+
+def test_a_replaced_input_fails_its_task_and_becomes_another(batch: Batch, engine: Engine) -> None:
+    drop(batch)
+    (folder(batch) / "in/a.mp3").write_bytes(b"another recording")
+    task = work(engine)
+    assert (task.state, task.error_code) == (Task.State.FAILED, "input_replaced")
+    assert files(batch) == {"in/a.mp3"}
+    polling.poll(batch.pk)
+    assert polling.poll(batch.pk) == 1
+    assert work(engine).state == Task.State.COMPLETED
+    assert "in/calls/a.mp3" in files(batch)
+
+
+def test_an_input_that_is_gone_fails_its_task(batch: Batch, engine: Engine) -> None:
+    drop(batch)
+    (folder(batch) / "in/a.mp3").unlink()
+    task = work(engine)
+    assert (task.state, task.error_code) == (Task.State.FAILED, "input_missing")
+
+
+def test_the_same_name_again_overwrites_nothing(batch: Batch, engine: Engine) -> None:
+    for content in (b"first", b"second", b"third"):
+        drop(batch, content=content)
+        work(engine)
+    root = folder(batch)
+    assert files(batch) >= {"out/a.mp3.json", "out/a (2).mp3.json", "out/a (3).mp3.json"}
+    assert [(root / f"in/calls/a{n}.mp3").read_bytes() for n in ("", " (2)", " (3)")] == [
+        b"first",
+        b"second",
+        b"third",
+    ]
+
+
+def test_a_file_of_the_customer_in_the_result_path_is_not_overwritten(batch: Batch, engine: Engine) -> None:
+    (folder(batch) / "out/a.mp3.json").write_text("mine")
+    drop(batch)
+    work(engine)
+    assert (folder(batch) / "out/a.mp3.json").read_text() == "mine"
+    assert ResultFile.unscoped.get(format="json").key == "out/a (2).mp3.json"
+
+
+def test_a_storage_fault_while_writing_loses_nothing(
+    batch: Batch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechportal.storage.backends.local import LocalStore
+
+    put = LocalStore.put
+
+    def refuse(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
+        if key.endswith(".srt"):
+            raise Unreachable(key)
+        return put(self, key, *args, **kwargs)
+
+    drop(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put", refuse)
+        task = work(engine)
+    assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "unreachable", 0)
+    again_at_once()
+    assert work(engine).state == Task.State.COMPLETED
+    assert engine.calls == ["transcribe", "add_speakers"]
+    assert {"out/a.mp3.json", "out/a.mp3.srt"} <= files(batch)
+
+
+def test_denied_access_turns_the_batch_to_error_and_the_task_waits(
+    batch: Batch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechportal.storage.backends.local import LocalStore
+
+    def deny(self: LocalStore, key: str, *_args: Any, **_kwargs: Any) -> Any:
+        raise AccessDenied(key)
+
+    drop(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put", deny)
+        task = work(engine)
+    assert task.state == Task.State.WAITING
+    batch.refresh_from_db()
+    assert (batch.status, batch.cause_code) == (Batch.Status.ERROR, "access_denied")
+
+
+def test_a_full_disk_of_the_portal_is_no_fault_of_the_file(batch: Batch, engine: Engine) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    engine.during["transcribe"] = full
+    drop(batch)
+    task = work(engine)
+    assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "work_disk_full", 0)
+
+
+def test_an_unexpected_error_is_tried_again_and_then_told(
+    batch: Batch, engine: Engine, settings: Settings
+) -> None:
+    def break_down() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    settings.MAX_ATTEMPTS = 2
+    engine.during["transcribe"] = break_down
+    drop(batch)
+    assert work(engine).state == Task.State.WAITING
+    again_at_once()
+    task = work(engine)
+    assert (task.state, task.error_code) == (Task.State.FAILED, "internal_error")
+    assert "secret detail" not in task.error_message
+
+
+def test_a_move_that_was_interrupted_is_completed(
+    batch: Batch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "move_input", lambda _task_id: None)  # As if killed after the commit.
+        task = work(engine)
+    assert (task.state, task.moved_at) == (Task.State.COMPLETED, None)
+    # Copied, and killed before the original was deleted and the row written.
+    Task.unscoped.filter(pk=task.pk).update(moved_key="in/calls/a.mp3")
+    (folder(batch) / "in/calls").mkdir()
+    shutil.copy2(folder(batch) / "in/a.mp3", folder(batch) / "in/calls/a.mp3")
+    assert moving.due() == [task.pk]
+    moving.move_input(task.pk)
+    assert files(batch) & {"in/a.mp3", "in/calls/a.mp3"} == {"in/calls/a.mp3"}
+    assert moving.due() == []
+    task.refresh_from_db()
+    assert task.moved_at is not None
+
+
+def test_a_failed_task_can_be_retried_from_where_it_lies(batch: Batch, engine: Engine) -> None:
+    def refuse() -> None:
+        raise NotMedia("This is not an audio or video file.")
+
+    engine.during["transcribe"] = refuse
+    drop(batch)
+    task = work(engine)
+    engine.during.clear()
+    assert lifecycle.retry(Task.unscoped.filter(pk=task.pk)) == 1
+    assert work(engine).state == Task.State.COMPLETED
+    assert "in/calls/a.mp3" in files(batch)
+    assert "in/calls/failed/a.mp3" not in files(batch)
