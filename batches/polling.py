@@ -162,7 +162,8 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
             for arrival in Arrival.unscoped.filter(batch=batch, key__in=keys)
         }
         old_enough = server_time - timedelta(seconds=settings.SETTLE_SECONDS)
-        settled, arriving = [], []
+        settled: list[StoredFile] = []
+        arriving: list[StoredFile] = []
         for file in files:
             if (file.key, file.version) in known:
                 continue

@@ -25,7 +25,7 @@ from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
 from batches.models import ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.client import RecognitionClient
-from batches.recognition.engine import Options
+from batches.recognition.options import Options
 from batches.recognition.errors import ModelUnavailable, RecognitionError
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
@@ -110,7 +110,8 @@ def _recognise(
     claim, options = progress.claim, _options(task.settings)
     checkpoint = Checkpoint.unscoped.filter(task=task).first()
     transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
-    if transcript and (checkpoint.stage == Checkpoint.Stage.SPEAKERS or not options.speakers):
+    complete = checkpoint is not None and checkpoint.stage == Checkpoint.Stage.SPEAKERS
+    if transcript and (complete or not options.speakers):
         return transcript
 
     media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 from cryptography.fernet import Fernet
@@ -193,7 +194,7 @@ STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent 
 # Two clusters: `recognition` for long work, `short` for everything else (speechportal/queue.py).
 RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
 SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
-Q_CLUSTER = {
+Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
     "orm": "default",
