@@ -25,8 +25,8 @@ from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
 from batches.models import ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.client import RecognitionClient
-from batches.recognition.options import Options
 from batches.recognition.errors import ModelUnavailable, RecognitionError
+from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import Changed, NotFound, StorageError

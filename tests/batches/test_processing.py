@@ -93,7 +93,9 @@ def again_at_once() -> None:
     Task.unscoped.update(available_at=Task.unscoped.latest("pk").created_at)
 
 
-def test_a_file_is_recognised_written_charged_and_moved(batch: Batch, engine: Engine) -> None:
+def test_a_file_is_recognised_written_charged_and_moved(
+    batch: Batch, engine: Engine, settings: Settings
+) -> None:
     drop(batch, "sub/통화 1.mp3")
     task = work(engine)
     assert (task.state, task.progress, task.media_duration) == (Task.State.COMPLETED, 100, 1000)
@@ -106,7 +108,7 @@ def test_a_file_is_recognised_written_charged_and_moved(batch: Batch, engine: En
     assert (result["token"], result["text"]) == (task.uid, "Good morning")
     assert Charge.unscoped.get().task == task
     assert task.moved_at is not None
-    assert not list(Path(processing.settings.WORK_DIR).iterdir())
+    assert not list(Path(settings.WORK_DIR).iterdir())
 
 
 def test_a_bad_file_is_moved_aside_with_its_reason(batch: Batch, engine: Engine) -> None:
@@ -186,7 +188,11 @@ def test_an_orderly_stop_hands_the_task_back(batch: Batch, engine: Engine, step:
 
 def test_a_canceled_task_leaves_the_input_where_it_is(batch: Batch, engine: Engine) -> None:
     task = drop(batch)
-    engine.during["transcribe"] = lambda: lifecycle.cancel(Task.unscoped.filter(pk=task.pk)) and None
+
+    def cancel() -> None:
+        lifecycle.cancel(Task.unscoped.filter(pk=task.pk))
+
+    engine.during["transcribe"] = cancel
     assert work(engine).state == Task.State.CANCELED
     assert files(batch) == {"in/a.mp3"}
     assert not Charge.unscoped.exists()
