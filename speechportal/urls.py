@@ -10,6 +10,7 @@ urlpatterns = [
     path("connections/", include("speechportal.storage.urls")),
     path("domains/", include("domains.urls")),
     path("batches/", include("batches.urls")),
+    path("usage/", include("batches.usage_urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,134 @@
+"""What the pages and the API show of batches, tasks and charges. All of it is one account's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict, cast
+
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.functions import TruncMonth
+from django.utils import timezone
+
+from batches.models import Batch, Charge, ExecutionResult, Task
+from batches.models.batch import BatchQuerySet
+from domains.models import Domain, DomainQuerySet
+from speechportal.accounts.models import Account
+
+State = Task.State
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch is, in files."""
+
+    found: int = 0
+    waiting: int = 0
+    running: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.found - self.waiting - self.running
+
+    @property
+    def completed(self) -> int:
+        return self.done - self.failed - self.canceled
+
+
+class Month(TypedDict):
+    month: datetime
+    currency: str
+    files: int
+    duration: int  # ms
+    amount: Decimal
+
+
+def list_batches(account: Account, query: str = "") -> BatchQuerySet:
+    """Live batches, newest first; ``query`` is part of a name or ID, or of the domain's name or code."""
+    batches = Batch.objects.for_account(account).live().select_related("domain", "connection")
+    return batches.matching(query) if query else batches
+
+
+def count_batches(account: Account) -> int:
+    return Batch.objects.for_account(account).live().count()
+
+
+def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progress]:
+    """Progress by batch id, in one query however many batches there are.
+
+    Completed tasks, the many, are not counted: they are what the counter of found files leaves.
+    """
+    found = {batch.pk: batch.last_task_order for batch in batches}
+    rows = (
+        Task.objects.for_account(account)
+        .filter(batch__in=found)
+        .exclude(state=State.COMPLETED)
+        .order_by()
+        .values_list("batch", "state")
+        .annotate(Count("pk"))
+    )
+    counts: dict[int, Counter[str]] = {pk: Counter() for pk in found}
+    for batch_id, state, count in rows:
+        counts[batch_id][state] = count
+    return {
+        pk: Progress(
+            found=found[pk],
+            waiting=count[State.WAITING],
+            running=count[State.IN_PROGRESS] + count[State.CANCELING],
+            failed=count[State.FAILED],
+            canceled=count[State.CANCELED],
+        )
+        for pk, count in counts.items()
+    }
+
+
+def choosable_domains(account: Account, batch: Batch | None = None) -> DomainQuerySet:
+    """Domains that a batch may take: Basic ones without a batch, and the one it has."""
+    domains = Domain.objects.for_account(account)
+    free = domains.free_for_batch()
+    if batch is not None and batch.domain_id is not None:
+        return free | domains.filter(pk=batch.domain_id)
+    return free
+
+
+def list_tasks(batch: Batch, state: str = "", query: str = "") -> QuerySet[Task]:
+    """The batch's tasks, newest first."""
+    tasks = Task.objects.for_account(batch.account).filter(batch=batch).order_by("-task_order")
+    if state in State.values:
+        tasks = tasks.filter(state=state)
+    if query:
+        tasks = tasks.filter(name__icontains=query)
+    return tasks
+
+
+def list_execution_results(batch: Batch) -> QuerySet[ExecutionResult]:
+    return ExecutionResult.objects.for_account(batch.account).filter(batch=batch).order_by("-number")
+
+
+def charges_by_month(account: Account) -> list[Month]:
+    """Newest first; months begin in the current time zone, and each currency has its own row."""
+    months = (
+        Charge.objects.for_account(account)
+        .order_by()
+        .annotate(month=TruncMonth("created_at"))
+        .values("month", "currency")
+        .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+        .order_by("-month", "currency")
+    )
+    return cast("list[Month]", list(months))
+
+
+def charges_in(account: Account, month: datetime) -> QuerySet[Charge]:
+    """The charges of the month that begins at ``month`` (aware, in the current time zone)."""
+    charges = Charge.objects.for_account(account).select_related("task", "batch")
+    return charges.filter(created_at__gte=month, created_at__lt=next_month(month)).order_by("-pk")
+
+
+def next_month(month: datetime) -> datetime:
+    year, number = (month.year + 1, 1) if month.month == 12 else (month.year, month.month + 1)
+    return timezone.make_aware(datetime(year, number, 1))  # noqa: DTZ001 - made aware around it

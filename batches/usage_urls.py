@@ -1,0 +1,9 @@
+from django.urls import path
+
+from batches.views import usage
+
+app_name = "usage"
+urlpatterns = [
+    path("", usage.usage, name="list"),
+    path("<str:month>.csv", usage.usage_export, name="export"),
+]

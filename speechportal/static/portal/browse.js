@@ -1,0 +1,66 @@
+// Picks a folder of the storage: the portal answers with a fragment whose links lead to other folders
+// (data-folder="path/"), and the dialog shows it.
+
+const dialog = document.querySelector("#browser");
+const listing = dialog.querySelector("[data-listing]");
+const shownPath = dialog.querySelector("[data-path]");
+const failed = dialog.querySelector("[data-failed]");
+const unchosen = dialog.querySelector("[data-unchosen]");
+const take = dialog.querySelector("[data-take]");
+let address = "";
+let target = null;
+let path = "";
+
+async function show(folder) {
+  listing.setAttribute("aria-busy", "true");
+  failed.hidden = true;
+  try {
+    const response = await fetch(`${address}?${new URLSearchParams({ path: folder })}`, { cache: "no-store" });
+    if (!response.ok || response.redirected) throw new Error(String(response.status));
+    listing.innerHTML = await response.text();
+    path = folder;
+    shownPath.textContent = `/${folder}`;
+    take.disabled = false;
+    listing.querySelector("a, button")?.focus();
+  } catch {
+    listing.replaceChildren();
+    failed.hidden = false;
+    take.disabled = true;
+  } finally {
+    listing.removeAttribute("aria-busy");
+  }
+}
+
+for (const button of document.querySelectorAll("[data-browse]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const connection = document.getElementById(button.dataset.connection);
+    const uid = connection.selectedOptions[0]?.dataset.uid;
+    target = document.getElementById(button.dataset.browse);
+    unchosen.hidden = Boolean(uid);
+    failed.hidden = true;
+    listing.hidden = !uid;
+    take.disabled = true;
+    listing.replaceChildren();
+    shownPath.textContent = "";
+    dialog.showModal();
+    if (!uid) return;
+    address = button.dataset.address.replace("UID", uid);
+    const typed = target.value.trim().replace(/^\/+/, "");
+    show(typed && !typed.endsWith("/") ? `${typed}/` : typed);
+  });
+}
+
+listing.addEventListener("click", (event) => {
+  const folder = event.target.closest("[data-folder]");
+  if (!folder) return;
+  event.preventDefault();
+  show(folder.dataset.folder);
+});
+take.addEventListener("click", () => {
+  target.value = path;
+  dialog.close();
+  target.focus();
+});
+for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

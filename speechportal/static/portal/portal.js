@@ -1,0 +1,170 @@
+// What moves on every page. Each page works without it; nothing here is inline, so that the
+// Content-Security-Policy can stay strict.
+
+// --- Dialogs: a link or form with data-dialog shows the page it leads to in a <dialog> -----------------
+
+async function openDialog(address, opener) {
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const body = page.querySelector("[data-dialog-body]");
+  if (!response.ok || !body) {
+    window.location.assign(address); // Signed out meanwhile, or a fault: show it as it is.
+    return;
+  }
+  const dialog = document.createElement("dialog");
+  const title = body.querySelector("[data-dialog-title]");
+  title.id = "dialog-title";
+  title.tabIndex = -1;
+  title.autofocus = true;
+  dialog.setAttribute("aria-labelledby", title.id);
+  dialog.append(body);
+  for (const link of dialog.querySelectorAll("[data-dialog-cancel]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      dialog.close();
+    });
+  }
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    opener?.focus();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+async function withBusy(element, work) {
+  element?.setAttribute("aria-busy", "true");
+  try {
+    await work();
+  } finally {
+    element?.removeAttribute("aria-busy");
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  withBusy(link, () => openDialog(link.href, link)).catch(() => window.location.assign(link.href));
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches("form[data-dialog]")) {
+    event.preventDefault();
+    const address = `${form.action}?${new URLSearchParams(new FormData(form))}`;
+    withBusy(event.submitter, () => openDialog(address, event.submitter)).catch(() => form.submit());
+  } else if (form.method === "post") {
+    // Once is enough; the answer is a new page.
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+    event.submitter?.setAttribute("aria-busy", "true");
+  }
+});
+
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+});
+
+// --- What moves by itself: an element with data-live="seconds" asks for its content again --------------
+
+const withoutTokens = (html) => html.replace(/(name="csrfmiddlewaretoken" value=")[^"]*/g, "$1").trim();
+
+async function refresh(live) {
+  const response = await fetch(window.location.href, {
+    headers: { "X-Fragment": live.id },
+    cache: "no-store",
+  });
+  if (response.redirected || response.status === 403 || response.status === 404) {
+    window.location.reload();
+    return;
+  }
+  if (!response.ok) return;
+  const html = await response.text();
+  if (live.lastHtml === withoutTokens(html)) return;
+  live.lastHtml = withoutTokens(html);
+  const chosen = [...live.querySelectorAll("input:checked")].map((input) => input.id);
+  const focused = live.contains(document.activeElement) ? document.activeElement.id : "";
+  live.innerHTML = html;
+  for (const id of chosen) if (id) document.getElementById(id)?.click();
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  updateSelection();
+}
+
+const live = document.querySelector("[data-live]");
+if (live) {
+  const pause = Number(live.dataset.live) * 1000;
+  const again = async () => {
+    if (!document.hidden && !document.querySelector("dialog[open]")) {
+      await refresh(live).catch(() => {}); // Offline for a moment: the next one may do.
+    }
+    window.setTimeout(again, pause);
+  };
+  window.setTimeout(again, pause);
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-refresh]");
+  if (!link || !live || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  withBusy(link, () => refresh(live)).catch(() => window.location.reload());
+});
+
+// --- Small things --------------------------------------------------------------------------------------
+
+function updateSelection() {
+  const boxes = [...document.querySelectorAll('input[type="checkbox"][form="selection"]')];
+  const chosen = boxes.filter((box) => box.checked).length;
+  for (const button of document.querySelectorAll("[data-needs-selection]")) button.disabled = chosen === 0;
+  const all = document.querySelector("[data-select-all]");
+  if (all) {
+    all.checked = chosen > 0 && chosen === boxes.length;
+    all.indeterminate = chosen > 0 && chosen < boxes.length;
+  }
+}
+
+document.addEventListener("change", (event) => {
+  const control = event.target;
+  if (control.matches("[data-select-all]")) {
+    for (const box of document.querySelectorAll('input[form="selection"]')) box.checked = control.checked;
+  }
+  if (control.matches("[data-select-all], [form=selection]")) updateSelection();
+  if (control.matches("[data-submits]")) control.form.requestSubmit();
+});
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (!copy) return;
+  try {
+    await navigator.clipboard.writeText(copy.dataset.copy);
+  } catch {
+    window.getSelection().selectAllChildren(copy); // Without https there is no clipboard.
+    return;
+  }
+  copy.dataset.copied = "yes";
+  window.setTimeout(() => delete copy.dataset.copied, 1500);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  for (const tip of document.querySelectorAll(".has-tip:hover, .has-tip:focus-within")) tip.classList.add("dismissed");
+});
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    for (const tip of document.querySelectorAll(".has-tip.dismissed")) {
+      if (!tip.contains(event.target)) tip.classList.remove("dismissed");
+    }
+  });
+}
+
+for (const element of document.querySelectorAll("[data-hidden-by-script]")) element.hidden = true;
+updateSelection();
+document.querySelector("#errors")?.focus();
