@@ -1,7 +1,5 @@
 """Voice activity and speech regions, on made-up scores and on the sample that pyannote.audio ships."""
 
-import importlib.util
-import wave
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.model_store import ModelStore
 from batches.recognition.segmentation import Samples, Segmentation, Segmenter, hysteresis, merge, true_runs
+from tests.sample_speech import load_sample
 
 FRAME_STEP, FRAME_DURATION, FRAMES = 0.016875, 0.0619375, 589
 
@@ -25,13 +24,7 @@ def segmenter() -> Segmenter:
 
 @pytest.fixture(scope="module")
 def sample() -> Samples:
-    spec = importlib.util.find_spec("pyannote.audio")
-    assert spec is not None
-    assert spec.origin is not None
-    with wave.open(str(Path(spec.origin).parent / "sample" / "sample.wav")) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
-        data = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
-    return (data / 32768).astype(np.float32)
+    return load_sample()
 
 
 def segmentation(speech: np.ndarray, duration: float) -> Segmentation:

@@ -1,9 +1,5 @@
 """Who speaks when, with the real models, on the sample that pyannote.audio ships and on sounds made here."""
 
-import importlib.util
-import wave
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pyannote.core import Annotation, Segment
@@ -14,6 +10,7 @@ from batches.recognition.model_store import ModelStore, SpeakerCheckpoints
 from batches.recognition.segmentation import Samples, Segmentation, Segmenter
 from batches.recognition.speakers import SpeakerDiarizer
 from batches.recognition.transcript import SpeakerTurn
+from tests.sample_speech import load_sample, sample_turns
 
 
 @pytest.fixture(scope="module")
@@ -31,31 +28,14 @@ def diarizer(checkpoints: SpeakerCheckpoints) -> SpeakerDiarizer:
     return SpeakerDiarizer(checkpoints.segmentation, checkpoints.embedding)
 
 
-def sample_folder() -> Path:
-    spec = importlib.util.find_spec("pyannote.audio")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "sample"
-
-
 @pytest.fixture(scope="module")
 def sample() -> Samples:
-    with wave.open(str(sample_folder() / "sample.wav")) as file:
-        data = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
-    return (data / 32768).astype(np.float32)
+    return load_sample()
 
 
 @pytest.fixture(scope="module")
 def segmentation(segmenter: Segmenter, sample: Samples) -> Segmentation:
     return segmenter.run(sample)
-
-
-def reference() -> list[SpeakerTurn]:
-    rows = [line.split() for line in (sample_folder() / "sample.rttm").read_text().splitlines()]
-    return [
-        SpeakerTurn(round(1000 * float(row[3])), round(1000 * (float(row[3]) + float(row[4]))), row[7])
-        for row in rows
-    ]
 
 
 def error_rate(expected: list[SpeakerTurn], found: list[SpeakerTurn], seconds: float) -> float:
@@ -82,7 +62,7 @@ def test_the_sample_has_two_speakers_where_its_reference_says(
     turns = diarizer.run(sample, segmentation, progress=shares.append)
 
     assert labels(turns) == ["1", "2"]
-    assert error_rate(reference(), turns, 30.0) < 0.12
+    assert error_rate(sample_turns(), turns, 30.0) < 0.12
     assert [turn.start for turn in turns] == sorted(turn.start for turn in turns)
     assert all(0 <= turn.start < turn.end <= 30_000 for turn in turns)
     assert any(a.start < b.end and b.start < a.end and a.speaker != b.speaker for a in turns for b in turns)
@@ -121,7 +101,7 @@ def test_impossible_bounds_are_refused(
 
 
 def test_one_speaker_of_the_sample_alone_is_one(diarizer: SpeakerDiarizer, sample: Samples) -> None:
-    turns = reference()
+    turns = sample_turns()
     for speaker in labels(turns):
         alone = np.zeros(sample.size, dtype=bool)
         for turn in turns:
@@ -160,7 +140,7 @@ def test_speakers_of_a_long_file_keep_their_labels(diarizer: SpeakerDiarizer, sa
     expected = [
         SpeakerTurn(turn.start + 33_000 * index, turn.end + 33_000 * index, turn.speaker)
         for index in range(4)
-        for turn in reference()
+        for turn in sample_turns()
     ]
     turns = diarizer.run(long)
     assert labels(turns) == ["1", "2"]
