@@ -42,7 +42,7 @@ class Connection(models.Model):
     """An S3 bucket, or a path in it, with the credentials for it; or a local folder the operator allows."""
 
     uid = UidField("con")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="connections")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="connections")
     name = models.CharField(_("name"), max_length=100)
     provider = models.CharField(_("storage"), max_length=20, choices=Provider.choices)
     endpoint_url = models.CharField(

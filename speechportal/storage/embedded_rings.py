@@ -1,0 +1,29 @@
+"""Writes the rings of the embedded Swift: which of its servers keeps what.
+
+A program of its own, since importing Swift changes the process that does. It takes the folder and the
+ports of the account, container and object servers.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from swift.common.ring import RingBuilder
+
+HOST = "127.0.0.1"
+DEVICE = "d1"
+PART_POWER = 4  # One device: sixteen partitions are plenty. Data that is there depends on it.
+
+
+def main(folder: Path, ports: dict[str, int]) -> None:
+    for name, port in ports.items():
+        builder = RingBuilder(PART_POWER, replicas=1, min_part_hours=1)
+        builder.add_dev({"region": 1, "zone": 1, "ip": HOST, "port": port, "device": DEVICE, "weight": 1.0})
+        builder.rebalance()
+        builder.get_ring().save(str(folder / f"{name}.ring.gz"))
+
+
+if __name__ == "__main__":
+    names = ("account", "container", "object")
+    main(Path(sys.argv[1]), dict(zip(names, map(int, sys.argv[2:]), strict=True)))
