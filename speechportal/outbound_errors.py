@@ -1,0 +1,91 @@
+"""Why a request to an address that a user typed was not made, or failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+
+class OutboundError(Exception):
+    """``code`` never changes once released; ``message`` is for the person who typed the address.
+
+    ``permanent``: the same address will be refused again until somebody changes something.
+    """
+
+    code = "outbound_failed"
+    sentence: Any = _("The request failed.")
+    permanent = False
+
+    def __init__(self, **details: str | int) -> None:
+        super().__init__(self.code)
+        self.details = details
+
+    @property
+    def message(self) -> str:
+        return str(self.sentence) % self.details
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class BadUrl(OutboundError):
+    code = "bad_url"
+    sentence = _("This is not a web address that can be used here.")
+    permanent = True
+
+
+class HttpsRequired(OutboundError):
+    code = "https_required"
+    sentence = _("The address must begin with https://.")
+    permanent = True
+
+
+class PortNotAllowed(OutboundError):
+    code = "port_not_allowed"
+    sentence = _("Port %(port)s is not allowed here.")
+    permanent = True
+
+
+class AddressNotAllowed(OutboundError):
+    code = "address_not_allowed"
+    sentence = _("%(host)s leads to an address that is not on the public internet.")
+    permanent = True
+
+
+class NameNotFound(OutboundError):
+    code = "name_not_found"
+    sentence = _("No address is known for %(host)s.")
+
+
+class ConnectionFailed(OutboundError):
+    code = "connection_failed"
+    sentence = _("No connection: %(reason)s.")
+
+
+class NoTrust(OutboundError):
+    code = "tls_failed"
+    sentence = _("The server's certificate was not accepted: %(reason)s.")
+
+
+class TimedOut(OutboundError):
+    code = "timed_out"
+    sentence = _("The server took too long to answer.")
+
+
+class BadAnswer(OutboundError):
+    code = "bad_answer"
+    sentence = _("The answer was not understood: %(reason)s.")
+
+
+class UnexpectedStatus(OutboundError):
+    code = "unexpected_status"
+    sentence = _(
+        "The server answered with status %(status)s instead of the file. Redirects are not followed."
+    )
+
+
+class AnswerTooLarge(OutboundError):
+    code = "answer_too_large"
+    sentence = _("The file is larger than the %(limit)s bytes that are allowed.")
+    permanent = True
