@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from batches import languages, selectors
 from batches.formats import FORMATS
 from batches.models import Batch
+from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
@@ -32,6 +33,7 @@ class BatchForm(forms.ModelForm[Batch]):
         help_text=_("Each recognised file gets a result file in every format you choose."),
         choices=[(each.name, each.label) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
+        initial=default_formats,
     )
 
     class Meta:
@@ -55,6 +57,7 @@ class BatchForm(forms.ModelForm[Batch]):
             "connection": _("The storage that holds both paths."),
             "input_path": _(
                 "Every media file that appears in this folder, or in folders below it, is recognised."
+                " Empty means the whole connection."
             ),
             "result_path": _("Result files and execution results are written here."),
             "speakers": _("Tell apart who speaks."),

@@ -122,7 +122,7 @@ def _check(batch: Batch) -> None:
 
 def _remember_folder(batch: Batch) -> None:
     """Finished inputs in this folder are never taken for new ones, whatever the batch is called later."""
-    FinishedFolder.unscoped.get_or_create(connection_id=batch.connection_id, path=batch.folder)
+    FinishedFolder.unscoped.get_or_create(connection=batch.connection, path=batch.folder)
 
 
 def _limit_sentence() -> str:

@@ -44,6 +44,15 @@ class Chunk:
             [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
         )
 
+    def after(self, seconds: float) -> Chunk:
+        """What the chunk holds after a time in it."""
+        rest, pieces = seconds, list[Region]()
+        for start, end in self.pieces:
+            if rest < end - start:
+                pieces.append((start + max(0.0, rest), end))
+            rest -= end - start
+        return Chunk(tuple(pieces))
+
     def to_file(self, seconds: float) -> float:
         """A time in the chunk as a time in the file. Times outside fall on the chunk's edges."""
         rest = max(0.0, seconds)

@@ -22,7 +22,7 @@ _FRAME_SECONDS = 0.01  # between two frames of the filter bank
 _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
 _ENOUGH_ALONE = 0.3  # s of speech without anybody else, below which overlapped speech is used too
 _SHORTEST = 0.2  # s of speech below which there is no voice print
-_LENGTHS = 50  # frames: lengths are multiples of it, so that oneDNN keeps kernels for ten lengths, not hundreds
+_LENGTHS = 50  # frames: lengths are multiples of it, so that oneDNN keeps ten kernels, not hundreds
 
 
 @dataclass(slots=True)

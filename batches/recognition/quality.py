@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 
@@ -31,3 +32,19 @@ def loop_start(tokens: Sequence[int]) -> int | None:
                 start -= 1
             return start + period
     return None
+
+
+def says_twice(text: str) -> bool:
+    """Whether the text says something twice in a row, whatever the punctuation: it is often made up.
+
+    Six words count, or twelve characters where words are not spaced.
+    """
+    units: Sequence[str] = re.findall(r"\w+", text.casefold())
+    shortest = 6
+    if sum(map(len, units)) > 12 * len(units):
+        units, shortest = "".join(units), 12
+    return any(
+        units[start : start + period] == units[start + period : start + 2 * period]
+        for period in range(shortest, len(units) // 2 + 1)
+        for start in range(len(units) - 2 * period + 1)
+    )

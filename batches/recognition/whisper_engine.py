@@ -12,37 +12,24 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from . import language_detection, languages, quality, sentences
-from .alignment import align
+from . import language_detection, languages, sentences
 from .boosting import KeywordTree, prompt_tokens
-from .chunks import Chunk, Region, make_chunks
-from .decoding import BatchDecoder, Decoded, Rules
+from .chunks import Region, make_chunks
+from .decoding import BatchDecoder, Rules
 from .media import SAMPLE_RATE, Samples
 from .options import Options
-from .transcript import Segment, Transcript, Word
+from .piece import Piece
+from .transcript import Segment, Transcript
 from .whisper_model import FRAMES_PER_SECOND, WhisperModel
 
 Progress = Callable[[float], None]
 
 FLOOR_FRAMES = 800  # Whisper repeats itself when it is given less than about 16 s of context
 _MARGIN_FRAMES = 50
+_DECODED = 0.9  # share of the work that is done when each chunk has been decoded once
 _RETRY_BATCH = 4  # rows at full context
 _RETRY_TEMPERATURES = (0.0, 0.4, 0.8)
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue", "km"}  # languages that put no spaces between words
-
-
-@dataclass(slots=True)
-class _Piece:
-    """A chunk on its way to text."""
-
-    chunk: Chunk
-    samples: Samples
-    language: str = ""
-    decoded: Decoded | None = None
-
-    @property
-    def seconds(self) -> float:
-        return len(self.samples) / SAMPLE_RATE
 
 
 @dataclass(slots=True)
@@ -50,10 +37,10 @@ class _Job:
     """One file's work: its pieces in the order of time, and what is known of its language."""
 
     options: Options
-    pieces: list[_Piece]
+    pieces: list[Piece]
     expected: tuple[str, ...]
     detection: language_detection.Detection | None = None
-    rules: dict[tuple[str, float], BatchDecoder] = field(default_factory=dict)
+    decoders: dict[tuple[str, float, bool], BatchDecoder] = field(default_factory=dict)
 
 
 class WhisperEngine:
@@ -69,7 +56,7 @@ class WhisperEngine:
         """Recognise the regions of ``speech`` (seconds, in order) in 16 kHz mono samples."""
         duration = round(len(samples) * 1000 / SAMPLE_RATE)
         expected = languages.candidates(options.language)
-        pieces = [_Piece(chunk, chunk.cut(samples)) for chunk in make_chunks(samples, speech)]
+        pieces = [Piece(chunk, chunk.cut(samples)) for chunk in make_chunks(samples, speech)]
         job = _Job(options, pieces, expected)
         transcript = Transcript(expected[0] if expected else "", 1.0 if expected else 0.0, duration)
         transcript.speech_duration = round(sum(end - start for start, end in speech) * 1000)
@@ -81,14 +68,14 @@ class WhisperEngine:
         if not pieces:
             transcript.flags.append("no_speech")
             return transcript
-        self._decode(job, progress or (lambda _share: None))
+        self._decode(job, samples, progress or (lambda _share: None))
         self._note_language(job, transcript)
         transcript.segments = self._segments(job, speech, duration)
         if not transcript.segments:
             transcript.flags.append("no_speech")
         return transcript
 
-    def _decode(self, job: _Job, progress: Progress) -> None:
+    def _decode(self, job: _Job, samples: Samples, progress: Progress) -> None:
         done, total = 0.0, sum(piece.seconds for piece in job.pieces)
         for batch in self._batches(job):
             features = self._encode(batch, None)
@@ -96,11 +83,12 @@ class WhisperEngine:
                 self._detect(job, batch, features)
             self._decode_batch(job, batch, features, 0.0)
             done += sum(piece.seconds for piece in batch)
-            progress(0.95 * done / total)
-        self._retry(job)
+            progress(_DECODED * done / total)
+        self._retry(job, progress)
+        self._recover_tails(job, samples, progress)
         progress(1.0)
 
-    def _batches(self, job: _Job) -> list[list[_Piece]]:
+    def _batches(self, job: _Job) -> list[list[Piece]]:
         """The chunks that are asked for their language, then the others; the longest first."""
         pieces = job.pieces
         asked = language_detection.spread([piece.seconds for piece in pieces], self._batch_size)
@@ -109,7 +97,7 @@ class WhisperEngine:
         groups = [asked, *(others[start : start + size] for start in range(0, len(others), size))]
         return [[pieces[index] for index in group] for group in groups]
 
-    def _encode(self, batch: Sequence[_Piece], frames: int | None) -> Tensor:
+    def _encode(self, batch: Sequence[Piece], frames: int | None) -> Tensor:
         """The batch through the encoder, at the context given or at what its longest chunk needs."""
         longest = max(piece.seconds for piece in batch)
         needed = round(longest * FRAMES_PER_SECOND) + _MARGIN_FRAMES
@@ -118,11 +106,11 @@ class WhisperEngine:
         mels = torch.stack([self._model.mel(piece.samples, context) for piece in batch])
         return self._model.encode(mels)
 
-    def _detect(self, job: _Job, batch: Sequence[_Piece], features: Tensor) -> None:
+    def _detect(self, job: _Job, batch: Sequence[Piece], features: Tensor) -> None:
         answers = language_detection.ask(self._model, features)
         job.detection = language_detection.combine(answers, [piece.seconds for piece in batch])
 
-    def _choose_languages(self, job: _Job, batch: Sequence[_Piece], features: Tensor) -> None:
+    def _choose_languages(self, job: _Job, batch: Sequence[Piece], features: Tensor) -> None:
         """One language for the file; with several expected, each chunk is asked which of them it is in."""
         if job.detection is None:
             raise RuntimeError("the language of the file is asked before its chunks are decoded")
@@ -135,45 +123,61 @@ class WhisperEngine:
         for piece in batch:
             piece.language = language
 
-    def _decode_batch(self, job: _Job, batch: Sequence[_Piece], features: Tensor, temperature: float) -> None:
+    def _decode_batch(self, job: _Job, batch: Sequence[Piece], features: Tensor, temperature: float) -> None:
         """Decode a batch, the chunks of each language together; keep what is better than before."""
         if not batch[0].language:
             self._choose_languages(job, batch, features)
         for language in dict.fromkeys(piece.language for piece in batch):
             rows = [index for index, piece in enumerate(batch) if piece.language == language]
             chosen = features if len(rows) == len(batch) else features[rows]
-            decoder = self._decoder(job, language, temperature)
+            # What went wrong with keywords before it is tried without.
+            prompted = not temperature and not any(piece.is_tail for piece in batch)
+            decoder = self._decoder(job, language, temperature, prompted=prompted)
             results = decoder.run(chosen, [batch[row].seconds for row in rows])
             for row, decoded in zip(rows, results, strict=True):
-                if (before := batch[row].decoded) is None or _worth(decoded) > _worth(before):
-                    batch[row].decoded = decoded
+                batch[row].consider(decoded)
 
-    def _decoder(self, job: _Job, language: str, temperature: float) -> BatchDecoder:
-        key = (language, temperature)
-        if key not in job.rules:
+    def _decoder(self, job: _Job, language: str, temperature: float, *, prompted: bool) -> BatchDecoder:
+        key = (language, temperature, prompted)
+        if key not in job.decoders:
             options = job.options
             tokenizer = self._model.tokenizer(language)
-            rules = Rules(tokenizer, prompt_tokens(options.keywords, tokenizer), temperature=temperature)
+            prompt = prompt_tokens(options.keywords, tokenizer) if prompted else []
+            rules = Rules(tokenizer, prompt, temperature=temperature)
             if options.keywords and options.keyword_weight > 0:
                 spaced = language not in _UNSPACED
                 rules.keywords = KeywordTree(
                     options.keywords, tokenizer, weight=options.keyword_weight, spaced=spaced
                 )
-            job.rules[key] = BatchDecoder(self._model, rules)
-        return job.rules[key]
+            job.decoders[key] = BatchDecoder(self._model, rules)
+        return job.decoders[key]
 
-    def _retry(self, job: _Job) -> None:
-        wrong = [piece for piece in job.pieces if piece.decoded and _went_wrong(piece.decoded)]
+    def _retry(self, job: _Job, progress: Progress) -> None:
+        wrong = [piece for piece in job.pieces if piece.went_wrong]
         for start in range(0, len(wrong), _RETRY_BATCH):
             batch = wrong[start : start + _RETRY_BATCH]
             features = self._encode(batch, self._model.dims.n_audio_ctx)
             for temperature in _RETRY_TEMPERATURES:
-                rows = [i for i, piece in enumerate(batch) if piece.decoded and _went_wrong(piece.decoded)]
+                rows = [index for index, piece in enumerate(batch) if piece.went_wrong]
                 if not rows:
                     break
                 # Chance with a fixed seed: the same file gives the same text again.
                 torch.manual_seed(start)
                 self._decode_batch(job, [batch[row] for row in rows], features[rows], temperature)
+                progress(_DECODED)
+
+    def _recover_tails(self, job: _Job, samples: Samples, progress: Progress) -> None:
+        """Whisper sometimes ends its text long before the speech ends: decode what is left by itself."""
+        for piece in job.pieces:
+            piece.align(self._model.tokenizer(piece.language))
+        tails = [tail for piece in job.pieces if (tail := piece.tail(samples)) is not None]
+        for start in range(0, len(tails), self._batch_size):
+            batch = tails[start : start + self._batch_size]
+            self._decode_batch(job, batch, self._encode(batch, None), 0.0)
+            progress(_DECODED)
+        for tail in tails:
+            tail.align(self._model.tokenizer(tail.language))
+        job.pieces = sorted([*job.pieces, *tails], key=lambda piece: piece.chunk.start)
 
     def _note_language(self, job: _Job, transcript: Transcript) -> None:
         detection = job.detection
@@ -191,11 +195,7 @@ class WhisperEngine:
                 transcript.flags.append("language_mismatch")
 
     def _segments(self, job: _Job, speech: Sequence[Region], duration: int) -> list[Segment]:
-        timed = [
-            (piece, self._words(piece, piece.decoded))
-            for piece in job.pieces
-            if piece.decoded and not _is_silence(piece.decoded)
-        ]
+        timed = [(piece, piece.file_words()) for piece in job.pieces]
         every = [word for _, words in timed for word in words]
         sentences.fit_to_speech(every, speech)
         sentences.make_monotonic(every, duration)
@@ -203,53 +203,6 @@ class WhisperEngine:
         for piece, words in timed:
             for group in sentences.split(words):
                 segment = sentences.make_segment(group)
-                _note_quality(segment, piece)
+                piece.note_quality(segment)
                 segments.append(segment)
         return segments
-
-    def _words(self, piece: _Piece, decoded: Decoded) -> list[Word]:
-        tokenizer = self._model.tokenizer(piece.language)
-        chunk = piece.chunk
-        return [
-            Word(
-                round(chunk.to_file(word.start) * 1000),
-                round(chunk.to_file(word.end) * 1000),
-                word.text,
-                round(word.probability, 4),
-            )
-            for word in align(decoded, tokenizer, piece.seconds)
-        ]
-
-
-def _worth(decoded: Decoded) -> tuple[bool, float]:
-    return (not _repeats(decoded), decoded.mean_logprob)
-
-
-def _repeats(decoded: Decoded) -> bool:
-    return decoded.looped or decoded.compression_ratio > quality.MAX_COMPRESSION_RATIO
-
-
-def _went_wrong(decoded: Decoded) -> bool:
-    unsure = decoded.mean_logprob < quality.MIN_MEAN_LOGPROB
-    return not _is_silence(decoded) and (_repeats(decoded) or unsure)
-
-
-def _is_silence(decoded: Decoded) -> bool:
-    """Clearly nobody speaks: the model says so, and does not believe its own text either."""
-    nobody = decoded.no_speech_probability > quality.MAX_NO_SPEECH
-    return not decoded.text or (nobody and decoded.mean_logprob < quality.MIN_MEAN_LOGPROB)
-
-
-def _note_quality(segment: Segment, piece: _Piece) -> None:
-    decoded = piece.decoded
-    if decoded is None:
-        return
-    segment.mean_logprob = round(decoded.mean_logprob, 4)
-    segment.no_speech_probability = round(decoded.no_speech_probability, 4)
-    segment.compression_ratio = round(decoded.compression_ratio, 3)
-    signals = {
-        "repetition": _repeats(decoded),
-        "low_confidence": decoded.mean_logprob < quality.MIN_MEAN_LOGPROB,
-        "no_speech": decoded.no_speech_probability > quality.MAX_NO_SPEECH,
-    }
-    segment.flags = [flag for flag, raised in signals.items() if raised]

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from batches import execution_results, selectors, services
-from batches.causes import cause_of_batch
+from batches.causes import cause_of_batch, cause_of_task
 from batches.forms import BatchForm
 from batches.models import Batch, Task
 from batches.views.fragments import render_live
@@ -165,4 +165,4 @@ def _window(tasks: QuerySet[Task], before: str) -> dict[str, Any]:
     found = list(tasks[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     older = shown[-1].task_order if len(found) > PAGE_SIZE else None
-    return {"tasks": shown, "before": before, "older": older}
+    return {"rows": [(task, cause_of_task(task)) for task in shown], "before": before, "older": older}

@@ -35,7 +35,8 @@ def _month(text: str) -> datetime | None:
 def usage(request: MemberRequest) -> HttpResponseBase:
     months = selectors.charges_by_month(request.account)
     month = _month(request.GET.get("month", "")) or (months[0]["month"] if months else None)
-    context = {"months": months, "month": month, "currencies": len({row["currency"] for row in months})}
+    currencies = len({row["currency"] for row in months})
+    context: dict[str, object] = {"months": months, "month": month, "currencies": currencies}
     if month is not None:
         charges = Paginator(selectors.charges_in(request.account, month), PAGE_SIZE)
         context["page"] = charges.get_page(request.GET.get("page"))

@@ -36,6 +36,7 @@ class ChangePassword(PasswordChangeView):
 @require_POST
 def switch_account(request: HttpRequest) -> HttpResponse:
     """Work in another of the member's accounts; any other account is not found."""
+    assert isinstance(request.user, User)  # noqa: S101 - login_required
     own = Membership.objects.filter(user=request.user, account__uid=request.POST.get("account", ""))
     membership = get_object_or_404(own.select_related("account"))
     request.session[SESSION_KEY] = membership.account.uid

@@ -5,20 +5,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Singleton',
+            name="Singleton",
             fields=[
-                ('name', models.CharField(max_length=50, primary_key=True, serialize=False)),
-                ('holder', models.UUIDField(null=True)),
-                ('held_until', models.DateTimeField(default=django.utils.timezone.now)),
-                ('last_run_at', models.DateTimeField(null=True)),
+                ("name", models.CharField(max_length=50, primary_key=True, serialize=False)),
+                ("holder", models.UUIDField(null=True)),
+                ("held_until", models.DateTimeField(default=django.utils.timezone.now)),
+                ("last_run_at", models.DateTimeField(null=True)),
             ],
         ),
     ]

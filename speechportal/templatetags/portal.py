@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django import template
 from django.utils import formats, timezone
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 register = template.Library()
@@ -47,5 +47,7 @@ def money(amount: Decimal, currency: str) -> str:
 
 
 @register.filter
-def at(mapping: dict[object, object], key: object) -> object:
-    return mapping.get(key)
+def path(key: str) -> SafeString:
+    """A path from the connection's root, that breaks after slashes where it must."""
+    folders = ((part,) for part in f"/{key}".split("/")[:-1])
+    return format_html_join("", "{}/\u200b", folders) + conditional_escape(key.rpartition("/")[2])

@@ -56,7 +56,7 @@ def test_the_batch_limit_holds_against_bare_inserts_at_once() -> None:
     def insert(domain: Domain) -> Batch:
         return Batch.unscoped.create(account=account, name=domain.name, domain=domain, connection=storage)
 
-    outcomes = at_once(*(lambda domain=domain: insert(domain) for domain in domains))  # type: ignore[misc] # bound now
+    outcomes = at_once(*(lambda domain=domain: insert(domain) for domain in domains))
     assert Counter(type(outcome) for outcome in outcomes) == {Batch: 3, IntegrityError: 5}
     sentences = {
         str(limits.as_validation_error(e).message) for e in outcomes if isinstance(e, IntegrityError)
@@ -136,7 +136,7 @@ def test_finishing_at_once_counts_to_ten_exactly(settings: Settings) -> None:
         for claim in claims[part::6]:
             lifecycle.finish(claim)
 
-    assert at_once(*(lambda part=part: finish(part) for part in range(6))) == [None] * 6  # type: ignore[misc] # bound now
+    assert at_once(*(lambda part=part: finish(part) for part in range(6))) == [None] * 6
     results = ExecutionResult.unscoped.filter(batch=batch).order_by("number")
     assert [(result.number, result.tasks.count()) for result in results] == [(1, 10), (2, 10)]
     assert Charge.unscoped.count() == 24

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from speechportal.storage.embedded_swift import SwiftServer
 
 from batches import polling
 from batches.demo import report
 from batches.demo.scene import EMAIL, Scene, set_up
 from speechportal.env import stored_secret
+from speechportal.storage.embedded_swift import SwiftServer
 from speechportal.supervisor import Supervisor, services
 
 TIMEOUT_SECONDS = 1200
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             if supervisor.stopped.is_set():
                 return
             found = list(report.problems(scene))
-            report.print_report(scene, self.stdout._out)  # noqa: SLF001 - the plain stream below the wrapper
+            report.print_report(scene, sys.stdout)
             self._say_where(scene, storage, bind)
             for problem in found:
                 self.stderr.write(self.style.ERROR(f"Not as it should be: {problem}"))
@@ -77,7 +78,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _follow(self, scene: Scene, supervisor: Supervisor) -> None:
-        progress = report.LiveProgress(scene, self.stdout._out)  # noqa: SLF001 - as above
+        progress = report.LiveProgress(scene, sys.stdout)
         end = time.monotonic() + TIMEOUT_SECONDS
 
         def tick() -> None:
@@ -90,7 +91,7 @@ class Command(BaseCommand):
             raise CommandError(f"Not done after {TIMEOUT_SECONDS} s; the logs are in {log_folder()}.")
 
     def _say_where(self, scene: Scene, storage: str, bind: str) -> None:
-        report.heading("Where things are", self.stdout._out)  # noqa: SLF001 - as above
+        report.heading("Where things are", sys.stdout)
         if storage == "local" and scene.batch.connection:
             self.stdout.write(f"  files      {scene.batch.connection.local_folder}")
         elif scene.batch.connection:

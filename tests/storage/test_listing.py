@@ -1,0 +1,119 @@
+"""Listing one level of a storage."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from speechportal.storage.backends import s3
+from speechportal.storage.backends.base import Folder, FolderMissing, InvalidKey, ObjectStore, StoredFile
+from speechportal.storage.backends.s3_client import S3Settings
+
+
+def names(store: ObjectStore, prefix: str = "") -> list[str]:
+    return [entry.path if isinstance(entry, Folder) else entry.key for entry in store.list_level(prefix)]
+
+
+def test_one_level_is_listed_by_name(store: ObjectStore) -> None:
+    for key in ("b.wav", "a/1.wav", "a/deeper/2.wav", "a.wav", "c/3.wav", "가.wav"):
+        store.put(key, b"x")
+    assert names(store) == ["a.wav", "a/", "b.wav", "c/", "가.wav"]
+    assert names(store, "a/") == ["a/1.wav", "a/deeper/"]
+    assert names(store, "a/deeper/") == ["a/deeper/2.wav"]
+
+
+def test_an_entry_is_what_stat_says(store: ObjectStore) -> None:
+    put = store.put("folder/file.wav", b"12345", "audio/wav")
+    (entry,) = store.list_level("folder/")
+    assert isinstance(entry, StoredFile)
+    assert entry == store.stat("folder/file.wav") == put
+    assert entry.size == 5
+    assert entry.modified.tzinfo is not None
+    assert abs((store.server_time() - entry.modified).total_seconds()) < 5
+
+
+def test_an_empty_root_has_no_entries(store: ObjectStore) -> None:
+    assert names(store) == []
+
+
+def test_a_made_folder_is_listed_and_not_its_own_entry(store: ObjectStore) -> None:
+    store.create_folder("new folder/")
+    store.create_folder("new folder/")
+    assert names(store) == ["new folder/"]
+    assert names(store, "new folder/") == []
+
+
+@pytest.mark.parametrize("prefix", ["a", "/", "/a/", "a//", "../", "a/../", "./", "a\0/"])
+def test_a_prefix_that_is_no_folder_is_refused(store: ObjectStore, prefix: str) -> None:
+    with pytest.raises(InvalidKey):
+        names(store, prefix)
+
+
+def test_pages_are_joined_without_gaps_or_doubles(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "PAGE", 3)
+    files = [f"f{number:02}.wav" for number in range(8)]
+    folders = [f"g{number:02}/" for number in range(8)]
+    for key in [*files, *(f"{folder}{name}" for folder in folders for name in "ab")]:
+        store.put(key, b"x")
+    assert names(store) == [*files, *folders]
+
+
+def test_a_missing_folder_is_missing_in_a_local_folder(store: ObjectStore) -> None:
+    """A bucket has no folders: there it is just empty."""
+    if isinstance(store, s3.S3Store):
+        assert names(store, "nowhere/") == []
+    else:
+        with pytest.raises(FolderMissing):
+            names(store, "nowhere/")
+
+
+def test_a_hundred_thousand_objects_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is played: what counts is that no more than a page is held."""
+    given = S3Settings("http://127.0.0.1:1", "r", "bucket", "key", "secret")
+    total = 100_000
+
+    class Pages:
+        asked = 0
+
+        def list_objects(self, *, Marker: str, **_rest: object) -> dict[str, object]:  # noqa: N803 - botocore's name
+            self.asked += 1
+            first = int(Marker or -1) + 1
+            moment = datetime.now(UTC)
+            contents = [
+                {"Key": f"{number:06}", "Size": 1, "ETag": '"e"', "LastModified": moment}
+                for number in range(first, first + 1000)
+            ]
+            return {"Contents": contents, "IsTruncated": first + 1000 < total}
+
+    pages = Pages()
+    monkeypatch.setattr(s3.S3Store, "_client", pages)
+    entries = s3.S3Store(given).list_level("")
+    assert len(list(itertools.islice(entries, 10))) == 10
+    assert pages.asked == 1
+    tracemalloc.start()
+    rest = sum(1 for _ in entries)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rest == total - 10
+    assert pages.asked == total / 1000
+    assert peak < 5_000_000
+
+
+def test_a_large_local_folder_is_listed_in_little_memory(tmp_path: Path) -> None:
+    from speechportal.storage.backends.confined import Root
+    from speechportal.storage.backends.local import LocalStore
+
+    for number in range(5000):
+        (tmp_path / f"a rather long name of a recording, number {number:06}.wav").touch()
+    entries = LocalStore(Root(tmp_path), lambda *_: "").list_level("")
+    tracemalloc.start()
+    assert sum(1 for _ in entries) == 5000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 5000  # Names only.
