@@ -1,0 +1,83 @@
+"""Messages and schedules, on django-q2's own tables."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django_q.models import OrmQ, Schedule
+from pytest_django.fixtures import Settings
+
+from batches import jobs
+from speechportal import queue
+from speechportal.models import Singleton
+from tests.factories import make_batch, make_task
+
+pytestmark = pytest.mark.django_db
+
+
+def test_migrating_again_and_starting_again_leave_one_schedule() -> None:
+    assert Schedule.objects.filter(name="beat").count() == 1
+    Schedule.objects.update(minutes=99)
+    call_command("migrate", verbosity=0)
+    queue.install_schedules()
+    schedule = Schedule.objects.get(name="beat")
+    assert (schedule.func, schedule.minutes, schedule.cluster, schedule.repeats) == (
+        queue.BEAT,
+        1,
+        "short",
+        -1,
+    )
+
+
+def test_a_rolled_back_transaction_takes_its_message_back() -> None:
+    with transaction.atomic():
+        queue.enqueue("batches.jobs.poll", 1)
+        assert queue.queued_messages("short") == 1
+        transaction.set_rollback(True)
+    assert queue.queued_messages("short") == 0
+
+
+def test_there_are_never_more_messages_than_workers(settings: Settings) -> None:
+    settings.RECOGNITION_WORKERS = 2
+    for _ in range(3):
+        queue.wake_recognition(1000)
+    assert queue.queued_messages("recognition") == 2
+    assert queue.queued_messages("short") == 0
+
+
+def test_a_lost_message_is_made_again_by_the_beat(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    batch = make_batch()
+    make_task(batch)
+    OrmQ.objects.all().delete()
+    jobs.beat()
+    assert queue.queued_messages("recognition") == 1
+    assert queue.queued_messages("short") == 1  # The poll of the new batch.
+
+
+def test_a_second_beat_leaves_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import timedelta
+
+    holder = Singleton.take("beat", timedelta(minutes=1))
+    assert holder is not None
+    monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first beat is at work"))
+    jobs.beat()
+    Singleton.give("beat", holder)
+    assert Singleton.take("beat", timedelta(minutes=1)) is not None
+
+
+def test_one_failing_step_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(jobs, "_reap", fail)
+    make_batch()
+    jobs.beat()
+    assert queue.queued_messages("short") == 1
+    assert "beat: fail failed" in caplog.text
