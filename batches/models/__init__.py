@@ -1,6 +1,7 @@
 """The tables of batch recognition, a module for each group."""
 
 from batches.models.batch import Arrival, Batch, FinishedFolder
+from batches.models.fault import ConnectionFault
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.task import ResultFile, Task, Transcript
 
@@ -8,6 +9,7 @@ __all__ = [
     "Arrival",
     "Batch",
     "Charge",
+    "ConnectionFault",
     "ExecutionResult",
     "FinishedFolder",
     "ResultFile",

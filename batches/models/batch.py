@@ -67,6 +67,11 @@ class Batch(models.Model):
         NORMAL = "normal", _("Normal")
         ERROR = "error", _("Error")
 
+    class Priority(models.IntegerChoices):
+        LOW = -1, _("Low")
+        NORMAL = 0, _("Normal")
+        HIGH = 1, _("High")
+
     uid = UidField("bat")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="batches")
     name = models.CharField(
@@ -107,6 +112,14 @@ class Batch(models.Model):
     keyword_boosting = models.BooleanField(
         _("keyword boosting"), default=True, help_text=_("Prefer the keywords of the domain.")
     )
+
+    priority = models.SmallIntegerField(
+        _("priority"),
+        choices=Priority.choices,
+        default=Priority.NORMAL,
+        help_text=_("Whose files are recognised first among the batches of the account."),
+    )
+    paused_at = models.DateTimeField(_("paused"), null=True, editable=False)
 
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.NORMAL, editable=False
@@ -155,6 +168,7 @@ class Batch(models.Model):
                 name="batch_speakers_in_order",
                 violation_error_message=_("The least number of speakers is above the greatest."),
             ),
+            models.CheckConstraint(condition=models.Q(priority__in=[-1, 0, 1]), name="batch_priority_known"),
         ]
         indexes = [
             models.Index(
@@ -208,6 +222,10 @@ class Batch(models.Model):
     def folder(self) -> str:
         """Where finished inputs go: ``<input path>/<batch name>/``."""
         return f"{self.input_path}{self.name}/"
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None
 
     @property
     def is_deleted(self) -> bool:

@@ -28,6 +28,9 @@ class Task(models.Model):
            │  └── cancel ───────────────────────────────> CANCELED
            └───── release (storage fault), reap (worker died)
 
+    FAILED and CANCELED go back to WAITING by a retry. Recognising a completed file again makes another
+    task, whose ``original`` is the first: its result is written beside the first one, its input stays.
+
     Only :mod:`batches.lifecycle` changes ``state``, each time by a conditional update that names the
     state it leaves and, once claimed, the claimant's lease token.
     """
@@ -48,6 +51,17 @@ class Task(models.Model):
         WRITING = "writing", _("Writing results")
 
     LEASED = (State.IN_PROGRESS, State.CANCELING)
+
+    class Notice(models.TextChoices):
+        """What happened to the input of a task while it was recognised."""
+
+        NONE = "", ""
+        REPLACED = (
+            "input_replaced",
+            _("The input file was replaced while it was recognised; the new version is a task of its own."),
+        )
+        REMOVED = "input_removed", _("The input file was removed while it was recognised.")
+
     FINAL = (State.COMPLETED, State.FAILED, State.CANCELED)
     REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
 
@@ -56,6 +70,14 @@ class Task(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="tasks")
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
     task_order = models.PositiveIntegerField(_("task order"))
+    original = models.ForeignKey(
+        "self",
+        verbose_name=_("recognised first as"),
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="repeats",
+    )
 
     input_key = models.CharField(_("input file"), max_length=1024)
     input_version = models.CharField(max_length=200)
@@ -75,6 +97,8 @@ class Task(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     worker = models.CharField(_("worker"), max_length=100, blank=True)
     settings = models.JSONField(_("settings at its start"), null=True)
+    # What of the account's budget is set aside for it from its start to its end; then the charge's amount.
+    reserved = models.DecimalField(max_digits=12, decimal_places=4, null=True)
 
     # Why it failed, or, while it waits, what held it up.
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
@@ -87,6 +111,7 @@ class Task(models.Model):
     moved_at = models.DateTimeField(_("moved"), null=True)
     move_attempts = models.PositiveIntegerField(default=0)
     move_due_at = models.DateTimeField(null=True)
+    notice = models.CharField(_("notice"), max_length=20, choices=Notice.choices, blank=True)
     execution_result = models.ForeignKey(
         "batches.ExecutionResult", on_delete=models.PROTECT, null=True, related_name="tasks"
     )
@@ -106,7 +131,11 @@ class Task(models.Model):
         base_manager_name = "unscoped"
         constraints = [
             models.UniqueConstraint(fields=["batch", "task_order"], name="task_order_unique"),
-            models.UniqueConstraint(fields=["batch", "input_key", "input_version"], name="task_input_unique"),
+            models.UniqueConstraint(
+                fields=["batch", "input_key", "input_version"],
+                condition=Q(original__isnull=True),
+                name="task_input_unique",
+            ),
             models.UniqueConstraint(
                 fields=["connection", "moved_key"], condition=~Q(moved_key=""), name="task_moved_key_unique"
             ),
@@ -136,13 +165,22 @@ class Task(models.Model):
                 name="task_failed_has_cause",
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="task_progress_per_cent"),
+            models.CheckConstraint(
+                condition=Q(reserved__isnull=True) | Q(state__in=["in_progress", "canceling"]),
+                name="task_reserves_while_claimed",
+            ),
         ]
         indexes = [
-            models.Index(fields=["account", "id"], condition=Q(state="waiting"), name="task_waiting"),
+            models.Index(fields=["batch", "id"], condition=Q(state="waiting"), name="task_waiting_of_batch"),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(state__in=["in_progress", "canceling"]),
                 name="task_leased",
+            ),
+            models.Index(
+                fields=["account"],
+                condition=Q(state__in=["in_progress", "canceling"]),
+                name="task_leased_of_account",
             ),
             models.Index(
                 fields=["move_due_at"],
@@ -200,6 +238,7 @@ class ResultFile(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
     key = models.CharField(_("result file"), max_length=1100)
     size = models.BigIntegerField(_("size"), null=True)
+    version = models.CharField(max_length=200, blank=True)  # As the storage showed it after writing.
     written_at = models.DateTimeField(_("written"), null=True)
 
     unscoped = models.Manager()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts.scopes import validate_networks, validate_scopes
+from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 
 
@@ -86,6 +89,20 @@ class Account(models.Model):
         validators=[MinValueValidator(Decimal(0))],
     )
     currency = models.CharField(_("currency"), max_length=3, default=default_currency)
+    monthly_budget = models.DecimalField(
+        _("monthly budget"),
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_(
+            "Charges of a calendar month (UTC) never exceed it: its batches wait once it is reached."
+            " Leave it empty for no budget."
+        ),
+    )
+    # Set by support staff: nothing of the account is polled or started any more.
+    suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
     # When a worker last claimed one of its tasks: who waited longest goes first.
     last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -100,11 +117,20 @@ class Account(models.Model):
                 condition=models.Q(price_per_file__gte=0),
                 name="account_price_not_negative",
                 violation_error_message=_("The price per file cannot be negative."),
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(monthly_budget__isnull=True) | models.Q(monthly_budget__gte=0),
+                name="account_budget_not_negative",
+                violation_error_message=_("The monthly budget cannot be negative."),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.suspended_at is not None
 
 
 class Membership(models.Model):
@@ -139,3 +165,59 @@ class Membership(models.Model):
     def can_change(self) -> bool:
         """Owners and managers change things; viewers read."""
         return self.role in {self.Role.OWNER, self.Role.MANAGER}
+
+
+class ApiToken(models.Model):
+    """What a program signs in with: ``Authorization: Bearer spk_…``.
+
+    It belongs to the account and acts for the member who made it: with that member's present role, within
+    its own scopes. Of the token itself only ``key``, its public part, and an HMAC are kept
+    (:mod:`speechportal.accounts.tokens`).
+    """
+
+    uid = UidField("tok")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_tokens")
+    created_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(
+        _("name"), max_length=100, help_text=_("What uses it, so that you know it again.")
+    )
+    key = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)  # HMAC-SHA256 of the token, in hex
+    pepper = models.CharField(max_length=16, editable=False)  # which of API_TOKEN_PEPPERS made the digest
+    scopes = models.JSONField(_("scopes"), validators=[validate_scopes])
+    allowed_addresses = models.JSONField(
+        _("allowed addresses"), default=list, blank=True, validators=[validate_networks]
+    )
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    # Its requests in the running minute, for the rate limit.
+    minute_started_at = models.DateTimeField(null=True, editable=False)
+    minute_requests = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        ordering = ["-pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def start(self) -> str:
+        """The part of the token that may be shown."""
+        return f"spk_{self.key}…"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def is_active(self) -> bool:
+        return self.revoked_at is None and not self.is_expired
