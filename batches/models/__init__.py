@@ -1,6 +1,7 @@
 """The tables of batch recognition, a module for each group."""
 
 from batches.models.batch import Arrival, Batch, FinishedFolder
+from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.fault import ConnectionFault
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.task import ResultFile, Task, Transcript
@@ -10,9 +11,12 @@ __all__ = [
     "Batch",
     "Charge",
     "ConnectionFault",
+    "Delivery",
+    "DeliveryAttempt",
     "ExecutionResult",
     "FinishedFolder",
     "ResultFile",
     "Task",
     "Transcript",
+    "Webhook",
 ]

@@ -119,6 +119,12 @@ class Batch(models.Model):
         default=Priority.NORMAL,
         help_text=_("Whose files are recognised first among the batches of the account."),
     )
+    webhook_url = models.CharField(
+        _("webhook URL"),
+        max_length=2000,
+        blank=True,
+        help_text=_("Told about every finished task. Leave it empty for no webhook."),
+    )
     paused_at = models.DateTimeField(_("paused"), null=True, editable=False)
 
     status = models.CharField(

@@ -1,0 +1,232 @@
+"""What a batch's receiver is told: its webhook, the messages for it, and every attempt to send one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from batches.models.batch import Batch
+from batches.models.task import Task
+from speechportal.accounts.models import Account
+from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.uids import UidField
+from speechportal.storage.secrets import EncryptedCredentials
+
+SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is bound to
+
+
+class Webhook(models.Model):
+    """How the receiver of a batch is to be reached and whether it can be; the address is the batch's.
+
+    ::
+
+        ACTIVE ── it fails for five days ──> PAUSED ──┐
+           │                                          ├── resume, or another address ──> ACTIVE
+           └───── it answers 410 ──────────> GONE ────┘
+
+    While it is not active, new deliveries are still made; they wait.
+    """
+
+    class State(models.TextChoices):
+        ACTIVE = "active", _("Active")
+        PAUSED = "paused", _("Paused")
+        GONE = "gone", _("Gone")
+
+    batch = models.OneToOneField(Batch, on_delete=models.CASCADE, related_name="webhook")
+    encrypted_secret = models.TextField(editable=False)
+    # Signs beside the new one for a day, so that a receiver can change over without a gap.
+    encrypted_previous_secret = models.TextField(blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
+    secret_shown_at = models.DateTimeField(_("secret shown"), null=True, editable=False)
+
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.ACTIVE, editable=False
+    )
+    stopped_at = models.DateTimeField(_("stopped"), null=True, editable=False)
+    last_problem = models.TextField(_("last problem"), blank=True, editable=False)
+    failing_since = models.DateTimeField(_("failing since"), null=True, editable=False)
+    last_failed_at = models.DateTimeField(null=True, editable=False)
+    held_until = models.DateTimeField(null=True, editable=False)  # It asked to be left alone until then.
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("batch__account")
+
+    class Meta:
+        verbose_name = _("webhook")
+        verbose_name_plural = _("webhooks")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="active", stopped_at__isnull=True)
+                | (~Q(state="active") & Q(stopped_at__isnull=False)),
+                name="webhook_stopped_when_not_active",
+            ),
+            models.CheckConstraint(
+                condition=Q(encrypted_previous_secret="", previous_until__isnull=True)
+                | (~Q(encrypted_previous_secret="") & Q(previous_until__isnull=False)),
+                name="webhook_previous_secret_ends",
+            ),
+            models.CheckConstraint(
+                condition=Q(failing_since__isnull=True, last_failed_at__isnull=True)
+                | Q(failing_since__isnull=False, last_failed_at__isnull=False),
+                name="webhook_failing_has_both_times",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch} ({self.get_state_display()})"
+
+    @property
+    def is_active(self) -> bool:
+        return self.state == self.State.ACTIVE
+
+    def encryption(self) -> EncryptedCredentials:
+        return EncryptedCredentials(account=self.batch.account.uid, row=self.batch.uid, field=SECRET_FIELD)
+
+
+class Delivery(models.Model):
+    """One webhook message: made with what it tells in one transaction, sent until it is accepted.
+
+    Its ID is the event's ID, ``webhook-id``: the same for every attempt and redelivery.
+
+    ::
+
+        WAITING ── claim ──> SENDING ── 2xx ─────────────> DELIVERED ──┐
+           ^                   │  │  └─ the last attempt ──> FAILED ────┤
+           │                   │  └──── no address any more > CANCELED ─┤
+           ├── it failed, or ──┘                                        │
+           │   its sender died                                          │
+           └── redeliver ───────────────────────────────────────────────┘
+
+    Only :mod:`batches.webhooks.states` changes ``state``, each time by a conditional update that names the
+    state it leaves and, once claimed, the sender's lease token and the number of the attempt.
+    """
+
+    class Event(models.TextChoices):
+        TASK_COMPLETED = "task.completed", _("Task completed")
+        TASK_FAILED = "task.failed", _("Task failed")
+        BATCH_ERROR = "batch.error", _("Batch turned to Error")
+        BATCH_RECOVERED = "batch.recovered", _("Batch recovered")
+        EXECUTION_RESULT_CREATED = "execution_result.created", _("Execution result created")
+        BUDGET_REACHED = "budget.reached", _("Budget reached")
+        TEST = "webhook.test", _("Test")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        SENDING = "sending", _("Sending")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed")
+        CANCELED = "canceled", _("Canceled")
+
+    OPEN = (State.WAITING, State.SENDING)
+    FINAL = (State.DELIVERED, State.FAILED, State.CANCELED)
+
+    uid = UidField("dlv")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="deliveries")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="deliveries")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, null=True, related_name="deliveries")
+    event = models.CharField(_("event"), max_length=30, choices=Event.choices)
+    # Whose event it is (the ID of a task, batch, ...), and which of its kind: one row for each, whoever
+    # tries to make it. Deliveries about the same thing are sent in the order in which they were made.
+    about = models.CharField(_("about"), max_length=24)
+    occurrence = models.CharField(max_length=40, blank=True)
+    # The JSON that is sent, to the byte; but the recognition result, which may be megabytes, is put in
+    # from the transcript each time (batches.webhooks.payload).
+    payload = models.TextField(_("payload"))
+
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    tries = models.PositiveSmallIntegerField(default=0)  # since it was made or redelivered: the schedule's
+    next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
+    lease_token = models.UUIDField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(_("last answer"), null=True)
+    last_error = models.CharField(max_length=50, blank=True)
+
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    ended_at = models.DateTimeField(_("ended"), null=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["batch", "event", "about", "occurrence"], name="delivery_event_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="sending", lease_token__isnull=False, lease_expires_at__isnull=False)
+                | (~Q(state="sending") & Q(lease_token__isnull=True, lease_expires_at__isnull=True)),
+                name="delivery_lease_while_sending",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["delivered", "failed", "canceled"], ended_at__isnull=False)
+                | (~Q(state__in=["delivered", "failed", "canceled"]) & Q(ended_at__isnull=True)),
+                name="delivery_ended_when_final",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["batch", "next_attempt_at"], condition=Q(state="waiting"), name="delivery_due"
+            ),
+            models.Index(fields=["lease_expires_at"], condition=Q(state="sending"), name="delivery_leased"),
+            models.Index(fields=["batch"], condition=Q(state="sending"), name="delivery_sending"),
+            models.Index(
+                fields=["batch", "about", "id"],
+                condition=Q(state__in=["waiting", "sending"]),
+                name="delivery_in_order",
+            ),
+            models.Index(fields=["batch", "-id"], name="delivery_of_batch"),
+            models.Index(fields=["account", "-id"], name="delivery_of_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.uid}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in self.FINAL
+
+
+class DeliveryAttempt(models.Model):
+    """One attempt to send a delivery, and how the receiver answered."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="log")
+    number = models.PositiveIntegerField(_("attempt"))
+    started_at = models.DateTimeField(_("sent"))
+    duration = models.PositiveIntegerField(_("time taken"), null=True)  # ms; unknown where the sender died
+    status = models.PositiveSmallIntegerField(_("answer"), null=True)  # HTTP; null: no answer
+    error_code = models.CharField(_("error code"), max_length=50, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    # The first 1,000 bytes of the answer, for owners and managers: it may hold what is not for viewers.
+    answer = models.TextField(_("beginning of the answer"), blank=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("delivery__account")
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["number"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="delivery_attempt_unique"),
+            models.CheckConstraint(
+                condition=Q(status__isnull=False) | ~Q(error_code=""), name="delivery_attempt_has_outcome"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery} #{self.number}"
