@@ -1,8 +1,9 @@
-"""Answers that are files."""
+"""Answers that are files, and where requests come from."""
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils.http import content_disposition_header
 
 
@@ -11,3 +12,11 @@ def download(data: bytes | str, name: str, content_type: str) -> HttpResponse:
     response = HttpResponse(data, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return response
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where a request comes from. Behind the operator's proxy, what that proxy saw: the last entry of
+    ``X-Forwarded-For``; those before it are whatever the client claims."""
+    if settings.BEHIND_PROXY and (forwarded := request.headers.get("X-Forwarded-For", "")):
+        return forwarded.rpartition(",")[2].strip()
+    return str(request.META.get("REMOTE_ADDR", ""))

@@ -31,12 +31,17 @@ DEBUG = env.flag("DEBUG", default=False) and not PRODUCTION
 if PRODUCTION:
     SECRET_KEY = env.required("SECRET_KEY")
     ENCRYPTION_KEYS = env.required("ENCRYPTION_KEYS").replace(" ", "").split(",")
+    API_TOKEN_PEPPERS = env.required("API_TOKEN_PEPPERS").replace(" ", "").split(",")
 else:
     SECRET_KEY = env.text("SECRET_KEY") or stored_secret(
         DATA_DIR / "secrets" / "secret_key", secrets.token_urlsafe(50)
     )
     ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS") or [
         stored_secret(DATA_DIR / "secrets" / "encryption_key", Fernet.generate_key().decode())
+    ]
+    # The first makes the digests of new API tokens; the others are still known.
+    API_TOKEN_PEPPERS = env.words("API_TOKEN_PEPPERS") or [
+        stored_secret(DATA_DIR / "secrets" / "api_token_pepper", secrets.token_urlsafe(32))
     ]
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 
@@ -61,14 +66,18 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "django_q",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "speechportal",
     "speechportal.accounts",
     "speechportal.storage",
+    "speechportal.api",
     "domains",
     "batches",
 ]
 
 MIDDLEWARE = [
+    "speechportal.api.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -105,7 +114,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-if env.flag("BEHIND_PROXY", default=False):
+BEHIND_PROXY = env.flag("BEHIND_PROXY", default=False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
@@ -194,10 +204,12 @@ STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent 
 # Two clusters: `recognition` for long work, `short` for everything else (speechportal/queue.py).
 RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
 SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
+REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
-    "orm": "default",
+    # The database carries the messages, or Redis, which does it for many machines at less cost.
+    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
     "poll": 0.5,
     "workers": SHORT_WORKERS,
     "queue_limit": SHORT_WORKERS,
@@ -225,10 +237,35 @@ Q_CLUSTER: dict[str, Any] = {
 }
 
 # --- The REST API -----------------------------------------------------------------------------------
+API_REQUESTS_PER_MINUTE = env.integer("API_REQUESTS_PER_MINUTE", 600, minimum=1)  # Of each token.
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["speechportal.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["speechportal.api.permissions.TokenMay"],
+    "DEFAULT_PAGINATION_CLASS": "speechportal.api.pagination.Cursors",
+    "DEFAULT_SCHEMA_CLASS": "speechportal.api.schema.Description",
+    "EXCEPTION_HANDLER": "speechportal.api.problems.handle",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Speech Portal",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "speechportal.api.schema.complete",
+    ],
 }
 
 # --- Logs -------------------------------------------------------------------------------------------

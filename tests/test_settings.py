@@ -20,6 +20,7 @@ def production(tmp_path: Path) -> dict[str, str]:
         "SPEECHPORTAL_DATA_DIR": str(tmp_path),
         "SPEECHPORTAL_SECRET_KEY": "k2-" + "ab3!x" * 12,
         "SPEECHPORTAL_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+        "SPEECHPORTAL_API_TOKEN_PEPPERS": "pepper",
         "SPEECHPORTAL_ALLOWED_HOSTS": "portal.example",
         "SPEECHPORTAL_DATABASE_URL": "postgresql://portal@db.example/portal",
     }
@@ -35,7 +36,7 @@ def test_production_passes_the_deployment_check(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "ENCRYPTION_KEYS", "ALLOWED_HOSTS", "DATABASE_URL"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ENCRYPTION_KEYS", "API_TOKEN_PEPPERS", "ALLOWED_HOSTS", "DATABASE_URL"])
 def test_production_names_what_is_missing(tmp_path: Path, name: str) -> None:
     environ = production(tmp_path)
     del environ[f"SPEECHPORTAL_{name}"]

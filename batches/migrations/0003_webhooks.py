@@ -10,7 +10,7 @@ import speechportal.accounts.uids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_webhooks"),
+        ("accounts", "0002_suspension_and_budget"),
         ("batches", "0002_running"),
     ]
 

@@ -11,11 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.models import Account, Membership, User
 
 SESSION_KEY = "account"
+VIEWER_REFUSED = _("Your role in this account is viewer: ask an owner or manager.")
 P = ParamSpec("P")
 
 
@@ -66,7 +67,7 @@ def manager_required(view: View[P]) -> PlainView[P]:
     @wraps(view)
     def opened(request: MemberRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.membership.can_change:
-            raise PermissionDenied(_("Your role in this account is viewer: ask an owner or manager."))
+            raise PermissionDenied(VIEWER_REFUSED)
         return view(request, *args, **kwargs)
 
     return member_required(opened)

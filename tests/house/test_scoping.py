@@ -12,7 +12,7 @@ from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.scoping import ScopedManager, UnscopedQuery
 from tests.house.test_imports import ROOT, sources
 
-OWN_APPS = {"accounts", "storage", "domains", "batches", "speechportal"}
+OWN_APPS = {"accounts", "api", "storage", "domains", "batches", "speechportal"}
 # Models that are not one tenant's: the tenant itself, people, and the installation's own rows.
 SHARED = {Account, Membership, User}
 

@@ -1,0 +1,148 @@
+"""API tokens: made, shown once, recognised, revoked.
+
+A token is ``spk_``, its public key (12 letters), a secret (32) and a check sum (7), all in Crockford's base
+32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. The check sum lets scanners for leaked secrets, and ourselves, tell a token
+from something that looks like one without asking the database. Kept is an HMAC of the whole under a pepper;
+a digest under an older pepper is renewed when its token is next used, so that a pepper can be retired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from speechportal.accounts.models import Account, ApiToken, User
+from speechportal.accounts.uids import ALPHABET
+
+PREFIX = "spk_"
+KEY_LENGTH, SECRET_LENGTH, SUM_LENGTH = 12, 32, 7
+PATTERN = re.compile(rf"{PREFIX}[{ALPHABET}]{{{KEY_LENGTH + SECRET_LENGTH + SUM_LENGTH}}}")
+MINUTE = timedelta(minutes=1)
+
+
+def create_token(
+    *,
+    account: Account,
+    created_by: User,
+    name: str,
+    scopes: list[str],
+    allowed_addresses: list[str] | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """A new token and its plain text, which is nowhere kept. Raises ``ValidationError``."""
+    key, secret = _letters(KEY_LENGTH), _letters(SECRET_LENGTH)
+    plain = f"{PREFIX}{key}{secret}"
+    plain += _check_sum(plain)
+    pepper = _peppers()[0]
+    token = ApiToken(
+        account=account,
+        created_by=created_by,
+        name=name.strip(),
+        key=key,
+        digest=_digest(plain, pepper),
+        pepper=_pepper_id(pepper),
+        scopes=sorted(set(scopes)),
+        allowed_addresses=list(allowed_addresses or []),
+        expires_at=expires_at,
+    )
+    errors = {}
+    try:
+        token.full_clean()
+    except ValidationError as error:
+        errors = error.error_dict
+    if expires_at is not None and expires_at <= timezone.now():
+        errors["expires_at"] = [ValidationError(_("Choose a time in the future."), code="in_the_past")]
+    if errors:
+        raise ValidationError(errors)
+    token.save(force_insert=True)
+    return token, plain
+
+
+def revoke_token(*, token: ApiToken) -> None:
+    """From the next request on it opens nothing. Revoking it twice is fine."""
+    ApiToken.unscoped.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def find_token(plain: str) -> ApiToken | None:
+    """The token with this plain text, also a revoked or expired one; ``None`` if there is none."""
+    if not PATTERN.fullmatch(plain) or not _same(_check_sum(plain[:-SUM_LENGTH]), plain[-SUM_LENGTH:]):
+        return None
+    key = plain[len(PREFIX) : len(PREFIX) + KEY_LENGTH]
+    token = ApiToken.unscoped.select_related("account", "created_by").filter(key=key).first()
+    if token is None:
+        return None
+    peppers = {_pepper_id(pepper): pepper for pepper in _peppers()}
+    pepper = peppers.get(token.pepper)
+    if pepper is None or not _same(_digest(plain, pepper), token.digest):
+        return None
+    current = _peppers()[0]
+    if pepper != current:
+        token.digest, token.pepper = _digest(plain, current), _pepper_id(current)
+        ApiToken.unscoped.filter(pk=token.pk).update(digest=token.digest, pepper=token.pepper)
+    return token
+
+
+def note_use(token: ApiToken, limit: int) -> bool:
+    """Count a request in the token's running minute; ``False`` when the minute's ``limit`` is used up.
+
+    One conditional update, so that the limit holds for all processes together. ``token`` then tells what
+    was counted; under concurrent requests that may be a little behind.
+    """
+    now = timezone.now()
+    over = Q(minute_started_at=None) | Q(minute_started_at__lte=now - MINUTE)
+    counted = ApiToken.unscoped.filter(Q(pk=token.pk), over | Q(minute_requests__lt=limit)).update(
+        last_used_at=now,
+        minute_requests=Case(When(over, then=Value(1)), default=F("minute_requests") + 1),
+        minute_started_at=Case(When(over, then=Value(now)), default=F("minute_started_at")),
+    )
+    if not counted:
+        return False
+    if token.minute_started_at is None or token.minute_started_at <= now - MINUTE:
+        token.minute_started_at, token.minute_requests = now, 0
+    token.minute_requests += 1
+    token.last_used_at = now
+    return True
+
+
+def seconds_left(token: ApiToken) -> int:
+    """Until the token's running minute is over."""
+    started = token.minute_started_at or timezone.now()
+    return max(1, -int(-(started + MINUTE - timezone.now()).total_seconds() // 1))
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _number in range(count))
+
+
+def _check_sum(text: str) -> str:
+    number, letters = zlib.crc32(text.encode()), ""
+    for _number in range(SUM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        letters = ALPHABET[digit] + letters
+    return letters
+
+
+def _peppers() -> list[str]:
+    return list(settings.API_TOKEN_PEPPERS)
+
+
+def _pepper_id(pepper: str) -> str:
+    return hashlib.sha256(f"pepper:{pepper}".encode()).hexdigest()[:16]
+
+
+def _digest(plain: str, pepper: str) -> str:
+    return hmac.new(pepper.encode(), plain.encode(), hashlib.sha256).hexdigest()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,77 @@
+"""Serializer fields that take a value of their own type and nothing that merely resembles it.
+
+A program that sends ``"false"`` for a flag, or a number for a name, has a fault that it should hear of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+
+class Text(serializers.CharField):
+    default_error_messages = {"invalid": _("This must be text.")}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class Choice(serializers.ChoiceField):
+    default_error_messages = {"invalid_choice": _("“{input}” is not one of the choices.")}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or (data == "" and not self.allow_blank):
+            self.fail("invalid_choice", input=data)
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    default_error_messages = {"invalid": _("This must be true or false.")}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Whole(serializers.IntegerField):
+    default_error_messages = {"invalid": _("This must be a whole number.")}
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
+class Texts(serializers.ListField):
+    """A list of texts."""
+
+    child = Text()
+
+
+class Own(serializers.SlugRelatedField[Any]):
+    """The ID of something of the request's account; anything else is unknown, as it is to a stranger."""
+
+    default_error_messages = {
+        "does_not_exist": _("There is no such thing in this account: {value}."),
+        "invalid": _("This must be an ID."),
+    }
+
+    def __init__(self, model: Any = None, **kwargs: Any) -> None:
+        self.model = model
+        kwargs.setdefault("slug_field", "uid")
+        if not kwargs.get("read_only"):
+            kwargs["queryset"] = ()  # Never used: get_queryset() asks for the account's.
+        super().__init__(**kwargs)
+
+    def get_queryset(self) -> Any:
+        return self.model.objects.for_account(self.context["request"].account)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)

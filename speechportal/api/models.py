@@ -1,0 +1,40 @@
+"""What the API remembers between requests."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.models import ApiToken
+from speechportal.accounts.scoping import ScopedManager
+
+
+class KeptAnswer(models.Model):
+    """The answer to a request that came with an ``Idempotency-Key``, for whoever sends it again.
+
+    The row is made in the transaction of the request's effect: either both are there or neither is, and
+    of two requests at once the second waits for the first and then finds its answer.
+    """
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="kept_answers")
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)  # SHA-256 of method, address and body, in hex
+    status = models.PositiveSmallIntegerField(default=0)  # 0 only inside of the transaction
+    content = models.TextField(blank=True)  # headers and body, encrypted: a new token is in its answer
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("token__account")
+
+    class Meta:
+        verbose_name = _("kept answer")
+        verbose_name_plural = _("kept answers")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [models.UniqueConstraint(fields=["token", "key"], name="kept_answer_unique")]
+        indexes = [models.Index(fields=["token", "created_at"], name="kept_answer_age")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,40 @@
+"""Lists come in pages; each page names the next by a cursor, so that nothing is skipped or told twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import exceptions
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+from speechportal.api.problems import InvalidParameters
+
+PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
+
+
+class Cursors(CursorPagination):
+    """``{"next": address or null, "previous": ..., "results": [...]}``."""
+
+    page_size = PAGE_SIZE
+    max_page_size = MAX_PAGE_SIZE
+    page_size_query_param = "page_size"
+    ordering = "-pk"
+
+    def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str, ...]:
+        chosen = view.parameters.get("ordering") or view.default_ordering
+        # The key last: equal names, or files found in one second, still have one order.
+        return (chosen, "-pk" if chosen.startswith("-") else "pk")
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            return super().decode_cursor(request)
+        except exceptions.NotFound as error:
+            raise InvalidParameters({"cursor": [str(error.detail)]}, code="invalid_cursor") from error
+
+    def get_page_size(self, request: Request) -> int:
+        return int(self.request_view_parameters(request).get("page_size") or PAGE_SIZE)
+
+    def request_view_parameters(self, request: Request) -> dict[str, Any]:
+        view = (request.parser_context or {}).get("view")
+        return getattr(view, "parameters", {})

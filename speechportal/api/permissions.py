@@ -1,0 +1,33 @@
+"""What a token may do: its scopes, and the role of the member it acts for."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.utils.translation import gettext as _
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from speechportal.accounts import scopes
+from speechportal.accounts.access import VIEWER_REFUSED
+from speechportal.accounts.models import Membership
+from speechportal.api.problems import Problem
+from speechportal.api.requests import ApiRequest
+
+
+class TokenMay(BasePermission):
+    """Reads ``area`` and, for areas that are not every member's, ``roles`` of the view."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        asked = cast("ApiRequest", request)
+        write = request.method not in SAFE_METHODS
+        if not scopes.allows(asked.auth.scopes, view.area, write=write):
+            wanted = f"{view.area}:{'write' if write else 'read'}"
+            raise Problem(403, "scope_missing", _("This API token lacks the scope “%s”.") % wanted)
+        roles = getattr(view, "roles", None)
+        if roles is not None and asked.membership.role not in roles:
+            names = ", ".join(str(Membership.Role(role).label) for role in roles)
+            raise Problem(403, "role_missing", _("This is for members with the role: %s.") % names)
+        if write and not asked.membership.can_change:
+            raise Problem(403, "role_missing", str(VIEWER_REFUSED))
+        return True

@@ -1,0 +1,161 @@
+"""Errors as RFC 9457 problem details: ``application/problem+json`` with a stable ``code``.
+
+``errors`` lists everything that is wrong with a request at once, each with where it is (``field``, dotted;
+empty for the request as a whole), a ``code`` and a sentence. 400 is a request that cannot be read, 422 one
+whose fields break a rule, 409 one that the present state of things does not allow.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import Http404, JsonResponse
+from django.utils.translation import gettext as _
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from speechportal.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(exceptions.APIException):
+    """An error with a code of its own: ``raise Problem(409, "task_not_failed", _("…"))``."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+class InvalidParameters(exceptions.ValidationError):
+    """Something is wrong with the address, rather than with the body."""
+
+    status_code = 400
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response:
+    """REST framework's exception handler."""
+    request = context["request"]
+    status, headers, document = _describe(error)
+    if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    document["request_id"] = getattr(request, "request_id", "")
+    # The renderer is JSON's; only the label differs.
+    return Response(document, status=status, headers=headers, content_type=MEDIA_TYPE)
+
+
+def not_found(request: Any) -> JsonResponse:
+    """An address below /api/ that does not exist, outside of any view."""
+    document = _document(404, "not_found", _("There is nothing at this address."))
+    document["request_id"] = getattr(request, "request_id", "")
+    return JsonResponse(document, status=404, content_type=MEDIA_TYPE)
+
+
+def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
+    if isinstance(error, DjangoValidationError):
+        return _of_rule(error)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound(_("There is no such thing in this account."))
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(str(error) or None, code="role_missing")
+    elif isinstance(error, StorageError):
+        return 502, {}, _document(502, error.code, str(error))
+    if isinstance(error, exceptions.ValidationError):
+        return _of_fields(error)
+    if isinstance(error, exceptions.APIException):
+        return (
+            error.status_code,
+            _headers(error),
+            _document(error.status_code, _code(error), str(error.detail)),
+        )
+    sentence = _(
+        "An unexpected fault of the portal. Try again; if it stays, tell support staff the request ID."
+    )
+    return 500, {}, _document(500, "internal_error", sentence)
+
+
+def _headers(error: exceptions.APIException) -> dict[str, str]:
+    headers = dict(getattr(error, "headers", {}))
+    if challenge := getattr(error, "auth_header", ""):
+        headers["WWW-Authenticate"] = challenge
+    return headers
+
+
+def _code(error: exceptions.APIException) -> str:
+    codes = error.get_codes()
+    code = codes if isinstance(codes, str) else error.default_code
+    return {"error": "invalid_request", "parse_error": "malformed_body"}.get(code, code)
+
+
+def _of_rule(error: DjangoValidationError) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """What a service refused: fields that break a rule, or a state that does not allow it."""
+    found = list(_django_errors(error))
+    fields = [each for each in found if each["field"]]
+    if fields or not found:
+        return 422, {}, _document(422, "validation_failed", _invalid_sentence(found), found)
+    first = found[0]
+    code = first["code"] if first["code"] != "invalid" else "conflict"
+    return 409, {}, _document(409, code, first["message"], found)
+
+
+def _django_errors(error: DjangoValidationError) -> Iterator[dict[str, str]]:
+    if hasattr(error, "error_dict"):
+        for name, errors in error.error_dict.items():
+            for each in errors:
+                for message in each.messages:
+                    field = "" if name == NON_FIELD_ERRORS else name
+                    yield {"field": field, "code": each.code or "invalid", "message": message}
+        return
+    for each in error.error_list:
+        for message in each.messages:
+            yield {"field": "", "code": each.code or "invalid", "message": message}
+
+
+def _of_fields(error: exceptions.ValidationError) -> tuple[int, dict[str, str], dict[str, Any]]:
+    found = list(_field_errors(error.detail, ""))
+    if isinstance(error, InvalidParameters):
+        return 400, {}, _document(400, "invalid_parameters", _invalid_sentence(found), found)
+    return 422, {}, _document(422, "validation_failed", _invalid_sentence(found), found)
+
+
+def _field_errors(detail: Any, path: str) -> Iterator[dict[str, str]]:
+    if isinstance(detail, Mapping):
+        for name, below in detail.items():
+            inner = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
+            yield from _field_errors(below, inner)
+    elif isinstance(detail, list | tuple):
+        for index, below in enumerate(detail):
+            nested = isinstance(below, Mapping | list | tuple)
+            yield from _field_errors(below, f"{path}.{index}".lstrip(".") if nested else path)
+    else:
+        yield {"field": path, "code": getattr(detail, "code", "invalid"), "message": str(detail)}
+
+
+def _invalid_sentence(found: list[dict[str, str]]) -> str:
+    if len(found) == 1:
+        return found[0]["message"]
+    return _("%(count)d things are wrong with the request; “errors” lists them.") % {"count": len(found)}
+
+
+def _document(
+    status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "type": f"urn:speechportal:problem:{code}",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        document["errors"] = errors
+    return document

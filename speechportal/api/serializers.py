@@ -1,0 +1,76 @@
+"""What the serializers of all apps share: nothing is ignored silently, and answers can be made smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+
+from speechportal.api.problems import InvalidParameters
+
+
+class Input(serializers.Serializer[Any]):
+    """What a request may contain. A field that is not known is refused, not overlooked."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else []
+        errors: dict[str, Any] = {
+            name: [serializers.ErrorDetail(_("There is no such field."), code="unknown_field")]
+            for name in unknown
+        }
+        try:
+            value = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            if not isinstance(error.detail, dict):
+                raise
+            errors.update(error.detail)
+        if errors:
+            raise serializers.ValidationError(errors)
+        return value
+
+
+class Output(serializers.Serializer[Any]):
+    """What an answer contains; ``fields=`` of the address leaves only the fields it names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        wanted = self.context.get("wanted")
+        if wanted:
+            unknown = [name for name in wanted if name not in self.fields]
+            if unknown:
+                raise InvalidParameters({"fields": [_("Unknown field: %s.") % ", ".join(unknown)]})
+            for name in set(self.fields) - set(wanted):
+                self.fields.pop(name)
+
+
+class Parameters(serializers.Serializer[Any]):
+    """What may stand behind the ``?`` of an address."""
+
+
+class ListParameters(Parameters):
+    """Every list's: its page, its order and its fields."""
+
+    cursor = serializers.CharField(
+        required=False, help_text="Where the page begins: taken from `next` or `previous` of another page."
+    )
+    page_size = serializers.IntegerField(
+        required=False, min_value=1, max_value=200, help_text="How many a page has; 50 unless told otherwise."
+    )
+
+
+class Problem(serializers.Serializer[Any]):
+    """An error (RFC 9457)."""
+
+    type = serializers.CharField(help_text="A URN that stands for the code.")
+    title = serializers.CharField(help_text="The phrase of the HTTP status.")
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="What is wrong, for people, in the language asked for.")
+    code = serializers.CharField(help_text="What is wrong, for programs. Stable.")
+    request_id = serializers.CharField(help_text="Tell it to support staff.")
+    errors = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        required=False,
+        help_text="Everything that is wrong: each with its field, code and message.",
+    )
