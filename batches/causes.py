@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import Batch, Task
@@ -111,7 +111,7 @@ def cause_of(code: str, message: str, details: Details) -> Cause | None:
         return Cause(code, told, str(advice))
     if code in storage_codes():
         return Cause(code, storage.describe(code, details), "")
-    return Cause(code, message or _now("An unknown fault (%s).") % code)
+    return Cause(code, message or gettext("An unknown fault (%s).") % code)
 
 
 def cause_of_task(task: Task) -> Cause | None:

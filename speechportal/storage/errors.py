@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -41,7 +41,7 @@ def describe(code: str, details: dict[str, str] | None = None) -> str:
     answer = (details or {}).get("answer", "")
     if not answer:
         return str(kind.sentence)
-    return _now("%(sentence)s (The storage’s answer: %(answer)s)") % {
+    return gettext("%(sentence)s (The storage’s answer: %(answer)s)") % {
         "sentence": kind.sentence,
         "answer": answer,
     }
