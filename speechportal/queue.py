@@ -32,16 +32,23 @@ _stopping = multiprocessing.RawValue("b", 0)
 def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
     """Queue a call of ``function`` (dotted path).
 
-    With the database as broker, the message belongs to the current transaction; any other broker is
-    told when the transaction commits.
+    With the database as broker, the message belongs to the current transaction; Redis is told when the
+    transaction commits, and when it does not answer, the beat finds the work later.
     """
     from django_q.conf import Conf
     from django_q.tasks import async_task
 
     if Conf.ORM:
         async_task(function, *args, cluster=cluster)
-    else:
-        transaction.on_commit(lambda: async_task(function, *args, cluster=cluster))
+        return
+
+    def send() -> None:
+        try:
+            async_task(function, *args, cluster=cluster)
+        except Exception as error:  # noqa: BLE001 - what is committed must not fail over a message
+            logger.warning("%s is left to the next beat: %s", function, type(error).__name__)
+
+    transaction.on_commit(send)
 
 
 def queued_messages(cluster: ClusterName) -> int:
@@ -54,7 +61,12 @@ def queued_messages(cluster: ClusterName) -> int:
 def wake_recognition(waiting: int) -> None:
     """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
     wanted = min(waiting, settings.RECOGNITION_WORKERS)
-    for _ in range(wanted - queued_messages("recognition")):
+    try:
+        missing = wanted - queued_messages("recognition")
+    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+        logger.warning("the queue does not answer: %s", type(error).__name__)
+        return
+    for _ in range(missing):
         enqueue("batches.jobs.recognise_next", cluster="recognition")
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,8 +74,16 @@ class Service:
         self.process.wait()
 
 
-def services(bind: str, log_dir: Path | None = None, environ: dict[str, str] | None = None) -> list[Service]:
-    """The web server and both clusters. ``environ`` is set for all of them."""
+NAMES = ("web", "short", "recognition")
+
+
+def services(
+    bind: str,
+    log_dir: Path | None = None,
+    environ: dict[str, str] | None = None,
+    only: Collection[str] = NAMES,
+) -> list[Service]:
+    """The web server and both clusters, or some of them. ``environ`` is set for all of them."""
     common = environ or {}
     python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
 
@@ -93,8 +101,10 @@ def services(bind: str, log_dir: Path | None = None, environ: dict[str, str] | N
             log(name),
         )
         for name in ("short", "recognition")
+        if name in only
     ]
-    return [Service("web server", web, common, log("web")), *clusters]
+    server = [Service("web server", web, common, log("web"))] if "web" in only else []
+    return [*server, *clusters]
 
 
 class Supervisor:

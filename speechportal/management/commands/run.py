@@ -5,20 +5,28 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from speechportal.supervisor import Supervisor, services
+from speechportal.supervisor import NAMES, Supervisor, services
 
 
 class Command(BaseCommand):
-    help = "Runs the web server and both clusters of the queue; Ctrl-C stops them all."
+    help = "Runs the web server and both clusters of the queue, or some of them; Ctrl-C stops them all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default="127.0.0.1:8000", help="ADDRESS:PORT of the web server")
+        parser.add_argument(
+            "--only",
+            nargs="+",
+            choices=NAMES,
+            default=NAMES,
+            help="what runs on this machine (default: everything); a worker machine runs `recognition`",
+        )
 
-    def handle(self, *_args: Any, bind: str, **_options: Any) -> None:
-        supervisor = Supervisor(services(bind))
+    def handle(self, *_args: Any, bind: str, only: list[str], **_options: Any) -> None:
+        supervisor = Supervisor(services(bind, only=only))
         supervisor.stop_on_signals()
         supervisor.start()
-        self.stdout.write(f"Speech Portal is at http://{bind}/  (Ctrl-C stops it)")
+        where = f"is at http://{bind}/" if "web" in only else f"runs {' and '.join(only)}"
+        self.stdout.write(f"Speech Portal {where}  (Ctrl-C stops it)")
         self.stdout.flush()
         try:
             supervisor.wait()
