@@ -36,7 +36,7 @@ run: models migrate
 	@exec $(BIN)/python manage.py run --bind $(BIND)
 
 test: models
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not browser and not chaos and not hosts" $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
