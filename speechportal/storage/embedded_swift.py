@@ -92,21 +92,24 @@ class SwiftUnavailable(Exception):
 class SwiftServer:
     """Starts and stops Swift. What was stored stays in ``folder`` and is there again at the next start.
 
-    ``accounts`` are names (letters and digits) and their secrets; ``port`` is the one that clients use, 0
-    for a free one.
+    ``accounts`` are names (letters and digits) and their secrets; clients use ``port`` (0 for a free one) at
+    ``address``, one of this machine's.
     """
 
     region = "us-east-1"
 
-    def __init__(self, folder: Path, port: int = 0, accounts: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int = 0, accounts: dict[str, str] | None = None, address: str = HOST
+    ) -> None:
         self.folder = folder.resolve()
+        self.address = address
         self.port = port
         self.accounts = accounts or {"t1": secrets.token_urlsafe(24)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def endpoint_url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     @property
     def log_folder(self) -> Path:
@@ -141,7 +144,7 @@ class SwiftServer:
         try:
             for name in (*ports, "proxy"):
                 self._start_process(name)
-            self._wait([*ports.values(), self.port])
+            self._wait(list(ports.values()))
         except BaseException:
             self.stop()
             raise
@@ -162,7 +165,7 @@ class SwiftServer:
         """Whether all processes run and the server says that it is well."""
         if not self._processes or self._ended():
             return False
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=2)
         try:
             connection.request("GET", "/healthcheck")
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -199,13 +202,18 @@ class SwiftServer:
         # Where an object lies depends on it, so it must stay what it was.
         suffix = stored_secret(self.folder / "hash_suffix", secrets.token_hex(16))
         (self.folder / "swift.conf").write_text(f"[swift-hash]\nswift_hash_path_suffix = {suffix}\n")
-        common = {"host": HOST, "folder": self.folder, "user": pwd.getpwuid(os.getuid()).pw_name}
+        common = {"folder": self.folder, "user": pwd.getpwuid(os.getuid()).pw_name}
         for name, port in ports.items():
-            text = STORAGE_CONF.format(name=name, port=port, **common)
+            text = STORAGE_CONF.format(name=name, host=HOST, port=port, **common)
             (self.folder / f"{name}.conf").write_text(text)
         users = "\n".join(f"user_{name}_admin = {secret} .admin" for name, secret in self.accounts.items())
         text = PROXY_CONF.format(
-            port=self.port, users=users, region=self.region, pipeline=" ".join(PIPELINE), **common
+            host=self.address,
+            port=self.port,
+            users=users,
+            region=self.region,
+            pipeline=" ".join(PIPELINE),
+            **common,
         )
         for name in PIPELINE:
             if name not in CONFIGURED_FILTERS:
