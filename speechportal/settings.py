@@ -201,13 +201,27 @@ RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
 STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.
 
 # --- The queue --------------------------------------------------------------------------------------
-# Two clusters: `recognition` for long work, `short` for everything else (speechportal/queue.py).
+# Three clusters: `recognition` for long work, `deliveries` for webhooks, `short` for everything else
+# (speechportal/queue.py).
 RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
 SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
 REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
+# --- The way out ------------------------------------------------------------------------------------
+# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound.py);
+# here the operator allows more.
+OUTBOUND_NETWORKS = env.networks("OUTBOUND_NETWORKS")  # Such as 10.1.0.0/16: reachable too.
+OUTBOUND_HTTP = env.flag("OUTBOUND_HTTP", default=not PRODUCTION)
+OUTBOUND_PORTS = env.ports("OUTBOUND_PORTS", "80,443,8080,8443,9000")  # `any` for all of them.
+OUTBOUND_CA_FILE = env.text("OUTBOUND_CA_FILE")  # Trusted instead of the system's authorities.
+
+# --- Webhooks ---------------------------------------------------------------------------------------
+WEBHOOK_TIMEOUT_SECONDS = env.integer("WEBHOOK_TIMEOUT_SECONDS", 10, minimum=1)  # From name to last byte.
+WEBHOOK_THREADS = env.integer("WEBHOOK_THREADS", 64, minimum=2)  # Messages under way at once, a sender.
+WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
+
     # The database carries the messages, or Redis, which does it for many machines at less cost.
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
     "poll": 0.5,
@@ -222,6 +236,7 @@ Q_CLUSTER: dict[str, Any] = {
     "guard_cycle": 0.5,  # django-q2 counts timeouts in guard cycles; other values make them wrong.
     "save_limit": 200,
     "log_level": "WARNING",
+DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
     "ALT_CLUSTERS": {
         "recognition": {
             "workers": RECOGNITION_WORKERS,
@@ -251,6 +266,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Speech Portal",
+        # One sender has many messages under way at once; a second one takes over while it is replaced.
+        "deliveries": {"workers": DELIVERY_WORKERS, "queue_limit": DELIVERY_WORKERS, "bulk": 1},
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
