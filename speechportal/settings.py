@@ -190,6 +190,19 @@ MAX_ATTEMPTS = env.integer("MAX_ATTEMPTS", 3, minimum=1)
 MAX_MEDIA_SECONDS = env.integer("MAX_MEDIA_SECONDS", 6 * 3600, minimum=1)
 MAX_MEDIA_BYTES = env.integer("MAX_MEDIA_BYTES", 2 * 1024**3, minimum=1)
 
+# --- The way out ------------------------------------------------------------------------------------
+# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound.py);
+# here the operator allows more.
+OUTBOUND_NETWORKS = env.networks("OUTBOUND_NETWORKS")  # Such as 10.1.0.0/16: reachable too.
+OUTBOUND_HTTP = env.flag("OUTBOUND_HTTP", default=not PRODUCTION)
+OUTBOUND_PORTS = env.ports("OUTBOUND_PORTS", "80,443,8080,8443,9000")  # `any` for all of them.
+OUTBOUND_CA_FILE = env.text("OUTBOUND_CA_FILE")  # Trusted instead of the system's authorities.
+
+# --- Webhooks ---------------------------------------------------------------------------------------
+WEBHOOK_TIMEOUT_SECONDS = env.integer("WEBHOOK_TIMEOUT_SECONDS", 10, minimum=1)  # From name to last byte.
+WEBHOOK_THREADS = env.integer("WEBHOOK_THREADS", 64, minimum=2)  # Messages under way at once, a sender.
+WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
+
 # --- Recognition ------------------------------------------------------------------------------------
 MODELS_DIR = env.path("MODELS_DIR", DATA_DIR / "models")
 WORK_DIR = env.path("WORK_DIR", DATA_DIR / "work")
@@ -205,23 +218,11 @@ STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent 
 # (speechportal/queue.py).
 RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
 SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
+DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
 REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
-# --- The way out ------------------------------------------------------------------------------------
-# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound.py);
-# here the operator allows more.
-OUTBOUND_NETWORKS = env.networks("OUTBOUND_NETWORKS")  # Such as 10.1.0.0/16: reachable too.
-OUTBOUND_HTTP = env.flag("OUTBOUND_HTTP", default=not PRODUCTION)
-OUTBOUND_PORTS = env.ports("OUTBOUND_PORTS", "80,443,8080,8443,9000")  # `any` for all of them.
-OUTBOUND_CA_FILE = env.text("OUTBOUND_CA_FILE")  # Trusted instead of the system's authorities.
-
-# --- Webhooks ---------------------------------------------------------------------------------------
-WEBHOOK_TIMEOUT_SECONDS = env.integer("WEBHOOK_TIMEOUT_SECONDS", 10, minimum=1)  # From name to last byte.
-WEBHOOK_THREADS = env.integer("WEBHOOK_THREADS", 64, minimum=2)  # Messages under way at once, a sender.
-WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
-
     # The database carries the messages, or Redis, which does it for many machines at less cost.
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
     "poll": 0.5,
@@ -236,7 +237,6 @@ WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
     "guard_cycle": 0.5,  # django-q2 counts timeouts in guard cycles; other values make them wrong.
     "save_limit": 200,
     "log_level": "WARNING",
-DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
     "ALT_CLUSTERS": {
         "recognition": {
             "workers": RECOGNITION_WORKERS,
@@ -248,6 +248,8 @@ DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
             "retry": 48 * 3600,
             "recycle": 100_000,  # The warm child process is worth keeping.
         },
+        # One sender has many messages under way at once; a second one takes over while it is replaced.
+        "deliveries": {"workers": DELIVERY_WORKERS, "queue_limit": DELIVERY_WORKERS, "bulk": 1},
     },
 }
 
@@ -266,8 +268,6 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Speech Portal",
-        # One sender has many messages under way at once; a second one takes over while it is replaced.
-        "deliveries": {"workers": DELIVERY_WORKERS, "queue_limit": DELIVERY_WORKERS, "bulk": 1},
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
