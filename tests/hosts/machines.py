@@ -52,9 +52,12 @@ class Machine:
 
     def lose_power(self) -> None:
         """Everything on it ends at once, whoever started it."""
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while (pids := self.pids()) and time.monotonic() < end:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
         for process in self.processes:
             process.wait()
         self.processes.clear()
@@ -185,3 +188,4 @@ def postgresql_server(address: str) -> Iterator[str]:
             process.stdin.write("\n")
             process.stdin.close()
         process.wait(30)
+        process.stdout.close()
