@@ -5,3 +5,9 @@ from django.utils.translation import gettext_lazy as _
 class DomainsConfig(AppConfig):
     name = "domains"
     verbose_name = _("Domains")
+
+    def ready(self) -> None:
+        from domains.models import Domain
+        from speechportal.accounts.audit import follow
+
+        follow(Domain)

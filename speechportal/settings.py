@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "axes",
     "django_q",
     "rest_framework",
     "drf_spectacular",
@@ -85,8 +87,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "speechportal.accounts.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "speechportal.accounts.middleware.MemberPreferencesMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -148,6 +152,20 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# Sign-in is refused for a while after so many wrong passwords for one address from one place.
+AXES_FAILURE_LIMIT = env.integer("SIGN_IN_TRIES", 8, minimum=1)
+AXES_COOLOFF_TIME = timedelta(minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "speechportal.http.client_address"
+AXES_LOCKOUT_CALLABLE = "speechportal.accounts.throttling.refused"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False  # Our own admin shows them.
+AXES_SENSITIVE_PARAMETERS = ["password"]
+AXES_VERBOSE = False
+# Staff show an authenticator app's code after the password.
+STAFF_TWO_FACTOR = env.flag("STAFF_TWO_FACTOR", default=PRODUCTION)
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "batches:list"
 LOGOUT_REDIRECT_URL = "login"

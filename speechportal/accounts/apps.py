@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -6,3 +7,30 @@ class AccountsConfig(AppConfig):
     name = "speechportal.accounts"
     label = "accounts"
     verbose_name = _("Accounts")
+
+    def ready(self) -> None:
+        from speechportal.accounts import append_only
+        from speechportal.accounts.audit import follow, follow_groups
+        from speechportal.accounts.models import Account, ApiToken, AuthenticatorApp, Membership, User
+
+        follow(Account, ignore=["last_claimed_at"])
+        follow(Membership)
+        follow(User, ignore=["last_login", "date_joined"], secret=["password"])
+        follow_groups(User.groups.through)
+        follow(
+            ApiToken,
+            ignore=[
+                "digest",
+                "pepper",
+                "last_used_at",
+                "last_used_from",
+                "minute_started_at",
+                "minute_requests",
+            ],
+        )
+        follow(
+            AuthenticatorApp,
+            ignore=["last_step", "failures", "wait_until"],
+            secret=["encrypted_secret"],
+        )
+        post_migrate.connect(append_only.install_triggers, sender=self)

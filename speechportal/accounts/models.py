@@ -103,6 +103,26 @@ class Account(models.Model):
     )
     # Set by support staff: nothing of the account is polled or started any more.
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
+    # Until then support staff may read its transcripts; each reading is in the audit trail.
+    support_reads_until = models.DateTimeField(
+        _("support may read transcripts until"), null=True, blank=True, editable=False
+    )
+    transcript_days = models.PositiveIntegerField(
+        _("days to keep transcripts"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Counted from the end of each task. Leave it empty to keep them."),
+    )
+    log_days = models.PositiveIntegerField(
+        _("days to keep logs"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(30)],
+        help_text=_("Of activity and deliveries, at least 30. Leave it empty to keep them."),
+    )
+    # Its data was deleted; the row stays for the ledger.
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
     # When a worker last claimed one of its tasks: who waited longest goes first.
     last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -124,9 +144,22 @@ class Account(models.Model):
                 violation_error_message=_("The monthly budget cannot be negative."),
             ),
         ]
+        permissions = [
+            ("change_limits", "Can change an account's limits"),
+            ("change_price", "Can change an account's price and budget, and correct charges"),
+            ("suspend_account", "Can suspend and restore an account"),
+            ("operate_batches", "Can poll, retry, cancel and redeliver for an account"),
+            ("rotate_secrets", "Can rotate an account's secrets"),
+            ("erase_account", "Can export and delete an account's or a person's data"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def support_may_read(self) -> bool:
+        """Whether support staff may read its transcripts at this time."""
+        return self.support_reads_until is not None and self.support_reads_until > timezone.now()
 
     @property
     def is_suspended(self) -> bool:
@@ -221,3 +254,10 @@ class ApiToken(models.Model):
     @property
     def is_active(self) -> bool:
         return self.revoked_at is None and not self.is_expired
+
+
+# Tables of this app that have a module of their own.
+from speechportal.accounts.audit import AuditEntry  # noqa: E402 - Django looks for models in this module
+from speechportal.accounts.second_factor import AuthenticatorApp  # noqa: E402 - likewise
+
+__all__ = ["Account", "ApiToken", "AuditEntry", "AuthenticatorApp", "Membership", "User"]

@@ -8,13 +8,13 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.models import Account, AuthenticatorApp, Membership, User
 from speechportal.accounts.scoping import ScopedManager, UnscopedQuery
 from tests.house.test_imports import ROOT, sources
 
 OWN_APPS = {"accounts", "api", "storage", "domains", "batches", "speechportal"}
 # Models that are not one tenant's: the tenant itself, people, and the installation's own rows.
-SHARED = {Account, Membership, User}
+SHARED = {Account, AuthenticatorApp, Membership, User}
 
 TENANT_MODELS = [
     model

@@ -1,0 +1,79 @@
+"""What an account sees of the changes in it, and what it allows support staff and keeps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.accounts.models import Account, AuditEntry, Membership
+
+PAGE_SIZE = 50
+READING_DAYS = (1, 7, 30)
+
+
+@member_required
+def activity(request: MemberRequest) -> HttpResponse:
+    """The account's audit trail, newest first; ``?before=ID`` goes on from there."""
+    entries = AuditEntry.objects.for_account(request.account).select_related("actor").order_by("-pk")
+    before = AuditEntry.objects.for_account(request.account).filter(uid=request.GET.get("before", ""))
+    if (last := before.first()) is not None:
+        entries = entries.filter(pk__lt=last.pk)
+    found = list(entries[: PAGE_SIZE + 1])
+    older = found[PAGE_SIZE - 1].uid if len(found) > PAGE_SIZE else ""
+    context = {"entries": found[:PAGE_SIZE], "older": older, "is_first": last is None}
+    return render(request, "accounts/activity.html", context)
+
+
+class PrivacyForm(forms.ModelForm[Account]):
+    """How long data is kept, and whether support staff may read transcripts meanwhile."""
+
+    support = forms.TypedChoiceField(
+        label=_("Support staff may read transcripts"),
+        coerce=int,
+        required=False,
+        empty_value=None,
+        help_text=_("To find out what went wrong. Each reading is listed under Activity."),
+    )
+
+    class Meta:
+        model = Account
+        fields = ["transcript_days", "log_days"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        days = ngettext_lazy("for %d day", "for %d days")
+        choices: list[tuple[Any, Any]] = [(0, _("no")), *((each, days % each) for each in READING_DAYS)]
+        if self.instance.support_may_read:
+            choices.insert(0, ("", _("as now")))
+        support = self.fields["support"]
+        assert isinstance(support, forms.TypedChoiceField)  # noqa: S101 - declared above
+        support.choices = choices
+
+    def save(self, commit: bool = True) -> Account:
+        days = self.cleaned_data["support"]
+        if days is not None:
+            self.instance.support_reads_until = timezone.now() + timedelta(days=days) if days else None
+        return super().save(commit)
+
+
+@member_required
+def privacy(request: MemberRequest) -> HttpResponse:
+    if request.membership.role != Membership.Role.OWNER:
+        raise PermissionDenied(_("Only an owner of the account decides about its privacy."))
+    form = PrivacyForm(request.POST or None, instance=request.account)
+    if request.method == "POST" and form.is_valid():
+        account = form.save(commit=False)
+        account.save(update_fields=["transcript_days", "log_days", "support_reads_until"])
+        messages.success(request, _("The account’s privacy settings were saved."))
+        return redirect("account_privacy")
+    return render(request, "accounts/privacy.html", {"form": form})

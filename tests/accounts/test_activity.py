@@ -1,0 +1,49 @@
+"""The page of an account's own audit trail."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from speechportal.accounts.audit import record
+from speechportal.accounts.models import Membership
+from speechportal.accounts.privacy_views import PAGE_SIZE
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_members_see_their_account_s_entries_and_nobody_else_s(client: Client) -> None:
+    alice, charlie = factories.make_user("alice@example.com"), factories.make_user("charlie@example.com")
+    ours, theirs = factories.make_account(owner=alice), factories.make_account(owner=charlie)
+    viewer = factories.make_user("bob@example.com")
+    factories.add_member(ours, viewer, Membership.Role.VIEWER)
+    factories.make_domain(ours, name="Our calls")
+    factories.make_domain(theirs, name="Their calls")
+    for user in (alice, viewer):
+        client.force_login(user)
+        page = client.get("/account/activity/").content.decode()
+        assert "Our calls" in page
+        assert "Their calls" not in page
+
+
+def test_the_trail_goes_on_over_the_pages(client: Client) -> None:
+    alice = factories.make_user("alice@example.com")
+    account = factories.make_account(owner=alice)
+    for number in range(PAGE_SIZE + 5):
+        record("account.exported", account, reason=f"reason-{number:03}")
+    client.force_login(alice)
+    first = client.get("/account/activity/")
+    assert b"reason-054" in first.content
+    assert b"reason-000" not in first.content
+    second = client.get("/account/activity/", {"before": first.context["older"]})
+    assert b"reason-000" in second.content
+    assert b"reason-054" not in second.content
+
+
+def test_an_entry_of_another_account_is_no_page_mark(client: Client) -> None:
+    alice = factories.make_user("alice@example.com")
+    factories.make_account(owner=alice)
+    strange = record("account.exported", factories.make_account())
+    client.force_login(alice)
+    assert client.get("/account/activity/", {"before": strange.uid}).context["is_first"]
