@@ -38,7 +38,7 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list
             hint="Set `retry` well above `timeout` in Q_CLUSTER.",
             id="speechportal.E002",
         )
-        for name, cluster in (("short", settings.Q_CLUSTER), ("recognition", recognition))
+        for name, cluster in (("short and deliveries", settings.Q_CLUSTER), ("recognition", recognition))
         if cluster["retry"] <= cluster["timeout"]
     ]
     if recognition["timeout"] < settings.MAX_MEDIA_SECONDS:

@@ -6,6 +6,7 @@ the file that ``SPEECHPORTAL_NAME_FILE`` names. An empty variable counts as not 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,25 @@ class Env:
     def words(self, name: str, default: str = "") -> list[str]:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def networks(self, name: str) -> list[str]:
+        """A comma-separated list of networks such as ``10.1.0.0/16``; an address is a network of one."""
+        words = self.words(name)
+        for word in words:
+            try:
+                ipaddress.ip_network(word)
+            except ValueError as error:
+                raise ImproperlyConfigured(f"{PREFIX}{name}: {error}.") from error
+        return words
+
+    def ports(self, name: str, default: str) -> list[int]:
+        """A comma-separated list of ports; empty for ``any``."""
+        words = self.words(name, default)
+        if words == ["any"]:
+            return []
+        if any(not word.isdigit() or not 0 < int(word) < 65536 for word in words):
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be ports such as 80,443, or any, not {words}.")
+        return [int(word) for word in words]
 
     def path(self, name: str, default: Path) -> Path:
         value = self.text(name)

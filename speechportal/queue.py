@@ -1,9 +1,10 @@
 """The queue, and the only importer of django-q2.
 
-Two clusters: ``recognition`` runs long work, one file a worker; ``short`` runs everything else, so that a
-poll or a webhook never waits behind an hour of audio. A message names a function and ids. It only says
-that there is work: what is to be done, and whether it was done, stands in our own rows, so a message that
-is lost, doubled or late does no harm. The schedule ``beat`` finds all work that nobody was woken for.
+Three clusters: ``recognition`` runs long work, one file a worker; ``deliveries`` sends webhooks, many at
+once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
+A message names a function and ids. It only says that there is work: what is to be done, and whether it was
+done, stands in our own rows, so a message that is lost, doubled or late does no harm. The schedule ``beat``
+finds all work that nobody was woken for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from speechportal.processes import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-ClusterName = Literal["short", "recognition"]
+ClusterName = Literal["short", "recognition", "deliveries"]
 BEAT = "batches.jobs.beat"
 
 # Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
@@ -60,14 +61,22 @@ def queued_messages(cluster: ClusterName) -> int:
 
 def wake_recognition(waiting: int) -> None:
     """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
-    wanted = min(waiting, settings.RECOGNITION_WORKERS)
+    _wake("recognition", "batches.jobs.recognise_next", min(waiting, settings.RECOGNITION_WORKERS))
+
+
+def wake_deliveries() -> None:
+    """Make sure that a sender will look for deliveries."""
+    _wake("deliveries", "batches.jobs.send_deliveries", 1)
+
+
+def _wake(cluster: ClusterName, function: str, wanted: int) -> None:
     try:
-        missing = wanted - queued_messages("recognition")
+        missing = wanted - queued_messages(cluster)
     except Exception as error:  # noqa: BLE001 - each broker has errors of its own
         logger.warning("the queue does not answer: %s", type(error).__name__)
         return
     for _ in range(missing):
-        enqueue("batches.jobs.recognise_next", cluster="recognition")
+        enqueue(function, cluster=cluster)
 
 
 def install_schedules(**_kwargs: Any) -> None:

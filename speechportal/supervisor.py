@@ -74,7 +74,7 @@ class Service:
         self.process.wait()
 
 
-NAMES = ("web", "short", "recognition")
+NAMES = ("web", "short", "recognition", "deliveries")
 
 
 def services(
@@ -83,7 +83,7 @@ def services(
     environ: dict[str, str] | None = None,
     only: Collection[str] = NAMES,
 ) -> list[Service]:
-    """The web server and both clusters, or some of them. ``environ`` is set for all of them."""
+    """The web server and all clusters, or some of them. ``environ`` is set for all of them."""
     common = environ or {}
     python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
 

@@ -36,11 +36,23 @@ def test_flags(text: str, *, value: bool) -> None:
         lambda env: env.flag("X", default=False),
         lambda env: env.integer("X", 1),
         lambda env: env.choice("X", "a", ("a", "b")),
+        lambda env: env.networks("X"),
+        lambda env: env.ports("X", "80"),
     ],
 )
 def test_nonsense_is_refused_by_name(read) -> None:  # type: ignore[no-untyped-def] # three kinds of lambda
     with pytest.raises(ImproperlyConfigured, match="SPEECHPORTAL_X"):
         read(Env({"SPEECHPORTAL_X": "nonsense"}))
+
+
+def test_networks_and_ports() -> None:
+    env = Env({"SPEECHPORTAL_N": "10.1.0.0/16, ::1", "SPEECHPORTAL_P": "any", "SPEECHPORTAL_Q": "0"})
+    assert env.networks("N") == ["10.1.0.0/16", "::1"]
+    assert env.networks("UNSET") == []
+    assert env.ports("UNSET", "80,443") == [80, 443]
+    assert env.ports("P", "80") == []
+    with pytest.raises(ImproperlyConfigured, match="SPEECHPORTAL_Q"):
+        env.ports("Q", "80")
 
 
 def test_a_number_below_its_minimum_is_refused() -> None:

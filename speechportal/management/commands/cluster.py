@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, get_args
 
 from django.core.management.base import BaseCommand
 
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Runs one cluster of the queue until it is told to stop (SIGTERM)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", choices=["short", "recognition"])
+        parser.add_argument("name", choices=get_args(queue.ClusterName))
 
     def handle(self, *_args: Any, name: queue.ClusterName, **_options: Any) -> None:
         if os.environ.get("Q_CLUSTER_NAME") != name:

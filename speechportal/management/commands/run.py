@@ -9,7 +9,7 @@ from speechportal.supervisor import NAMES, Supervisor, services
 
 
 class Command(BaseCommand):
-    help = "Runs the web server and both clusters of the queue, or some of them; Ctrl-C stops them all."
+    help = "Runs the web server and the clusters of the queue, or some of them; Ctrl-C stops them all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default="127.0.0.1:8000", help="ADDRESS:PORT of the web server")
