@@ -85,6 +85,16 @@ SENTENCES: dict[str, tuple[Text, Text, Callable[[Details], Details] | None]] = {
         lambda details: {"attempts": details["attempts"]},
     ),
     "work_disk_full": (_("The portal’s own disk is full."), OPERATOR, None),
+    "account_suspended": (
+        _("Support staff have suspended the account: nothing new is started."),
+        _("Ask support staff about it."),
+        None,
+    ),
+    "budget_reached": (
+        _("The account’s monthly budget of %(budget)s %(currency)s is reached: nothing new is started."),
+        _("Raise the budget, or wait for the next month (it begins at midnight UTC)."),
+        lambda details: {"budget": details["budget"], "currency": details["currency"]},
+    ),
     "input_missing": (
         _("The input file was removed before it could be recognised."),
         UPLOAD_AGAIN,

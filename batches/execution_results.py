@@ -12,9 +12,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import keys
+from batches import faults, keys
 from batches.models import Arrival, Batch, ExecutionResult, Task
 from speechportal import queue
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.errors import StorageError
 
 COLUMNS = [
     "task order",
@@ -28,6 +30,7 @@ COLUMNS = [
     "media duration",
     "task ID",
 ]
+LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -68,7 +71,7 @@ def collect_idle() -> int:
     collected = 0
     for batch_id in idle.values_list("pk", flat=True):
         with transaction.atomic():
-            batch = Batch.unscoped.select_for_update().get(pk=batch_id)
+            batch = Batch.unscoped.select_for_update(no_key=True).get(pk=batch_id)
             # A full ten was collected as it filled up; here fewer are left, or more after a raised limit.
             while collect(batch, at_least=1):
                 collected += 1
@@ -77,7 +80,9 @@ def collect_idle() -> int:
 
 def due() -> list[int]:
     """Execution results whose file is still to be written and whose next attempt is due."""
-    unwritten = ExecutionResult.unscoped.filter(written_at=None, due_at__lte=timezone.now())
+    now = timezone.now()
+    blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
+    unwritten = ExecutionResult.unscoped.filter(~Exists(blocked), written_at=None, due_at__lte=now)
     return list(unwritten.values_list("pk", flat=True)[:1000])
 
 
@@ -91,9 +96,18 @@ def write(result_id: int) -> None:
     if result is None or result.connection is None:
         return
     attempts = result.attempts + 1
-    delay = timedelta(seconds=min(60 * 2**attempts, 3600))
-    ExecutionResult.unscoped.filter(pk=result.pk).update(attempts=attempts, due_at=timezone.now() + delay)
-    store = result.connection.store()
+    mine = ExecutionResult.unscoped.filter(pk=result.pk)
+    mine.update(attempts=attempts, due_at=timezone.now() + LEASE)
+    faults.admit(result.connection.pk)
+    try:
+        with faults.watched(result.connection.pk):
+            _write(result, result.connection.store())
+    except StorageError:
+        mine.update(due_at=timezone.now() + timedelta(seconds=min(5 * 2**attempts, 3600)))
+        raise
+
+
+def _write(result: ExecutionResult, store: ObjectStore) -> None:
     if not result.key:
         name = f"{result.batch.name}-execution-result-{result.number:05d}.csv"
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 from django.conf import settings
 
-from batches import execution_results, lifecycle, moving, polling, processing
+from batches import execution_results, holding, lifecycle, moving, polling, processing
 from batches.recognition.client import RecognitionClient
 from speechportal import queue
 from speechportal.models import Singleton
@@ -35,7 +35,7 @@ def beat() -> None:
         return
     end = time.monotonic() + BEAT_SECONDS
     while not queue.stopping():
-        for step in (_reap, _poll_due, _report_due, _move_due, _wake):
+        for step in (_reap, holding.reconcile, _poll_due, _report_due, _move_due, _wake):
             try:
                 step()
             except Exception:

@@ -8,102 +8,54 @@ next execution result; both lock the batch's row first, so that counting to ten 
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batches import execution_results
+from batches.claim import CancelRequested, Cause, Claim, ClaimLost
+from batches.claims import claim_next, claimable
+from batches.holding import set_error, set_normal
 from batches.models import Batch, Charge, Task, Transcript
-from speechportal.accounts.models import Account
+
+__all__ = [
+    "CancelRequested",
+    "Cause",
+    "Claim",
+    "ClaimLost",
+    "cancel",
+    "cancel_all",
+    "cancel_waiting",
+    "checkpoint",
+    "claim_next",
+    "claimable",
+    "confirm_cancel",
+    "fail",
+    "finish",
+    "heartbeat",
+    "reap",
+    "release",
+    "retry",
+    "set_error",
+    "set_normal",
+]
 
 State = Task.State
-CLAIM_TRIES = 20
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
-
-
-class ClaimLost(Exception):
-    """The lease ran out and the task went to somebody else, or it is gone: leave without effect."""
-
-
-class CancelRequested(Exception):
-    """The task is to be canceled: stop, then call :func:`confirm_cancel`."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to work on a task, as long as the lease lives."""
-
-    task_id: int
-    token: uuid.UUID
-
-    @property
-    def row(self) -> QuerySet[Task]:
-        return Task.unscoped.filter(pk=self.task_id, lease_token=self.token)
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a task failed or has to wait, for people: a stable code, a sentence, and its variables."""
-
-    code: str
-    message: str
-    details: dict[str, Any]
-
-
-def claimable() -> QuerySet[Task]:
-    return Task.unscoped.filter(state=State.WAITING, available_at__lte=timezone.now())
-
-
-def claim_next(worker: str) -> Claim | None:
-    """Claim the next task of the account that has least in progress, longest-waiting account first."""
-    for _ in range(CLAIM_TRIES):
-        task = _next_candidate()
-        if task is None:
-            return None
-        if claim := _claim(task, worker):
-            return claim
-    return None
-
-
-def _next_candidate() -> Task | None:
-    leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
-    running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
-    account = (
-        Account.objects.filter(Exists(claimable().filter(account=OuterRef("pk"))))
-        .annotate(running=Coalesce(Subquery(running), 0))
-        .order_by("running", F("last_claimed_at").asc(nulls_first=True), "pk")
-        .first()
-    )
-    if account is None:
-        return None
-    return claimable().filter(account=account).select_related("batch__domain").order_by("pk").first()
-
-
-def _claim(task: Task, worker: str) -> Claim | None:
-    now, token = timezone.now(), uuid.uuid4()
-    claimed_settings = task.settings or task.batch.recognition_settings()
-    with transaction.atomic():
-        claimed = Task.unscoped.filter(pk=task.pk, state=State.WAITING, available_at__lte=now).update(
-            state=State.IN_PROGRESS,
-            stage=Task.Stage.DOWNLOADING,
-            progress=0,
-            attempts=F("attempts") + 1,
-            lease_token=token,
-            lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
-            worker=worker,
-            settings=claimed_settings,
-            started_at=now,
-        )
-        if claimed:
-            Account.objects.filter(pk=task.account_id).update(last_claimed_at=now)
-    return Claim(task.pk, token) if claimed else None
+NO_CAUSE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
+UNCLAIMED: dict[str, Any] = {
+    "lease_token": None,
+    "lease_expires_at": None,
+    "reserved": None,
+    "stage": Task.Stage.QUEUED,
+}
+# What words and speakers are found from: a transcript that was made with other settings is of no use.
+RECOGNITION_SETTINGS = ("language", "keywords", "speakers", "min_speakers", "max_speakers")
 
 
 def heartbeat(claim: Claim, stage: str, progress: int) -> None:
@@ -131,64 +83,59 @@ def checkpoint(claim: Claim, document: dict[str, Any], stage: str, media_duratio
         )
 
 
-def _final(now: Any) -> dict[str, Any]:
-    """What every final state has in common."""
-    return {
-        "finished_at": now,
-        "lease_token": None,
-        "lease_expires_at": None,
-        "stage": Task.Stage.QUEUED,
-    }
-
-
 def finish(claim: Claim) -> None:
     """The results are written: complete the task, charge it, report it. The input is moved afterwards."""
     with transaction.atomic():
         batch = _locked_batch(claim)
-        now = timezone.now()
-        finished = claim.row.filter(state=State.IN_PROGRESS).update(
-            state=State.COMPLETED,
-            progress=100,
-            error_code="",
-            error_message="",
-            error_details={},
-            move_due_at=now,
-            **_final(now),
-        )
-        if not finished:
+        running = claim.row.filter(state=State.IN_PROGRESS)
+        reserved = running.values_list("reserved", flat=True).first()
+        if not _end(batch, running, State.COMPLETED, progress=100, **NO_CAUSE):
             raise _why_lost(claim)
-        _charge(batch, Task.unscoped.select_related("account").get(pk=claim.task_id))
-        _note_finished(batch, now)
+        _charge(batch, claim.task_id, reserved)
 
 
 def fail(claim: Claim, cause: Cause) -> None:
     """The file cannot be recognised: say why, report it, and have the input moved aside."""
     with transaction.atomic():
         batch = _locked_batch(claim)
-        if not _fail(claim.row.filter(state=State.IN_PROGRESS), cause):
+        if not _end(batch, claim.row.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)):
             raise _why_lost(claim)
-        _note_finished(batch, timezone.now())
 
 
-def _fail(rows: QuerySet[Task], cause: Cause) -> int:
+def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
+    """The one place where a task is completed or fails: in the caller's transaction, which holds the batch.
+
+    ``task`` is one row at most; ``False`` when somebody else was first.
+    """
     now = timezone.now()
-    return rows.update(
-        state=State.FAILED,
-        error_code=cause.code,
-        error_message=cause.message,
-        error_details=cause.details,
-        move_due_at=now,
-        **_final(now),
-    )
+    task_id = task.values_list("pk", flat=True).first()
+    if not task.update(state=state, **_final(now), **values) or task_id is None:
+        return False
+    Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
+    if state == State.COMPLETED and batch.held_until is not None:
+        Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
+        set_normal(batch.pk)
+    execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
+    return True
+
+
+def _final(now: datetime) -> dict[str, Any]:
+    """What every end of a claimed task has in common. The storage is brought in line afterwards."""
+    return {**UNCLAIMED, "finished_at": now, "move_due_at": now}
+
+
+def _because(cause: Cause) -> dict[str, Any]:
+    return {"error_code": cause.code, "error_message": cause.message, "error_details": cause.details}
 
 
 def _locked_batch(claim: Claim) -> Batch:
     batch_id = Task.unscoped.values_list("batch_id", flat=True).get(pk=claim.task_id)
-    return Batch.unscoped.select_for_update().get(pk=batch_id)
+    return Batch.unscoped.select_for_update(no_key=True).get(pk=batch_id)
 
 
-def _charge(batch: Batch, task: Task) -> None:
-    # A task that was charged once, and is retried, is not charged again.
+def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
+    """Turn what was set aside into a charge. A task that was charged once is not charged again."""
+    task = Task.unscoped.select_related("account").get(pk=task_id)
     Charge.unscoped.get_or_create(
         task=task,
         defaults={
@@ -198,15 +145,10 @@ def _charge(batch: Batch, task: Task) -> None:
             "domain_code": (task.settings or {}).get("domain", ""),
             "input_name": task.name,
             "media_duration": task.media_duration or 0,
-            "amount": task.account.price_per_file,
+            "amount": task.account.price_per_file if reserved is None else reserved,
             "currency": task.account.currency,
         },
     )
-
-
-def _note_finished(batch: Batch, now: Any) -> None:
-    Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
-    execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
 
 
 def release(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
@@ -223,16 +165,12 @@ def release(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
     delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if cause else timedelta(0)
     released = claim.row.filter(state=State.IN_PROGRESS).update(
         state=State.WAITING,
-        stage=Task.Stage.QUEUED,
         progress=0,
         attempts=attempts,
         delays=delays,
         available_at=timezone.now() + delay,
-        lease_token=None,
-        lease_expires_at=None,
-        error_code=cause.code if cause else "",
-        error_message=cause.message if cause else "",
-        error_details=cause.details if cause else {},
+        **UNCLAIMED,
+        **(_because(cause) if cause else NO_CAUSE),
     )
     if not released:
         raise _why_lost(claim)
@@ -240,15 +178,32 @@ def release(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
 
 def confirm_cancel(claim: Claim) -> None:
     """The claimant of a task in CANCELING has stopped."""
-    claim.row.filter(state=State.CANCELING).update(state=State.CANCELED, **_final(timezone.now()))
+    _cancel(claim.row.filter(state=State.CANCELING))
+
+
+def _cancel(claimed: QuerySet[Task]) -> int:
+    return claimed.update(state=State.CANCELED, **_final(timezone.now()))
 
 
 def cancel(tasks: QuerySet[Task]) -> int:
-    """Cancel what has not ended: waiting tasks at once, running ones as soon as their worker notices."""
-    now = timezone.now()
-    waiting = tasks.filter(state=State.WAITING).update(state=State.CANCELED, **_final(now))
-    running = tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELING)
-    return waiting + running
+    """Cancel what has not ended: waiting tasks at once, running ones as soon as their worker notices.
+
+    A task may be claimed or handed back between two of the updates, so they go on until none is left.
+    """
+    canceled = 0
+    while tasks.filter(state__in=[State.WAITING, State.IN_PROGRESS]).exists():
+        canceled += tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELING)
+        canceled += _cancel_waiting(tasks)
+    return canceled
+
+
+def cancel_waiting(batch: Batch) -> int:
+    return _cancel_waiting(Task.unscoped.filter(batch=batch))
+
+
+def _cancel_waiting(tasks: QuerySet[Task]) -> int:
+    waiting = tasks.filter(state=State.WAITING)
+    return waiting.update(state=State.CANCELED, finished_at=timezone.now(), **UNCLAIMED)
 
 
 def cancel_all(batch: Batch) -> int:
@@ -268,7 +223,7 @@ def reap() -> int:
 def _reap(task: Task, claim: Claim) -> int:
     late = claim.row.filter(lease_expires_at__lt=timezone.now())
     if task.state == State.CANCELING:
-        return late.update(state=State.CANCELED, **_final(timezone.now()))
+        return _cancel(late)
     cause = Cause(
         "worker_died",
         f"The worker that recognised this file ended without a word ({task.attempts} times).",
@@ -277,68 +232,67 @@ def _reap(task: Task, claim: Claim) -> int:
     if task.attempts < settings.MAX_ATTEMPTS:
         return late.filter(state=State.IN_PROGRESS).update(
             state=State.WAITING,
-            stage=Task.Stage.QUEUED,
             progress=0,
             available_at=timezone.now(),
-            lease_token=None,
-            lease_expires_at=None,
-            error_code=cause.code,
-            error_message=cause.message,
-            error_details=cause.details,
+            **UNCLAIMED,
+            **_because(cause),
         )
     with transaction.atomic():
         batch = _locked_batch(claim)
-        failed = _fail(late.filter(state=State.IN_PROGRESS), cause)
-        if failed:
-            _note_finished(batch, timezone.now())
-    return failed
+        return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)))
 
 
 def retry(tasks: QuerySet[Task]) -> int:
-    """Let failed tasks run again, with the batch's present settings and a fresh count of attempts.
+    """Let failed and canceled tasks run again, with the batch's present settings and attempts from zero.
 
     An input that was moved aside is read from there. The new outcome goes into a later execution result;
-    a task whose failure is in a file that is not written yet has to wait for that.
+    a task whose failure is in a file that is not written yet, or whose input is still being moved aside,
+    has to wait for that.
     """
     retried = 0
-    failed = tasks.filter(state=State.FAILED, batch__deleted_at__isnull=True)
-    for task in failed.filter(Q(execution_result=None) | Q(execution_result__written_at__isnull=False)):
-        moved = task.moved_at is not None
-        retried += Task.unscoped.filter(pk=task.pk, state=State.FAILED, moved_at=task.moved_at).update(
-            state=State.WAITING,
-            attempts=0,
-            delays=0,
-            available_at=timezone.now(),
-            finished_at=None,
-            settings=None,
-            execution_result=None,
-            input_key=task.moved_key if moved else task.input_key,
-            input_version=task.moved_version if moved else task.input_version,
-            moved_key="",
-            moved_version="",
-            moved_at=None,
-            move_due_at=None,
-            move_attempts=0,
-            error_code="",
-            error_message="",
-            error_details={},
-        )
+    for task_id in list(tasks.filter(retryable()).values_list("pk", flat=True)):
+        with transaction.atomic():
+            retried += _retry(Task.unscoped.select_related("batch__domain").get(pk=task_id))
     return retried
 
 
-def set_error(batch_id: int, cause: Cause) -> None:
-    """The batch cannot go on until somebody mends the cause."""
-    Batch.unscoped.filter(pk=batch_id, deleted_at__isnull=True).exclude(
-        status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message
-    ).update(
-        status=Batch.Status.ERROR,
-        cause_code=cause.code,
-        cause=cause.message,
-        cause_details=cause.details,
-    )
+def retryable() -> Q:
+    reported = Q(execution_result=None) | Q(execution_result__written_at__isnull=False)
+    ended = Q(state__in=[State.FAILED, State.CANCELED], move_due_at=None)
+    return ended & reported & Q(batch__deleted_at=None)
 
 
-def set_normal(batch_id: int) -> None:
-    Batch.unscoped.filter(pk=batch_id, status=Batch.Status.ERROR).update(
-        status=Batch.Status.NORMAL, cause_code="", cause="", cause_details={}
+def _retry(task: Task) -> int:
+    moved = task.moved_at is not None
+    # As it was read, by its own columns: a condition on other tables would not be looked at again after
+    # waiting for somebody else's update.
+    unchanged = Task.unscoped.filter(
+        pk=task.pk,
+        state=task.state,
+        finished_at=task.finished_at,
+        move_due_at=None,
+        moved_at=task.moved_at,
+        execution_result=task.execution_result_id,
     )
+    retried = unchanged.update(
+        state=State.WAITING,
+        progress=0,
+        attempts=0,
+        delays=0,
+        available_at=timezone.now(),
+        finished_at=None,
+        settings=None,
+        execution_result=None,
+        input_key=task.moved_key if moved else task.input_key,
+        input_version=task.moved_version if moved else task.input_version,
+        moved_key="",
+        moved_version="",
+        moved_at=None,
+        move_attempts=0,
+        notice="",
+        **NO_CAUSE,
+    )
+    before, now = task.settings, task.batch.recognition_settings()
+    if retried and before and any(before.get(name) != now[name] for name in RECOGNITION_SETTINGS):
+        Transcript.unscoped.filter(task=task).delete()
+    return retried

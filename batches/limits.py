@@ -60,7 +60,7 @@ CREATE OR REPLACE FUNCTION speechportal_batch_rules() RETURNS trigger AS $$
 DECLARE allowed integer;
 BEGIN
     IF TG_OP = 'INSERT' AND NEW.deleted_at IS NULL THEN
-        SELECT batch_limit INTO allowed FROM accounts_account WHERE id = NEW.account_id FOR UPDATE;
+        SELECT batch_limit INTO allowed FROM accounts_account WHERE id = NEW.account_id FOR NO KEY UPDATE;
         IF (SELECT count(*) FROM batches_batch
             WHERE account_id = NEW.account_id AND deleted_at IS NULL) >= allowed THEN
             RAISE EXCEPTION 'batch_limit' USING ERRCODE = 'check_violation', CONSTRAINT = 'batch_limit';

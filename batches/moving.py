@@ -7,48 +7,75 @@ its reason in a text file beside it.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import keys
+from batches import faults, keys, results
 from batches.models import Task
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.errors import Changed, NotFound
+from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
 FAILED_FOLDER = "failed/"
 REASON_ENDING = ".reason.txt"
+LEASE = timedelta(minutes=5)  # Then a mover that said nothing is taken for dead.
 
 
 def due() -> list[int]:
     """Tasks whose input is still to be moved and whose next attempt is due."""
-    unmoved = Task.unscoped.filter(move_due_at__lte=timezone.now())
+    now = timezone.now()
+    blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
+    unmoved = Task.unscoped.filter(~Exists(blocked), move_due_at__lte=now)
     return list(unmoved.order_by("move_due_at").values_list("pk", flat=True)[:1000])
 
 
 def move_input(task_id: int) -> None:
-    """Move one input. Whatever step an earlier attempt reached, the outcome is the same."""
-    task = Task.unscoped.select_related("connection").filter(pk=task_id).first()
-    if task is None or task.move_due_at is None or task.connection is None:
+    """Bring the storage in line with how the task ended. Whatever step an earlier attempt reached, the
+    outcome is the same.
+
+    Raises ``StorageError``; the next attempt is then due by itself.
+    """
+    task = Task.unscoped.select_related("connection", "batch").filter(pk=task_id).first()
+    if task is None or task.move_due_at is None:
+        return
+    if task.connection is None:
+        Task.unscoped.filter(pk=task.pk).update(move_due_at=None)
+        return
+    if faults.is_blocked(task.connection.pk):
         return
     attempts = task.move_attempts + 1
-    retry_at = timezone.now() + timedelta(seconds=min(15 * 2**attempts, 3600))
-    if not Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at).update(
-        move_attempts=attempts, move_due_at=retry_at
-    ):
+    held_until = timezone.now() + LEASE
+    mine = Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at)
+    if not mine.update(move_attempts=attempts, move_due_at=held_until):
         return  # Another worker is at it.
-    store = task.connection.store()
-    failed = task.state == Task.State.FAILED
-    if failed:
+    mine = Task.unscoped.filter(pk=task.pk, move_due_at=held_until)
+    faults.admit(task.connection.pk)
+    try:
+        with faults.watched(task.connection.pk):
+            outcome = _tidy(task, task.connection.store())
+    except StorageError:
+        pause = timedelta(seconds=min(5 * 2**attempts, 3600))
+        mine.update(move_due_at=timezone.now() + pause)
+        raise
+    mine.update(move_due_at=None, **outcome)
+
+
+def _tidy(task: Task, store: ObjectStore) -> dict[str, Any]:
+    """What is to be noted of the task. An input that is recognised again lies where it belongs already."""
+    if task.state != Task.State.COMPLETED:
+        results.remove(task, store)
+    if task.state == Task.State.CANCELED or task.original_id is not None:
+        return {}
+    if task.state == Task.State.FAILED:
         _reserve(task, store, FAILED_FOLDER)
         source = store.stat(task.input_key)
         if source is not None and source.version == task.input_version:
             store.put(f"{task.moved_key}{REASON_ENDING}", _reason(task), content_type="text/plain")
     else:
         _reserve(task, store, "")
-    version = _bring_over(task, store)
-    Task.unscoped.filter(pk=task.pk, move_due_at=retry_at).update(
-        move_due_at=None, moved_at=timezone.now() if version else None, moved_version=version
-    )
+    version, notice = _bring_over(task, store)
+    return {"moved_at": timezone.now() if version else None, "moved_version": version, "notice": notice}
 
 
 def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
@@ -63,14 +90,20 @@ def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
     task.refresh_from_db(fields=["moved_key"])
 
 
-def _bring_over(task: Task, store: ObjectStore) -> str:
-    """Move the input if it is still the one that was recognised. Returns its new version, or ``""``."""
+def _bring_over(task: Task, store: ObjectStore) -> tuple[str, str]:
+    """Move the input if it is still the one that was recognised. Returns its new version, or ``""`` if it
+    could not be moved, and what happened to it meanwhile."""
     try:
-        return store.move(task.input_key, task.moved_key, if_version=task.input_version).version
+        return store.move(task.input_key, task.moved_key, if_version=task.input_version).version, ""
     except (NotFound, Changed):
         # An earlier attempt moved it, or its owner took it away or replaced it meanwhile.
         moved = store.stat(task.moved_key)
-        return moved.version if moved else ""
+        looks = {found.version if found else "" for found in (store.stat(task.input_key) for _ in range(2))}
+        if len(looks) > 1 or task.input_version in looks:
+            raise StorageFault(task.input_key) from None  # It is there after all.
+        if looks != {""}:
+            return moved.version if moved else "", Task.Notice.REPLACED
+        return (moved.version, "") if moved else ("", Task.Notice.REMOVED)
 
 
 def _reason(task: Task) -> bytes:

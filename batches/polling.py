@@ -15,11 +15,13 @@ from pathlib import PurePosixPath
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import lifecycle
-from batches.lifecycle import Cause
-from batches.models import Arrival, Batch, FinishedFolder, Task
+from batches import faults, holding
+from batches.claim import Cause
+from batches.models import Arrival, Batch, ConnectionFault, FinishedFolder, Task
+from batches.models.batch import BatchQuerySet
 from speechportal import queue
 from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
 from speechportal.storage.errors import StorageError
@@ -71,10 +73,16 @@ def is_media(key: str) -> bool:
     return PurePosixPath(key).suffix.lower() in MEDIA_ENDINGS
 
 
+def pollable(now: datetime) -> BatchQuerySet:
+    """Batches whose input path may be looked at: neither paused nor suspended, on a storage that answers."""
+    blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
+    return Batch.unscoped.live().filter(~Exists(blocked), paused_at=None, account__suspended_at=None)
+
+
 def claim_due() -> list[int]:
     """Batches whose poll is due; their next one is set, so that no other process takes them too."""
     now = timezone.now()
-    due = Batch.unscoped.live().filter(next_poll_at__lte=now).order_by("next_poll_at")
+    due = pollable(now).filter(next_poll_at__lte=now).order_by("next_poll_at")
     return [
         batch_id
         for batch_id in due.values_list("pk", flat=True)[:CHUNK]
@@ -89,20 +97,30 @@ def poll(batch_id: int) -> int:
 
     A storage fault turns the batch to Error, a good look turns it back to Normal.
     """
-    batch = Batch.unscoped.live().select_related("connection").filter(pk=batch_id).first()
+    batch = pollable(timezone.now()).select_related("connection").filter(pk=batch_id).first()
     if batch is None or batch.connection is None:
         return 0
+    faults.admit(batch.connection_id)
     try:
-        created = _poll(batch, batch.connection.store())
+        with faults.watched(batch.connection.pk):
+            created = _poll(batch, batch.connection.store())
     except StorageError as error:
         logger.warning("batch %s: poll failed: %s", batch.uid, error.code)
-        lifecycle.set_error(batch.pk, Cause(error.code, str(error), error.details))
+        _tell(batch, error)
         return 0
-    lifecycle.set_normal(batch.pk)
+    holding.after_good_look(batch.pk)
     Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now())
     if created:
         queue.wake_recognition(created)
     return created
+
+
+def _tell(batch: Batch, error: StorageError) -> None:
+    """A fault that passes by itself is worth a person's look only when it does not pass."""
+    fault = ConnectionFault.unscoped.filter(connection=batch.connection_id).first()
+    often = fault is not None and fault.faults >= faults.TOLERATED
+    if often or not faults.passes_by_itself(error):
+        holding.set_error(batch.pk, Cause(error.code, str(error), error.details))
 
 
 def _poll(batch: Batch, store: ObjectStore) -> int:
@@ -150,7 +168,7 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
     """Make tasks of the settled files among ``files``, and remember the others for the next poll."""
     with transaction.atomic():
         # The row lock makes two polls at once take turns, and a deletion wait or be seen.
-        locked = Batch.unscoped.select_for_update().get(pk=batch.pk)
+        locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)
         if locked.is_deleted:
             return 0
         keys = [file.key for file in files]

@@ -13,23 +13,24 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
-from batches import keys, lifecycle, moving
-from batches.formats import FORMATS, Context, render
+from batches import faults, lifecycle, moving, results
+from batches.claims import PROBE
 from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
-from batches.models import ResultFile, Task
+from batches.models import Batch, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import ModelUnavailable, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.errors import Changed, NotFound, StorageError
+from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
 logger = logging.getLogger(__name__)
 
@@ -69,27 +70,44 @@ class Progress:
 def process(claim: Claim, client: RecognitionClient, stopping: Callable[[], bool]) -> None:
     """Work on a claimed task until it is finished, failed, canceled or handed back."""
     task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
-    workspace = settings.WORK_DIR / f"{task.uid}.{claim.token.hex[:8]}"
+    began_at = timezone.now()
+    workspace = settings.WORK_DIR / _workspace_name(task.uid, claim)
     try:
         try:
             workspace.mkdir(parents=True, exist_ok=True)
+            sweep_workspaces()
             _run(task, workspace, client, Progress(claim, stopping))
         finally:
             shutil.rmtree(workspace, ignore_errors=True)
     except ClaimLost:
         logger.warning("task %s: the lease was lost; its new claimant goes on", task.uid)
     except CancelRequested:
-        lifecycle.confirm_cancel(claim)
+        _confirm_cancel(claim, task)
     except Stopping:
-        _give_back(claim, None, count_attempt=False)
+        _give_back(claim, task, None, count_attempt=False)
     except RecognitionError as error:
         _handle_recognition_error(claim, task, error)
     except StorageError as error:
-        _handle_storage_error(claim, task, error)
+        _handle_storage_error(claim, task, error, began_at)
     except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
         _handle_unexpected(claim, task, error)
     else:
+        if task.connection_id is not None:
+            faults.clear(task.connection_id)
         _move(task)
+
+
+def _workspace_name(uid: str, claim: Claim) -> str:
+    return f"{uid}.{claim.token.hex[:8]}"
+
+
+def sweep_workspaces() -> None:
+    """Remove what workers left behind that were killed on this machine."""
+    for folder in settings.WORK_DIR.glob("tsk_*.*"):
+        uid, _, token = folder.name.partition(".")
+        leases = Task.unscoped.filter(uid=uid, state__in=Task.LEASED).values_list("lease_token", flat=True)
+        if not any(lease and lease.hex.startswith(token) for lease in leases):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> None:
@@ -98,7 +116,7 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
         raise NotFound(task.input_key)
     store = task.connection.store()
     transcript = _recognise(task, store, workspace, client, progress)
-    _write_results(task, store, transcript, progress)
+    results.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
     lifecycle.finish(progress.claim)
 
 
@@ -151,49 +169,6 @@ def _options(task_settings: dict[str, Any]) -> Options:
     )
 
 
-def result_context(task: Task) -> Context:
-    """What a result file says about its task besides the transcript."""
-    task_settings = task.settings or {}
-    return Context(
-        task_id=task.uid,
-        service="speechportal",
-        domain=task_settings.get("domain", ""),
-        language=task_settings.get("language", ""),
-        diarization=task_settings.get("speakers", False),
-        min_speakers=task_settings.get("min_speakers", -1),
-        max_speakers=task_settings.get("max_speakers", -1),
-        keywords=tuple(task_settings.get("keywords", ())),
-    )
-
-
-def _write_results(task: Task, store: ObjectStore, transcript: Transcript, progress: Progress) -> None:
-    assert task.settings is not None  # noqa: S101 - a constraint of the database
-    context = result_context(task)
-    for name in task.settings["formats"]:
-        progress.report(Task.Stage.WRITING, SEPARATED)
-        file = _reserved_result(task, store, name)
-        data = render(name, transcript, context).encode()
-        stored = store.put(file.key, data, content_type=FORMATS[name].content_type)
-        ResultFile.unscoped.filter(pk=file.pk).update(written_at=timezone.now(), size=stored.size)
-
-
-def _reserved_result(task: Task, store: ObjectStore, name: str) -> ResultFile:
-    file = ResultFile.unscoped.filter(task=task, format=name).first()
-    if file is not None:
-        return file
-
-    def save(key: str) -> None:
-        ResultFile.unscoped.create(task=task, format=name, connection=task.connection, key=key)
-
-    result_path = (task.settings or {})["result_path"]
-    keys.reserve(
-        keys.candidates(result_path, task.name, FORMATS[name].extension),
-        lambda key: store.stat(key) is not None,
-        save,
-    )
-    return ResultFile.unscoped.get(task=task, format=name)
-
-
 def _move(task: Task) -> None:
     """The task is over and committed; a fault here leaves the move to the next beat."""
     try:
@@ -202,11 +177,16 @@ def _move(task: Task) -> None:
         logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
 
 
-def _give_back(claim: Claim, cause: Cause | None, *, count_attempt: bool) -> None:
+def _confirm_cancel(claim: Claim, task: Task) -> None:
+    lifecycle.confirm_cancel(claim)
+    _move(task)
+
+
+def _give_back(claim: Claim, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
     try:
         lifecycle.release(claim, cause, count_attempt=count_attempt)
     except CancelRequested:
-        lifecycle.confirm_cancel(claim)
+        _confirm_cancel(claim, task)
     except ClaimLost:
         pass
 
@@ -229,33 +209,51 @@ def _handle_recognition_error(claim: Claim, task: Task, error: RecognitionError)
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
         _fail(claim, task, cause)
     else:
-        _give_back(claim, cause, count_attempt=counts)
+        _give_back(claim, task, cause, count_attempt=counts)
 
 
-def _handle_storage_error(claim: Claim, task: Task, error: StorageError) -> None:
-    cause = Cause(error.code, str(error), error.details)
+def _handle_storage_error(claim: Claim, task: Task, error: StorageError, began_at: datetime) -> None:
     logger.warning("task %s: storage: %s", task.uid, error.code)
-    if isinstance(error, NotFound):
-        cause = Cause("input_missing", "The input file was removed before it could be recognised.", {})
-        _fail(claim, task, cause)
-    elif isinstance(error, Changed):
-        cause = Cause(
-            "input_replaced",
-            "The input file was replaced before it could be recognised; the new one is a task of its own.",
-            {},
-        )
-        _fail(claim, task, cause)
-    else:
-        if error.permanent:
-            lifecycle.set_error(task.batch_id, cause)
-        _give_back(claim, cause, count_attempt=False)
+    if isinstance(error, (NotFound, Changed)):
+        try:
+            cause = _what_became_of_the_input(task)
+        except StorageError as second:
+            error = second
+        else:
+            _fail(claim, task, cause)
+            return
+    cause = Cause(error.code, str(error), error.details)
+    if task.connection_id is not None:
+        faults.note(task.connection_id, error, began_at)
+    if error.permanent:
+        lifecycle.set_error(task.batch_id, cause)
+        Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
+    _give_back(claim, task, cause, count_attempt=False)
+
+
+def _what_became_of_the_input(task: Task) -> Cause:
+    """Why there is nothing to recognise. Raises a passing fault should the input be there after all.
+
+    A storage that answers wrongly once must not fail a task: what it said has to be confirmed.
+    """
+    looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
+    if not any(looks):
+        return Cause("input_missing", "The input file was removed before it could be recognised.", {})
+    versions = {look.version if look else "" for look in looks}
+    if len(versions) > 1 or task.input_version in versions:
+        raise StorageFault(task.input_key)
+    return Cause(
+        "input_replaced",
+        "The input file was replaced before it could be recognised; the new one is a task of its own.",
+        {},
+    )
 
 
 def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         logger.error("task %s: no space left in the work folder", task.uid)
         cause = Cause("work_disk_full", "The portal's own disk is full; the operator has to make room.", {})
-        _give_back(claim, cause, count_attempt=False)
+        _give_back(claim, task, cause, count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid)
     cause = Cause(
@@ -264,4 +262,4 @@ def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
     if task.attempts >= settings.MAX_ATTEMPTS:
         _fail(claim, task, cause)
     else:
-        _give_back(claim, cause, count_attempt=True)
+        _give_back(claim, task, cause, count_attempt=True)

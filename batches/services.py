@@ -14,12 +14,41 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from batches import lifecycle, polling
+from batches import holding, lifecycle, polling
 from batches.limits import RULES, as_validation_error
 from batches.models import Arrival, Batch, FinishedFolder
+from batches.task_services import (
+    Estimate,
+    cancel_task,
+    cancel_waiting,
+    estimate,
+    pause_batch,
+    recognise_again,
+    resume_batch,
+    retry_failed,
+    retry_task,
+)
 from domains.models import Domain
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
+
+__all__ = [
+    "BatchFields",
+    "Estimate",
+    "cancel_task",
+    "cancel_waiting",
+    "create_batch",
+    "delete_batch",
+    "estimate",
+    "pause_batch",
+    "recognise_again",
+    "reinstate_account",
+    "resume_batch",
+    "retry_failed",
+    "retry_task",
+    "suspend_account",
+    "update_batch",
+]
 
 
 class BatchFields(TypedDict, total=False):
@@ -36,6 +65,7 @@ class BatchFields(TypedDict, total=False):
     min_speakers: int | None
     max_speakers: int | None
     keyword_boosting: bool
+    priority: int
 
 
 FIELD_OF_RULE = {
@@ -70,13 +100,14 @@ def update_batch(*, batch: Batch, **fields: Unpack[BatchFields]) -> Batch:
     try:
         with transaction.atomic():
             _locked_account(batch.account)
-            locked = Batch.unscoped.live().select_for_update().filter(pk=batch.pk).first()
+            locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
             if locked is None:
                 raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
             for name, value in fields.items():
                 setattr(locked, name, value)
             _check(locked)
-            locked.save(update_fields=list(fields))
+            locked.held_until = None
+            locked.save(update_fields=[*fields, "held_until"])
             _remember_folder(locked)
             polling.request(locked)
     except IntegrityError as error:
@@ -90,7 +121,7 @@ def delete_batch(*, batch: Batch) -> None:
     Its domain, its name and its place in the account's limit are free again. Deleting it twice is fine.
     """
     with transaction.atomic():
-        locked = Batch.unscoped.live().select_for_update().filter(pk=batch.pk).first()
+        locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
         if locked is None:
             return
         locked.deleted_at = timezone.now()
@@ -100,8 +131,19 @@ def delete_batch(*, batch: Batch) -> None:
         Arrival.unscoped.filter(batch=locked).delete()
 
 
+def suspend_account(*, account: Account) -> None:
+    """Nothing of the account is polled or started any more; its batches say so. Twice is fine."""
+    holding.suspend(account)
+
+
+def reinstate_account(*, account: Account) -> None:
+    """The account's batches go on."""
+    holding.unsuspend(account)
+
+
 def _locked_account(account: Account) -> Account:
-    return Account.objects.select_for_update().get(pk=account.pk)
+    # Not FOR UPDATE: a task that ends holds its batch and then refers to the account.
+    return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
 def _check(batch: Batch) -> None:

@@ -133,6 +133,8 @@ class Batch(models.Model):
     cause_code = models.CharField(max_length=50, blank=True, editable=False)
     cause = models.TextField(_("cause"), blank=True, editable=False)
     cause_details = models.JSONField(default=dict, blank=True, editable=False)
+    # After a fault that a person has to mend: until then none of its tasks is started, then one as a probe.
+    held_until = models.DateTimeField(null=True, editable=False)
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
     last_task_order = models.PositiveIntegerField(default=0, editable=False)

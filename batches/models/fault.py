@@ -15,13 +15,14 @@ class ConnectionFault(models.Model):
     """A connection whose latest use failed: until ``retry_at`` nothing of it is polled, started or moved.
 
     The row goes with the first use that succeeds. One task or poll at a time tries: whoever is let through
-    puts ``retry_at`` off for the others.
+    puts ``retry_at`` off for the others. Only :mod:`batches.faults` changes it.
     """
 
     connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="fault")
     faults = models.PositiveIntegerField(default=1)  # in a row
     code = models.CharField(max_length=50)
     since = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)  # the latest
     retry_at = models.DateTimeField()
 
     unscoped = models.Manager()

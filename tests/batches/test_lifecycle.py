@@ -173,7 +173,7 @@ def test_canceling() -> None:
         lifecycle.finish(claim)
     lifecycle.confirm_cancel(claim)
     task.refresh_from_db()
-    assert (task.state, task.move_due_at) == (Task.State.CANCELED, None)
+    assert (task.state, task.reserved) == (Task.State.CANCELED, None)
     assert not Charge.unscoped.exists()
 
 
@@ -192,7 +192,9 @@ def test_a_retry_starts_afresh_and_is_not_charged_twice() -> None:
     task, claim = claimed(batch)
     lifecycle.finish(claim)
     # As if a later stage had failed after the charge was made.
-    Task.unscoped.filter(pk=task.pk).update(state=Task.State.FAILED, error_code="x", error_message="x")
+    Task.unscoped.filter(pk=task.pk).update(
+        state=Task.State.FAILED, error_code="x", error_message="x", move_due_at=None
+    )
     assert lifecycle.retry(Task.unscoped.filter(pk=task.pk)) == 1
     again = lifecycle.claim_next("test")
     assert again is not None

@@ -13,7 +13,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from batches import lifecycle, moving, polling, processing
-from batches.models import Batch, Charge, ResultFile, Task
+from batches.models import Batch, Charge, ConnectionFault, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import EngineDied, ModelUnavailable, NotMedia
 from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
@@ -90,6 +90,7 @@ def files(batch: Batch) -> set[str]:
 
 
 def again_at_once() -> None:
+    ConnectionFault.unscoped.all().delete()
     Task.unscoped.update(available_at=Task.unscoped.latest("pk").created_at)
 
 

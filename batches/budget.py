@@ -1,0 +1,56 @@
+"""What an account may still spend in this calendar month, which begins and ends in UTC.
+
+Spent is what the ledger says plus what is set aside for the tasks in progress. A claim sets its price aside
+while it holds the account's row (:mod:`batches.claims`), so however many workers start tasks at once, the
+charges of a month never exceed the budget.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from batches.models import Charge, Task
+from speechportal.accounts.models import Account
+
+ZERO = Decimal(0)
+
+
+def month_start(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def spent(account: Account) -> Decimal:
+    """Charged this month, and set aside for what is in progress; of one moment, since it is one statement."""
+    charges = Charge.unscoped.filter(
+        account=OuterRef("pk"),
+        currency=OuterRef("currency"),
+        created_at__gte=month_start(timezone.now()),
+    )
+    running = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
+    totals = Account.objects.annotate(
+        charged=_total(charges, "amount"), set_aside=_total(running, "reserved")
+    )
+    charged, set_aside = totals.values_list("charged", "set_aside").get(pk=account.pk)
+    return Decimal(charged + set_aside)
+
+
+def _total(rows: QuerySet[Charge] | QuerySet[Task], field: str) -> Coalesce:
+    total = rows.order_by().values("account").annotate(total=Sum(field)).values("total")
+    return Coalesce(Subquery(total), ZERO)
+
+
+def left(account: Account) -> Decimal | None:
+    """What may still be spent; ``None`` without a budget. Below zero after the budget was lowered."""
+    if account.monthly_budget is None:
+        return None
+    return account.monthly_budget - spent(account)
+
+
+def covers(account: Account, price: Decimal) -> bool:
+    rest = left(account)
+    return rest is None or price <= rest
