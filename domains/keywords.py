@@ -26,6 +26,21 @@ def parse_keywords(text: str) -> list[str]:
                 errors.append(_("Line %(number)d: %(problem)s") % {"number": number, "problem": problem})
             elif keyword:
                 found.setdefault(keyword.lower(), keyword)
+    return _unless_wrong(found, errors)
+
+
+def check_keywords(keywords: list[str]) -> list[str]:
+    """Like :func:`parse_keywords`, for a list; a comma divides there too.
+
+    Raises ``ValidationError`` for the field ``keywords``.
+    """
+    try:
+        return parse_keywords("\n".join(" ".join(keyword.split()) for keyword in keywords))
+    except ValidationError as error:
+        raise ValidationError({"keywords": error}) from error
+
+
+def _unless_wrong(found: dict[str, str], errors: list[str]) -> list[str]:
     if len(found) > KEYWORD_LIMIT:
         errors.insert(
             0,

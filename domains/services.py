@@ -9,7 +9,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
+from domains.keywords import check_keywords
 from domains.models import Domain, Keyword
+from speechportal import rules
 from speechportal.accounts.models import Account
 
 
@@ -35,6 +37,37 @@ def update_domain(
     return _save(domain, keywords)
 
 
+def add_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
+    """Add those that the domain does not have yet. Raises ``ValidationError``, above the limit too."""
+    with transaction.atomic():
+        _lock(domain)
+        own = Keyword.unscoped.filter(domain=domain).values_list("text", flat=True)
+        _replace_keywords(domain, check_keywords([*own, *keywords]))
+    return domain
+
+
+def remove_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
+    """Take away those that the domain has; capitals make no difference."""
+    gone = {keyword.lower() for keyword in keywords}
+    with transaction.atomic():
+        _lock(domain)
+        own = Keyword.unscoped.filter(domain=domain).values_list("text", flat=True)
+        _replace_keywords(domain, [text for text in own if text.lower() not in gone])
+    return domain
+
+
+def replace_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
+    """Have these keywords and no others. Raises ``ValidationError``."""
+    with transaction.atomic():
+        _lock(domain)
+        _replace_keywords(domain, check_keywords(keywords))
+    return domain
+
+
+def _lock(domain: Domain) -> None:
+    Domain.unscoped.select_for_update().get(pk=domain.pk)
+
+
 def delete_domain(*, domain: Domain) -> None:
     """Raises ``ValidationError`` while a batch uses the domain."""
     try:
@@ -48,7 +81,7 @@ def delete_domain(*, domain: Domain) -> None:
 
 
 def _save(domain: Domain, keywords: list[str] | None) -> Domain:
-    domain.full_clean()
+    rules.clean(domain, {"domain_code_unique": "code"})
     try:
         with transaction.atomic():
             domain.save()
@@ -70,7 +103,8 @@ def _as_validation_error(error: IntegrityError) -> ValidationError:
     if "batch_on_free_domain" in str(error):
         return ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
     if "domain_code_unique" in str(error):
-        return ValidationError({"code": _("A domain with this code already exists.")})
+        taken = ValidationError(_("A domain with this code already exists."), code="domain_code_unique")
+        return ValidationError({"code": taken})
     if "keyword_unique" in str(error):
         return ValidationError({"keywords": _("Somebody else has changed the keywords. Please try again.")})
     raise error

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 AREAS = {
@@ -50,7 +50,7 @@ def validate_scopes(value: Any) -> None:
     if not isinstance(value, list) or not value:
         raise ValidationError(_("Choose at least one scope."), code="required")
     if unknown := [str(each) for each in value if each not in SCOPES]:
-        raise ValidationError(_now("Unknown scope: %s.") % ", ".join(unknown), code="unknown_scope")
+        raise ValidationError(gettext("Unknown scope: %s.") % ", ".join(unknown), code="unknown_scope")
 
 
 def validate_networks(value: Any) -> None:
@@ -63,7 +63,7 @@ def validate_networks(value: Any) -> None:
             wrong.append(str(each))
     if wrong:
         raise ValidationError(
-            _now("Not an address or network: %s.") % ", ".join(wrong), code="invalid_network"
+            gettext("Not an address or network: %s.") % ", ".join(wrong), code="invalid_network"
         )
 
 

@@ -1,9 +1,9 @@
 """API tokens: made, shown once, recognised, revoked.
 
 A token is ``spk_``, its public key (12 letters), a secret (32) and a check sum (7), all in Crockford's base
-32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. The check sum lets scanners for leaked secrets, and ourselves, tell a token
-from something that looks like one without asking the database. Kept is an HMAC of the whole under a pepper;
-a digest under an older pepper is renewed when its token is next used, so that a pepper can be retired.
+32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. The check sum lets scanners for leaked secrets, and ourselves, tell a
+token from something that looks like one without asking the database. Kept is an HMAC under a pepper; a digest
+under an older pepper is renewed when its token is next used, so that a pepper can be retired.
 """
 
 from __future__ import annotations

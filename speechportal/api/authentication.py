@@ -33,9 +33,9 @@ class TokenAuthentication(BaseAuthentication):
         membership.account = token.account
         # On Django's request too: middleware and the answer's headers see that one.
         for each in (request, request._request):  # noqa: SLF001 - REST framework's own name for it
-            each.account = token.account  # type: ignore[union-attr] # becomes an ApiRequest here
-            each.membership = membership  # type: ignore[union-attr] # likewise
-            each.token = token  # type: ignore[union-attr] # likewise
+            each.account = token.account  # type: ignore[attr-defined] # becomes an ApiRequest here
+            each.membership = membership  # type: ignore[attr-defined] # likewise
+            each.token = token  # type: ignore[attr-defined] # likewise
         self.count(token)
         return token.created_by, token
 

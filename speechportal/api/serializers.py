@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 from rest_framework import serializers
@@ -32,7 +32,13 @@ class Input(serializers.Serializer[Any]):
 
 
 class Output(serializers.Serializer[Any]):
-    """What an answer contains; ``fields=`` of the address leaves only the fields it names."""
+    """What an answer contains; ``fields=`` of the address leaves only the fields it names, and the ID.
+
+    ``passing`` names the fields that change by themselves, which an ETag does not stand for.
+    """
+
+    passing: ClassVar[frozenset[str]] = frozenset()
+    sparse: ClassVar[bool] = True  # whether ``fields=`` can leave some out
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +47,7 @@ class Output(serializers.Serializer[Any]):
             unknown = [name for name in wanted if name not in self.fields]
             if unknown:
                 raise InvalidParameters({"fields": [_("Unknown field: %s.") % ", ".join(unknown)]})
-            for name in set(self.fields) - set(wanted):
+            for name in set(self.fields) - {*wanted, "id"}:
                 self.fields.pop(name)
 
 
@@ -49,8 +55,24 @@ class Parameters(serializers.Serializer[Any]):
     """What may stand behind the ``?`` of an address."""
 
 
-class ListParameters(Parameters):
-    """Every list's: its page, its order and its fields."""
+class ItemParameters(Parameters):
+    """Those of one thing: which fields of it to tell."""
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        # Not declared in the class: serializers have a property of this name.
+        fields["fields"] = serializers.RegexField(
+            r"^[a-z_]+(,[a-z_]+)*\Z",
+            required=False,
+            help_text="Only these fields, separated by commas: `fields=name,status`. The ID is always told.",
+        )
+        return fields
+
+
+class ListParameters(ItemParameters):
+    """Those of a list: its page, its order, its filters and its fields."""
+
+    orderings: ClassVar[tuple[str, ...]] = ()
 
     cursor = serializers.CharField(
         required=False, help_text="Where the page begins: taken from `next` or `previous` of another page."
@@ -58,6 +80,16 @@ class ListParameters(Parameters):
     page_size = serializers.IntegerField(
         required=False, min_value=1, max_value=200, help_text="How many a page has; 50 unless told otherwise."
     )
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if self.orderings:
+            fields["ordering"] = serializers.ChoiceField(
+                [f"{sign}{name}" for name in self.orderings for sign in ("", "-")],
+                required=False,
+                help_text="With a minus sign: from the greatest down.",
+            )
+        return fields
 
 
 class Problem(serializers.Serializer[Any]):
@@ -69,7 +101,7 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField(help_text="What is wrong, for people, in the language asked for.")
     code = serializers.CharField(help_text="What is wrong, for programs. Stable.")
     request_id = serializers.CharField(help_text="Tell it to support staff.")
-    errors = serializers.ListField(
+    errors = serializers.ListField(  # type: ignore[assignment] # a field here, a property of the base class
         child=serializers.DictField(child=serializers.CharField()),
         required=False,
         help_text="Everything that is wrong: each with its field, code and message.",

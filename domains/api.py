@@ -1,0 +1,212 @@
+"""Domains and their keywords, for programs."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.response import Response
+
+from domains import selectors, services
+from domains.keywords import check_keywords, parse_keywords
+from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword
+from speechportal.api.fields import Choice, Text
+from speechportal.api.idempotency import idempotent
+from speechportal.api.parsers import PlainTextParser
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
+from speechportal.api.views import ApiView
+from speechportal.http import download
+
+CODE = r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z"
+EXAMPLE = {"name": "Call centre", "code": "calls", "plan": "basic", "keywords": ["Ryzen", "갤럭시 버즈"]}
+
+
+class DomainInput(Input):
+    name = Text(max_length=100, help_text="What people call it.")
+    code = Text(max_length=50, help_text="A short name for programs, unique in the account.")
+    plan = Choice(Domain.Plan.choices, required=False, help_text="Only a Basic domain can have a batch.")
+    keywords = serializers.ListField(
+        child=Text(),
+        required=False,
+        max_length=KEYWORD_LIMIT,
+        help_text="Words that recognition should prefer.",
+    )
+
+
+class KeywordsInput(Input):
+    keywords = serializers.ListField(child=Text(), max_length=KEYWORD_LIMIT)
+
+
+class BatchReference(serializers.Serializer[Any]):
+    id = serializers.CharField(source="uid")
+    name = serializers.CharField()
+
+
+class DomainOutput(Output):
+    passing = frozenset({"batch"})
+
+    id = serializers.CharField(source="uid", help_text="Begins with `dom_`.")
+    name = serializers.CharField()
+    code = serializers.CharField()
+    plan = serializers.ChoiceField(Domain.Plan.choices)
+    keyword_count = serializers.IntegerField()
+    batch = BatchReference(allow_null=True, help_text="The batch that uses it.")
+    created_at = serializers.DateTimeField()
+
+    def to_representation(self, instance: Domain) -> dict[str, Any]:
+        # A domain without a batch has no such attribute, rather than none.
+        instance.__dict__.setdefault("batch", getattr(instance, "batch", None))
+        return super().to_representation(instance)
+
+
+class KeywordsOutput(serializers.Serializer[Any]):
+    keywords = serializers.ListField(child=serializers.CharField())
+
+
+class DomainList(ListParameters):
+    orderings = ("name", "code", "created_at")
+    q = serializers.CharField(required=False, help_text="Part of a name or code.")
+    code = serializers.CharField(required=False, help_text="Exactly this code, capitals aside.")
+    plan = serializers.ChoiceField(Domain.Plan.choices, required=False)
+    free_for_batch = serializers.BooleanField(
+        required=False, allow_null=True, default=None, help_text="Only those that a new batch may take."
+    )
+
+
+class DomainView(ApiView):
+    """Recognition profiles: a name, a code, and the keywords to boost."""
+
+    area = "domains"
+    output = DomainOutput
+    edits_match = True
+    default_ordering = "name"
+    parameter_classes = {"list": DomainList, "retrieve": ItemParameters}
+
+    def domains(self) -> DomainQuerySet:
+        return selectors.list_domains(self.request.account)
+
+    def domain(self) -> Domain:
+        return self.found(self.domains(), self.kwargs["uid"])
+
+    def plain_domain(self) -> Domain:
+        """Without what is counted for showing: a row that can be saved."""
+        return self.found(Domain.objects.for_account(self.request.account), self.kwargs["uid"])
+
+    @extend_schema(responses=DomainOutput(many=True), summary="List domains")
+    def list(self, request: ApiRequest) -> Response:
+        asked = self.parameters
+        domains = selectors.list_domains(request.account, asked.get("q", ""))
+        if code := asked.get("code"):
+            domains = domains.filter(code__iexact=code)
+        if plan := asked.get("plan"):
+            domains = domains.filter(plan=plan)
+        if asked.get("free_for_batch"):
+            domains = domains.free_for_batch()
+        return self.page(domains)
+
+    @extend_schema(
+        request=DomainInput,
+        responses={201: DomainOutput},
+        examples=[OpenApiExample("A domain", EXAMPLE, request_only=True)],
+        summary="Create a domain",
+    )
+    @idempotent
+    def create(self, request: ApiRequest) -> Response:
+        fields = self.read(DomainInput)
+        if "keywords" in fields:
+            fields["keywords"] = check_keywords(fields["keywords"])
+        domain = services.create_domain(account=request.account, **fields)
+        return self.answer(self.found(self.domains(), domain.uid), status=201, location=self.address(domain))
+
+    @extend_schema(responses=DomainOutput, summary="Read a domain")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        return self.answer(self.domain())
+
+    @extend_schema(request=DomainInput, responses=DomainOutput, summary="Change a domain")
+    def partial_update(self, request: ApiRequest, uid: str) -> Response:
+        fields = self.read(DomainInput, partial=True)
+        if "keywords" in fields:
+            fields["keywords"] = check_keywords(fields["keywords"])
+        self.under_match(
+            self.domain, lambda _domain: services.update_domain(domain=self.plain_domain(), **fields)
+        )
+        return self.answer(self.domain())
+
+    @extend_schema(responses={204: None}, summary="Delete a domain")
+    def destroy(self, request: ApiRequest, uid: str) -> Response:
+        """Not while a batch uses it (409, `domain_in_use`)."""
+        self.under_match(self.domain, lambda _domain: services.delete_domain(domain=self.plain_domain()))
+        return Response(status=204)
+
+    @extend_schema(responses=KeywordsOutput, summary="Read the keywords")
+    @action(detail=True, pagination_class=None)
+    def keywords(self, request: ApiRequest, uid: str) -> Response:
+        return self._keywords(self.plain_domain())
+
+    @extend_schema(
+        request={"application/json": KeywordsInput, "text/plain": OpenApiTypes.STR},
+        responses=KeywordsOutput,
+        summary="Replace the keywords",
+    )
+    @keywords.mapping.put
+    def replace_keywords(self, request: ApiRequest, uid: str) -> Response:
+        """With a list, or with a text file of them: one a line, or separated by commas."""
+        domain = self.plain_domain()
+        services.replace_keywords(domain=domain, keywords=[*self._given_keywords()])
+        return self._keywords(domain)
+
+    @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Add keywords")
+    @keywords.mapping.post
+    @idempotent
+    def add_keywords(self, request: ApiRequest, uid: str) -> Response:
+        domain = self.plain_domain()
+        services.add_keywords(domain=domain, keywords=[*self._given_keywords()])
+        return self._keywords(domain)
+
+    @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Remove keywords")
+    @action(detail=True, methods=["post"], url_path="keywords/remove", pagination_class=None)
+    @idempotent
+    def remove_keywords(self, request: ApiRequest, uid: str) -> Response:
+        """Those that the domain does not have are no fault."""
+        domain = self.plain_domain()
+        services.remove_keywords(domain=domain, keywords=[*self._given_keywords()])
+        return self._keywords(domain)
+
+    @extend_schema(
+        responses={
+            (200, "text/plain"): OpenApiResponse(OpenApiTypes.STR, description="One a line, in UTF-8.")
+        },
+        summary="Download the keywords",
+    )
+    @action(detail=True, url_path="keywords.txt", pagination_class=None)
+    def download_keywords(self, request: ApiRequest, uid: str) -> HttpResponse:
+        domain = self.plain_domain()
+        lines = "".join(f"{text}\n" for text in self._texts(domain))
+        return download(lines, f"{domain.code}-keywords.txt", "text/plain; charset=utf-8")
+
+    def get_parsers(self) -> builtins.list[BaseParser]:
+        if getattr(self, "action_map", {}).get("put") == "replace_keywords":
+            return [JSONParser(), PlainTextParser()]
+        return super().get_parsers()
+
+    def _given_keywords(self) -> Sequence[str]:
+        data: object = self.request.data
+        if isinstance(data, str):
+            return parse_keywords(data)
+        given: Sequence[str] = self.read(KeywordsInput)["keywords"]
+        return given
+
+    def _keywords(self, domain: Domain) -> Response:
+        return Response({"keywords": list(self._texts(domain))})
+
+    def _texts(self, domain: Domain) -> Any:
+        own = Keyword.objects.for_account(self.request.account).filter(domain=domain)
+        return own.order_by("text", "pk").values_list("text", flat=True)

@@ -1,0 +1,103 @@
+"""``Idempotency-Key``: a request that is sent twice has one effect and gets one answer.
+
+A key belongs to its token and is kept for a day. What was refused had no effect and is not kept: it may be
+sent again under its key, mended or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from speechportal.api.models import KeptAnswer
+from speechportal.api.problems import InvalidParameters, Problem
+from speechportal.api.requests import ApiRequest
+from speechportal.storage.secrets import EncryptedCredentials
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+KEPT_FOR = timedelta(days=1)
+KEPT_HEADERS = ("ETag", "Location")
+_SOUND = re.compile(r"[\x21-\x7e]{1,255}")
+
+Handler = Callable[..., Response]
+
+
+def idempotent(handler: Handler) -> Handler:
+    """For handlers whose effect is in the database alone: it is one transaction with the kept answer."""
+
+    @wraps(handler)
+    def once(view: Any, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return handler(view, request, *args, **kwargs)
+        if not _SOUND.fullmatch(key):
+            message = _("Use 1 to 255 visible ASCII characters, such as a UUID.")
+            raise InvalidParameters({HEADER: [message]}, code="invalid_idempotency_key")
+        with transaction.atomic():
+            kept, is_new = _claim(request, key)
+            if not is_new:
+                return _replay(kept, request)
+            response = handler(view, request, *args, **kwargs)
+            _keep(kept, request, response)
+            return response
+
+    once.is_idempotent = True  # type: ignore[attr-defined] # read by the description of the API
+    return once
+
+
+def _claim(request: ApiRequest, key: str) -> tuple[KeptAnswer, bool]:
+    """The row of this key. A second request waits here until the first has committed, or has failed."""
+    own = KeptAnswer.objects.for_account(request.account).filter(token=request.auth)
+    own.filter(created_at__lt=timezone.now() - KEPT_FOR).delete()
+    try:
+        with transaction.atomic():
+            return own.create(token=request.auth, key=key, fingerprint=_fingerprint(request)), True
+    except IntegrityError:
+        return own.get(key=key), False
+
+
+def _fingerprint(request: ApiRequest) -> str:
+    plain = request._request  # noqa: SLF001 - REST framework's own name for Django's request
+    digest = hashlib.sha256(f"{plain.method} {plain.get_full_path()}\n".encode())
+    digest.update(plain.body)
+    return digest.hexdigest()
+
+
+def _replay(kept: KeptAnswer, request: ApiRequest) -> Response:
+    if kept.fingerprint != _fingerprint(request):
+        raise Problem(
+            422,
+            "idempotency_key_reused",
+            _("This Idempotency-Key was used for another request. Choose a new one."),
+        )
+    content = json.loads(_box(request, kept.key).decrypt(kept.content))
+    return Response(content["body"], status=kept.status, headers={**content["headers"], REPLAYED: "true"})
+
+
+def _keep(kept: KeptAnswer, request: ApiRequest, response: Response) -> None:
+    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    body = JSONRenderer().render(response.data) if response.data is not None else b"null"
+    content = json.dumps({"headers": headers, "body": json.loads(body)})
+    kept.status = response.status_code
+    kept.content = _box(request, kept.key).encrypt(content)
+    kept.save(update_fields=["status", "content"])
+
+
+def _box(request: ApiRequest, key: str) -> EncryptedCredentials:
+    return EncryptedCredentials(account=request.account.uid, row=request.auth.uid, field=f"answer {key}")
+
+
+def is_idempotent(handler: Any) -> bool:
+    return bool(getattr(handler, "is_idempotent", False))

@@ -1,0 +1,145 @@
+"""What every view of the API does alike: parameters, pages, answers, edits under ``If-Match``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from speechportal.accounts.models import Account
+from speechportal.api import problems
+from speechportal.api.authentication import rate_headers, token_of
+from speechportal.api.problems import InvalidParameters, Problem
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Output, Parameters
+
+M = TypeVar("M", bound=models.Model)
+UID = "[a-z]{3}_[0-9a-z]{16}"
+
+
+class ApiView(GenericViewSet[Any]):
+    """A view of one area. ``parameter_classes`` says by action what may stand behind the ``?``."""
+
+    area: ClassVar[str]
+    roles: ClassVar[tuple[str, ...] | None] = None  # None: every member
+    output: ClassVar[type[Output]]
+    parameter_classes: ClassVar[dict[str, type[Parameters]]] = {}
+    default_ordering: ClassVar[str] = "-pk"
+    edits_match: ClassVar[bool] = False  # whether edits heed If-Match
+    lookup_field = "uid"
+    lookup_value_regex = UID
+    request: ApiRequest
+    parameters: dict[str, Any] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.parameters = self._read_parameters(request)
+
+    def _read_parameters(self, request: Request) -> dict[str, Any]:
+        kind = self.parameter_classes.get(self.action or "", Parameters)
+        serializer = kind(data=request.query_params)
+        errors: dict[str, Any] = {
+            name: [serializers.ErrorDetail(_("There is no such parameter."), code="unknown_parameter")]
+            for name in request.query_params
+            if name not in serializer.fields
+        }
+        if not serializer.is_valid():
+            errors.update(serializer.errors)
+        if errors:
+            raise InvalidParameters(errors)
+        return dict(serializer.validated_data)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        token = token_of(request)
+        if token is not None and "RateLimit" not in response.headers:
+            for name, value in rate_headers(token).items():
+                response.headers[name] = value
+        # What a token may see is nobody else's, on the way either.
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def address(self, instance: Any) -> str:
+        """Where a new thing is to be found."""
+        return reverse(f"api:{self.basename}-detail", args=[instance.uid])
+
+    # --- Answers
+
+    def wanted(self) -> list[str]:
+        return [name for name in str(self.parameters.get("fields", "")).split(",") if name]
+
+    def shown(self, instance: Any, output: type[Output] | None = None, **context: Any) -> Any:
+        """An instance, or a list of them, as the answer tells it."""
+        many = isinstance(instance, list | tuple)
+        serializer = (output or self.output)(
+            instance, many=many, context={"request": self.request, "wanted": self.wanted(), **context}
+        )
+        return serializer.data
+
+    def answer(self, instance: Any, *, status: int = 200, location: str = "", **context: Any) -> Response:
+        """One thing, with the ETag that an edit may name."""
+        response = Response(self.shown(instance, **context), status=status)
+        response.headers["ETag"] = self.etag(instance, **context)
+        if location:
+            response.headers["Location"] = location
+        return response
+
+    def page(
+        self, queryset: models.QuerySet[Any], context: Callable[[list[Any]], dict[str, Any]] | None = None
+    ) -> Response:
+        """A page of the list; ``context`` fetches what its rows need besides, for all of them at once."""
+        rows = list(self.paginate_queryset(queryset) or [])
+        more = context(rows) if context else {}
+        return self.get_paginated_response(self.shown(rows, **more))
+
+    def read(self, serializer: type[serializers.Serializer[Any]], **kwargs: Any) -> dict[str, Any]:
+        """The body, checked in its form."""
+        checked = serializer(data=self.request.data, context={"request": self.request}, **kwargs)
+        checked.is_valid(raise_exception=True)
+        return dict(checked.validated_data)
+
+    def found(self, queryset: models.QuerySet[M], uid: str) -> M:
+        return get_object_or_404(queryset, uid=uid)
+
+    # --- Edits
+
+    def etag(self, instance: Any, **context: Any) -> str:
+        """Stands for what can be edited: progress and the like do not change it."""
+        data = self.output(instance, context={"request": self.request, **context}).data
+        lasting = {name: value for name, value in data.items() if name not in self.output.passing}
+        digest = hashlib.sha256(JSONRenderer().render(lasting)).hexdigest()
+        return f'"{digest[:32]}"'
+
+    def under_match(self, find: Callable[[], M], change: Callable[[M], M | None]) -> M | None:
+        """Find, compare with ``If-Match``, change; in one transaction that no other edit gets into.
+
+        Services lock the account's row first, so that is the one to wait at.
+        """
+        with transaction.atomic():
+            Account.objects.select_for_update().get(pk=self.request.account.pk)
+            instance = find()
+            self._check_match(instance)
+            return change(instance)
+
+    def _check_match(self, instance: Any) -> None:
+        wanted = self.request.headers.get("If-Match", "").strip()
+        if not wanted or wanted == "*":
+            return
+        if self.etag(instance) not in [each.strip() for each in wanted.split(",")]:
+            sentence = _("It was changed meanwhile. Read it again and repeat your change.")
+            raise Problem(412, "precondition_failed", sentence)
+
+
+def not_found(request: HttpRequest, *_args: Any, **_kwargs: Any) -> HttpResponse:
+    return problems.not_found(request)

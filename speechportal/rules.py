@@ -1,0 +1,26 @@
+"""The rules of models, told where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import models
+
+
+def clean(instance: models.Model, fields: Mapping[str, str]) -> None:
+    """``full_clean()``, with the sentence of each constraint in ``fields`` at the field that it is about.
+
+    Its code is then the constraint's name, as when the database refuses the row. Raises ``ValidationError``.
+    """
+    try:
+        instance.full_clean()
+    except ValidationError as error:
+        errors = dict(error.error_dict)
+        names = {str(rule.get_violation_error_message()): rule.name for rule in instance._meta.constraints}
+        for each in errors.pop(NON_FIELD_ERRORS, []):
+            name = names.get(str(each.message), "")
+            place = fields.get(name, NON_FIELD_ERRORS)
+            told = ValidationError(each.message, code=name) if name in fields else each
+            errors.setdefault(place, []).append(told)
+        raise ValidationError(errors) from error
