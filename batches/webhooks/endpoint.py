@@ -1,0 +1,183 @@
+"""A batch's webhook: its secret, and whether its receiver can be reached.
+
+Errors are ``ValidationError`` with a code and a sentence for the member.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from batches.models import Batch, Delivery, Webhook
+from batches.webhooks import signing
+from speechportal import outbound, queue
+from speechportal.outbound_errors import OutboundError
+from speechportal.outbound_policy import policy
+from speechportal.storage import secrets as encryption
+
+PREVIOUS_SIGNS_FOR = timedelta(hours=24)
+CHECK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why nothing is sent at present, and what to do about it."""
+
+    code: str
+    sentence: str
+    advice: str
+
+
+def check_url(url: str) -> None:
+    """Refuse an address that nothing would be sent to. Asks the name service: not inside a transaction."""
+    try:
+        outbound.check_endpoint(url, policy(), timeout=CHECK_SECONDS)
+    except OutboundError as error:
+        raise ValidationError({"webhook_url": ValidationError(error.message, code=error.code)}) from error
+
+
+def of(batch: Batch) -> Webhook:
+    """The batch's webhook, with a secret of its own, made when it is first wanted."""
+    webhook = Webhook.unscoped.filter(batch=batch).first()
+    if webhook is None:
+        fresh = Webhook(batch=batch)
+        fresh.encrypted_secret = fresh.encryption().encrypt(signing.new_secret())
+        webhook, _created = Webhook.unscoped.get_or_create(
+            batch=batch, defaults={"encrypted_secret": fresh.encrypted_secret}
+        )
+    return webhook
+
+
+def address_changed(batch: Batch) -> None:
+    """The batch's webhook URL was just set, changed or taken away; in the transaction that does it.
+
+    What waits is sent to the new address; without one it is canceled.
+    """
+    now = timezone.now()
+    if not batch.webhook_url:
+        Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING).update(
+            state=Delivery.State.CANCELED, ended_at=now
+        )
+        return
+    of(batch)
+    _activate(batch, now)
+
+
+def resume(*, batch: Batch) -> None:
+    """Send again to a receiver that was paused, that answered 410, or that asked for time."""
+    _require_url(batch)
+    with transaction.atomic():
+        of(batch)
+        _activate(batch, timezone.now())
+
+
+def _activate(batch: Batch, now: datetime) -> None:
+    Webhook.unscoped.filter(batch=batch).update(
+        state=Webhook.State.ACTIVE,
+        stopped_at=None,
+        last_problem="",
+        failing_since=None,
+        last_failed_at=None,
+        held_until=None,
+    )
+    waiting = Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING)
+    if waiting.filter(next_attempt_at__lte=now).exists():
+        queue.wake_deliveries()
+
+
+def rotate_secret(*, batch: Batch) -> None:
+    """A new secret, to be shown once. For 24 hours messages are signed with the one before, too."""
+    _require_url(batch)
+    with transaction.atomic():
+        of(batch)
+        webhook = (
+            Webhook.unscoped.select_related("batch__account").select_for_update(of=("self",)).get(batch=batch)
+        )
+        webhook.encrypted_previous_secret = webhook.encrypted_secret
+        webhook.previous_until = timezone.now() + PREVIOUS_SIGNS_FOR
+        webhook.encrypted_secret = webhook.encryption().encrypt(signing.new_secret())
+        webhook.secret_shown_at = None
+        webhook.save(
+            update_fields=[
+                "encrypted_previous_secret",
+                "previous_until",
+                "encrypted_secret",
+                "secret_shown_at",
+            ]
+        )
+
+
+def show_secret_once(*, batch: Batch) -> str:
+    """The secret, the first time that somebody asks for it; later only a new one can be had."""
+    _require_url(batch)
+    webhook = of(batch)
+    shown = Webhook.unscoped.filter(pk=webhook.pk, secret_shown_at=None).update(
+        secret_shown_at=timezone.now()
+    )
+    if not shown:
+        raise ValidationError(
+            _("The secret was shown already. Rotate it to get a new one."), code="secret_already_shown"
+        )
+    webhook.refresh_from_db()
+    return webhook.encryption().decrypt(webhook.encrypted_secret)
+
+
+def signing_secrets(webhook: Webhook, now: datetime) -> list[str]:
+    """What messages are signed with at present. Raises ``EncryptionError``."""
+    found = [webhook.encrypted_secret]
+    if webhook.previous_until is not None and now < webhook.previous_until:
+        found.append(webhook.encrypted_previous_secret)
+    return [webhook.encryption().decrypt(ciphertext) for ciphertext in found]
+
+
+def problem_of(webhook: Webhook) -> Problem | None:
+    """What the batch has to say about its webhook; ``None`` while messages go out."""
+    if webhook.state == Webhook.State.GONE:
+        return Problem(
+            "webhook_gone",
+            _("The receiver answered 410 Gone, so nothing is sent to it any more."),
+            _("Enter another webhook URL, or resume sending once the receiver is there again."),
+        )
+    if webhook.state == Webhook.State.PAUSED:
+        return Problem(
+            "webhook_paused",
+            _("Sending is paused, because the receiver has accepted nothing for five days. Last answer: %s")
+            % webhook.last_problem,
+            _("Mend the receiver or enter another webhook URL, then resume: what waits is sent then."),
+        )
+    return None
+
+
+def forget_ended_secrets() -> int:
+    """Drop previous secrets whose day is over."""
+    return Webhook.unscoped.filter(previous_until__lte=timezone.now()).update(
+        encrypted_previous_secret="", previous_until=None
+    )
+
+
+def rotate_encryption() -> int:
+    """Encrypt every webhook secret with the first of ``ENCRYPTION_KEYS``; returns how many rows there are.
+
+    Raises ``EncryptionError`` for the first that no key fits; those before it are done.
+    """
+    rotated = 0
+    for webhook in Webhook.unscoped.iterator(chunk_size=200):
+        previous = webhook.encrypted_previous_secret
+        # Only if nobody rotated the secret itself meanwhile.
+        rotated += Webhook.unscoped.filter(
+            pk=webhook.pk, encrypted_secret=webhook.encrypted_secret, encrypted_previous_secret=previous
+        ).update(
+            encrypted_secret=encryption.rotate(webhook.encrypted_secret),
+            encrypted_previous_secret=encryption.rotate(previous) if previous else "",
+        )
+    return rotated
+
+
+def _require_url(batch: Batch) -> None:
+    if not batch.webhook_url:
+        raise ValidationError(_("The batch has no webhook URL."), code="no_webhook")

@@ -1,0 +1,140 @@
+"""What a webhook message says: JSON in UTF-8, at most a few megabytes, ``version`` 1.
+
+::
+
+    {"type": "task.completed",
+     "version": 1,
+     "timestamp": "2026-11-23T07:00:00.123Z",     when it happened
+     "data": {"account": {"id": "acc_…"},
+              "batch": {"id": "bat_…", "name": "calls"},
+              …}}
+
+========================== ===========================================================================
+``type``                   in ``data`` beside ``account`` and ``batch``
+========================== ===========================================================================
+``task.completed``         ``task``; ``result``, the recognition result in the shape of CLOVA Speech
+``task.failed``            ``task``; ``cause`` (``code``, ``message``); ``result`` with ``"FAILED"``
+``batch.error``            ``cause`` of the batch's status Error
+``batch.recovered``        ``cause``: what was wrong until now
+``execution_result.created`` ``execution_result`` with its ``path`` and its ``tasks``
+``budget.reached``         ``budget``: ``month``, ``amount``, ``spent``, ``currency``; amounts are strings
+``webhook.test``           ``message``; a member asked for it
+========================== ===========================================================================
+
+``task`` has ``id``, ``order`` (its task order), ``name`` (the input file below the input path), ``state``,
+``input`` (``path``, ``size``, ``modified_at``), ``result_files`` (``format``, ``path``, ``size``),
+``media_duration`` in ms, ``attempts``, ``repeat_of`` (the ID of the task that recognised the file first, or
+null), ``started_at`` and ``finished_at``. Paths begin at the connection's root, times are ISO 8601 in UTC.
+
+The *version* rises when a key changes its meaning or goes; keys may be added at any time. A message is the
+same to the byte at each attempt and redelivery: a result is put in from the transcript as it was recognised,
+without later corrections; once the transcript is deleted, ``result`` is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from batches.formats import Context, clova_json
+from batches.models import Batch, Delivery, ExecutionResult, ResultFile, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
+
+VERSION = 1
+
+
+def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
+    """The message as it is stored, and as it is sent unless a result belongs to it."""
+    return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
+
+
+def body_of(delivery: Delivery) -> bytes:
+    """What is sent: the same bytes each time."""
+    if delivery.event != Delivery.Event.TASK_COMPLETED or delivery.task_id is None:
+        return delivery.payload.encode()
+    message = json.loads(delivery.payload)
+    message["data"]["result"] = _result(delivery.task_id)
+    return _json(message).encode()
+
+
+def _result(task_id: int) -> dict[str, Any] | None:
+    checkpoint = Checkpoint.unscoped.filter(task=task_id).select_related("task").first()
+    if checkpoint is None:
+        return None
+    return clova_json.document(Transcript.from_dict(checkpoint.document), _as_recognised(checkpoint.task))
+
+
+def _as_recognised(task: Task) -> Context:
+    """Without what people correct afterwards: that must not change the message between two attempts."""
+    chosen = task.settings or {}
+    return Context(
+        task_id=task.uid,
+        domain=chosen.get("domain", ""),
+        language=chosen.get("language", ""),
+        diarization=chosen.get("speakers", False),
+        min_speakers=chosen.get("min_speakers", -1),
+        max_speakers=chosen.get("max_speakers", -1),
+        keywords=tuple(chosen.get("keywords", ())),
+    )
+
+
+def of_batch(batch: Batch) -> dict[str, Any]:
+    return {"account": {"id": batch.account.uid}, "batch": {"id": batch.uid, "name": batch.name}}
+
+
+def of_task(task: Task, files: Iterable[ResultFile]) -> dict[str, Any]:
+    """``data`` of a completed or failed task, but for the result of a completed one."""
+    data: dict[str, Any] = {
+        "task": {
+            "id": task.uid,
+            "order": task.task_order,
+            "name": task.name,
+            "state": task.state,
+            "input": {
+                "path": task.input_key,
+                "size": task.input_size,
+                "modified_at": moment(task.input_modified_at),
+            },
+            "result_files": [{"format": file.format, "path": file.key, "size": file.size} for file in files],
+            "media_duration": task.media_duration,
+            "attempts": task.attempts,
+            "repeat_of": task.original.uid if task.original else None,
+            "started_at": moment(task.started_at),
+            "finished_at": moment(task.finished_at),
+        }
+    }
+    if task.state == Task.State.FAILED:
+        data["cause"] = {"code": task.error_code, "message": task.error_message}
+        data["result"] = {"result": "FAILED", "message": task.error_message, "token": task.uid}
+    return data
+
+
+def of_execution_result(result: ExecutionResult) -> dict[str, Any]:
+    tasks = result.tasks.order_by("task_order").values("uid", "task_order", "name", "state")
+    return {
+        "execution_result": {
+            "id": result.uid,
+            "number": result.number,
+            "path": result.key,
+            "created_at": moment(result.created_at),
+            "written_at": moment(result.written_at),
+            "tasks": [
+                {"id": task["uid"], "order": task["task_order"], "name": task["name"], "state": task["state"]}
+                for task in tasks
+            ],
+        }
+    }
+
+
+def moment(when: datetime | None) -> str | None:
+    """``2026-11-23T07:00:00.123Z``"""
+    if when is None:
+        return None
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

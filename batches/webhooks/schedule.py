@@ -1,0 +1,76 @@
+"""When a message is sent again: the arithmetic, without a clock and without a database.
+
+The delays are those that Standard Webhooks recommends, three days in all. Jitter keeps the messages that
+failed together from coming back together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+DELAYS = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+ATTEMPTS = len(DELAYS) + 1
+JITTER = 0.1  # The delay is up to a tenth longer, never shorter.
+LONGEST_RETRY_AFTER = timedelta(hours=24)
+
+# A webhook that has done nothing but fail for so long is paused …
+PAUSE_AFTER = timedelta(days=5)
+# … but only where it was tried all the while: the longest silence of the schedule, and some.
+LONGEST_SILENCE = timedelta(hours=48)
+
+
+def delay(
+    tries: int, retry_after: timedelta | None = None, draw: Callable[[], float] = random.random
+) -> timedelta | None:
+    """How long to wait after the ``tries``-th attempt (from 1) has failed; ``None``: that was the last.
+
+    A receiver may ask for more time by Retry-After, not for less. ``draw`` gives 0 <= number < 1.
+    """
+    if tries >= ATTEMPTS:
+        return None
+    wanted = DELAYS[max(tries, 1) - 1]
+    if retry_after is not None:
+        wanted = max(wanted, min(retry_after, LONGEST_RETRY_AFTER))
+    return wanted * (1 + JITTER * draw())
+
+
+def retry_after(value: str, now: datetime) -> timedelta | None:
+    """What a Retry-After header says: seconds, or a date (RFC 9110, 10.2.3). ``None`` for anything else.
+
+    At most a day; a moment that is past is no time at all.
+    """
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        # Cut to nine digits, longer than a day in any case: a timedelta knows an end.
+        return min(timedelta(seconds=int(text.lstrip("0")[:9] or 0)), LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(min(moment - now, LONGEST_RETRY_AFTER), timedelta(0))
+
+
+def failing_since(since: datetime | None, last_failed_at: datetime | None, now: datetime) -> datetime:
+    """Since when a webhook has failed without a break, given that it fails now."""
+    if since is None or last_failed_at is None or now - last_failed_at > LONGEST_SILENCE:
+        return now
+    return since
+
+
+def is_dead(failing_since: datetime, now: datetime) -> bool:
+    return now - failing_since >= PAUSE_AFTER

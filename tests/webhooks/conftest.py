@@ -1,0 +1,41 @@
+"""What the tests of webhooks share: loopback is allowed, and time is theirs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from batches.webhooks.sender import Sender
+
+
+class Clock:
+    """Time as the sender is told it; it moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = timezone.now()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+    def send(self) -> None:
+        """What is due at this time is sent, once."""
+        Sender(clock=self, linger=timedelta(0)).run(60)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def loopback_is_allowed(settings: Settings) -> None:
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    settings.OUTBOUND_PORTS = []
+    settings.OUTBOUND_HTTP = True
+    settings.WEBHOOK_TIMEOUT_SECONDS = 2

@@ -1,0 +1,64 @@
+"""What the tests of webhooks need: batches with a receiver, deliveries, finished tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batches.models import Batch, Delivery, Task, Transcript
+from batches.webhooks import announce, endpoint
+from tests.factories import make_batch, make_task
+
+DOCUMENT = {
+    "language": "ko",
+    "language_probability": 0.98,
+    "duration": 5000,
+    "segments": [
+        {
+            "start": 0,
+            "end": 2400,
+            "text": " 안녕하세요, 여보세요.",
+            "words": [{"start": 10, "end": 900, "text": " 안녕하세요,", "probability": 0.91, "speaker": "1"}],
+            "confidence": 0.94,
+            "speaker": "1",
+            "mean_logprob": -0.2,
+            "no_speech_probability": 0.01,
+            "compression_ratio": 1.2,
+            "flags": [],
+        }
+    ],
+    "speakers": ["1"],
+    "turns": [{"start": 0, "end": 2400, "speaker": "1"}],
+    "speech_duration": 2400,
+    "engine": {"name": "whisper", "model": "base"},
+    "flags": [],
+    "version": 1,
+}
+
+
+def make_hooked_batch(url: str, **fields: Any) -> Batch:
+    """A batch whose webhook URL is set as a service sets it."""
+    batch = make_batch(**fields)
+    batch.webhook_url = url
+    batch.save(update_fields=["webhook_url"])
+    endpoint.address_changed(batch)
+    return batch
+
+
+def make_delivery(batch: Batch, about: str = "", **data: Any) -> Delivery:
+    """A test message that is due; each is about something of its own unless ``about`` is given."""
+    number = Delivery.unscoped.filter(batch=batch).count() + 1
+    delivery = announce(
+        Delivery.Event.TEST, batch=batch, about=about or f"x{number}", occurrence=str(number), data=data
+    )
+    assert delivery is not None
+    return delivery
+
+
+def make_transcript(task: Task) -> Transcript:
+    return Transcript.unscoped.create(task=task, stage=Transcript.Stage.SPEAKERS, document=DOCUMENT)
+
+
+def make_completed(batch: Batch) -> Task:
+    task = make_task(batch, state=Task.State.COMPLETED, media_duration=5000)
+    make_transcript(task)
+    return task
