@@ -5,51 +5,21 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, moving, polling, processing
-from batches.models import Batch, Charge, ConnectionFault, ResultFile, Task
+from batches import lifecycle, moving, polling
+from batches.models import Batch, Charge, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import EngineDied, ModelUnavailable, NotMedia
-from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
 from speechportal.storage.errors import AccessDenied, Unreachable
 from tests.factories import make_batch
+from tests.workbench import Engine, again_at_once, drop, files, folder, work
 
 pytestmark = pytest.mark.django_db
-Progress = Callable[[float], None]
-
-
-class Engine:
-    """Answers at once; ``during`` is called in the middle of each step."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.during: dict[str, Callable[[], None]] = {}
-
-    def _step(self, name: str, on_progress: Progress) -> None:
-        self.calls.append(name)
-        on_progress(0.5)
-        self.during.get(name, lambda: None)()
-        on_progress(1.0)
-
-    def transcribe(self, path: Path, options: Any, on_progress: Progress) -> Transcript:
-        assert path.read_bytes()
-        self._step("transcribe", on_progress)
-        words = [Word(0, 400, "Good"), Word(400, 900, " morning")]
-        return Transcript("en", 1.0, 1000, [Segment(0, 900, "Good morning", words)])
-
-    def add_speakers(
-        self, path: Path, transcript: Transcript, options: Any, on_progress: Progress
-    ) -> Transcript:
-        self._step("add_speakers", on_progress)
-        transcript.speakers, transcript.turns = ["1"], [SpeakerTurn(0, 900, "1")]
-        transcript.segments[0].speaker = "1"
-        return transcript
 
 
 @pytest.fixture
@@ -61,37 +31,6 @@ def engine() -> Engine:
 def batch(settings: Settings) -> Batch:
     settings.SETTLE_SECONDS = 0
     return make_batch(name="calls", speakers=True, formats=["json", "srt"])
-
-
-def folder(batch: Batch) -> Path:
-    assert batch.connection is not None
-    return Path(batch.connection.local_folder)
-
-
-def drop(batch: Batch, name: str = "a.mp3", content: bytes = b"sound") -> Task:
-    path = folder(batch) / batch.input_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    polling.poll(batch.pk)
-    assert polling.poll(batch.pk) == 1
-    return Task.unscoped.latest("pk")
-
-
-def work(engine: Engine, stopping: Callable[[], bool] = lambda: False) -> Task:
-    claim = lifecycle.claim_next("test")
-    assert claim is not None
-    processing.process(claim, engine, stopping)  # type: ignore[arg-type] # the stand-in
-    return Task.unscoped.get(pk=claim.task_id)
-
-
-def files(batch: Batch) -> set[str]:
-    root = folder(batch)
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-
-
-def again_at_once() -> None:
-    ConnectionFault.unscoped.all().delete()
-    Task.unscoped.update(available_at=Task.unscoped.latest("pk").created_at)
 
 
 def test_a_file_is_recognised_written_charged_and_moved(
