@@ -47,7 +47,7 @@ lint: $(READY)
 # Exact versions of everything the project runs on and is tested with.
 lock: $(READY)
 	@echo "# Exact versions of everything the project runs on and is tested with (Python 3.11, Linux x86-64); made by make lock." > requirements.lock.new
-	@$(BIN)/pip-compile --quiet --extra swift --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
+	@$(BIN)/pip-compile --quiet --extra redis --extra swift --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --output-file - pyproject.toml | sed 's/+cpu$$//' | grep '==' >> requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 

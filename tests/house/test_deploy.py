@@ -1,0 +1,84 @@
+"""The container image, the compose file and the systemd units name what is there."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import get_commands
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from speechportal.settings import env
+from speechportal.supervisor import NAMES
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / ".deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+FILES = [DEPLOY / "Dockerfile", DEPLOY / "compose.yaml", *UNITS]
+
+
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return read
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_setting_is_one(file: Path) -> None:
+    named = set(re.findall(r"SPEECHPORTAL_(\w+)", file.read_text()))
+    assert named
+    assert {name.removesuffix("_FILE") for name in named} <= set(env.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_command_and_service_is_one(file: Path) -> None:
+    text = file.read_text().replace('"', "").replace(",", "")
+    commands = re.findall(r"manage\.py (\w+)", text) + re.findall(r"(?:command: |CMD )\[(run)\b", text)
+    assert commands
+    assert set(commands) <= set(get_commands())
+    for names in re.findall(r"--only ((?:\w+ ?)+)", text):
+        assert set(names.split()) <= set(NAMES)
+
+
+def test_together_the_hosts_run_everything() -> None:
+    started = [service.get("command", []) for service in compose()["services"].values()]
+    assert {word for command in started for word in command} >= set(NAMES)
+    units = " ".join(unit.read_text() for unit in UNITS)
+    assert all(re.search(rf"--only .*\b{name}\b", units) for name in NAMES)
+
+
+def test_what_compose_refers_to_is_defined() -> None:
+    read = compose()
+    for name, service in read["services"].items():
+        assert set(service.get("secrets", [])) <= set(read["secrets"]), name
+        volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
+        assert volumes <= set(read["volumes"]), name
+        assert set(service.get("depends_on", {})) <= set(read["services"]), name
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda file: file.name)
+def test_a_unit_stops_its_processes_in_order(unit: Path) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment] # systemd's names have capitals
+    parser.read(unit)
+    service = parser["Service"]
+    assert service["KillMode"] == "mixed"
+    assert service["NoNewPrivileges"] == "true"
+    assert parser["Install"]["WantedBy"] == "multi-user.target"
+
+
+def test_the_lock_file_holds_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *optional["dev"], *optional["swift"], *optional["redis"]]
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+    for requirement in map(Requirement, wanted):
+        version = locked.get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} is not in requirements.lock: run `make lock`"
+        assert requirement.specifier.contains(version), requirement
