@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import faults, keys
+from batches import faults, keys, webhooks
 from batches.models import Arrival, Batch, ExecutionResult, Task
 from speechportal import queue
 from speechportal.storage.backends.base import ObjectStore
@@ -119,7 +119,11 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
         )
         result.refresh_from_db(fields=["key"])
     store.put(result.key, render(result), content_type="text/csv")
-    ExecutionResult.unscoped.filter(pk=result.pk).update(written_at=timezone.now(), due_at=None)
+    now = timezone.now()
+    with transaction.atomic():
+        if ExecutionResult.unscoped.filter(pk=result.pk, written_at=None).update(written_at=now, due_at=None):
+            result.written_at = now
+            webhooks.announce_execution_result(result)
 
 
 def render(result: ExecutionResult) -> bytes:

@@ -14,7 +14,7 @@ from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
-ADVANCED = ("min_speakers", "max_speakers")
+ADVANCED = ("min_speakers", "max_speakers", "webhook_url")
 
 
 class ConnectionSelect(forms.Select):
@@ -50,8 +50,9 @@ class BatchForm(forms.ModelForm[Batch]):
             "keyword_boosting",
             "min_speakers",
             "max_speakers",
+            "webhook_url",
         ]
-        widgets = {"connection": ConnectionSelect}
+        widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {
             "domain": _("Free domains, and domains that already have a batch, are not listed."),
             "connection": _("The storage that holds both paths."),

@@ -6,11 +6,13 @@ hides it, and no good poll takes it away.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import budget
+from batches import budget, webhooks
 from batches.claim import Cause
 from batches.models import Batch, Task
 from batches.models.batch import BatchQuerySet
@@ -29,13 +31,13 @@ def set_error(batch_id: int, cause: Cause) -> None:
 
 
 def set_normal(batch_id: int) -> None:
-    _in_error(batch_id).update(**_NORMAL)
+    _recover(_in_error(batch_id))
 
 
 def after_good_look(batch_id: int) -> None:
     """The input path could be listed: that mends whatever does not hold tasks up further on."""
     waiting = Task.unscoped.filter(batch=batch_id, state=Task.State.WAITING)
-    _in_error(batch_id).filter(~Exists(waiting.filter(error_code=OuterRef("cause_code")))).update(**_NORMAL)
+    _recover(_in_error(batch_id).filter(~Exists(waiting.filter(error_code=OuterRef("cause_code")))))
 
 
 def _in_error(batch_id: int) -> BatchQuerySet:
@@ -43,9 +45,34 @@ def _in_error(batch_id: int) -> BatchQuerySet:
 
 
 def _tell(batches: BatchQuerySet, cause: Cause) -> int:
-    return batches.exclude(status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message).update(
-        status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message, cause_details=cause.details
-    )
+    """Turn batches to Error and announce it; returns how many did not say so before."""
+    changing = batches.exclude(status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message)
+    with transaction.atomic():
+        announced = _with_webhook(changing)
+        told = changing.update(
+            status=Batch.Status.ERROR, cause_code=cause.code, cause=cause.message, cause_details=cause.details
+        )
+        for batch in announced:
+            batch.cause_code, batch.cause = cause.code, cause.message
+            webhooks.announce_batch_error(batch)
+    return told
+
+
+def _recover(batches: BatchQuerySet, **values: Any) -> None:
+    """Turn batches to Normal and announce it."""
+    if not batches.exists():  # As nearly always: each poll asks.
+        return
+    with transaction.atomic():
+        announced = _with_webhook(batches)
+        batches.update(**_NORMAL, **values)
+        for batch in announced:
+            webhooks.announce_batch_recovered(batch, after_code=batch.cause_code, after_message=batch.cause)
+
+
+def _with_webhook(batches: BatchQuerySet) -> list[Batch]:
+    """Those of the batches that have a webhook, locked, as they are before their status changes."""
+    hooked = batches.exclude(webhook_url="").select_related("account").order_by("pk")
+    return list(hooked.select_for_update(of=("self",), no_key=True))
 
 
 def suspend(account: Account) -> None:
@@ -59,9 +86,8 @@ def suspend(account: Account) -> None:
 def unsuspend(account: Account) -> None:
     with transaction.atomic():
         Account.objects.filter(pk=account.pk).update(suspended_at=None)
-        Batch.unscoped.live().filter(account=account, cause_code=SUSPENDED).update(
-            **_NORMAL, next_poll_at=timezone.now()
-        )
+        held = Batch.unscoped.live().filter(account=account, cause_code=SUSPENDED)
+        _recover(held, next_poll_at=timezone.now())
     account.refresh_from_db(fields=["suspended_at"])
 
 
@@ -77,7 +103,15 @@ def hold_for_budget(account: Account) -> None:
         "The account's monthly budget is reached.",
         {"budget": str(account.monthly_budget), "currency": account.currency},
     )
-    _tell(Batch.unscoped.live().filter(account=account).exclude(cause_code=SUSPENDED), cause)
+    with transaction.atomic():
+        told = _tell(Batch.unscoped.live().filter(account=account).exclude(cause_code=SUSPENDED), cause)
+        if told and account.monthly_budget is not None:
+            webhooks.announce_budget_reached(
+                account,
+                month=f"{budget.month_start(timezone.now()):%Y-%m}",
+                budget=account.monthly_budget,
+                spent=budget.spent(account),
+            )
 
 
 def reconcile() -> None:
@@ -89,7 +123,7 @@ def reconcile() -> None:
         .values_list("account", flat=True)
     ):
         _hold_suspended(account_id)
-    live.filter(cause_code=SUSPENDED, account__suspended_at=None).update(**_NORMAL)
+    _recover(live.filter(cause_code=SUSPENDED, account__suspended_at=None))
     for account in Account.objects.filter(Exists(live.filter(account=OuterRef("pk"), cause_code=BUDGET))):
         if budget.covers(account, account.price_per_file):
-            live.filter(account=account, cause_code=BUDGET).update(**_NORMAL)
+            _recover(live.filter(account=account, cause_code=BUDGET))

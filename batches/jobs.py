@@ -12,9 +12,12 @@ from datetime import timedelta
 from types import FrameType
 
 from django.conf import settings
+from django.utils import timezone
 
 from batches import execution_results, holding, lifecycle, moving, polling, processing
 from batches.recognition.client import RecognitionClient
+from batches.webhooks import endpoint, states
+from batches.webhooks.sender import Sender
 from speechportal import queue
 from speechportal.models import Singleton
 from speechportal.storage.errors import StorageError
@@ -22,6 +25,7 @@ from speechportal.storage.errors import StorageError
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 50  # The schedule starts a beat every minute.
+SEND_SECONDS = 120  # Then a sender begins anew.
 _client: RecognitionClient | None = None
 _terminated = False
 
@@ -35,7 +39,7 @@ def beat() -> None:
         return
     end = time.monotonic() + BEAT_SECONDS
     while not queue.stopping():
-        for step in (_reap, holding.reconcile, _poll_due, _report_due, _move_due, _wake):
+        for step in (_reap, holding.reconcile, _poll_due, _report_due, _move_due, _wake, _deliver_due):
             try:
                 step()
             except Exception:
@@ -72,6 +76,15 @@ def _wake() -> None:
         queue.wake_recognition(waiting)
 
 
+def _deliver_due() -> None:
+    now = timezone.now()
+    if reaped := states.reap(now):
+        logger.warning("%d deliveries were freed from senders that died", reaped)
+    endpoint.forget_ended_secrets()
+    if states.ready_webhooks(now).exists():
+        queue.wake_deliveries()
+
+
 def poll(batch_id: int) -> None:
     polling.poll(batch_id)
 
@@ -88,6 +101,13 @@ def move_input(task_id: int) -> None:
         moving.move_input(task_id)
     except StorageError as error:
         logger.warning("task %s: the input is not moved yet: %s", task_id, error.code)
+
+
+def send_deliveries() -> None:
+    """Send what is due for a while; then see to it that the rest is not forgotten."""
+    Sender(stopping=queue.stopping).run(SEND_SECONDS)
+    if not queue.stopping():
+        _deliver_due()
 
 
 def recognise_next() -> None:

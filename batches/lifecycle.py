@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from batches import execution_results
+from batches import execution_results, webhooks
 from batches.claim import CancelRequested, Cause, Claim, ClaimLost
 from batches.claims import claim_next, claimable
 from batches.holding import set_error, set_normal
@@ -116,6 +116,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
         Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
         set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
+    webhooks.announce_task(batch, task_id)
     return True
 
 

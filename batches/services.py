@@ -28,7 +28,9 @@ from batches.task_services import (
     retry_failed,
     retry_task,
 )
+from batches.webhooks import endpoint
 from domains.models import Domain
+from speechportal import rules
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
@@ -66,6 +68,7 @@ class BatchFields(TypedDict, total=False):
     max_speakers: int | None
     keyword_boosting: bool
     priority: int
+    webhook_url: str
 
 
 FIELD_OF_RULE = {
@@ -78,13 +81,16 @@ FIELD_OF_RULE = {
 def create_batch(*, account: Account, **fields: Unpack[BatchFields]) -> Batch:
     """A new batch; it starts to look at its input path at once. Raises ``ValidationError``."""
     batch = Batch(account=account, **fields)
+    refused = endpoint.refusal_of(batch.webhook_url)
     try:
         with transaction.atomic():
             locked = _locked_account(account)
-            _check(batch)
+            _check(batch, refused)
             if Batch.unscoped.live().filter(account=account).count() >= locked.batch_limit:
-                raise ValidationError(_limit_sentence(), code="batch_limit")
+                raise _rule("batch_limit")
             batch.save(force_insert=True)
+            if batch.webhook_url:
+                endpoint.address_changed(batch)
             _remember_folder(batch)
             polling.request(batch)
     except IntegrityError as error:
@@ -97,17 +103,24 @@ def update_batch(*, batch: Batch, **fields: Unpack[BatchFields]) -> Batch:
 
     Returns the batch as saved. Raises ``ValidationError``; also for a batch that was deleted meanwhile.
     """
+    # ``batch`` may be a form's, which has the new values already: ask for the address that is stored.
+    url = Batch.unscoped.values_list("webhook_url", flat=True).get(pk=batch.pk)
+    wanted = fields.get("webhook_url", url)
+    refused = endpoint.refusal_of(wanted) if wanted != url else None
     try:
         with transaction.atomic():
             _locked_account(batch.account)
             locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
             if locked is None:
                 raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
+            url = locked.webhook_url
             for name, value in fields.items():
                 setattr(locked, name, value)
-            _check(locked)
+            _check(locked, refused)
             locked.held_until = None
             locked.save(update_fields=[*fields, "held_until"])
+            if locked.webhook_url != url:
+                endpoint.address_changed(locked)
             _remember_folder(locked)
             polling.request(locked)
     except IntegrityError as error:
@@ -146,8 +159,17 @@ def _locked_account(account: Account) -> Account:
     return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
-def _check(batch: Batch) -> None:
-    batch.full_clean()
+def _check(batch: Batch, refused_url: ValidationError | None) -> None:
+    """All that is wrong with the fields, at once; the address was looked at before the transaction."""
+    wrong: dict[str, list[ValidationError]] = {}
+    try:
+        batch.full_clean()
+    except ValidationError as error:
+        wrong = error.update_error_dict(wrong)
+    if refused_url is not None:
+        wrong.setdefault("webhook_url", []).append(refused_url)
+    if wrong:
+        raise ValidationError(wrong)
     missing = {
         name: [_("This field is required.")]
         for name in ("domain", "connection")
@@ -167,8 +189,8 @@ def _remember_folder(batch: Batch) -> None:
     FinishedFolder.unscoped.get_or_create(connection=batch.connection, path=batch.folder)
 
 
-def _limit_sentence() -> str:
-    return next(str(sentence) for _needle, code, sentence in RULES if code == "batch_limit")
+def _rule(wanted: str) -> ValidationError:
+    return next(ValidationError(sentence, code=code) for _needle, code, sentence in RULES if code == wanted)
 
 
 def _as_validation_error(error: IntegrityError) -> ValidationError:

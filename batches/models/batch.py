@@ -194,6 +194,7 @@ class Batch(models.Model):
         self.name = unicodedata.normalize("NFC", self.name)
         self.input_path = as_folder(self.input_path)
         self.result_path = as_folder(self.result_path)
+        self.webhook_url = self.webhook_url.strip()
         super().clean_fields(exclude=exclude)
 
     def clean(self) -> None:

@@ -33,12 +33,18 @@ class Problem:
     advice: str
 
 
-def check_url(url: str) -> None:
-    """Refuse an address that nothing would be sent to. Asks the name service: not inside a transaction."""
+def refusal_of(url: str) -> ValidationError | None:
+    """Why nothing would be sent to an address; none for an empty one.
+
+    Asks the name service: not to be called inside a transaction.
+    """
+    if not url:
+        return None
     try:
         outbound.check_endpoint(url, policy(), timeout=CHECK_SECONDS)
     except OutboundError as error:
-        raise ValidationError({"webhook_url": ValidationError(error.message, code=error.code)}) from error
+        return ValidationError(error.message, code=error.code)
+    return None
 
 
 def of(batch: Batch) -> Webhook:
