@@ -163,7 +163,7 @@ def _check(batch: Batch, refused_url: ValidationError | None) -> None:
     """All that is wrong with the fields, at once; the address was looked at before the transaction."""
     wrong: dict[str, list[ValidationError]] = {}
     try:
-        batch.full_clean()
+        rules.clean(batch, {"batch_name_unique": "name"}, {"domain": _rule("batch_domain_taken")})
     except ValidationError as error:
         wrong = error.update_error_dict(wrong)
     if refused_url is not None:

@@ -8,10 +8,15 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 
 
-def clean(instance: models.Model, fields: Mapping[str, str]) -> None:
+def clean(
+    instance: models.Model,
+    fields: Mapping[str, str],
+    taken: Mapping[str, ValidationError] | None = None,
+) -> None:
     """``full_clean()``, with the sentence of each constraint in ``fields`` at the field that it is about.
 
-    Its code is then the constraint's name, as when the database refuses the row. Raises ``ValidationError``.
+    Its code is then the constraint's name, as when the database refuses the row. ``taken`` has by field what
+    to say where somebody else has a unique value, instead of Django's sentence. Raises ``ValidationError``.
     """
     try:
         instance.full_clean()
@@ -23,4 +28,7 @@ def clean(instance: models.Model, fields: Mapping[str, str]) -> None:
             place = fields.get(name, NON_FIELD_ERRORS)
             told = ValidationError(each.message, code=name) if name in fields else each
             errors.setdefault(place, []).append(told)
+        for field, sentence in (taken or {}).items():
+            if any(each.code == "unique" for each in errors.get(field, [])):
+                errors[field] = [sentence]
         raise ValidationError(errors) from error

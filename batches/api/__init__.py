@@ -1,0 +1,1 @@
+"""Batches and what comes of them, for programs."""

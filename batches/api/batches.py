@@ -1,0 +1,152 @@
+"""Batches: made, changed, paused, deleted, and given files to recognise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from batches import selectors, services, uploads
+from batches.api.shapes import BatchInput, BatchOutput, Count, UploadInput, UploadLink
+from batches.models import Batch
+from speechportal.api.idempotency import idempotent
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import ItemParameters, ListParameters
+from speechportal.api.views import ApiView
+
+EXAMPLE = {
+    "name": "Calls",
+    "domain": "dom_0123456789abcdef",
+    "connection": "con_0123456789abcdef",
+    "input_path": "calls/in/",
+    "result_path": "calls/out/",
+    "formats": ["json", "srt"],
+    "language": "ko-KR",
+    "speakers": True,
+}
+
+
+class BatchList(ListParameters):
+    orderings = ("name", "created_at")
+    q = serializers.CharField(required=False, help_text="Part of a name or ID, or of the domain's.")
+    status = serializers.ChoiceField(Batch.Status.choices, required=False)
+    paused = serializers.BooleanField(required=False, allow_null=True, default=None)
+    domain = serializers.CharField(required=False, help_text="The ID of a domain.")
+
+
+class BatchView(ApiView):
+    """Standing instructions: what appears in an input path is recognised."""
+
+    area = "batches"
+    output = BatchOutput
+    edits_match = True
+    parameter_classes = {"list": BatchList, "retrieve": ItemParameters}
+
+    def live(self) -> Batch:
+        return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
+
+    def any(self) -> Batch:
+        """Also a deleted one: its results and charges are still there."""
+        batches = Batch.objects.for_account(self.request.account)
+        return self.found(batches.select_related("account", "domain", "connection"), self.kwargs["uid"])
+
+    def whole(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        return {"progress": selectors.progress_of(self.request.account, batches)}
+
+    def etag(self, instance: Any, **context: Any) -> str:
+        return super().etag(instance, **(context or self.whole([instance])))
+
+    def one(self, batch: Batch, **kwargs: Any) -> Response:
+        return self.answer(batch, **self.whole([batch]), **kwargs)
+
+    @extend_schema(responses=BatchOutput(many=True), summary="List batches")
+    def list(self, request: ApiRequest) -> Response:
+        asked = self.parameters
+        batches = selectors.list_batches(request.account, asked.get("q", ""))
+        if status := asked.get("status"):
+            batches = batches.filter(status=status)
+        if (paused := asked.get("paused")) is not None:
+            batches = batches.filter(paused_at__isnull=not paused)
+        if domain := asked.get("domain"):
+            batches = batches.filter(domain__uid=domain)
+        return self.page(batches, self.whole)
+
+    @extend_schema(
+        request=BatchInput,
+        responses={201: BatchOutput},
+        examples=[OpenApiExample("A batch", EXAMPLE, request_only=True)],
+        summary="Create a batch",
+    )
+    @idempotent
+    def create(self, request: ApiRequest) -> Response:
+        """It starts by itself within a minute. The domain must be a Basic one without a batch."""
+        created = services.create_batch(account=request.account, **self.read(BatchInput))
+        batch = self.found(selectors.list_batches(request.account), created.uid)
+        return self.one(batch, status=201, location=self.address(batch))
+
+    @extend_schema(responses=BatchOutput, summary="Read a batch")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        """A deleted batch is told too, with `deleted_at`."""
+        return self.one(self.any())
+
+    @extend_schema(request=BatchInput, responses=BatchOutput, summary="Change a batch")
+    def partial_update(self, request: ApiRequest, uid: str) -> Response:
+        """Tasks that have started keep the settings they started with."""
+        fields = self.read(BatchInput, partial=True)
+        self.under_match(self.live, lambda batch: services.update_batch(batch=batch, **fields))
+        return self.one(self.any())
+
+    @extend_schema(responses={204: None}, summary="Delete a batch")
+    def destroy(self, request: ApiRequest, uid: str) -> Response:
+        """Its unfinished tasks are canceled; files in the storage, results and charges stay."""
+        self.under_match(self.live, lambda batch: services.delete_batch(batch=batch))
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={200: BatchOutput}, summary="Pause a batch")
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def pause(self, request: ApiRequest, uid: str) -> Response:
+        """Its input path is not looked at and no task is started; what is in progress ends."""
+        services.pause_batch(batch=self.live())
+        return self.one(self.live())
+
+    @extend_schema(request=None, responses={200: BatchOutput}, summary="Resume a batch")
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def resume(self, request: ApiRequest, uid: str) -> Response:
+        services.resume_batch(batch=self.live())
+        return self.one(self.live())
+
+    @extend_schema(request=None, responses={200: Count}, summary="Retry all failed tasks")
+    @action(detail=True, methods=["post"], url_path="retry-failed")
+    @idempotent
+    def retry_failed(self, request: ApiRequest, uid: str) -> Response:
+        """Nothing is charged twice."""
+        return Response({"count": services.retry_failed(batch=self.live())})
+
+    @extend_schema(request=None, responses={200: Count}, summary="Cancel all waiting tasks")
+    @action(detail=True, methods=["post"], url_path="cancel-waiting")
+    @idempotent
+    def cancel_waiting(self, request: ApiRequest, uid: str) -> Response:
+        """Their input files stay where they are."""
+        return Response({"count": services.cancel_waiting(batch=self.live())})
+
+    @extend_schema(
+        request=UploadInput,
+        responses={201: UploadLink},
+        examples=[OpenApiExample("A file", {"name": "monday/call.mp3"}, request_only=True)],
+        summary="Get an address to upload a file to",
+    )
+    @action(detail=True, methods=["post"])
+    def uploads(self, request: ApiRequest, uid: str) -> Response:
+        """The file goes straight into the input path in the storage and becomes a task by itself."""
+        fields = self.read(UploadInput)
+        upload = uploads.prepare(batch=self.live(), **fields)
+        link = {"url": upload.url, "method": "PUT", "expires_at": upload.expires_at, "key": upload.key}
+        return Response(UploadLink(link).data, status=201)
+
+    uploads.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API
