@@ -8,15 +8,16 @@ from django.utils import timezone
 
 from batches import keys
 from batches.formats import FORMATS, Context, render
-from batches.models import ResultFile, Task
+from batches.models import Correction, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
 
 
 def result_context(task: Task) -> Context:
-    """What a result file says about its task besides the transcript."""
+    """What a result file says about its task besides the transcript, with what people have corrected."""
     task_settings = task.settings or {}
+    correction = Correction.unscoped.filter(task=task).first()
     return Context(
         task_id=task.uid,
         service="speechportal",
@@ -26,6 +27,8 @@ def result_context(task: Task) -> Context:
         min_speakers=task_settings.get("min_speakers", -1),
         max_speakers=task_settings.get("max_speakers", -1),
         keywords=tuple(task_settings.get("keywords", ())),
+        speaker_names=dict(correction.speaker_names) if correction else {},
+        edited_texts=correction.edited_texts() if correction else {},
     )
 
 

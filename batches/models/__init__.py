@@ -1,6 +1,7 @@
 """The tables of batch recognition, a module for each group."""
 
 from batches.models.batch import Arrival, Batch, FinishedFolder
+from batches.models.correction import Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.fault import ConnectionFault
 from batches.models.ledger import Charge, ExecutionResult
@@ -11,11 +12,13 @@ __all__ = [
     "Batch",
     "Charge",
     "ConnectionFault",
+    "Correction",
     "Delivery",
     "DeliveryAttempt",
     "ExecutionResult",
     "FinishedFolder",
     "ResultFile",
+    "SearchText",
     "Task",
     "Transcript",
     "Webhook",

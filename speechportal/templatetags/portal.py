@@ -51,3 +51,9 @@ def path(key: str) -> SafeString:
     """A path from the connection's root, that breaks after slashes where it must."""
     folders = ((part,) for part in f"/{key}".split("/")[:-1])
     return format_html_join("", "{}/\u200b", folders) + conditional_escape(key.rpartition("/")[2])
+
+
+@register.filter
+def split(text: str) -> list[str]:
+    """``"a b"`` as a list, to loop over a few words in a template."""
+    return text.split()

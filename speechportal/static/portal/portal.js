@@ -68,48 +68,57 @@ window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
 });
 
-// --- What moves by itself: an element with data-live="seconds" asks for its content again --------------
+// --- What moves by itself: htmx asks for #live again; this keeps what the reader is doing ---------------
 
+const live = document.querySelector("#live");
 const withoutTokens = (html) => html.replace(/(name="csrfmiddlewaretoken" value=")[^"]*/g, "$1").trim();
+let lastHtml = "";
+let kept = { chosen: [], focused: "" };
 
-async function refresh(live) {
-  const response = await fetch(window.location.href, {
-    headers: { "X-Fragment": live.id },
-    cache: "no-store",
-  });
-  if (response.redirected || response.status === 403 || response.status === 404) {
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt !== live || event.detail.requestConfig.triggeringEvent?.type === "refresh") return;
+  if (document.hidden || document.querySelector("dialog[open]")) event.preventDefault();
+});
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target !== live) return;
+  const { xhr } = event.detail;
+  const elsewhere = new URL(xhr.responseURL || window.location.href).pathname !== window.location.pathname;
+  if (elsewhere || xhr.status === 403 || xhr.status === 404) {
+    event.detail.shouldSwap = false; // Signed out, or deleted meanwhile.
     window.location.reload();
     return;
   }
-  if (!response.ok) return;
-  const html = await response.text();
-  if (live.lastHtml === withoutTokens(html)) return;
-  live.lastHtml = withoutTokens(html);
-  const chosen = [...live.querySelectorAll("input:checked")].map((input) => input.id);
-  const focused = live.contains(document.activeElement) ? document.activeElement.id : "";
-  live.innerHTML = html;
-  for (const id of chosen) if (id) document.getElementById(id)?.click();
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-  updateSelection();
-}
-
-const live = document.querySelector("[data-live]");
-if (live) {
-  const pause = Number(live.dataset.live) * 1000;
-  const again = async () => {
-    if (!document.hidden && !document.querySelector("dialog[open]")) {
-      await refresh(live).catch(() => {}); // Offline for a moment: the next one may do.
-    }
-    window.setTimeout(again, pause);
+  const html = withoutTokens(event.detail.serverResponse);
+  if (html === lastHtml) event.detail.shouldSwap = false;
+  lastHtml = html;
+  kept = {
+    chosen: [...live.querySelectorAll("input:checked")].map((input) => input.id),
+    focused: live.contains(document.activeElement) ? document.activeElement.id : "",
   };
-  window.setTimeout(again, pause);
-}
+});
+
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target !== live) return;
+  for (const id of kept.chosen) {
+    const box = id && document.getElementById(id);
+    if (box) box.checked = true;
+  }
+  if (kept.focused) document.getElementById(kept.focused)?.focus({ preventScroll: true });
+  updateSelection();
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.elt !== live) return;
+  for (const link of document.querySelectorAll("[data-refresh]")) link.removeAttribute("aria-busy");
+});
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-refresh]");
-  if (!link || !live || event.ctrlKey || event.metaKey) return;
+  if (!link || !live || !window.htmx || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  withBusy(link, () => refresh(live)).catch(() => window.location.reload());
+  link.setAttribute("aria-busy", "true");
+  window.htmx.trigger(live, "refresh");
 });
 
 // --- Small things --------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""What people have made of a transcript: corrected texts, named speakers, and what can be searched."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from batches.models.task import Task
+from speechportal.accounts.models import Account
+from speechportal.accounts.scoping import ScopedManager
+
+
+class Correction(models.Model):
+    """Laid over a transcript, which itself stays as the machine heard it.
+
+    Only :mod:`batches.corrections` changes it.
+    """
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="correction")
+    texts = models.JSONField(default=dict)  # index of the segment, as text -> its text as corrected
+    speaker_names = models.JSONField(default=dict)  # speaker label -> the name a person gave
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("changed by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+    )
+    changed_at = models.DateTimeField(_("changed"), null=True)
+    published_at = models.DateTimeField(_("published"), null=True)  # what the result files say
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("task__account")
+
+    class Meta:
+        verbose_name = _("correction")
+        verbose_name_plural = _("corrections")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+
+    def __str__(self) -> str:
+        return str(self.task)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the result files in the storage say what the page says."""
+        if self.changed_at is None:
+            return True
+        return self.published_at is not None and self.published_at >= self.changed_at
+
+    def edited_texts(self) -> dict[int, str]:
+        return {int(index): text for index, text in self.texts.items()}
+
+
+class SearchText(models.Model):
+    """A transcript's words as people search them: corrected, folded, one segment a line.
+
+    Only :mod:`batches.search` writes it.
+    """
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="search_text")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = "search text"
+        verbose_name_plural = "search texts"
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+
+    def __str__(self) -> str:
+        return str(self.task)
