@@ -167,3 +167,27 @@ def test_a_due_poll_goes_to_one_of_two_beats() -> None:
     batch = make_batch()
     outcomes = at_once(*[polling.claim_due] * 4)
     assert sorted(outcomes) == [[], [], [], [batch.pk]]
+
+
+def test_editing_while_tasks_start_and_end_never_locks_up() -> None:
+    batch = make_batch()
+    for _ in range(40):
+        make_task(batch)
+
+    def recognise() -> None:
+        for claim in iter(lambda: lifecycle.claim_next("test"), None):
+            lifecycle.finish(claim)
+
+    def edit() -> None:
+        for number in range(20):
+            services.update_batch(batch=batch, name=f"batch {number}", priority=number % 2)
+            services.pause_batch(batch=batch)
+            services.resume_batch(batch=batch)
+
+    def poll() -> None:
+        for _ in range(20):
+            polling.poll(batch.pk)
+
+    assert at_once(recognise, recognise, edit, poll) == [None] * 4
+    recognise()  # What a pause has kept from them.
+    assert Charge.unscoped.count() == 40
