@@ -53,6 +53,9 @@ SQLITE = {
     "charge_no_update": (
         "BEFORE UPDATE ON batches_charge BEGIN SELECT RAISE(ABORT, 'charge_immutable'); END"
     ),
+    "adjustment_no_update": (
+        "BEFORE UPDATE ON batches_adjustment BEGIN SELECT RAISE(ABORT, 'charge_immutable'); END"
+    ),
 }
 
 POSTGRESQL = """
@@ -93,9 +96,11 @@ CREATE OR REPLACE TRIGGER speechportal_domain_rules BEFORE UPDATE OF plan ON dom
     FOR EACH ROW EXECUTE FUNCTION speechportal_domain_rules();
 CREATE OR REPLACE TRIGGER speechportal_charge_immutable BEFORE UPDATE ON batches_charge
     FOR EACH ROW EXECUTE FUNCTION speechportal_charge_immutable();
+CREATE OR REPLACE TRIGGER speechportal_adjustment_immutable BEFORE UPDATE ON batches_adjustment
+    FOR EACH ROW EXECUTE FUNCTION speechportal_charge_immutable();
 """
 
-TABLES = {"accounts_account", "domains_domain", "batches_batch", "batches_charge"}
+TABLES = {"accounts_account", "domains_domain", "batches_batch", "batches_charge", "batches_adjustment"}
 
 
 def install_triggers(using: str = "default", **_kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """The tables of batch recognition, a module for each group."""
 
+from batches.models.adjustment import Adjustment
 from batches.models.batch import Arrival, Batch, FinishedFolder
 from batches.models.correction import Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
@@ -8,6 +9,7 @@ from batches.models.ledger import Charge, ExecutionResult
 from batches.models.task import ResultFile, Task, Transcript
 
 __all__ = [
+    "Adjustment",
     "Arrival",
     "Batch",
     "Charge",

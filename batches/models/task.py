@@ -193,6 +193,10 @@ class Task(models.Model):
                 name="task_unreported",
             ),
             models.Index(fields=["batch", "-id"], name="task_of_batch"),
+            # Support staff's lists over all accounts: by state, newest first, and by the beginning of a name.
+            models.Index(fields=["state", "-id"], name="task_by_state"),
+            models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),
+            models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["batch", "state"], name="task_state"),
         ]
 
