@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import Case, F, Q, Value, When
+from django.db import transaction
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -70,7 +71,16 @@ def create_token(
 
 def revoke_token(*, token: ApiToken) -> None:
     """From the next request on it opens nothing. Revoking it twice is fine."""
-    ApiToken.unscoped.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    with transaction.atomic():
+        locked = ApiToken.unscoped.select_for_update().get(pk=token.pk)
+        if locked.revoked_at is None:
+            locked.revoked_at = timezone.now()
+            locked.save(update_fields=["revoked_at"])  # Not an update(): the audit trail follows save().
+
+
+def active(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
+    """Those among ``tokens`` that still open something."""
+    return tokens.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
 
 
 def find_token(plain: str) -> ApiToken | None:

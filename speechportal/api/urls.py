@@ -9,6 +9,7 @@ urlpatterns = [
     path("v1/openapi.json", docs.openapi, name="openapi"),
     path("v1/docs", docs.swagger, name="docs"),
     path("v1/redoc", docs.redoc, name="redoc"),
+    path("v1/", include("speechportal.accounts.api_urls")),
     path("v1/", include("domains.api_urls")),
     path("v1/", include("batches.api_urls")),
     re_path("", views.not_found),

@@ -1,0 +1,190 @@
+"""The account's members and its API tokens, for programs."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from speechportal.accounts import members, scopes, tokens
+from speechportal.accounts.models import ApiToken, Membership
+from speechportal.api.fields import Choice, Text
+from speechportal.api.idempotency import idempotent
+from speechportal.api.problems import Problem
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
+from speechportal.api.views import ApiView
+
+SCOPE_CHOICES = [(scope, scope) for scope in scopes.SCOPES]
+
+
+class TokenInput(Input):
+    name = Text(max_length=100, help_text="What uses it, so that you know it again.")
+    scopes = serializers.ListField(
+        child=Choice(SCOPE_CHOICES),
+        min_length=1,
+        help_text="No more than the token has that makes it.",
+    )
+    allowed_addresses = serializers.ListField(
+        child=Text(),
+        required=False,
+        help_text="Addresses and networks that it may be used from: `192.0.2.0/24`.",
+    )
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class TokenOutput(Output):
+    """A token, without its secret part."""
+
+    passing = frozenset({"last_used_at"})
+
+    id = serializers.CharField(source="uid", help_text="Begins with `tok_`.")
+    name = serializers.CharField()
+    start = serializers.CharField(help_text="The part of it that may be shown.")
+    scopes = serializers.ListField(child=serializers.CharField())
+    allowed_addresses = serializers.ListField(child=serializers.CharField())
+    created_by = serializers.CharField(source="created_by.email")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    active = serializers.BooleanField(source="is_active")
+
+
+class NewTokenOutput(TokenOutput):
+    """A token as it is made."""
+
+    token = serializers.CharField(
+        source="plain", help_text="The token itself. It is nowhere kept and never told again."
+    )
+
+
+class TokenList(ListParameters):
+    orderings = ("created_at", "name")
+    active = serializers.BooleanField(required=False, allow_null=True, default=None)
+
+
+class TokenView(ApiView):
+    """API tokens of the account."""
+
+    area = "tokens"
+    output = TokenOutput
+    parameter_classes = {"list": TokenList, "retrieve": ItemParameters}
+
+    def tokens(self) -> QuerySet[ApiToken]:
+        return ApiToken.objects.for_account(self.request.account).select_related("created_by")
+
+    def token(self) -> ApiToken:
+        return self.found(self.tokens(), self.kwargs["uid"])
+
+    @extend_schema(responses=TokenOutput(many=True), summary="List API tokens")
+    def list(self, request: ApiRequest) -> Response:
+        wanted = self.parameters.get("active")
+        found = self.tokens()
+        if wanted is not None:
+            active = tokens.active(found)
+            found = active if wanted else found.exclude(pk__in=active.values("pk"))
+        return self.page(found)
+
+    @extend_schema(
+        request=TokenInput,
+        responses={201: NewTokenOutput},
+        examples=[
+            OpenApiExample(
+                "For an uploader",
+                {"name": "Uploader", "scopes": ["batches:write", "tasks:read"]},
+                request_only=True,
+            )
+        ],
+        summary="Create an API token",
+    )
+    @idempotent
+    def create(self, request: ApiRequest) -> Response:
+        """It belongs to the account and acts for the same member as the token that makes it."""
+        fields = self.read(TokenInput)
+        if not scopes.within(fields["scopes"], request.auth.scopes):
+            sentence = _("A token can make only tokens that may do no more than itself.")
+            raise Problem(403, "scope_exceeded", sentence)
+        token, plain = tokens.create_token(account=request.account, created_by=request.user, **fields)
+        token.plain = plain  # type: ignore[attr-defined] # for this answer alone
+        data = NewTokenOutput(token).data
+        return Response(data, status=201, headers={"Location": self.address(token)})
+
+    @extend_schema(responses=TokenOutput, summary="Read an API token")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        return self.answer(self.token())
+
+    @extend_schema(responses={204: None}, summary="Revoke an API token")
+    def destroy(self, request: ApiRequest, uid: str) -> Response:
+        """From the next request on it opens nothing. It stays in the list."""
+        tokens.revoke_token(token=self.token())
+        return Response(status=204)
+
+
+class MemberInput(Input):
+    role = Choice(Membership.Role.choices)
+
+
+class MemberOutput(Output):
+    """A user and their role in the account."""
+
+    id = serializers.IntegerField(source="pk")
+    email = serializers.EmailField(source="user.email")
+    name = serializers.CharField(source="user.get_full_name")
+    role = serializers.ChoiceField(Membership.Role.choices)
+    created_at = serializers.DateTimeField(help_text="A member since.")
+
+
+class MemberList(ListParameters):
+    orderings = ("created_at",)
+    role = serializers.ChoiceField(Membership.Role.choices, required=False)
+    email = serializers.CharField(required=False, help_text="Exactly this address, capitals aside.")
+
+
+class MemberView(ApiView):
+    """Who works in the account. For owners."""
+
+    area = "members"
+    roles = (Membership.Role.OWNER,)
+    output = MemberOutput
+    edits_match = True
+    default_ordering = "created_at"
+    lookup_field = "pk"
+    lookup_url_kwarg = "id"
+    lookup_value_regex = "[1-9][0-9]{0,17}"
+    parameter_classes = {"list": MemberList, "retrieve": ItemParameters}
+
+    def members(self) -> QuerySet[Membership]:
+        return Membership.objects.filter(account=self.request.account).select_related("user")
+
+    def member(self) -> Membership:
+        return get_object_or_404(self.members(), pk=self.kwargs["id"])
+
+    @extend_schema(responses=MemberOutput(many=True), summary="List members")
+    def list(self, request: ApiRequest) -> Response:
+        asked, found = self.parameters, self.members()
+        if role := asked.get("role"):
+            found = found.filter(role=role)
+        if email := asked.get("email"):
+            found = found.filter(user__email__iexact=email)
+        return self.page(found)
+
+    @extend_schema(responses=MemberOutput, summary="Read a member")
+    def retrieve(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - the address calls it so
+        return self.answer(self.member())
+
+    @extend_schema(request=MemberInput, responses=MemberOutput, summary="Change a member's role")
+    def partial_update(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
+        """The last owner stays owner (409, `last_owner`)."""
+        fields = self.read(MemberInput)
+        self.under_match(self.member, lambda one: members.change_role(membership=one, **fields))
+        return self.answer(self.member())
+
+    @extend_schema(responses={204: None}, summary="Remove a member")
+    def destroy(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
+        """They see nothing of the account from now on, and their tokens for it stop working."""
+        self.under_match(self.member, lambda one: members.remove_member(membership=one))
+        return Response(status=204)

@@ -1,0 +1,8 @@
+from rest_framework.routers import SimpleRouter
+
+from speechportal.accounts.api import MemberView, TokenView
+
+router = SimpleRouter(trailing_slash=False)
+router.register("members", MemberView, "member")
+router.register("tokens", TokenView, "token")
+urlpatterns = router.urls
