@@ -39,10 +39,11 @@ def ready_batches(now: datetime) -> BatchQuerySet:
     )
 
 
-def _waiting(now: datetime) -> QuerySet[Task]:
+def _waiting(now: datetime, waited: timedelta = timedelta(0)) -> QuerySet[Task]:
     # A task may have been found under a connection that its batch has since left.
     blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
-    return Task.unscoped.filter(~Exists(blocked), state=State.WAITING, available_at__lte=now).order_by("pk")
+    available = Task.unscoped.filter(state=State.WAITING, available_at__lte=now - waited)
+    return available.filter(~Exists(blocked)).order_by("pk")
 
 
 def claimable() -> QuerySet[Task]:
@@ -51,20 +52,20 @@ def claimable() -> QuerySet[Task]:
     return _waiting(now).filter(batch__in=ready_batches(now))
 
 
-def claim_next(worker: str) -> Claim | None:
-    """Claim the next task for ``worker``; ``None`` when nothing may start."""
+def claim_next(worker: str, waited: timedelta = timedelta(0)) -> Claim | None:
+    """Claim the next task for ``worker``; ``None`` when nothing may start that has ``waited`` so long."""
     for _ in range(CLAIM_TRIES):
-        account_id = _next_account()
+        account_id = _next_account(waited)
         if account_id is None:
             return None
-        if claim := _claim_of(account_id, worker):
+        if claim := _claim_of(account_id, worker, waited):
             return claim
     return None
 
 
-def _next_account() -> int | None:
+def _next_account(waited: timedelta) -> int | None:
     now = timezone.now()
-    waiting = Exists(_waiting(now).filter(batch=OuterRef("pk")))
+    waiting = Exists(_waiting(now, waited).filter(batch=OuterRef("pk")))
     ready = ready_batches(now).filter(waiting, account=OuterRef("pk"))
     leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
@@ -77,11 +78,11 @@ def _next_account() -> int | None:
     )
 
 
-def _claim_of(account_id: int, worker: str) -> Claim | None:
+def _claim_of(account_id: int, worker: str, waited: timedelta) -> Claim | None:
     """Claim the account's next task; ``None`` when there is none any more, or no budget for it."""
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-        task = _next_task(account)
+        task = _next_task(account, waited)
         if task is None:
             return None
         price = _price(account, task)
@@ -91,9 +92,9 @@ def _claim_of(account_id: int, worker: str) -> Claim | None:
         return _take(task, price, worker)
 
 
-def _next_task(account: Account) -> Task | None:
+def _next_task(account: Account, waited: timedelta) -> Task | None:
     now = timezone.now()
-    oldest = Subquery(_waiting(now).filter(batch=OuterRef("pk")).values("pk")[:1])
+    oldest = Subquery(_waiting(now, waited).filter(batch=OuterRef("pk")).values("pk")[:1])
     batches = ready_batches(now).filter(account=account).annotate(oldest=oldest)
     task_id = (
         batches.filter(oldest__isnull=False)

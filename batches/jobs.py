@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches import execution_results, holding, lifecycle, moving, polling, processing
+from batches.ahead import Ahead
 from batches.recognition.client import RecognitionClient
 from batches.webhooks import endpoint, states
 from batches.webhooks.sender import Sender
@@ -25,6 +26,7 @@ from speechportal.storage.errors import StorageError
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 50  # The schedule starts a beat every minute.
+RECOGNISE_SECONDS = 3600  # Then a job begins anew, far below the cluster's timeout.
 SEND_SECONDS = 120  # Then a sender begins anew.
 _client: RecognitionClient | None = None
 _terminated = False
@@ -111,14 +113,24 @@ def send_deliveries() -> None:
 
 
 def recognise_next() -> None:
-    """Claim the next task and process it; then see to it that the rest is not forgotten."""
-    claim = lifecycle.claim_next(f"{socket.gethostname()}:{os.getpid()}")
+    """Claim the next task and process it; then see to it that the rest is not forgotten.
+
+    What was claimed ahead meanwhile follows at once.
+    """
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    claim = lifecycle.claim_next(worker)
     if claim is None:
         return
     previous = signal.signal(signal.SIGTERM, _on_terminate)
+    ahead = Ahead(worker, _should_stop)
+    end = time.monotonic() + RECOGNISE_SECONDS
     try:
-        processing.process(claim, _warm_client(), _should_stop)
+        while claim is not None:
+            late = time.monotonic() > end
+            processing.process(claim, _warm_client(), _should_stop, None if late else ahead.look)
+            claim = None if _should_stop() else ahead.take()
     finally:
+        ahead.close()
         signal.signal(signal.SIGTERM, previous)
     if _terminated:  # The task is handed back; now end as the signal asked.
         os.kill(os.getpid(), signal.SIGTERM)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -29,13 +30,13 @@ from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import ModelUnavailable, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
-from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
 logger = logging.getLogger(__name__)
 
 # How the stages share a task's progress, in per cent.
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
+LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
 
 
 class Stopping(Exception):
@@ -45,9 +46,13 @@ class Stopping(Exception):
 class Progress:
     """Turns progress reports into heartbeats: often enough for the lease, seldom enough for the database."""
 
-    def __init__(self, claim: Claim, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, claim: Claim, stopping: Callable[[], bool], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         self.claim = claim
         self.stopping = stopping
+        self.meanwhile = meanwhile
+        self._recognising_since: float | None = None
         self.interval = min(settings.LEASE_SECONDS / 6, 5.0)
         self._last_at = 0.0
         self._last: tuple[str, int] = ("", -1)
@@ -61,28 +66,47 @@ class Progress:
         if state[0] != self._last[0] or now - self._last_at >= due:
             lifecycle.heartbeat(self.claim, *state)
             self._last_at, self._last = now, state
+        if self.meanwhile and self._seconds_left(stage, percent, now) < LAST_SECONDS:
+            self.meanwhile()
+
+    def _seconds_left(self, stage: str, percent: float, now: float) -> float:
+        """Until everything is recognised, if it goes on as it went."""
+        if stage not in (Task.Stage.RECOGNISING, Task.Stage.SEPARATING_SPEAKERS):
+            return math.inf
+        self._recognising_since = self._recognising_since or now
+        done = percent - DOWNLOADED
+        passed = now - self._recognising_since
+        return passed * (SEPARATED - percent) / done if done > 0 and passed > 0 else math.inf
 
     def within(self, stage: str, start: float, end: float) -> Callable[[float], None]:
         """A callback that takes 0..1 and reports it as ``start``..``end`` per cent of the task."""
         return lambda fraction: self.report(stage, start + (end - start) * min(max(fraction, 0.0), 1.0))
 
 
-def process(claim: Claim, client: RecognitionClient, stopping: Callable[[], bool]) -> None:
-    """Work on a claimed task until it is finished, failed, canceled or handed back."""
+def process(
+    claim: Claim,
+    client: RecognitionClient,
+    stopping: Callable[[], bool],
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Work on a claimed task until it is finished, failed, canceled or handed back.
+
+    ``meanwhile`` is called about once a second in the last minute of recognition, as far as can be told.
+    """
     task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
     began_at = timezone.now()
-    workspace = settings.WORK_DIR / _workspace_name(task.uid, claim)
+    workspace = workspace_of(task, claim)
     try:
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             sweep_workspaces()
-            _run(task, workspace, client, Progress(claim, stopping))
+            _run(task, workspace, client, Progress(claim, stopping, meanwhile))
         finally:
             shutil.rmtree(workspace, ignore_errors=True)
     except ClaimLost:
         logger.warning("task %s: the lease was lost; its new claimant goes on", task.uid)
     except CancelRequested:
-        _confirm_cancel(claim, task)
+        confirm_cancel(claim, task)
     except Stopping:
         _give_back(claim, task, None, count_attempt=False)
     except RecognitionError as error:
@@ -97,8 +121,10 @@ def process(claim: Claim, client: RecognitionClient, stopping: Callable[[], bool
         _move(task)
 
 
-def _workspace_name(uid: str, claim: Claim) -> str:
-    return f"{uid}.{claim.token.hex[:8]}"
+def workspace_of(task: Task, claim: Claim) -> Path:
+    """The folder of this machine in which the claimant works on the task."""
+    folder: Path = settings.WORK_DIR / f"{task.uid}.{claim.token.hex[:8]}"
+    return folder
 
 
 def sweep_workspaces() -> None:
@@ -115,14 +141,31 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
     if task.connection is None:
         raise NotFound(task.input_key)
     store = task.connection.store()
-    transcript = _recognise(task, store, workspace, client, progress)
+    transcript = _recognise(task, workspace, client, progress)
     results.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
     lifecycle.finish(progress.claim)
 
 
-def _recognise(
-    task: Task, store: ObjectStore, workspace: Path, client: RecognitionClient, progress: Progress
-) -> Transcript:
+def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
+    """The input in the workspace; whole, so that one that is there need not be fetched again."""
+    media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
+    if media.exists():
+        return media
+    if task.connection is None:
+        raise NotFound(task.input_key)
+    workspace.mkdir(parents=True, exist_ok=True)
+    size = max(task.input_size, 1)
+    report = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
+    task.connection.store().download(
+        task.input_key,
+        media,
+        if_version=task.input_version,
+        on_progress=lambda done: report(done / size),
+    )
+    return media
+
+
+def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
     """The transcript, from its checkpoint as far as there is one."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     claim, options = progress.claim, _options(task.settings)
@@ -132,15 +175,7 @@ def _recognise(
     if transcript and (complete or not options.speakers):
         return transcript
 
-    media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
-    size = max(task.input_size, 1)
-    report_download = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
-    store.download(
-        task.input_key,
-        media,
-        if_version=task.input_version,
-        on_progress=lambda done: report_download(done / size),
-    )
+    media = fetch(task, workspace, progress)
     if transcript is None:
         end = RECOGNISED if options.speakers else SEPARATED
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
@@ -177,16 +212,24 @@ def _move(task: Task) -> None:
         logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
 
 
-def _confirm_cancel(claim: Claim, task: Task) -> None:
+def confirm_cancel(claim: Claim, task: Task) -> None:
+    """The claimant has stopped, as the member asked."""
     lifecycle.confirm_cancel(claim)
     _move(task)
+
+
+def give_back(claim: Claim) -> None:
+    """Hand back a task that was claimed and not begun."""
+    task = Task.unscoped.select_related("connection").get(pk=claim.task_id)
+    shutil.rmtree(workspace_of(task, claim), ignore_errors=True)
+    _give_back(claim, task, None, count_attempt=False)
 
 
 def _give_back(claim: Claim, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
     try:
         lifecycle.release(claim, cause, count_attempt=count_attempt)
     except CancelRequested:
-        _confirm_cancel(claim, task)
+        confirm_cancel(claim, task)
     except ClaimLost:
         pass
 
