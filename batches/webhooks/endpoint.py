@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from batches.models import Batch, Delivery, Webhook
 from batches.webhooks import signing
 from speechportal import outbound, queue
+from speechportal.accounts import audit
 from speechportal.outbound_errors import OutboundError
 from speechportal.outbound_policy import policy
 from speechportal.storage import secrets as encryption
@@ -116,6 +117,7 @@ def rotate_secret(*, batch: Batch) -> None:
                 "secret_shown_at",
             ]
         )
+        audit.record("batch.secret_rotated", batch)
 
 
 def show_secret_once(*, batch: Batch) -> str:

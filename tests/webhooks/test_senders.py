@@ -1,0 +1,185 @@
+"""Several senders at once, senders that die, and senders that are late."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from batches import jobs
+from batches.models import Delivery, DeliveryAttempt
+from batches.webhooks import states
+from batches.webhooks.sender import Sender
+from batches.webhooks.states import Outcome
+from speechportal import queue
+from tests.webhooks.conftest import Clock
+from tests.webhooks.makers import make_delivery, make_hooked_batch
+from tests.webhooks.receiver import NO_CONTENT, receiving, status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+SENDER = """
+import django
+django.setup()
+from batches.webhooks.sender import Sender
+Sender().run(60)
+"""
+
+
+def database_url() -> str:
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    return f"postgresql://{database['USER']}@/{database['NAME']}?{urlencode({'host': database['HOST']})}"
+
+
+def start_sender() -> subprocess.Popen[bytes]:
+    environ = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "speechportal.settings",
+        "SPEECHPORTAL_DATABASE_URL": database_url(),
+        "SPEECHPORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
+        "SPEECHPORTAL_OUTBOUND_NETWORKS": "127.0.0.0/8",
+        "SPEECHPORTAL_OUTBOUND_PORTS": "any",
+        "SPEECHPORTAL_OUTBOUND_HTTP": "true",
+    }
+    return subprocess.Popen([sys.executable, "-c", SENDER], cwd=ROOT, env=environ)
+
+
+def test_a_sender_killed_between_the_answer_and_its_record_is_made_good_with_the_same_id(
+    clock: Clock,
+) -> None:
+    killed = threading.Event()
+    with receiving() as receiver:
+
+        def answer(_message: object, number: int) -> bytes:
+            if number == 1:  # Accepted, but the sender does not live to hear it.
+                sender.send_signal(signal.SIGKILL)
+                sender.wait(30)
+                killed.set()
+            return NO_CONTENT
+
+        receiver.answer = answer
+        delivery = make_delivery(make_hooked_batch(receiver.url))
+        sender = start_sender()
+        assert killed.wait(60)
+        delivery.refresh_from_db()
+        assert (delivery.state, delivery.attempts) == ("sending", 1)
+        clock.send()
+        assert len(receiver.received) == 1, "its lease still runs"
+
+        clock.forward(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
+        assert states.reap(clock()) == 1
+        clock.send()
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts) == ("delivered", 2)
+    assert receiver.ids == [delivery.uid] * 2
+    assert receiver.received[0].body == receiver.received[1].body
+    log = DeliveryAttempt.unscoped.filter(delivery=delivery).values_list("number", "status", "error_code")
+    assert list(log) == [(1, None, "sender_died"), (2, 204, "")]
+
+
+def test_a_message_that_kills_every_sender_fails_in_the_end() -> None:
+    with receiving() as receiver:
+        batch = make_hooked_batch(receiver.url)
+        delivery = make_delivery(batch)
+        now = timezone.now()
+        for _ in range(10):
+            (webhook,) = states.ready_webhooks(now)
+            assert len(states.claim(webhook, 5, uuid.uuid4(), now)) == 1
+            now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
+            assert states.reap(now) == 1
+        assert list(states.ready_webhooks(now)) == []
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts, delivery.last_error) == ("failed", 10, "sender_died")
+
+
+def test_what_a_late_sender_records_changes_nothing() -> None:
+    with receiving() as receiver:
+        batch = make_hooked_batch(receiver.url)
+        delivery = make_delivery(batch)
+        now, slow, quick = timezone.now(), uuid.uuid4(), uuid.uuid4()
+        (webhook,) = states.ready_webhooks(now)
+        states.claim(webhook, 1, slow, now)
+        now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
+        states.reap(now)
+        states.claim(webhook, 1, quick, now)
+        for token, attempt in ((slow, 1), (slow, 2), (quick, 1)):
+            states.record([Outcome(delivery.pk, attempt, receiver.url, now, 5, status=200)], token, now)
+            delivery.refresh_from_db()
+            assert delivery.state == "sending"
+        states.record([Outcome(delivery.pk, 2, receiver.url, now, 5, status=200)], quick, now)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts) == ("delivered", 2)
+
+
+def test_two_senders_at_once_send_each_message_once() -> None:
+    with receiving() as receiver:
+        batch = make_hooked_batch(receiver.url)
+        wanted = sorted(make_delivery(batch).uid for _ in range(80))
+        start = threading.Barrier(3)
+
+        def send() -> None:
+            try:
+                start.wait(30)
+                Sender(linger=timedelta(0)).run(60)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=send) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    assert sorted(receiver.ids) == wanted
+    assert set(Delivery.unscoped.values_list("state", "attempts")) == {("delivered", 1)}
+    assert DeliveryAttempt.unscoped.count() == 80
+
+
+def test_a_sender_that_is_to_stop_ends_what_is_under_way_and_starts_nothing(clock: Clock) -> None:
+    with receiving() as receiver:
+        batch = make_hooked_batch(receiver.url)
+        for _ in range(20):
+            make_delivery(batch)
+        Sender(clock=clock, stopping=lambda: bool(receiver.received)).run(60)
+        sent = len(receiver.received)
+    assert 0 < sent < 20
+    assert Delivery.unscoped.filter(state="delivered").count() == sent
+    assert not Delivery.unscoped.filter(state="sending").exists()
+
+
+def test_a_first_retry_does_not_wait_for_the_beat() -> None:
+    with receiving(status(500), NO_CONTENT) as receiver:
+        delivery = make_delivery(make_hooked_batch(receiver.url))
+        begun = time.monotonic()
+        Sender().run(60)
+        assert 4.5 < time.monotonic() - begun < 30
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.attempts) == ("delivered", 2)
+
+
+def test_making_a_delivery_wakes_a_sender_once_and_a_lost_message_is_made_again_by_the_beat() -> None:
+    with receiving() as receiver:
+        batch = make_hooked_batch(receiver.url)
+        make_delivery(batch)
+        make_delivery(batch)
+        assert queue.queued_messages("deliveries") == 1
+        OrmQ.objects.all().delete()
+        jobs._deliver_due()
+        assert queue.queued_messages("deliveries") == 1
+        jobs.send_deliveries()
+    assert len(receiver.received) == 2
