@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import connections
+from django.utils import timezone
 
 from batches import claims, processing
 from batches.claim import CancelRequested, Claim, ClaimLost
@@ -64,7 +65,10 @@ class Ahead:
             return None
         while thread.is_alive() and not self._fetched.wait(0.2) and not self.stopping():
             pass
-        return self._end(thread)
+        claim = self._end(thread)
+        if claim is not None:
+            claim.row.update(started_at=timezone.now())  # Until now it only lay ready.
+        return claim
 
     def close(self) -> None:
         """Give back what was claimed and not taken."""

@@ -63,9 +63,12 @@ def test_the_next_input_is_there_when_its_turn_comes(
 ) -> None:
     task = waiting(batch, "next.mp3")
     look_ahead.look()
+    until(lambda: state(task) == Task.State.IN_PROGRESS)
+    handed_over_at = timezone.now()
     claim = look_ahead.take()
     assert claim is not None
     assert claim.task_id == task.pk
+    assert Task.unscoped.filter(pk=task.pk, started_at__gte=handed_over_at).exists()
     workspace = processing.workspace_of(task, claim)
     assert [path.name for path in workspace.iterdir()] == ["input.mp3"]
     store = type(batch.connection.store()) if batch.connection else None
