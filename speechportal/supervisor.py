@@ -74,7 +74,8 @@ class Service:
         self.process.wait()
 
 
-NAMES = ("web", "short", "recognition", "deliveries")
+CLUSTERS = ("short", "recognition", "deliveries")
+NAMES = ("web", *CLUSTERS)
 
 
 def services(
@@ -100,7 +101,7 @@ def services(
             {**common, "Q_CLUSTER_NAME": name},
             log(name),
         )
-        for name in ("short", "recognition")
+        for name in CLUSTERS
         if name in only
     ]
     server = [Service("web server", web, common, log("web"))] if "web" in only else []
