@@ -8,6 +8,7 @@ MACHINE_FIELDS = [
     "cause_code",
     "cause",
     "cause_details",
+    "held_until",
     "next_poll_at",
     "polled_at",
     "last_task_order",
@@ -24,7 +25,10 @@ class BatchesConfig(AppConfig):
         from batches import limits, search
         from batches.models import Batch, Transcript
         from speechportal.accounts.audit import follow
+        from speechportal.support.groups import install_groups
 
-        follow(Batch, ignore=MACHINE_FIELDS, secret=["webhook_secret", "webhook_secrets"])
+        follow(Batch, ignore=MACHINE_FIELDS)
         post_migrate.connect(limits.install_triggers, sender=self)
+        # The last of the apps: all permissions are there.
+        post_migrate.connect(install_groups, sender=self)
         post_save.connect(search.index_checkpoint, sender=Transcript)

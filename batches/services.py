@@ -31,6 +31,7 @@ from batches.task_services import (
 from batches.webhooks import endpoint
 from domains.models import Domain
 from speechportal import rules
+from speechportal.accounts import audit
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
@@ -146,12 +147,16 @@ def delete_batch(*, batch: Batch) -> None:
 
 def suspend_account(*, account: Account) -> None:
     """Nothing of the account is polled or started any more; its batches say so. Twice is fine."""
-    holding.suspend(account)
+    with transaction.atomic():
+        holding.suspend(account)
+        audit.record("account.suspended", account)
 
 
 def reinstate_account(*, account: Account) -> None:
     """The account's batches go on."""
-    holding.unsuspend(account)
+    with transaction.atomic():
+        holding.unsuspend(account)
+        audit.record("account.restored", account)
 
 
 def _locked_account(account: Account) -> Account:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from batches import budget, lifecycle, polling
 from batches.models import Batch, Task
 from speechportal import queue
+from speechportal.accounts import audit
 from speechportal.accounts.models import Account
 
 State = Task.State
@@ -71,6 +72,7 @@ def retry_failed(*, batch: Batch) -> int:
         retried = lifecycle.retry(Task.unscoped.filter(batch=locked, state=State.FAILED))
         _hasten(locked)
         if retried:
+            audit.record("batch.retried", locked, changes={"tasks": [None, retried]})
             _wake(locked)
     return retried
 
@@ -82,6 +84,7 @@ def retry_task(*, task: Task) -> Task:
         if not lifecycle.retry(Task.unscoped.filter(pk=task.pk)):
             task.refresh_from_db()
             _refuse_retry(task)
+        audit.record("task.retried", task)
         _wake(batch)
     return Task.unscoped.get(pk=task.pk)
 
@@ -101,15 +104,19 @@ def _refuse_retry(task: Task) -> NoReturn:
 
 def cancel_task(*, task: Task) -> Task:
     """Cancel a task that has not ended; one in progress ends as soon as its worker notices."""
-    if not lifecycle.cancel(Task.unscoped.filter(pk=task.pk)):
-        raise ValidationError(_("The task has ended already."), code="task_ended")
+    with transaction.atomic():
+        if not lifecycle.cancel(Task.unscoped.filter(pk=task.pk)):
+            raise ValidationError(_("The task has ended already."), code="task_ended")
+        audit.record("task.canceled", task)
     return Task.unscoped.get(pk=task.pk)
 
 
 def cancel_waiting(*, batch: Batch) -> int:
     """Cancel all tasks that wait; returns how many. Their input files stay where they are."""
     with transaction.atomic():
-        return lifecycle.cancel_waiting(_locked(batch))
+        canceled = lifecycle.cancel_waiting(_locked(batch))
+        audit.record("batch.canceled", batch, changes={"tasks": [None, canceled]})
+    return canceled
 
 
 def recognise_again(*, task: Task) -> Task:
@@ -141,6 +148,7 @@ def recognise_again(*, task: Task) -> Task:
             input_modified_at=original.input_modified_at,
             name=original.name,
         )
+        audit.record("task.recognised_again", original, changes={"task": [None, repeat.uid]})
         _wake(batch)
     return repeat
 

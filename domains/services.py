@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from domains.keywords import check_keywords
 from domains.models import Domain, Keyword
 from speechportal import rules
+from speechportal.accounts import audit
 from speechportal.accounts.models import Account
 
 
@@ -94,8 +95,12 @@ def _save(domain: Domain, keywords: list[str] | None) -> Domain:
 
 def _replace_keywords(domain: Domain, keywords: list[str]) -> None:
     kept = dict(Keyword.unscoped.filter(domain=domain).values_list("text", "pk"))
-    Keyword.unscoped.filter(pk__in=[pk for text, pk in kept.items() if text not in set(keywords)]).delete()
-    Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in keywords if text not in kept)
+    gone = [text for text in kept if text not in set(keywords)]
+    new = [text for text in keywords if text not in kept]
+    Keyword.unscoped.filter(pk__in=[kept[text] for text in gone]).delete()
+    Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in new)
+    if gone or new:
+        audit.record("domain.keywords_changed", domain, changes={"keywords": [gone, new]})
 
 
 def _as_validation_error(error: IntegrityError) -> ValidationError:

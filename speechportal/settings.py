@@ -90,6 +90,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "speechportal.accounts.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "speechportal.accounts.middleware.SecondFactorMiddleware",
     "speechportal.accounts.middleware.MemberPreferencesMiddleware",
     "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

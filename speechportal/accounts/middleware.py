@@ -1,15 +1,19 @@
-"""A member's own language and time zone, for every page."""
+"""A member's own language and time zone, for every page; and the second factor of support staff."""
 
 from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
+from urllib.parse import quote
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone, translation
 
+from speechportal.accounts import second_factor
 from speechportal.accounts.models import User
 
 
@@ -30,3 +34,24 @@ class MemberPreferencesMiddleware:
             zone = None
         with timezone.override(zone or timezone.get_default_timezone()):
             return self.get_response(request)
+
+
+class SecondFactorMiddleware:
+    """Staff who have given only their password get no further than the page that asks for the code."""
+
+    OPEN = ("second_factor", "logout", "login", "set_language")
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, _view: object, _args: object, _kwargs: object
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        if (match is not None and match.view_name in self.OPEN) or not second_factor.is_missing(request):
+            return None
+        where = f"?next={quote(request.get_full_path())}" if request.method == "GET" else ""
+        return redirect(reverse("second_factor") + where)

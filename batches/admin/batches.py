@@ -1,0 +1,341 @@
+"""The batch: created and changed by the services that members use, with the same limits and sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from batches import polling, selectors, services
+from batches.admin.accounts import shown
+from batches.formats import FORMATS
+from batches.models import (
+    Arrival,
+    Batch,
+    Charge,
+    ConnectionFault,
+    Delivery,
+    ExecutionResult,
+    FinishedFolder,
+    Task,
+)
+from batches.models.batch import default_formats
+from batches.webhooks import endpoint
+from speechportal.accounts import audit
+from speechportal.accounts.models import Account
+from speechportal.storage.models import Connection
+from speechportal.support.actions import Action
+from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
+from speechportal.support.lists import bounded_count, choices, neighbour
+
+
+class BatchAdminForm(ReasonedForm):
+    """``account`` is known before the form: its domains and connections are all there is to choose from."""
+
+    account: Account | None = None
+    formats = forms.MultipleChoiceField(
+        label=_("File format"),
+        choices=[(each.name, each.label) for each in FORMATS.values()],
+        widget=forms.CheckboxSelectMultiple,
+        initial=default_formats,
+    )
+
+    class Meta:
+        model = Batch
+        fields = [
+            "name",
+            "domain",
+            "connection",
+            "input_path",
+            "result_path",
+            "formats",
+            "language",
+            "speakers",
+            "min_speakers",
+            "max_speakers",
+            "keyword_boosting",
+            "priority",
+            "webhook_url",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        account = self.account or self.instance.account
+        self.instance.account = account
+        batch = self.instance if self.instance.pk else None
+        for name, queryset in (
+            ("domain", selectors.choosable_domains(account, batch)),
+            ("connection", Connection.objects.for_account(account)),
+        ):
+            if isinstance(field := self.fields.get(name), forms.ModelChoiceField):
+                field.queryset = queryset
+                field.required = True
+
+
+class PollNow(Action):
+    name, label = "poll", _("Poll now")
+    description = _("Look at the input path as soon as a worker is free.")
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        if row.is_deleted:
+            raise ValidationError(_("The batch was deleted."))
+        audit.record("batch.polled", row)
+        polling.request(row)
+        return _now("The input path is looked at as soon as a worker is free.")
+
+
+class RetryFailed(Action):
+    name, label = "retry_failed", _("Retry failed tasks")
+    description = _("All that failed and can run again does. Nothing is charged twice.")
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        return _now("%d tasks run again.") % services.retry_failed(batch=row)
+
+
+class CancelWaiting(Action):
+    name, label = "cancel_waiting", _("Cancel waiting tasks")
+    description = _("Their input files stay where they are.")
+    permission = "accounts.operate_batches"
+    dangerous = True
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        return _now("%d tasks were canceled.") % services.cancel_waiting(batch=row)
+
+
+class Pause(Action):
+    name, label = "pause", _("Pause")
+    description = _("Stop looking at the input path and starting tasks; what is in progress ends.")
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted and row.paused_at is None
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        services.pause_batch(batch=row)
+        return _now("The batch is paused.")
+
+
+class Resume(Action):
+    name, label = "resume", _("Resume")
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted and row.paused_at is not None
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        services.resume_batch(batch=row)
+        return _now("The batch goes on.")
+
+
+class RotateWebhookSecret(Action):
+    name, label = "rotate_webhook_secret", _("Rotate webhook secret")
+    description = _(
+        "The old secret signs beside the new one for a day. Members are shown the new one once; staff never."
+    )
+    permission = "accounts.rotate_secrets"
+    dangerous = True
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted and bool(row.webhook_url)
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        endpoint.rotate_secret(batch=row)
+        return _now("The webhook has a new secret; a member can see it once.")
+
+
+class ResumeWebhook(Action):
+    name, label = "resume_webhook", _("Resume webhook")
+    description = _("Send again to a receiver that was paused, that answered 410, or that asked for time.")
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Batch) -> bool:
+        hook = getattr(row, "webhook", None)
+        return not row.is_deleted and hook is not None and not hook.is_active
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        endpoint.resume(batch=row)
+        return _now("Its deliveries are sent again.")
+
+
+class DeleteBatch(Action):
+    name, label = "delete", _("Delete")
+    description = _("Cancels its unfinished tasks. Files in the storage, results and charges stay.")
+    permission = "batches.delete_batch"
+    dangerous = True
+
+    def applies_to(self, row: Batch) -> bool:
+        return not row.is_deleted
+
+    def perform(self, row: Batch, answers: dict[str, Any]) -> str:
+        services.delete_batch(batch=row)
+        return _now("The batch was deleted.")
+
+
+@admin.register(Batch)
+class BatchAdmin(PortalModelAdmin[Batch]):
+    form = BatchAdminForm
+    find_exact = ("uid", "account__uid", "domain__uid")
+    find_part = ("name", "domain__name", "domain__code")
+    list_display = ["name", "uid", "account", "domain", "state", "files", "polled_at", "created_at"]
+    list_select_related = ["account", "domain", "connection"]
+    list_filter = [
+        neighbour("account", "account__uid", _("account")),
+        neighbour("connection", "connection__uid", _("connection")),
+        choices("status", _("status"), lambda: list(Batch.Status.choices)),
+    ]
+    fields = tuple(BatchAdminForm.Meta.fields)
+    portal_actions = [
+        PollNow,
+        RetryFailed,
+        CancelWaiting,
+        Pause,
+        Resume,
+        RotateWebhookSecret,
+        ResumeWebhook,
+        DeleteBatch,
+    ]
+
+    @admin.display(description=_("status"))
+    def state(self, batch: Batch) -> str:
+        return state_of(batch)
+
+    @admin.display(description=_("files"))
+    def files(self, batch: Batch) -> str:
+        return link_to_list(Task, f"{batch.last_task_order:,}", batch=batch.uid)
+
+    def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return not (obj is not None and obj.is_deleted) and super().has_change_permission(request, obj)
+
+    def glance(self, row: Batch) -> list[tuple[Any, Any]]:
+        tasks = Task.unscoped.filter(batch=row)
+        counts = [
+            (
+                state.label,
+                link_to_list(
+                    Task, shown(*bounded_count(tasks.filter(state=state))), batch=row.uid, state=state.value
+                ),
+            )
+            for state in (Task.State.WAITING, Task.State.IN_PROGRESS, Task.State.FAILED)
+        ]
+        return [
+            (_("ID"), row.uid),
+            (_("Account"), link_to(row.account)),
+            (_("Status"), state_of(row)),
+            (_("Found"), link_to_list(Task, f"{row.last_task_order:,}", batch=row.uid)),
+            *counts,
+            (_("Last look at the input path"), row.polled_at),
+            (_("Next look"), row.next_poll_at),
+            (_("Domain"), link_to(row.domain)),
+            (_("Connection"), link_to(row.connection)),
+            (_("Execution results"), link_to_list(ExecutionResult, _("list"), batch=row.uid)),
+            (_("Deliveries"), link_to_list(Delivery, _("list"), batch=row.uid)),
+            (_("Charges"), link_to_list(Charge, _("list"), batch=row.uid)),
+        ]
+
+    # --- Adding: the account first, since everything else is chosen from what it has ----------------
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if self._account(request) is None and self.has_add_permission(request):
+            if request.GET.get("account"):
+                return redirect(f"{reverse('admin:accounts_account_changelist')}?q={request.GET['account']}")
+            context = {
+                **self.admin_site.each_context(request),
+                "title": _("Whose batch?"),
+                "opts": self.opts,
+                "accounts": Account.objects.filter(closed_at=None).order_by("-pk")[:200],
+            }
+            return render(request, "admin/portal/choose_account.html", context)
+        return super().add_view(request, form_url, extra_context)
+
+    def _account(self, request: HttpRequest) -> Account | None:
+        return Account.objects.filter(uid=request.GET.get("account", ""), closed_at=None).first()
+
+    def get_form(
+        self, request: HttpRequest, obj: Batch | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None:
+            form.account = self._account(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Batch, form: Any, change: bool) -> None:
+        names: list[str] = BatchAdminForm.Meta.fields
+        given = {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
+        if change:
+            saved = services.update_batch(batch=obj, **given)
+        else:
+            saved = services.create_batch(account=obj.account, **given)
+        obj.__dict__.update(saved.__dict__)
+
+
+def state_of(batch: Batch) -> str:
+    if batch.is_deleted:
+        return _now("Deleted")
+    if batch.status == Batch.Status.ERROR:
+        return f"{batch.get_status_display()}: {batch.cause}"
+    return _now("Paused") if batch.paused_at else batch.get_status_display()
+
+
+@admin.register(FinishedFolder)
+class FinishedFolderAdmin(ReadOnlyAdmin[FinishedFolder]):
+    find_exact = ("connection__uid", "path")
+    list_display = ["path", "connection"]
+    list_select_related = ["connection"]
+    fields = ["path"]
+
+    def glance(self, row: FinishedFolder) -> list[tuple[Any, Any]]:
+        return [(_("Connection"), link_to(row.connection))]
+
+    def find(self, request: HttpRequest, text: str) -> list[FinishedFolder]:
+        return []
+
+
+@admin.register(Arrival)
+class ArrivalAdmin(ReadOnlyAdmin[Arrival]):
+    """Files that one poll has seen and that still may be growing."""
+
+    find_exact = ("batch__uid",)
+    list_display = ["key", "batch", "size", "modified_at", "seen_at"]
+    list_select_related = ["batch"]
+    list_filter = [neighbour("batch", "batch__uid", _("batch"))]
+    fields = ["key", "size", "modified_at", "seen_at"]
+
+    def glance(self, row: Arrival) -> list[tuple[Any, Any]]:
+        return [(_("Batch"), link_to(row.batch))]
+
+    def find(self, request: HttpRequest, text: str) -> list[Arrival]:
+        return []
+
+
+@admin.register(ConnectionFault)
+class ConnectionFaultAdmin(ReadOnlyAdmin[ConnectionFault]):
+    """Storages that do not answer as they should, and when they are asked again."""
+
+    find_exact = ("connection__uid", "code")
+    list_display = ["connection", "code", "faults", "since", "seen_at", "retry_at"]
+    list_select_related = ["connection"]
+    fields = ["code", "faults", "since", "seen_at", "retry_at"]
+
+    def glance(self, row: ConnectionFault) -> list[tuple[Any, Any]]:
+        return [(_("Connection"), link_to(row.connection)), (_("Account"), link_to(row.connection.account))]
+
+    def find(self, request: HttpRequest, text: str) -> list[ConnectionFault]:
+        return []

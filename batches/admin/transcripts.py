@@ -1,0 +1,111 @@
+"""Transcripts: their words are hidden from staff unless the account allows it; each reading is logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+
+from batches.models import Correction, SearchText, Transcript
+from batches.recognition.transcript import Transcript as Document
+from speechportal.accounts import audit
+from speechportal.support.actions import ReasonForm
+from speechportal.support.admin import ReadOnlyAdmin, link_to
+
+
+@admin.register(Transcript)
+class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
+    find_exact = ("task__uid",)
+    list_display = ["task", "stage", "created_at", "updated_at"]
+    list_select_related = ["task"]
+    fields = ["stage", "created_at", "updated_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transcript]:
+        return super().get_queryset(request).defer("document")
+
+    def glance(self, row: Transcript) -> list[tuple[Any, Any]]:
+        account = row.task.account
+        url = reverse("admin:batches_transcript_read", args=[row.pk])
+        allowed = format_html('<a href="{}">{}</a>', url, _("read, with a reason"))
+        return [
+            (_("Task"), link_to(row.task)),
+            (_("Account"), link_to(account)),
+            (_("What was said"), allowed if account.support_may_read else _("hidden: an owner can allow it")),
+        ]
+
+    def get_urls(self) -> list[URLPattern]:
+        read = self.admin_site.admin_view(never_cache(self.read))
+        return [path("<int:pk>/read/", read, name="batches_transcript_read"), *super().get_urls()]
+
+    def read(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for a reason; write it down; then, and only then, show the words."""
+        if not request.user.has_perm("batches.view_transcript"):
+            raise PermissionDenied
+        row = Transcript.unscoped.select_related("task__account").filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        if not row.task.account.support_may_read:
+            raise PermissionDenied(_("The account does not allow support staff to read its transcripts."))
+        form = ReasonForm(request.POST or None)
+        lines: list[str] = []
+        if request.method == "POST" and form.is_valid():
+            audit.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
+            lines = [segment.text for segment in Document.from_dict(row.document).segments]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Read the transcript"),
+            "form": form,
+            "row": row,
+            "lines": lines,
+            "opts": self.opts,
+        }
+        return render(request, "admin/portal/transcript.html", context)
+
+    def find(self, request: HttpRequest, text: str) -> list[Transcript]:
+        return []
+
+
+@admin.register(Correction)
+class CorrectionAdmin(ReadOnlyAdmin[Correction]):
+    """That a transcript was corrected, when and by whom; not what it says."""
+
+    find_exact = ("task__uid",)
+    list_display = ["task", "changed_by", "changed_at", "published_at"]
+    list_select_related = ["task", "changed_by"]
+    fields = ["changed_by", "changed_at", "published_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Correction]:
+        return super().get_queryset(request).defer("texts", "speaker_names")
+
+    def glance(self, row: Correction) -> list[tuple[Any, Any]]:
+        return [(_("Task"), link_to(row.task))]
+
+    def find(self, request: HttpRequest, text: str) -> list[Correction]:
+        return []
+
+
+@admin.register(SearchText)
+class SearchTextAdmin(ReadOnlyAdmin[SearchText]):
+    """That a transcript can be searched; its words are hidden."""
+
+    find_exact = ("task__uid",)
+    list_display = ["task", "account"]
+    list_select_related = ["task", "account"]
+    fields = ["account"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SearchText]:
+        return super().get_queryset(request).defer("text")
+
+    def glance(self, row: SearchText) -> list[tuple[Any, Any]]:
+        return [(_("Task"), link_to(row.task))]
+
+    def find(self, request: HttpRequest, text: str) -> list[SearchText]:
+        return []

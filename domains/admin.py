@@ -1,0 +1,118 @@
+"""Support staff's page for domains: created, edited and deleted by the services that members use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from domains import services
+from domains.keywords import parse_keywords
+from domains.models import Domain, Keyword
+from speechportal.support.actions import Action
+from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to
+from speechportal.support.lists import neighbour
+
+
+class DomainAdminForm(ReasonedForm):
+    keywords = forms.CharField(
+        label=_("Keywords to boost"),
+        required=False,
+        help_text=_("One a line, or separated by commas."),
+        widget=forms.Textarea(attrs={"rows": 8, "cols": 60, "spellcheck": "false"}),
+    )
+
+    class Meta:
+        model = Domain
+        fields = ["account", "name", "code", "plan"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "keywords" in self.fields:
+            texts = Keyword.unscoped.filter(domain=self.instance).values_list("text", flat=True)
+            self.initial["keywords"] = "\n".join(texts)
+
+    def clean_keywords(self) -> list[str]:
+        return parse_keywords(self.cleaned_data["keywords"])
+
+
+class DeleteDomain(Action):
+    name, label = "delete", _("Delete")
+    description = _("With its keywords. A domain that a batch uses stays.")
+    permission = "domains.delete_domain"
+    dangerous = True
+
+    def perform(self, row: Domain, answers: dict[str, Any]) -> str:
+        services.delete_domain(domain=row)
+        return _now("The domain was deleted.")
+
+
+@admin.register(Domain)
+class DomainAdmin(PortalModelAdmin[Domain]):
+    form = DomainAdminForm
+    find_exact = ("uid", "account__uid")
+    find_part = ("name", "code")
+    list_display = ["name", "code", "uid", "plan", "account", "batch_link", "keyword_count", "created_at"]
+    list_select_related = ["account", "batch"]
+    list_filter = [neighbour("account", "account__uid", _("account")), "plan"]
+    fields = ["account", "name", "code", "plan", "keywords"]
+    autocomplete_fields = ["account"]
+    portal_actions = [DeleteDomain]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Domain]:
+        return super().get_queryset(request).annotate(found_keywords=Count("keywords"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Domain | None = None) -> list[str]:
+        return ["account"] if obj is not None else []
+
+    def get_fields(self, request: HttpRequest, obj: Domain | None = None) -> Any:
+        fields = ["account", "name", "code", "plan", "keywords"]
+        # Only a form can show keywords: whoever just looks has them in the glance.
+        return fields if obj is None or self.has_change_permission(request, obj) else fields[:-1]
+
+    @admin.display(description=_("batch"))
+    def batch_link(self, domain: Domain) -> str:
+        return link_to(getattr(domain, "batch", None))
+
+    @admin.display(description=_("keywords"))
+    def keyword_count(self, domain: Domain) -> int:
+        return int(domain.found_keywords)  # type: ignore[attr-defined] # annotated
+
+    def glance(self, row: Domain) -> list[tuple[Any, Any]]:
+        return [
+            (_("ID"), row.uid),
+            (_("Account"), link_to(row.account)),
+            (_("Batch"), link_to(getattr(row, "batch", None))),
+            (_("Keywords"), row.keywords.count()),
+        ]
+
+    def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
+        data = form.cleaned_data
+        given = {name: data[name] for name in ("name", "code", "plan") if name in data}
+        if change:
+            services.update_domain(domain=obj, keywords=data.get("keywords"), **given)
+        else:
+            made = services.create_domain(account=obj.account, keywords=data.get("keywords"), **given)
+            obj.__dict__.update(made.__dict__)
+
+
+@admin.register(Keyword)
+class KeywordAdmin(ReadOnlyAdmin[Keyword]):
+    """Looked at here; edited on the page of the domain."""
+
+    find_exact = ("domain__uid",)
+    list_display = ["text", "domain"]
+    list_select_related = ["domain"]
+    list_filter = [neighbour("domain", "domain__uid", _("domain"))]
+    fields = ["text"]
+
+    def glance(self, row: Keyword) -> list[tuple[Any, Any]]:
+        return [(_("Domain"), link_to(row.domain))]
+
+    def find(self, request: HttpRequest, text: str) -> list[Keyword]:
+        return []

@@ -1,0 +1,206 @@
+"""Users, their role in accounts, and the API tokens they made."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts import second_factor
+from speechportal.accounts.models import ApiToken, Membership, User
+from speechportal.support.actions import Action
+from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
+from speechportal.support.lists import neighbour
+
+
+class ResetTwoFactor(Action):
+    name, label = "reset_two_factor", _("Reset two-factor")
+    description = _(
+        "Takes the authenticator app away: the next sign-in sets up another. Make sure who is asking."
+    )
+    permission = "accounts.delete_authenticatorapp"
+    for_many = False
+    dangerous = True
+
+    def applies_to(self, row: User) -> bool:
+        return second_factor.app_of(row.pk) is not None
+
+    def perform(self, row: User, answers: dict[str, Any]) -> str:
+        if not second_factor.remove(row.pk):
+            raise ValidationError(_("There is no authenticator app to take away."))
+        return _now("The next sign-in sets up another authenticator app.")
+
+
+class UserForm(ReasonedForm, UserChangeForm):  # type: ignore[type-arg] # Django's is not generic at run time
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg] # Django's is not generic at run time
+    class Meta:
+        model = User
+        fields = ["email"]
+
+
+@admin.register(User)
+class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
+    """Who is staff, and in which group, only an administrator decides; superusers only a superuser."""
+
+    form = UserForm
+    add_form = NewUserForm
+    find_exact: ClassVar[list[str]] = []
+    find_part = ("email", "first_name", "last_name")
+    ordering = ["-pk"]
+    filter_horizontal: ClassVar[list[str]] = []
+    list_filter: ClassVar[list[Any]] = []
+    list_display = ["email", "first_name", "last_name", "is_staff", "is_active", "last_login"]
+    fieldsets = [
+        (None, {"fields": ["email", "password", "first_name", "last_name", "language", "time_zone"]}),
+        (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
+    ]
+    add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
+    portal_actions = [ResetTwoFactor]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        user: Any = request.user
+        if user.is_superuser:
+            return []
+        # A member of staff who is not an administrator changes names and addresses of members only.
+        return (
+            ["is_superuser"] if user.has_perm("auth.change_group") else ["is_superuser", "is_staff", "groups"]
+        )
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        user: Any = request.user
+        if obj is not None and not user.is_superuser:
+            if obj.is_superuser:
+                return False
+            if obj.is_staff and not user.has_perm("auth.change_group"):
+                return False
+        return super().has_change_permission(request, obj)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
+        target = self.get_object(request, id)
+        if target is not None and not self.has_change_permission(request, target):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    def glance(self, row: User) -> list[tuple[Any, Any]]:
+        memberships = row.memberships.select_related("account")[:10]
+        return [
+            (_("Last signed in"), row.last_login),
+            (_("Two-factor"), _("set up") if second_factor.app_of(row.pk) else _("not set up")),
+            *((membership.get_role_display(), link_to(membership.account)) for membership in memberships),
+        ]
+
+    def found_as(self, row: User) -> list[Any]:
+        return [row.email, row.get_full_name(), ""]
+
+
+@admin.register(Membership)
+class MembershipAdmin(PortalModelAdmin[Membership]):
+    find_exact: ClassVar[list[str]] = ["account__uid"]
+    find_part = ("user__email",)
+    list_display = ["user", "account", "role", "created_at"]
+    list_select_related = ["user", "account"]
+    list_filter = [neighbour("account", "account__uid", _("account"))]
+    fields = ["account", "user", "role"]
+    autocomplete_fields = ["account", "user"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> list[str]:
+        return ["account", "user"] if obj is not None else []
+
+    def glance(self, row: Membership) -> list[tuple[Any, Any]]:
+        return [(_("Account"), link_to(row.account)), (_("User"), link_to(row.user))]
+
+    def find(self, request: HttpRequest, text: str) -> list[Membership]:
+        return []  # Found as users and as accounts.
+
+    def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
+        return obj is not None and bool(request.user.has_perm("accounts.delete_membership"))
+
+
+class RevokeToken(Action):
+    name, label = "revoke", _("Revoke")
+    description = _("Programs that use the token are refused from now on. This cannot be undone.")
+    permission = "accounts.rotate_secrets"
+    dangerous = True
+
+    def applies_to(self, row: ApiToken) -> bool:
+        return row.revoked_at is None
+
+    def perform(self, row: ApiToken, answers: dict[str, Any]) -> str:
+        if row.revoked_at is not None:
+            raise ValidationError(_("The token was revoked already."))
+        row.revoked_at = timezone.now()
+        row.save(update_fields=["revoked_at"])
+        return _now("The token was revoked.")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
+    find_exact = ("uid", "key")
+    find_part = ("name",)
+    list_display = [
+        "name",
+        "uid",
+        "start",
+        "account",
+        "created_by",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    ]
+    list_select_related = ["account", "created_by"]
+    list_filter = [neighbour("account", "account__uid", _("account"))]
+    fields = [
+        "name",
+        "scopes",
+        "allowed_addresses",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        "created_at",
+    ]
+    portal_actions = [RevokeToken]
+
+    def glance(self, row: ApiToken) -> list[tuple[Any, Any]]:
+        return [
+            (_("ID"), row.uid),
+            (_("Begins with"), row.start),
+            (_("Account"), link_to(row.account)),
+            (_("Made by"), link_to(row.created_by)),
+        ]
+
+
+def tokens_of(account_uid: str, count: int) -> str:
+    return link_to_list(ApiToken, count, account=account_uid)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(ReadOnlyAdmin[Group]):
+    """Made by ``migrate`` (speechportal/support/groups.py): looked at here, not changed."""
+
+    find_exact: ClassVar[list[str]] = []
+    find_part = ("name",)
+    list_display = ["name", "people"]
+    fields = ["name", "permissions"]
+
+    @admin.display(description=_("users"))
+    def people(self, group: Group) -> int:
+        return group.user_set.count()
+
+    def find(self, request: HttpRequest, text: str) -> list[Group]:
+        return []

@@ -1,0 +1,131 @@
+"""The audit trail, refused sign-ins, authenticator apps, and the queue's own tables: all read-only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from axes.models import AccessAttempt
+from axes.utils import reset
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.models import AuditEntry, AuthenticatorApp
+from speechportal.support.actions import Action
+from speechportal.support.admin import ReadOnlyAdmin, link_to
+from speechportal.support.lists import neighbour
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
+    find_exact = ("uid", "target_uid", "request_id", "account__uid")
+    list_display = [
+        "created_at",
+        "who",
+        "address",
+        "what_happened",
+        "target_name",
+        "target_uid",
+        "account",
+        "reason",
+    ]
+    list_select_related = ["account", "actor"]
+    list_filter = [
+        neighbour("account", "account__uid", _("account")),
+        neighbour("target", "target_uid", _("what")),
+    ]
+    fields = ["created_at", "what_happened", "table_of_changes", "reason", "request_id", "address"]
+    readonly_fields = ["what_happened", "table_of_changes"]
+
+    @admin.display(description=_("what happened"))
+    def what_happened(self, entry: AuditEntry) -> str:
+        return f"{entry.kind_label} {entry.verb_label}"
+
+    @admin.display(description=_("changes"))
+    def table_of_changes(self, entry: AuditEntry) -> str:
+        rows = [(label, _text(before), _text(after)) for label, before, after in entry.change_list]
+        body = format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td></tr>", rows)
+        head = format_html("<tr><td></td><th>{}</th><th>{}</th></tr>", _("before"), _("after"))
+        return format_html("<table>{}{}</table>", head, body) if rows else "–"
+
+    def glance(self, row: AuditEntry) -> list[tuple[Any, Any]]:
+        return [
+            (_("Who"), f"{row.who} ({row.get_actor_kind_display()})"),
+            (_("What"), f"{row.kind_label} {row.target_name} {row.target_uid}"),
+            (_("Account"), link_to(row.account)),
+        ]
+
+    def find(self, request: HttpRequest, text: str) -> list[AuditEntry]:
+        return []  # What an entry is about is found itself, and links to its trail.
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@admin.register(AuthenticatorApp)
+class AuthenticatorAppAdmin(ReadOnlyAdmin[AuthenticatorApp]):
+    find_exact: ClassVar[list[str]] = []
+    find_part = ("user__email",)
+    list_display = ["user", "created_at", "confirmed_at"]
+    list_select_related = ["user"]
+    fields = ["created_at", "confirmed_at"]
+
+    def glance(self, row: AuthenticatorApp) -> list[tuple[Any, Any]]:
+        return [(_("User"), link_to(row.user))]
+
+    def find(self, request: HttpRequest, text: str) -> list[AuthenticatorApp]:
+        return []
+
+
+class LetTryAgain(Action):
+    name, label = "reset", _("Let try again")
+    description = _("Forgets the wrong passwords, so that signing in is possible at once.")
+    permission = "axes.delete_accessattempt"
+
+    def perform(self, row: AccessAttempt, answers: dict[str, Any]) -> str:
+        reset(username=row.username, ip=row.ip_address)
+        return _now("Signing in is possible again.")
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
+    """Wrong passwords of the last while, by address and place."""
+
+    find_exact = ("username", "ip_address")
+    list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
+    fields = ["username", "ip_address", "failures_since_start", "attempt_time", "user_agent", "path_info"]
+    portal_actions = [LetTryAgain]
+
+
+def _register_queue_tables() -> None:
+    """The queue's failures and messages, to look at: a message edited by hand would be run."""
+    for name in ("Schedule", "Success", "Failure", "OrmQ"):
+        model = apps.get_model("django_q", name)
+        if admin.site.is_registered(model):
+            admin.site.unregister(model)
+    failure = apps.get_model("django_q", "Failure")
+
+    class FailureAdmin(ReadOnlyAdmin[Any]):
+        find_exact = ("id", "func")
+        list_display = ["func", "started", "stopped", "attempt_count", "cluster"]
+        fields = ["func", "cluster", "started", "stopped", "attempt_count"]
+
+        def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+            from django.contrib.admin.views.main import ChangeList
+
+            return ChangeList  # Its keys are random: no order to page by; django-q2 keeps few.
+
+        def find(self, request: HttpRequest, text: str) -> list[Any]:
+            return []
+
+    admin.site.register(failure, FailureAdmin)
+
+
+_register_queue_tables()

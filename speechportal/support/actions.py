@@ -1,0 +1,84 @@
+"""What support staff does to things: each asks for a reason, and calls what the portal calls.
+
+An action works on one row (a button on its page) or on several (chosen in a list). Its page shows what it
+will be done to and asks for the reason and whatever else the action needs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.actor import because
+
+logger = logging.getLogger(__name__)
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"),
+        min_length=3,
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        help_text=_("Kept in the audit trail; members of the account can read it."),
+    )
+
+
+class Action:
+    """Subclasses say what is done (``perform``) and who may (``permission``).
+
+    ``perform`` raises ``ValidationError`` for what the rules do not allow; the sentence is shown.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str | Promise]
+    description: ClassVar[str | Promise] = ""
+    permission: ClassVar[str]
+    form_class: ClassVar[type[forms.Form]] = ReasonForm
+    dangerous: ClassVar[bool] = False
+    # More than one row at once: chosen in the list.
+    for_many: ClassVar[bool] = True
+
+    def applies_to(self, row: Any) -> bool:
+        """Whether the button is shown for this row."""
+        return True
+
+    def initial(self, row: Any) -> dict[str, Any]:
+        return {}
+
+    def form(self, rows: Sequence[Any], data: Any = None) -> forms.Form:
+        """The form for these rows; with ``data``, as it was sent."""
+        return self.form_class(data, initial=self.initial(rows[0]) if len(rows) == 1 else None)
+
+    def perform(self, row: Any, answers: dict[str, Any]) -> str:
+        """Do it; returns the sentence that staff reads."""
+        raise NotImplementedError
+
+    def allowed_for(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(self.permission))
+
+
+def run(action: Action, request: HttpRequest, rows: Sequence[models.Model], answers: dict[str, Any]) -> int:
+    """Perform the action on each row by itself; tells staff what came of it. Returns how many succeeded."""
+    done = 0
+    for row in rows:
+        try:
+            with because(str(answers["reason"])):
+                sentence = action.perform(row, answers)
+        except ValidationError as error:
+            messages.error(request, format_lazy("{row}: {causes}", row=row, causes=" ".join(error.messages)))
+            continue
+        done += 1
+        messages.success(request, f"{row}: {sentence}" if sentence else _now("Done: %s.") % row)
+    return done

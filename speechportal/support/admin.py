@@ -1,0 +1,269 @@
+"""The base of every page that support staff has for a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.actor import because
+from speechportal.support.actions import Action, run
+from speechportal.support.lists import KeysetChangeList, beginning_with
+
+M = TypeVar("M", bound=models.Model)
+MOST_AT_ONCE = 500
+FOUND_AT_MOST = 5
+
+
+class ReasonedForm(forms.ModelForm[Any]):
+    """A change of a row asks why; what a service refuses is shown beside the field it is about."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=1000,
+        required=False,
+        help_text=_("Why you change this. Kept in the audit trail; members of the account can read it."),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+    refused: ClassVar[ValidationError | None] = None
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if self.instance.pk and not self.cleaned_data.get("reason", "").strip():
+            self.add_error("reason", _("Say why you change this."))
+        if self.refused is not None:
+            self._show_refusal(self.refused)
+        return cleaned
+
+    def _show_refusal(self, refused: ValidationError) -> None:
+        if not hasattr(refused, "error_dict"):
+            self.add_error(None, refused)
+            return
+        for field, errors in refused.error_dict.items():
+            for error in errors:
+                self.add_error(field if field in self.fields else None, error)
+
+
+class PortalModelAdmin(admin.ModelAdmin[M]):
+    """Keyset lists, search by ID or beginning, links to neighbours, actions with reasons."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions_selection_counter = False
+    sortable_by = ()
+    change_list_template = "admin/portal/change_list.html"
+    change_form_template = "admin/portal/change_form.html"
+    view_on_site = False
+    save_as = False
+    form = ReasonedForm
+
+    # Searched for: whole values, beginnings (both by an index), and, in small tables, any part.
+    find_exact: ClassVar[Sequence[str]] = ("uid",)
+    find_beginning: ClassVar[Sequence[str]] = ()
+    find_part: ClassVar[Sequence[str]] = ()
+    portal_actions: ClassVar[Sequence[type[Action]]] = ()
+
+    # --- Lists ---------------------------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return KeysetChangeList
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.search_fields = [*cls.find_exact, *cls.find_beginning, *cls.find_part]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[M], search_term: str
+    ) -> tuple[QuerySet[M], bool]:
+        text = search_term.strip()
+        return (queryset.filter(self.matching(queryset, text)), False) if text else (queryset, False)
+
+    def matching(self, queryset: QuerySet[M], text: str) -> Q:
+        """The condition for rows that ``text`` finds."""
+        condition = Q(pk__in=[])
+        for field in self.find_exact:
+            condition |= Q(**{field: text})
+        for field in self.find_beginning:
+            condition |= beginning_with(queryset, field, text)
+        for field in self.find_part:
+            condition |= Q(**{f"{field}__icontains": text})
+        return condition
+
+    def find(self, request: HttpRequest, text: str) -> list[M]:
+        """For the search over everything: the newest few."""
+        if not self.has_view_permission(request):
+            return []
+        queryset = self.get_queryset(request)
+        return list(self.get_search_results(request, queryset, text)[0].order_by("-pk")[:FOUND_AT_MOST])
+
+    def found_as(self, row: M) -> list[Any]:
+        """How the search over everything shows a row: its ID, its name, what else tells it apart."""
+        return [getattr(row, "uid", ""), str(row), str(getattr(row, "account", None) or "")]
+
+    def url_of(self, row: M) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+
+    # --- One row -------------------------------------------------------------------------------------
+
+    def glance(self, row: M) -> list[tuple[Any, Any]]:
+        """(label, value) pairs above the form: states, counts, links to neighbours."""
+        return []
+
+    def get_fieldsets(self, request: HttpRequest, obj: M | None = None) -> Any:
+        fieldsets = list(super().get_fieldsets(request, obj))
+        names = {name for _title, options in fieldsets for name in options["fields"]}
+        if "reason" in names:  # Found by itself in the form.
+            fieldsets = [
+                (title, {**options, "fields": [name for name in options["fields"] if name != "reason"]})
+                for title, options in fieldsets
+            ]
+        if obj is not None and self.has_change_permission(request, obj):
+            fieldsets.append((None, {"fields": ["reason"]}))
+        return fieldsets
+
+    def get_form(
+        self, request: HttpRequest, obj: M | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"refused": getattr(request, "refused", None)})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> Any:
+        context = {**(extra_context or {}), **self._page_context(request, object_id)}
+        with because(request.POST.get("reason", "")):
+            try:
+                return super().changeform_view(request, object_id, form_url, context)
+            except ValidationError as error:
+                # A service said no, and everything was rolled back: the same page again, with its words.
+                request.refused = error  # type: ignore[attr-defined] # read in get_form
+                return super().changeform_view(request, object_id, form_url, context)
+
+    def _page_context(self, request: HttpRequest, object_id: str | None) -> dict[str, Any]:
+        row = self.get_object(request, object_id) if object_id else None
+        if row is None or not self.has_view_permission(request, row):
+            return {}
+        base = self._action_url("")
+        buttons = [
+            {"label": each.label, "url": f"{base}{each.name}/?ids={row.pk}", "dangerous": each.dangerous}
+            for each in self._portal_actions(request)
+            if each.applies_to(row)
+        ]
+        return {"glance": self.glance(row), "portal_actions": buttons, "trail": self._trail(request, row)}
+
+    def _trail(self, request: HttpRequest, row: M) -> str:
+        uid = getattr(row, "uid", "")
+        allowed = request.user.has_perm("accounts.view_auditentry")
+        return f"{reverse('admin:accounts_auditentry_changelist')}?target={uid}" if uid and allowed else ""
+
+    # --- Actions with reasons ------------------------------------------------------------------------
+
+    def _portal_actions(self, request: HttpRequest) -> list[Action]:
+        return [action for each in self.portal_actions if (action := each()).allowed_for(request)]
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """The lists' own: each leads to the action's page. Nothing is deleted from a list."""
+        found: dict[str, Any] = {}
+        for action in self._portal_actions(request):
+            if action.for_many:
+                found[action.name] = (self._chooser(action), action.name, action.label)
+        return found
+
+    def _chooser(self, action: Action) -> Any:
+        def choose(_admin: Any, _request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse:
+            ids = ",".join(str(pk) for pk in queryset.values_list("pk", flat=True)[:MOST_AT_ONCE])
+            return HttpResponseRedirect(f"{self._action_url(action.name)}?ids={ids}")
+
+        return choose
+
+    def _action_url(self, name: str) -> str:
+        base = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return f"{base}do/{name}/" if name else f"{base}do/"
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_do"
+        return [
+            path("do/<slug:action>/", self.admin_site.admin_view(self.action_view), name=name),
+            *super().get_urls(),
+        ]
+
+    def action_view(self, request: HttpRequest, action: str) -> HttpResponse:
+        chosen = next((each() for each in self.portal_actions if each.name == action), None)
+        if chosen is None:
+            raise Http404
+        if not chosen.allowed_for(request):
+            raise PermissionDenied
+        rows = self._rows(request)
+        form = chosen.form(rows, request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            run(chosen, request, rows, form.cleaned_data)
+            return HttpResponseRedirect(self._after(rows))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": chosen.label,
+            "action": chosen,
+            "form": form,
+            "rows": rows,
+            "opts": self.opts,
+            "back": self._after(rows),
+        }
+        return render(request, "admin/portal/action.html", context)
+
+    def _rows(self, request: HttpRequest) -> list[M]:
+        ids = [int(each) for each in request.GET.get("ids", "").split(",") if each.isdecimal()]
+        rows = list(self.get_queryset(request).filter(pk__in=ids[:MOST_AT_ONCE]).order_by("pk"))
+        if not rows:
+            raise Http404
+        return rows
+
+    def _after(self, rows: Sequence[M]) -> str:
+        kind = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        return (
+            reverse(f"{kind}_change", args=[rows[0].pk]) if len(rows) == 1 else reverse(f"{kind}_changelist")
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Deleting is an action with a reason, where it is at all."""
+        return False
+
+
+class ReadOnlyAdmin(PortalModelAdmin[M]):
+    """For what the machine keeps: seen, never edited."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def link_to(row: models.Model | None, text: str = "") -> str:
+    """A link to a row's page, or a dash."""
+    if row is None:
+        return "–"
+    if not admin.site.is_registered(type(row)):
+        return str(row)
+    url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', url, text or str(row) or str(row.pk))
+
+
+def link_to_list(model: type[models.Model], text: Any, **conditions: Any) -> str:
+    """A link to the list of a table's rows under conditions."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return format_html('<a href="{}?{}">{}</a>', url, urlencode(conditions), text)

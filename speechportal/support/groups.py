@@ -1,0 +1,86 @@
+"""The groups of support staff and what each may do; made, and kept so, by ``migrate``.
+
+viewer looks at everything; support also operates batches and changes what members could; finance changes
+prices and corrects charges; administrator does all of that, decides who is staff, and erases data. What was
+said in a recording none of them reads unless the account allows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+VIEWED = {
+    "accounts": ["account", "apitoken", "auditentry", "membership", "user"],
+    "auth": ["group"],
+    "axes": ["accessattempt"],
+    "storage": ["connection"],
+    "domains": ["domain", "keyword"],
+    "batches": [
+        "adjustment",
+        "arrival",
+        "batch",
+        "charge",
+        "connectionfault",
+        "correction",
+        "delivery",
+        "deliveryattempt",
+        "executionresult",
+        "finishedfolder",
+        "resultfile",
+        "task",
+        "webhook",
+    ],
+}
+VIEWER = [f"{app}.view_{model}" for app, models in VIEWED.items() for model in models]
+SUPPORT = [
+    *VIEWER,
+    "accounts.add_account",
+    "accounts.change_account",
+    "accounts.change_limits",
+    "accounts.suspend_account",
+    "accounts.operate_batches",
+    "accounts.rotate_secrets",
+    "accounts.add_membership",
+    "accounts.change_membership",
+    "accounts.delete_membership",
+    "accounts.add_user",
+    "accounts.change_user",
+    "axes.delete_accessattempt",
+    "batches.add_batch",
+    "batches.change_batch",
+    "batches.delete_batch",
+    "batches.view_transcript",
+    "domains.add_domain",
+    "domains.change_domain",
+    "domains.delete_domain",
+    "storage.add_connection",
+    "storage.change_connection",
+    "storage.delete_connection",
+]
+FINANCE = [*VIEWER, "accounts.change_price"]
+ADMINISTRATOR = [
+    *SUPPORT,
+    *FINANCE,
+    "accounts.erase_account",
+    "accounts.view_authenticatorapp",
+    "accounts.delete_authenticatorapp",
+    "auth.change_group",
+    "batches.view_searchtext",
+    "django_q.view_failure",
+]
+GROUPS = {"viewer": VIEWER, "support": SUPPORT, "finance": FINANCE, "administrator": ADMINISTRATOR}
+
+
+def install_groups(using: str = "default", **_kwargs: Any) -> None:
+    """Create the groups, or give them exactly these permissions (``post_migrate``, of the last app)."""
+    from django.contrib.auth.models import Group, Permission
+
+    permissions = {
+        f"{each.content_type.app_label}.{each.codename}": each
+        for each in Permission.objects.using(using).select_related("content_type")
+    }
+    for name, wanted in GROUPS.items():
+        group, _created = Group.objects.using(using).get_or_create(name=name)
+        found = {permissions[each] for each in wanted if each in permissions}
+        if set(group.permissions.all()) != found:
+            group.permissions.set(found)

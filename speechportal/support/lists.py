@@ -1,0 +1,121 @@
+"""List pages that take as long over a million rows as over ten.
+
+Rows are counted nowhere, and pages are found by the last ID seen (newest first) instead of by an offset.
+Filters are on indexed columns; neighbours (an account, a batch) are named by their ID in the address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db import connections
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+BEFORE, AFTER = "before", "after"
+LAST_CHARACTER = "\U0010ffff"
+
+
+class KeysetChangeList(ChangeList):
+    """Newest first; ``?before=PK`` and ``?after=PK`` lead to the neighbouring pages."""
+
+    older: str | None = None
+    newer: str | None = None
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in {BEFORE, AFTER}}
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        size = self.list_per_page
+        before, after = _mark(request, BEFORE), _mark(request, AFTER)
+        if after is not None:
+            rows = list(self.queryset.filter(pk__gt=after).order_by("pk")[: size + 1])
+            more_newer, more_older = len(rows) > size, True
+            rows = rows[:size][::-1]
+        else:
+            query = self.queryset.filter(pk__lt=before) if before is not None else self.queryset
+            rows = list(query.order_by("-pk")[: size + 1])
+            more_newer, more_older = before is not None, len(rows) > size
+            rows = rows[:size]
+        if rows:
+            self.older = self.get_query_string({BEFORE: rows[-1].pk}, [AFTER]) if more_older else None
+            self.newer = self.get_query_string({AFTER: rows[0].pk}, [BEFORE]) if more_newer else None
+        self.paginator = Paginator(rows, size)
+        self.result_list = rows
+        # Of this page: the same, so that no number is shown, which would be wrong.
+        self.result_count = self.full_result_count = len(rows)
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(rows)
+        self.can_show_all = self.multi_page = False
+
+
+def _mark(request: HttpRequest, name: str) -> int | None:
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def beginning_with(queryset: QuerySet[Any], field: str, text: str) -> Q:
+    """Rows whose ``field`` begins with ``text``, by the field's index.
+
+    PostgreSQL's LIKE uses an index made for patterns; SQLite's does not, but it sorts by code points, so
+    that a beginning is a range.
+    """
+    if connections[queryset.db].vendor == "sqlite":
+        return Q(**{f"{field}__gte": text, f"{field}__lt": text + LAST_CHARACTER})
+    return Q(**{f"{field}__startswith": text})
+
+
+def neighbour(parameter: str, lookup: str, title: Any) -> type[SimpleListFilter]:
+    """A filter by a row's ID: shown only while it is in use, with the way to take it off."""
+
+    class Neighbour(SimpleListFilter):
+        parameter_name = parameter
+
+        def __init__(self, *args: Any) -> None:
+            self.title = title
+            super().__init__(*args)
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+            value = request.GET.get(parameter, "")
+            return [(value, value)] if value else []
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            value = self.value()
+            return queryset.filter(**{lookup: value}) if value else queryset
+
+    return Neighbour
+
+
+def choices(field: str, title: Any, values: Callable[[], list[tuple[Any, Any]]]) -> type[SimpleListFilter]:
+    """A filter by an indexed column with few values."""
+
+    class Choice(SimpleListFilter):
+        parameter_name = field
+
+        def __init__(self, *args: Any) -> None:
+            self.title = title
+            super().__init__(*args)
+
+        def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[Any, Any]]:
+            return values()
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            allowed = {str(value) for value, _label in values()}
+            value = self.value()
+            return queryset.filter(**{field: value}) if value in allowed else queryset
+
+    return Choice
+
+
+def bounded_count(queryset: QuerySet[Any], most: int = 100_000) -> tuple[int, bool]:
+    """How many rows there are, counting no further than ``most``; and whether that is all."""
+    found = queryset.order_by()[: most + 1].count()
+    return min(found, most), found <= most

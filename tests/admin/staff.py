@@ -1,0 +1,22 @@
+"""Members of support staff, for the tests of their pages."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from speechportal.accounts.models import User
+from tests import factories
+
+
+def member_of(group: str) -> User:
+    """Somebody in one of the groups of support staff."""
+    user = factories.make_user(is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    return user
+
+
+def signed_in(group: str) -> Client:
+    client = Client()
+    client.force_login(member_of(group))
+    return client
