@@ -52,6 +52,13 @@ def test_together_the_hosts_run_everything() -> None:
     assert all(re.search(rf"--only .*\b{name}\b", units) for name in NAMES)
 
 
+def test_compose_gives_what_production_requires() -> None:
+    required = re.findall(r"env\.required\(\s*\"(\w+)\"", (ROOT / "speechportal" / "settings.py").read_text())
+    assert len(required) >= 5
+    given = {name.removesuffix("_FILE") for name in compose()["x-portal"]["environment"]}
+    assert {f"SPEECHPORTAL_{name}" for name in required} <= given
+
+
 def test_what_compose_refers_to_is_defined() -> None:
     read = compose()
     for name, service in read["services"].items():

@@ -74,7 +74,8 @@ def test_stopping_asks_first_and_kills_whoever_does_not_listen(
 
 def test_a_child_of_a_service_goes_with_it(tmp_path: Path) -> None:
     program = (
-        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "import subprocess, sys;"
+        " child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
         " print(child.pid, flush=True); child.wait()"
     )
     log = tmp_path / "log"
