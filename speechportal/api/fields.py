@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 
@@ -53,6 +54,7 @@ class Texts(serializers.ListField):
     child = Text()
 
 
+@extend_schema_field({"type": "string", "pattern": "^[a-z]{3}_[0-9a-z]{16}$"})
 class Own(serializers.SlugRelatedField[Any]):
     """The ID of something of the request's account; anything else is unknown, as it is to a stranger."""
 

@@ -1,0 +1,218 @@
+"""Webhooks and their deliveries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from batches import selectors
+from batches.api.shapes import Count, Reference
+from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
+from batches.webhooks import endpoint, redelivery
+from batches.webhooks import selectors as webhooks
+from speechportal.api.fields import Flag
+from speechportal.api.idempotency import idempotent
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
+from speechportal.api.views import ApiView
+
+
+class AttemptOutput(serializers.Serializer[Any]):
+    """One attempt to send a delivery."""
+
+    number = serializers.IntegerField()
+    started_at = serializers.DateTimeField()
+    duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP's; null where there was no answer.")
+    error_code = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
+    answer = serializers.SerializerMethodField(
+        help_text="The beginning of the answer, for owners and managers; otherwise null."
+    )
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_answer(self, attempt: DeliveryAttempt) -> str | None:
+        return attempt.answer if self.context["may_see_answers"] else None
+
+
+class DeliveryOutput(Output):
+    """One webhook message."""
+
+    id = serializers.CharField(source="uid", help_text="Begins with `dlv_`; sent as `webhook-id`.")
+    batch = Reference()
+    task = serializers.CharField(source="task.uid", allow_null=True, default=None, help_text="Its ID.")
+    event = serializers.ChoiceField(Delivery.Event.choices)
+    state = serializers.ChoiceField(Delivery.State.choices)
+    attempts = serializers.IntegerField()
+    last_status = serializers.IntegerField(allow_null=True)
+    next_attempt_at = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, delivery: Delivery) -> Any:
+        return (
+            None
+            if delivery.is_final
+            else serializers.DateTimeField().to_representation(delivery.next_attempt_at)
+        )
+
+
+class DeliveryDetail(DeliveryOutput):
+    """One webhook message, what it says, and every attempt to send it."""
+
+    payload = serializers.SerializerMethodField(help_text="What it says; the recognition result is left out.")
+    log = serializers.SerializerMethodField()
+
+    @extend_schema_field({"type": "object", "additionalProperties": {}})
+    def get_payload(self, delivery: Delivery) -> Any:
+        return json.loads(delivery.payload)
+
+    @extend_schema_field(AttemptOutput(many=True))
+    def get_log(self, delivery: Delivery) -> Any:
+        return AttemptOutput(self.context["log"], many=True, context=self.context).data
+
+
+class DeliveryList(ListParameters):
+    orderings = ("created_at",)
+    batch = serializers.CharField(required=False, help_text="The ID of a batch.")
+    task = serializers.CharField(required=False, help_text="The ID of a task.")
+    state = serializers.ChoiceField(Delivery.State.choices, required=False)
+    event = serializers.ChoiceField(Delivery.Event.choices, required=False)
+
+
+class DeliveryView(ApiView):
+    """Webhook messages and how their sending went."""
+
+    area = "deliveries"
+    output = DeliveryOutput
+    parameter_classes = {"list": DeliveryList, "retrieve": ItemParameters}
+
+    def deliveries(self, **chosen: Any) -> QuerySet[Delivery]:
+        return webhooks.list_deliveries(self.request.account, **chosen)
+
+    def delivery(self) -> Delivery:
+        return self.found(self.deliveries(), self.kwargs["uid"])
+
+    def detail_of(self, delivery: Delivery) -> Response:
+        context = {
+            "log": webhooks.attempts_of(self.request.account, delivery),
+            "may_see_answers": self.request.membership.can_change,
+        }
+        return Response(self.shown(delivery, DeliveryDetail, **context))
+
+    @extend_schema(responses=DeliveryOutput(many=True), summary="List deliveries")
+    def list(self, request: ApiRequest) -> Response:
+        asked = self.parameters
+        found = self.deliveries(state=asked.get("state", ""), event=asked.get("event", ""))
+        for name in ("batch", "task"):
+            if uid := asked.get(name):
+                found = found.filter(**{f"{name}__uid": uid})
+        return self.page(found)
+
+    @extend_schema(responses=DeliveryDetail, summary="Read a delivery")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        return self.detail_of(self.delivery())
+
+    @extend_schema(request=None, responses={200: DeliveryDetail}, summary="Send a delivery again")
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def redeliver(self, request: ApiRequest, uid: str) -> Response:
+        """Now and by the whole schedule. Its ID stays, so that the receiver can know it."""
+        redelivery.redeliver(delivery=self.delivery())
+        return self.detail_of(self.delivery())
+
+
+class WebhookProblem(serializers.Serializer[Any]):
+    """Why nothing is sent at present."""
+
+    code = serializers.CharField()
+    message = serializers.CharField(source="sentence")
+    advice = serializers.CharField()
+
+
+class WebhookOutput(Output):
+    """How a batch's receiver is reached, and whether it can be."""
+
+    sparse = False
+
+    url = serializers.CharField(source="batch.webhook_url", help_text="Changed with the batch.")
+    state = serializers.ChoiceField(Webhook.State.choices)
+    problem = serializers.SerializerMethodField()
+    failing_since = serializers.DateTimeField(allow_null=True)
+    secret_shown_at = serializers.DateTimeField(allow_null=True)
+    previous_secret_until = serializers.DateTimeField(
+        source="previous_until", allow_null=True, help_text="Until then the secret before signs too."
+    )
+
+    @extend_schema_field(WebhookProblem(allow_null=True))
+    def get_problem(self, webhook: Webhook) -> Any:
+        problem = endpoint.problem_of(webhook)
+        return WebhookProblem(problem).data if problem else None
+
+
+class SecretOutput(serializers.Serializer[Any]):
+    """What messages are signed with (Standard Webhooks). It is told once."""
+
+    secret = serializers.CharField(help_text="Begins with `whsec_`.")
+
+
+class RedeliverInput(Input):
+    since = serializers.DateTimeField()
+    only_failed = Flag(default=True, help_text="Those that failed or were canceled; otherwise all.")
+
+
+class WebhookView(ApiView):
+    """A batch's webhook."""
+
+    area = "deliveries"
+    output = WebhookOutput
+    pagination_class = None
+
+    def batch(self) -> Batch:
+        return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
+
+    def told(self) -> Response:
+        batch = self.batch()
+        return Response(self.shown(webhooks.webhook_of(self.request.account, batch) or endpoint.of(batch)))
+
+    @extend_schema(responses=WebhookOutput, summary="Read a batch's webhook")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        return self.told()
+
+    @extend_schema(request=None, responses={200: SecretOutput}, summary="Get the webhook's secret, once")
+    @idempotent
+    def show_secret(self, request: ApiRequest, uid: str) -> Response:
+        return Response({"secret": endpoint.show_secret_once(batch=self.batch())})
+
+    @extend_schema(request=None, responses={200: SecretOutput}, summary="Get a new secret")
+    @idempotent
+    def rotate_secret(self, request: ApiRequest, uid: str) -> Response:
+        """For 24 hours messages are signed with the one before, too."""
+        endpoint.rotate_secret(batch=self.batch())
+        return Response({"secret": endpoint.show_secret_once(batch=self.batch())})
+
+    @extend_schema(request=None, responses={200: WebhookOutput}, summary="Resume sending")
+    @idempotent
+    def resume(self, request: ApiRequest, uid: str) -> Response:
+        endpoint.resume(batch=self.batch())
+        return self.told()
+
+    @extend_schema(request=None, responses={201: DeliveryOutput}, summary="Send a test")
+    @idempotent
+    def test(self, request: ApiRequest, uid: str) -> Response:
+        delivery = redelivery.send_test(batch=self.batch())
+        return Response(self.shown(delivery, DeliveryOutput), status=201)
+
+    @extend_schema(request=RedeliverInput, responses={200: Count}, summary="Send deliveries again")
+    @idempotent
+    def redeliver(self, request: ApiRequest, uid: str) -> Response:
+        """Those made since a time."""
+        fields = self.read(RedeliverInput)
+        return Response({"count": redelivery.redeliver_since(batch=self.batch(), **fields)})

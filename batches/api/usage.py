@@ -1,0 +1,145 @@
+"""What was recognised and charged, and what the account may still do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from batches import budget, selectors, services
+from batches.api.shapes import Reference
+from batches.models import Charge
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import ListParameters, Output, Parameters
+from speechportal.api.views import ApiView
+
+
+class MonthOutput(Output):
+    """All charges of a month in one currency."""
+
+    sparse = False
+
+    month = serializers.DateTimeField(format="%Y-%m", help_text="In the portal's time zone: `2026-11`.")
+    currency = serializers.CharField()
+    files = serializers.IntegerField()
+    duration = serializers.IntegerField(help_text="In milliseconds.")
+    amount = serializers.DecimalField(max_digits=20, decimal_places=4, help_text="As text, to stay exact.")
+
+
+class ChargeOutput(Output):
+    """The ledger's row of one recognised input file. It never changes."""
+
+    id = serializers.CharField(source="uid", help_text="Begins with `chg_`.")
+    batch = Reference()
+    task = serializers.CharField(source="task.uid", help_text="Its ID.")
+    batch_name = serializers.CharField(help_text="On the day of the charge, like what follows.")
+    domain_code = serializers.CharField()
+    input_name = serializers.CharField()
+    media_duration = serializers.IntegerField(help_text="In milliseconds.")
+    amount = serializers.DecimalField(max_digits=12, decimal_places=4, help_text="As text, to stay exact.")
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class ChargeList(ListParameters):
+    orderings = ("created_at",)
+    batch = serializers.CharField(required=False, help_text="The ID of a batch.")
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+
+
+class UsageView(ApiView):
+    """What was recognised and charged."""
+
+    area = "usage"
+    output = MonthOutput
+    pagination_class = None
+
+    @extend_schema(responses=MonthOutput(many=True), summary="List usage by month")
+    def list(self, request: ApiRequest) -> Response:
+        """Newest first, each currency for itself."""
+        return Response(self.shown(selectors.charges_by_month(request.account)))
+
+
+class ChargeView(ApiView):
+    """What was charged, file by file."""
+
+    area = "usage"
+    output = ChargeOutput
+    parameter_classes = {"list": ChargeList}
+
+    @extend_schema(responses=ChargeOutput(many=True), summary="List charges")
+    def list(self, request: ApiRequest) -> Response:
+        asked = self.parameters
+        conditions = {
+            "batch__uid": asked.get("batch"),
+            "created_at__gte": asked.get("created_after"),
+            "created_at__lt": asked.get("created_before"),
+        }
+        charges = Charge.objects.for_account(request.account).select_related("batch", "task")
+        return self.page(charges.filter(**{name: value for name, value in conditions.items() if value}))
+
+
+class AccountOutput(Output):
+    """The account that the token belongs to."""
+
+    sparse = False
+
+    id = serializers.CharField(source="uid", help_text="Begins with `acc_`.")
+    name = serializers.CharField()
+    batch_limit = serializers.IntegerField(help_text="How many batches it may have at once.")
+    batches = serializers.SerializerMethodField(help_text="How many it has.")
+    price_per_file = serializers.DecimalField(max_digits=12, decimal_places=4)
+    currency = serializers.CharField()
+    monthly_budget = serializers.DecimalField(max_digits=12, decimal_places=2, allow_null=True)
+    spent_this_month = serializers.SerializerMethodField(
+        help_text="In UTC's month, with what is set aside for tasks in progress."
+    )
+    budget_left = serializers.SerializerMethodField()
+    suspended_at = serializers.DateTimeField(allow_null=True)
+
+    def get_batches(self, account: Any) -> int:
+        return selectors.count_batches(account)
+
+    def get_spent_this_month(self, account: Any) -> str:
+        return str(budget.spent(account))
+
+    def get_budget_left(self, account: Any) -> str | None:
+        left = budget.left(account)
+        return None if left is None else str(left)
+
+
+class EstimateParameters(Parameters):
+    files = serializers.IntegerField(min_value=1, max_value=1_000_000_000, default=1)
+
+
+class EstimateOutput(serializers.Serializer[Any]):
+    """What recognising so many files will cost."""
+
+    files = serializers.IntegerField()
+    amount = serializers.DecimalField(max_digits=24, decimal_places=4)
+    currency = serializers.CharField()
+    budget_left = serializers.DecimalField(max_digits=16, decimal_places=4, allow_null=True)
+    fits = serializers.BooleanField(help_text="Whether the budget has room for them.")
+
+
+class AccountView(ApiView):
+    """The account's limits and its budget."""
+
+    area = "account"
+    output = AccountOutput
+    pagination_class = None
+    parameter_classes = {"estimate": EstimateParameters}
+
+    @extend_schema(responses=AccountOutput, summary="Read the account")
+    def retrieve(self, request: ApiRequest) -> Response:
+        return Response(self.shown(request.account))
+
+    @extend_schema(responses=EstimateOutput, summary="Estimate a cost")
+    @action(detail=False)
+    def estimate(self, request: ApiRequest) -> Response:
+        estimate = services.estimate(account=request.account, files=self.parameters["files"])
+        return Response(EstimateOutput(estimate).data)
