@@ -14,7 +14,7 @@ from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
-ADVANCED = ("min_speakers", "max_speakers", "webhook_url")
+ADVANCED = ("min_speakers", "max_speakers", "webhook_url", "priority")
 
 
 class ConnectionSelect(forms.Select):
@@ -51,6 +51,7 @@ class BatchForm(forms.ModelForm[Batch]):
             "min_speakers",
             "max_speakers",
             "webhook_url",
+            "priority",
         ]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {
@@ -97,4 +98,4 @@ class BatchForm(forms.ModelForm[Batch]):
     @property
     def advanced_open(self) -> bool:
         """Whether the advanced settings hold something that must be seen."""
-        return any(self[name].errors or self[name].value() not in {None, ""} for name in ADVANCED)
+        return any(self[name].errors or self[name].value() not in {None, "", 0, "0"} for name in ADVANCED)

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict, cast
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import TruncMonth
 from django.utils import timezone
 
@@ -52,6 +52,22 @@ def list_batches(account: Account, query: str = "") -> BatchQuerySet:
     """Live batches, newest first; ``query`` is part of a name or ID, or of the domain's name or code."""
     batches = Batch.objects.for_account(account).live().select_related("domain", "connection")
     return batches.matching(query) if query else batches
+
+
+SORTS = {
+    "name": ("name", "pk"),
+    "-name": ("-name", "pk"),
+    "domain": ("domain__name", "pk"),
+    "-domain": ("-domain__name", "pk"),
+    "status": ("-status", "paused_at", "name", "pk"),  # what needs attention first
+    "-status": ("status", "name", "pk"),
+    "created": ("pk",),
+}
+
+
+def sort_batches(batches: BatchQuerySet, sort: str) -> BatchQuerySet:
+    """By a name from ``SORTS``; anything else leaves the newest first."""
+    return batches.order_by(*SORTS[sort]) if sort in SORTS else batches
 
 
 def count_batches(account: Account) -> int:
@@ -102,7 +118,7 @@ def list_tasks(batch: Batch, state: str = "", query: str = "") -> QuerySet[Task]
     if state in State.values:
         tasks = tasks.filter(state=state)
     if query:
-        tasks = tasks.filter(name__icontains=query)
+        tasks = tasks.filter(Q(name__icontains=query) | Q(uid=query))
     return tasks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 from django.contrib import messages
@@ -10,9 +12,8 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from batches import execution_results, selectors, services
+from batches import execution_results, outlook, selectors, services
 from batches.causes import cause_of_batch, cause_of_task
 from batches.forms import BatchForm
 from batches.models import Batch, Task
@@ -33,14 +34,23 @@ def any_batch(request: MemberRequest, uid: str) -> Batch:
 
 @member_required
 def batch_list(request: MemberRequest) -> HttpResponse:
-    query = request.GET.get("q", "").strip()
-    page = Paginator(selectors.list_batches(request.account, query), PAGE_SIZE).get_page(
-        request.GET.get("page")
-    )
+    query, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
+    batches = selectors.sort_batches(selectors.list_batches(request.account, query), sort)
+    page = Paginator(batches, PAGE_SIZE).get_page(request.GET.get("page"))
     progress = selectors.progress_of(request.account, page.object_list)
-    rows = [(batch, progress[batch.pk], cause_of_batch(batch)) for batch in page.object_list]
+    ahead = outlook.outlook_of(request.account, page.object_list)
+    rows = [
+        (batch, progress[batch.pk], ahead.get(batch.pk), cause_of_batch(batch)) for batch in page.object_list
+    ]
     used = selectors.count_batches(request.account)
-    context = {"page": page, "rows": rows, "query": query, "used": used}
+    context = {
+        "page": page,
+        "rows": rows,
+        "query": query,
+        "sort": sort,
+        "keep": {"sort": sort} if sort else {},
+        "used": used,
+    }
     return render_live(request, "batches/list.html", "batches/_list.html", context)
 
 
@@ -51,7 +61,7 @@ def service_details(request: MemberRequest) -> HttpResponse:
 
 @manager_required
 def batch_create(request: MemberRequest) -> HttpResponse:
-    form = BatchForm(request.POST or None, account=request.account)
+    form = BatchForm(request.POST or None, account=request.account, initial=_copied(request))
     batch = submit(form, lambda: services.create_batch(account=request.account, **form.cleaned_data))
     if batch is not None:
         messages.success(
@@ -61,6 +71,27 @@ def batch_create(request: MemberRequest) -> HttpResponse:
     full = selectors.count_batches(request.account) >= request.account.batch_limit
     context = {"form": form, "full": full, **_missing(request, form)}
     return render(request, "batches/form.html", context)
+
+
+COPIED = (
+    "connection",
+    "input_path",
+    "result_path",
+    "formats",
+    "language",
+    "speakers",
+    "min_speakers",
+    "max_speakers",
+    "keyword_boosting",
+    "priority",
+    "webhook_url",
+)
+
+
+def _copied(request: MemberRequest) -> dict[str, Any]:
+    """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
+    source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
+    return {name: getattr(source, name) for name in COPIED} if source else {}
 
 
 @manager_required
@@ -93,35 +124,20 @@ def _missing(request: MemberRequest, form: BatchForm) -> dict[str, Any]:
     return {"no_domain": no_domain, "no_connection": not connections.exists()}
 
 
-@manager_required
-def batch_delete(request: MemberRequest) -> HttpResponse:
-    """Asks before it deletes the selected batches (``batch=<ID>``, several times)."""
-    uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
-    live = Batch.objects.for_account(request.account).live()
-    batches = list(live.filter(uid__in=uids).order_by("name"))
-    if request.method == "POST" and batches:
-        for batch in batches:
-            services.delete_batch(batch=batch)
-        text = ngettext("%d batch was deleted.", "%d batches were deleted.", len(batches))
-        messages.success(request, text % len(batches))
-        return redirect("batches:list")
-    progress = selectors.progress_of(request.account, batches)
-    unfinished = sum(each.waiting + each.running for each in progress.values())
-    return render(request, "batches/delete.html", {"batches": batches, "unfinished": unfinished})
-
-
 @member_required
 def batch_detail(request: MemberRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     state, query = request.GET.get("state", ""), request.GET.get("q", "").strip()
     tasks = selectors.list_tasks(batch, state, query)
+    sort = "oldest" if request.GET.get("sort") == "oldest" else ""
     context = {
         **_overview(request, batch),
-        **_window(tasks, request.GET.get("before", "")),
+        **_window(tasks, request.GET.get("before", ""), oldest_first=bool(sort)),
+        "sort": sort,
         "state": state,
         "query": query,
         "states": Task.State.choices,
-        "keep": {"state": state} if state else {},
+        "keep": {key: value for key, value in (("state", state), ("sort", sort)) if value},
         "tab": "tasks",
     }
     return render_live(request, "batches/detail.html", "batches/_detail.html", context)
@@ -140,6 +156,17 @@ def batch_results(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @member_required
+def result_detail(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
+    """An execution result as a table: what its CSV file says."""
+    batch = any_batch(request, uid)
+    result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
+    text = execution_results.render(result).decode("utf-8-sig")
+    header, *rows = csv.reader(io.StringIO(text))
+    context = {"batch": batch, "result": result, "header": header, "rows": rows}
+    return render(request, "batches/result.html", context)
+
+
+@member_required
 def result_download(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
     results = selectors.list_execution_results(any_batch(request, uid))
     result = get_object_or_404(results, uid=result_uid)
@@ -152,17 +179,20 @@ def _overview(request: MemberRequest, batch: Batch) -> dict[str, Any]:
         "batch": batch,
         "cause": cause_of_batch(batch),
         "progress": selectors.progress_of(request.account, [batch])[batch.pk],
+        "outlook": outlook.outlook_of(request.account, [batch]).get(batch.pk),
         "result_count": batch.last_execution_result,
     }
 
 
-def _window(tasks: QuerySet[Task], before: str) -> dict[str, Any]:
+def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
     """A page of tasks by task order, whose cost does not grow with what lies before it."""
-    if before.isascii() and before.isdigit() and len(before) < 10:
-        tasks = tasks.filter(task_order__lt=int(before))
+    if oldest_first:
+        tasks = tasks.order_by("task_order")
+    if edge.isascii() and edge.isdigit() and len(edge) < 10:
+        tasks = tasks.filter(**{"task_order__gt" if oldest_first else "task_order__lt": int(edge)})
     else:
-        before = ""
+        edge = ""
     found = list(tasks[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     older = shown[-1].task_order if len(found) > PAGE_SIZE else None
-    return {"rows": [(task, cause_of_task(task)) for task in shown], "before": before, "older": older}
+    return {"rows": [(task, cause_of_task(task)) for task in shown], "before": edge, "older": older}

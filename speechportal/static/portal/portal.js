@@ -53,7 +53,8 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches("form[data-dialog]")) {
     event.preventDefault();
-    const address = `${form.action}?${new URLSearchParams(new FormData(form))}`;
+    const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+    const address = `${action}?${new URLSearchParams(new FormData(form))}`;
     withBusy(event.submitter, () => openDialog(address, event.submitter)).catch(() => form.submit());
   } else if (form.method === "post") {
     // Once is enough; the answer is a new page.

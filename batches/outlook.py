@@ -1,0 +1,104 @@
+"""How far batches are in minutes of media, where their next file stands in the queue, and how long it takes.
+
+All of it is read from what has finished: nobody knows how long a file is before it is decoded, so minutes
+that wait are estimated from the size of their files, and the time left from the pace of the last ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, Sum
+from django.utils import timezone
+
+from batches.models import Batch, Task
+from speechportal.accounts.models import Account
+
+State = Task.State
+EXACT_UP_TO = 20_000  # tasks of a batch: above, adding up their minutes would cost more than it tells
+PACE_TASKS = 3  # that must have finished within the last hour before a pace is told
+PACE_TIME = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    done_ms: int = 0  # of media recognised
+    found_ms: int = 0  # estimated for what is not recognised yet
+    place: int | None = None  # of the batch's next waiting file among the account's, from 1
+    seconds_left: int | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        return self.found_ms != self.done_ms
+
+
+def outlook_of(account: Account, batches: Iterable[Batch]) -> dict[int, Outlook]:
+    """By batch id, in one query, and one more for each batch that has waiting files (ten at most)."""
+    small = {batch.pk: batch for batch in batches if 0 < batch.last_task_order <= EXACT_UP_TO}
+    if not small:
+        return {}
+    open_states = (State.WAITING, *Task.LEASED)
+    since = timezone.now() - PACE_TIME
+    completed = Q(state=State.COMPLETED)
+    recent = completed & Q(finished_at__gte=since)
+    rows = (
+        Task.objects.for_account(account)
+        .filter(batch__in=small)
+        .order_by()
+        .values("batch")
+        .annotate(
+            done_ms=Sum("media_duration", filter=completed),
+            done_bytes=Sum("input_size", filter=completed),
+            open_bytes=Sum("input_size", filter=Q(state__in=open_states)),
+            open_files=Count("pk", filter=Q(state__in=open_states)),
+            first_waiting=Min("pk", filter=Q(state=State.WAITING)),
+            recent_ms=Sum("media_duration", filter=recent),
+            recent_files=Count("pk", filter=recent),
+            recent_from=Min("started_at", filter=recent),
+            recent_to=Max("finished_at", filter=recent),
+        )
+    )
+    return {
+        row["batch"]: Outlook(
+            done_ms=row["done_ms"] or 0,
+            found_ms=(row["done_ms"] or 0) + _open_ms(row),
+            place=_place(account, small[row["batch"]], row["first_waiting"]),
+            seconds_left=_seconds_left(row),
+        )
+        for row in rows
+    }
+
+
+def place_of(task: Task) -> int | None:
+    """The place of a waiting task among its account's, from 1."""
+    if task.state != State.WAITING:
+        return None
+    return _place(task.batch.account, task.batch, task.pk)
+
+
+def _place(account: Account, batch: Batch, first_waiting: int | None) -> int | None:
+    if first_waiting is None or batch.is_paused:
+        return None
+    before = Q(batch__priority__gt=batch.priority) | Q(batch__priority=batch.priority, pk__lt=first_waiting)
+    waiting = Task.objects.for_account(account).filter(state=State.WAITING, batch__paused_at__isnull=True)
+    return waiting.filter(before).count() + 1
+
+
+def _open_ms(row: dict[str, Any]) -> int:
+    """Media that is not recognised yet, at the bytes per millisecond of what is."""
+    if not row["done_bytes"] or not row["done_ms"]:
+        return 0
+    return round((row["open_bytes"] or 0) * row["done_ms"] / row["done_bytes"])
+
+
+def _seconds_left(row: dict[str, Any]) -> int | None:
+    if not row["open_files"] or row["recent_files"] < PACE_TASKS:
+        return None
+    seconds = (row["recent_to"] - row["recent_from"]).total_seconds()
+    open_ms = _open_ms(row)
+    if seconds <= 0 or not row["recent_ms"] or not open_ms:
+        return None
+    return round(open_ms * seconds / row["recent_ms"])

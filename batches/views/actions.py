@@ -1,0 +1,118 @@
+"""What can be done to batches: delete, pause and resume several at once; retry or cancel the tasks of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
+
+from batches import selectors, services
+from batches.models import Batch
+from speechportal.accounts.access import MemberRequest, manager_required
+
+
+def _selected(request: MemberRequest) -> list[Batch]:
+    """The live batches that ``batch=<ID>`` names, several times."""
+    uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    return list(live.filter(uid__in=uids).order_by("name"))
+
+
+def _ask(request: MemberRequest, template: str, batches: list[Batch]) -> HttpResponse:
+    progress = selectors.progress_of(request.account, batches)
+    context = {
+        "batches": batches,
+        "unfinished": sum(each.waiting + each.running for each in progress.values()),
+        "waiting": sum(each.waiting for each in progress.values()),
+        "running": sum(each.running for each in progress.values()),
+    }
+    return render(request, template, context)
+
+
+def _back(request: MemberRequest, batches: list[Batch]) -> HttpResponse:
+    """To where it was asked for: one batch's page, or the list."""
+    if request.POST.get("back") == "batch" and len(batches) == 1:
+        return redirect("batches:detail", batches[0].uid)
+    return redirect("batches:list")
+
+
+def _each(request: MemberRequest, batches: list[Batch], act: Callable[[Batch], object]) -> int:
+    """Do it to each; one that was deleted meanwhile is told and passed over."""
+    done = 0
+    for batch in batches:
+        try:
+            act(batch)
+            done += 1
+        except ValidationError as error:
+            messages.warning(request, f"{batch.name}: {error.messages[0]}")
+    return done
+
+
+@manager_required
+def delete(request: MemberRequest) -> HttpResponse:
+    """Asks first, and says what happens to files and charges."""
+    batches = _selected(request)
+    if request.method != "POST" or not batches:
+        return _ask(request, "batches/delete.html", batches)
+    done = _each(request, batches, lambda batch: services.delete_batch(batch=batch))
+    messages.success(request, ngettext("%d batch was deleted.", "%d batches were deleted.", done) % done)
+    return redirect("batches:list")
+
+
+@manager_required
+def pause(request: MemberRequest) -> HttpResponse:
+    batches = _selected(request)
+    if request.method != "POST" or not batches:
+        return _ask(request, "batches/pause.html", batches)
+    done = _each(request, batches, lambda batch: services.pause_batch(batch=batch))
+    messages.success(request, ngettext("%d batch is paused.", "%d batches are paused.", done) % done)
+    return _back(request, batches)
+
+
+@manager_required
+@require_POST
+def resume(request: MemberRequest) -> HttpResponse:
+    batches = _selected(request)
+    done = _each(request, batches, lambda batch: services.resume_batch(batch=batch))
+    messages.success(request, ngettext("%d batch runs again.", "%d batches run again.", done) % done)
+    return _back(request, batches)
+
+
+def _live_batch(request: MemberRequest, uid: str) -> Batch:
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    return get_object_or_404(live, uid=uid)
+
+
+@manager_required
+@require_POST
+def retry_failed(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = _live_batch(request, uid)
+    done = services.retry_failed(batch=batch)
+    if done:
+        text = ngettext(
+            "%d failed task waits for its turn again.", "%d failed tasks wait for their turn again.", done
+        )
+        messages.success(request, text % done)
+    else:
+        messages.warning(
+            request, _("No failed task can be retried now. Failures that are being reported can be soon.")
+        )
+    return redirect("batches:detail", uid)
+
+
+@manager_required
+def cancel_waiting(request: MemberRequest, uid: str) -> HttpResponse:
+    """Asks first: what is canceled is not recognised by itself any more."""
+    batch = _live_batch(request, uid)
+    if request.method != "POST":
+        return _ask(request, "batches/cancel_waiting.html", [batch])
+    done = services.cancel_waiting(batch=batch)
+    text = ngettext("%d waiting task was canceled.", "%d waiting tasks were canceled.", done)
+    messages.success(request, text % done)
+    return redirect("batches:detail", uid)
