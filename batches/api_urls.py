@@ -1,12 +1,15 @@
 """Everything below ``/api/v1/`` that is about batches and what comes of them."""
 
-from django.urls import path
+from typing import Any
+
+from django.urls import URLPattern, path
 from rest_framework.routers import SimpleRouter
 
 from batches.api.batches import BatchView
 from batches.api.deliveries import DeliveryView, WebhookView
 from batches.api.execution_results import ExecutionResultView
 from batches.api.tasks import TaskView
+from batches.api.transcripts import TranscriptView
 from batches.api.usage import AccountView, ChargeView, UsageView
 
 router = SimpleRouter(trailing_slash=False)
@@ -17,15 +20,30 @@ router.register("deliveries", DeliveryView, "delivery")
 router.register("usage", UsageView, "usage")
 router.register("charges", ChargeView, "charge")
 
-WEBHOOK = "batches/<str:uid>/webhook"
+
+def _webhook(below: str, method: str, action: str) -> URLPattern:
+    view = WebhookView.as_view({method: action}, basename="webhook")
+    return path(f"batches/<str:uid>/webhook{below}", view, name=f"webhook-{action}")
+
+
+def _transcript(below: str, actions: dict[str, Any]) -> URLPattern:
+    view = TranscriptView.as_view(actions, basename="transcript")
+    return path(f"tasks/<str:uid>/{below}", view, name=f"transcript-{actions.get('get', 'publish')}")
+
+
 urlpatterns = [
-    path("account", AccountView.as_view({"get": "retrieve"}), name="account"),
-    path("account/estimate", AccountView.as_view({"get": "estimate"}), name="estimate"),
-    path(WEBHOOK, WebhookView.as_view({"get": "retrieve"}), name="webhook"),
-    path(f"{WEBHOOK}/show-secret", WebhookView.as_view({"post": "show_secret"}), name="webhook-secret"),
-    path(f"{WEBHOOK}/rotate-secret", WebhookView.as_view({"post": "rotate_secret"}), name="webhook-rotate"),
-    path(f"{WEBHOOK}/resume", WebhookView.as_view({"post": "resume"}), name="webhook-resume"),
-    path(f"{WEBHOOK}/test", WebhookView.as_view({"post": "test"}), name="webhook-test"),
-    path(f"{WEBHOOK}/redeliver", WebhookView.as_view({"post": "redeliver"}), name="webhook-redeliver"),
+    path("account", AccountView.as_view({"get": "retrieve"}, basename="account"), name="account"),
+    path("account/estimate", AccountView.as_view({"get": "estimate"}, basename="account"), name="estimate"),
+    _webhook("", "get", "retrieve"),
+    _webhook("/show-secret", "post", "show_secret"),
+    _webhook("/rotate-secret", "post", "rotate_secret"),
+    _webhook("/resume", "post", "resume"),
+    _webhook("/test", "post", "test"),
+    _webhook("/redeliver", "post", "redeliver"),
+    _transcript("transcript", {"get": "retrieve", "patch": "partial_update"}),
+    _transcript("transcript/publish", {"post": "publish"}),
+    _transcript("results", {"get": "results"}),
+    _transcript("results/<slug:file_format>", {"get": "download"}),
+    _transcript("media", {"get": "media"}),
     *router.urls,
 ]

@@ -298,6 +298,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SORT_OPERATIONS": False,
+    "ENUM_NAME_OVERRIDES": {
+        "FormatEnum": "batches.api.shapes.FORMAT_NAMES",
+        "TaskState": "batches.models.Task.State",
+        "DeliveryState": "batches.models.Delivery.State",
+        "WebhookState": "batches.models.Webhook.State",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "speechportal.api.schema.complete",

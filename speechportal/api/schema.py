@@ -106,6 +106,10 @@ class Description(AutoSchema):
     def get_tags(self) -> list[str]:
         return [self.view.area]
 
+    def get_operation_id(self) -> str:
+        """``batch_create``, ``task_recognise_again``: what generated clients call their functions."""
+        return f"{self.view.basename}_{self.view.action}".replace("-", "_")
+
     def get_override_parameters(self) -> list[Any]:
         parameters: list[Any] = []
         if kind := self.view.parameter_classes.get(self.view.action):

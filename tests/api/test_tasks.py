@@ -169,3 +169,39 @@ def test_strangers_find_nothing_and_viewers_only_look(alice: Api, vera: Api, cha
     for path in ("retry", "cancel", "recognise-again"):
         assert charlie.post(f"tasks/{task.uid}/{path}").status_code == 404
         assert vera.post(f"tasks/{task.uid}/{path}").status_code == 403
+
+
+def test_a_transcript_is_corrected_found_and_published(alice: Api, vera: Api) -> None:
+    task = completed(alice, "Good mourning.")
+    path = f"tasks/{task.uid}/transcript"
+    told = alice.patch(path, {"lines": [{"segment": 0, "text": "Good morning, Seoul."}]})
+    assert told.status_code == 200, told.content
+    assert told.json()["segments"][0]["textEdited"] == "Good morning, Seoul."
+    assert [row["id"] for row in alice.get("tasks?text=seoul%20MORN").json()["results"]] == [task.uid]
+    assert alice.get("tasks?text=mourning").json()["results"] == []
+    assert alice.post(f"{path}/publish").json() == {"count": 1}
+    assert task.connection is not None
+    written = Path(task.connection.local_folder) / "out" / "talk.wav.json"
+    assert "Good morning, Seoul." in written.read_text(encoding="utf-8")
+    assert vera.patch(path, {"lines": []}).status_code == 403
+
+
+def test_a_correction_is_made_as_a_whole_or_not_at_all(alice: Api) -> None:
+    task = completed(alice)
+    path = f"tasks/{task.uid}/transcript"
+    for body, code in [
+        ({"lines": [{"segment": 0, "text": "New."}, {"segment": 9, "text": "None."}]}, "no_segment"),
+        (
+            {"lines": [{"segment": 0, "text": "New."}], "speakers": [{"label": "7", "name": "Kim"}]},
+            "no_speaker",
+        ),
+    ]:
+        answer = alice.patch(path, body)
+        assert (answer.status_code, answer.json()["code"]) == (409, code)
+    wrong = alice.patch(path, {"lines": [{"segment": -1, "txt": "New."}]})
+    assert {each["field"] for each in wrong.json()["errors"]} == {
+        "lines.0.segment",
+        "lines.0.text",
+        "lines.0.txt",
+    }
+    assert alice.get(path).json()["segments"][0]["textEdited"] == "Good morning."

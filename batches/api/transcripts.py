@@ -1,0 +1,167 @@
+"""What was heard, in every format, corrected by people; and the files that it was written to."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from batches import corrections, formats
+from batches.api.shapes import FORMAT_NAMES, Count, Link, ResultFileOutput
+from batches.formats import clova_json
+from batches.models import Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
+from batches.results import result_context
+from speechportal.api.fields import Text, Whole
+from speechportal.api.problems import Problem
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input
+from speechportal.api.views import ApiView
+from speechportal.http import download
+
+LINK_SECONDS = 3600
+RESULT = OpenApiResponse(
+    {"type": "object", "additionalProperties": {}},
+    description="In the shape of CLOVA Speech's result; times are in milliseconds.",
+)
+
+
+class LineInput(Input):
+    segment = Whole(min_value=0, help_text="Its place in `segments`, from 0.")
+    text = Text(allow_blank=True, help_text="The machine's own text takes the correction back.")
+
+
+class SpeakerInput(Input):
+    label = Text(help_text="As in `speakers`: `1`.")  # type: ignore[assignment] # a field here, text in the base
+    name = Text(allow_blank=True, help_text="An empty name gives the letter back.")
+
+
+class CorrectionInput(Input):
+    """What people know better; the machine's transcript is kept beneath it."""
+
+    lines = LineInput(many=True, required=False)
+    speakers = SpeakerInput(many=True, required=False)
+
+
+class ResultLink(ResultFileOutput):
+    url = serializers.CharField(help_text="Works without a token until it expires.")
+    expires_at = serializers.DateTimeField()
+
+
+class TranscriptView(ApiView):
+    """What was heard in a task's file."""
+
+    area = "tasks"
+    pagination_class = None
+
+    def task(self) -> Task:
+        tasks = Task.objects.for_account(self.request.account).select_related("batch", "connection")
+        return get_object_or_404(tasks, uid=self.kwargs["uid"])
+
+    def heard(self, task: Task) -> Transcript:
+        kept = Checkpoint.objects.for_account(self.request.account).filter(task=task).first()
+        if kept is None:
+            raise Problem(404, "no_transcript", _("There is no transcript yet."))
+        return Transcript.from_dict(kept.document)
+
+    @extend_schema(responses={(200, "application/json"): RESULT}, summary="Read the transcript")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        """Segments with speakers, words with times; `textEdited` has what people have corrected."""
+        task = self.task()
+        return Response(clova_json.document(self.heard(task), result_context(task)))
+
+    @extend_schema(
+        request=CorrectionInput,
+        responses={(200, "application/json"): RESULT},
+        examples=[
+            OpenApiExample(
+                "A line and a speaker",
+                {
+                    "lines": [{"segment": 0, "text": "Good morning."}],
+                    "speakers": [{"label": "1", "name": "Kim"}],
+                },
+                request_only=True,
+            )
+        ],
+        summary="Correct the transcript",
+    )
+    def partial_update(self, request: ApiRequest, uid: str) -> Response:
+        """All that is given, or nothing. Result files follow when they are published."""
+        task, fields = self.task(), self.read(CorrectionInput)
+        self.heard(task)
+        with transaction.atomic():
+            for line in fields.get("lines", []):
+                corrections.correct_text(task=task, index=line["segment"], text=line["text"], by=request.user)
+            if names := {each["label"]: each["name"] for each in fields.get("speakers", [])}:
+                corrections.name_speakers(task=task, names=names, by=request.user)
+        return self.retrieve(request, uid)
+
+    @extend_schema(request=None, responses={200: Count}, summary="Write the result files as corrected")
+    def publish(self, request: ApiRequest, uid: str) -> Response:
+        """Under the names that they have. Doing it twice is fine."""
+        return Response({"count": corrections.publish(task=self.task())})
+
+    @extend_schema(responses={200: ResultLink(many=True)}, summary="List the result files")
+    def results(self, request: ApiRequest, uid: str) -> Response:
+        """Each with an address from which it can be read without a token, for an hour."""
+        task, expires_at = self.task(), _expiry()
+        store = task.connection.store() if task.connection else None
+        links = [
+            {
+                **ResultFileOutput(file).data,
+                "url": store.presign(file.key, expires=LINK_SECONDS, filename=PurePosixPath(file.key).name),
+                "expires_at": expires_at,
+            }
+            for file in task.result_files.filter(written_at__isnull=False)
+            if store is not None
+        ]
+        return Response(ResultLink(links, many=True).data)
+
+    results.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("file_format", str, "path", enum=[name for name, _label in FORMAT_NAMES])
+        ],
+        responses={
+            (200, each.media_type): OpenApiResponse({"type": "string"}, description=each.label)
+            for each in formats.FORMATS.values()
+            if each.name != "json"
+        }
+        | {(200, "application/json"): RESULT},
+        summary="Download the transcript in a format",
+    )
+    def download(self, request: ApiRequest, uid: str, file_format: str) -> HttpResponse:
+        """In any format, whichever the batch writes: made from what is known, with its corrections."""
+        task = self.task()
+        if file_format not in formats.FORMATS:
+            raise Http404
+        chosen = formats.FORMATS[file_format]
+        data = formats.render(file_format, self.heard(task), result_context(task))
+        stem = PurePosixPath(task.name).stem or task.uid
+        return download(data, f"{stem}{chosen.extension}", chosen.content_type)
+
+    @extend_schema(responses={200: Link}, summary="Get an address to read the recording from")
+    def media(self, request: ApiRequest, uid: str) -> Response:
+        """It works without a token, for an hour."""
+        task = self.task()
+        if task.connection is None:
+            raise Http404
+        key = task.moved_key if task.moved_at else task.input_key
+        url = task.connection.store().presign(key, expires=LINK_SECONDS)
+        return Response(Link({"url": url, "method": "GET", "expires_at": _expiry()}).data)
+
+    media.more_errors = ("502",)  # type: ignore[attr-defined] # likewise
+
+
+def _expiry() -> datetime:
+    return timezone.now() + timedelta(seconds=LINK_SECONDS)
