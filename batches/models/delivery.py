@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.models.batch import Batch
@@ -17,6 +19,15 @@ from speechportal.accounts.uids import UidField
 from speechportal.storage.secrets import EncryptedCredentials
 
 SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is bound to
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why nothing is sent to a receiver at present, and what to do about it."""
+
+    code: str
+    sentence: str
+    advice: str
 
 
 class Webhook(models.Model):
@@ -85,6 +96,28 @@ class Webhook(models.Model):
     @property
     def is_active(self) -> bool:
         return self.state == self.State.ACTIVE
+
+    @property
+    def problem(self) -> Problem | None:
+        """What the batch has to say about its webhook; ``None`` while messages go out."""
+        if self.state == self.State.GONE:
+            return Problem(
+                "webhook_gone",
+                gettext("The receiver answered 410 Gone, so nothing is sent to it any more."),
+                gettext("Enter another webhook URL, or resume sending once the receiver is there again."),
+            )
+        if self.state == self.State.PAUSED:
+            text = gettext(
+                "Sending is paused, because the receiver has accepted nothing for five days. Last: %s"
+            )
+            return Problem(
+                "webhook_paused",
+                text % self.last_problem,
+                gettext(
+                    "Mend it or enter another webhook URL, then resume sending; what waits is sent then."
+                ),
+            )
+        return None
 
     def encryption(self) -> EncryptedCredentials:
         return EncryptedCredentials(account=self.batch.account.uid, row=self.batch.uid, field=SECRET_FIELD)

@@ -5,7 +5,6 @@ Errors are ``ValidationError`` with a code and a sentence for the member.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
@@ -14,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.models import Batch, Delivery, Webhook
+from batches.models.delivery import Problem
 from batches.webhooks import signing
 from speechportal import outbound, queue
 from speechportal.accounts import audit
@@ -23,15 +23,6 @@ from speechportal.storage import secrets as encryption
 
 PREVIOUS_SIGNS_FOR = timedelta(hours=24)
 CHECK_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why nothing is sent at present, and what to do about it."""
-
-    code: str
-    sentence: str
-    advice: str
 
 
 def refusal_of(url: str) -> ValidationError | None:
@@ -145,20 +136,7 @@ def signing_secrets(webhook: Webhook, now: datetime) -> list[str]:
 
 def problem_of(webhook: Webhook) -> Problem | None:
     """What the batch has to say about its webhook; ``None`` while messages go out."""
-    if webhook.state == Webhook.State.GONE:
-        return Problem(
-            "webhook_gone",
-            _("The receiver answered 410 Gone, so nothing is sent to it any more."),
-            _("Enter another webhook URL, or resume sending once the receiver is there again."),
-        )
-    if webhook.state == Webhook.State.PAUSED:
-        return Problem(
-            "webhook_paused",
-            _("Sending is paused, because the receiver has accepted nothing for five days. Last answer: %s")
-            % webhook.last_problem,
-            _("Mend the receiver or enter another webhook URL, then resume: what waits is sent then."),
-        )
-    return None
+    return webhook.problem
 
 
 def forget_ended_secrets() -> int:
