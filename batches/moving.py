@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -19,7 +20,6 @@ from speechportal.storage.errors import Changed, NotFound, StorageError, Storage
 
 FAILED_FOLDER = "failed/"
 REASON_ENDING = ".reason.txt"
-LEASE = timedelta(minutes=5)  # Then a mover that said nothing is taken for dead.
 
 
 def due() -> list[int]:
@@ -45,7 +45,8 @@ def move_input(task_id: int) -> None:
     if faults.is_blocked(task.connection.pk):
         return
     attempts = task.move_attempts + 1
-    held_until = timezone.now() + LEASE
+    # Then a mover that has said nothing is taken for dead. One that was only slow does no harm.
+    held_until = timezone.now() + timedelta(seconds=2 * settings.LEASE_SECONDS)
     mine = Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at)
     if not mine.update(move_attempts=attempts, move_due_at=held_until):
         return  # Another worker is at it.
