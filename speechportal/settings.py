@@ -160,6 +160,7 @@ AXES_FAILURE_LIMIT = env.integer("SIGN_IN_TRIES", 8, minimum=1)
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "speechportal.http.client_address"
+AXES_USERNAME_CALLABLE = "speechportal.accounts.throttling.address_of"
 AXES_LOCKOUT_CALLABLE = "speechportal.accounts.throttling.refused"
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
@@ -169,7 +170,7 @@ AXES_VERBOSE = False
 # Staff show an authenticator app's code after the password.
 STAFF_TWO_FACTOR = env.flag("STAFF_TWO_FACTOR", default=PRODUCTION)
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "batches:list"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 LANGUAGE_CODE = "en"
@@ -284,6 +285,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "speechportal.api.schema.Description",
     "EXCEPTION_HANDLER": "speechportal.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_METADATA_CLASS": None,
     "URL_FORMAT_OVERRIDE": None,  # A parameter of this name would be no format of ours.
 }
 SPECTACULAR_SETTINGS = {

@@ -14,3 +14,9 @@ def refused(request: HttpRequest, _response: object = None, _credentials: Any = 
     response = render(request, "accounts/too_many_tries.html", {"minutes": minutes}, status=429)
     response["Retry-After"] = str(60 * minutes)
     return response
+
+
+def address_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+    """Whose sign-in this is, in one spelling: capitals would be another address to count by."""
+    given = (credentials or {}).get("username") or request.POST.get("username", "")
+    return str(given).strip().lower()[:254]

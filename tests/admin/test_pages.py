@@ -47,6 +47,8 @@ def secrets() -> list[str]:
     account = factories.make_account("Alice’s", alice)
     batch = factories.make_batch(account, webhook_url="https://receiver.example/hook")
     endpoint.address_changed(batch)
+    assert batch.domain is not None
+    assert batch.connection is not None
     Keyword.unscoped.create(domain=batch.domain, text="Speech Portal")
     task = factories.make_task(batch, state="completed", media_duration=1000)
     factories.make_task(batch, state="failed")
