@@ -6,7 +6,7 @@ that wait are estimated from the size of their files, and the time left from the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -87,18 +87,19 @@ def _place(account: Account, batch: Batch, first_waiting: int | None) -> int | N
     return waiting.filter(before).count() + 1
 
 
-def _open_ms(row: dict[str, Any]) -> int:
+def _open_ms(row: Mapping[str, Any]) -> int:
     """Media that is not recognised yet, at the bytes per millisecond of what is."""
     if not row["done_bytes"] or not row["done_ms"]:
         return 0
-    return round((row["open_bytes"] or 0) * row["done_ms"] / row["done_bytes"])
+    return int((row["open_bytes"] or 0) * row["done_ms"] / row["done_bytes"] + 0.5)
 
 
-def _seconds_left(row: dict[str, Any]) -> int | None:
+def _seconds_left(row: Mapping[str, Any]) -> int | None:
     if not row["open_files"] or row["recent_files"] < PACE_TASKS:
         return None
     seconds = (row["recent_to"] - row["recent_from"]).total_seconds()
     open_ms = _open_ms(row)
     if seconds <= 0 or not row["recent_ms"] or not open_ms:
         return None
-    return round(open_ms * seconds / row["recent_ms"])
+    pace = float(row["recent_ms"]) / seconds
+    return round(open_ms / pace)

@@ -8,6 +8,7 @@ space, so that whole-word search would miss most of what people look for. On Pos
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -93,3 +94,20 @@ def lines_of(task: Task, query: str) -> Found:
     hits = [hit for count, hit in counted if count == best]
     names = dict(correction.speaker_names) if correction else {}
     return Found(task, hits[:HIT_LIMIT], max(0, len(hits) - HIT_LIMIT), names)
+
+
+def marked(text: str, query: str) -> list[tuple[str, bool]]:
+    """The text in parts, each with whether it is one of the words looked for.
+
+    Folding may change how long a text is (NFKC); where it does, nothing is set off.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = query_words(query)
+    if len(folded) != len(text) or not words:
+        return [(text, False)]
+    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+    parts, at = [], 0
+    for match in pattern.finditer(folded):
+        parts += [(text[at : match.start()], False), (text[match.start() : match.end()], True)]
+        at = match.end()
+    return [(part, found) for part, found in [*parts, (text[at:], False)] if part]

@@ -4,6 +4,6 @@ from batches.views import usage
 
 app_name = "usage"
 urlpatterns = [
-    path("", usage.usage, name="list"),
+    path("", usage.usage_page, name="list"),
     path("<str:month>.csv", usage.usage_export, name="export"),
 ]

@@ -179,6 +179,15 @@ LOCALE_PATHS = [BASE_DIR / "speechportal" / "locale"]
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 USE_I18N = USE_TZ = True
 
+# --- Mail: without a host none is sent, and links are handed over by hand ---------------------------
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1)
+EMAIL_HOST_USER = env.text("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Speech Portal <portal@localhost>")
+
 # --- Data -------------------------------------------------------------------------------------------
 DATABASES = {
     "default": database(

@@ -2,10 +2,9 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="batches:list"), name="home"),
+    path("", include("batches.home_urls")),
     path("", include("speechportal.accounts.urls")),
     path("connections/", include("speechportal.storage.urls")),
     path("domains/", include("domains.urls")),

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
-from batches import selectors
+from batches import selectors, usage
 from batches.execution_results import neutral
 from batches.models import Charge
 from speechportal.accounts.access import MemberRequest, member_required
@@ -32,14 +32,24 @@ def _month(text: str) -> datetime | None:
 
 
 @member_required
-def usage(request: MemberRequest) -> HttpResponseBase:
+def usage_page(request: MemberRequest) -> HttpResponseBase:
     months = selectors.charges_by_month(request.account)
     month = _month(request.GET.get("month", "")) or (months[0]["month"] if months else None)
-    currencies = len({row["currency"] for row in months})
-    context: dict[str, object] = {"months": months, "month": month, "currencies": currencies}
+    context: dict[str, object] = {
+        "months": months,
+        "month": month,
+        "budget": usage.budget_state(request.account),
+    }
     if month is not None:
-        charges = Paginator(selectors.charges_in(request.account, month), PAGE_SIZE)
-        context["page"] = charges.get_page(request.GET.get("page"))
+        charges = selectors.charges_in(request.account, month)
+        pages = Paginator(charges, PAGE_SIZE)
+        context |= {
+            "page": pages.get_page(request.GET.get("page")),
+            "totals": [row for row in months if row["month"] == month],
+            "chart": usage.daily_chart(charges, month),
+            "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
+            "by_domain": usage.charges_by(charges, "domain_code"),
+        }
     return render(request, "usage/list.html", context)
 
 

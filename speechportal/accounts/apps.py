@@ -11,10 +11,18 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from speechportal.accounts import append_only
         from speechportal.accounts.audit import follow, follow_groups
-        from speechportal.accounts.models import Account, ApiToken, AuthenticatorApp, Membership, User
+        from speechportal.accounts.models import (
+            Account,
+            ApiToken,
+            AuthenticatorApp,
+            Invitation,
+            Membership,
+            User,
+        )
 
         follow(Account, ignore=["last_claimed_at"])
         follow(Membership)
+        follow(Invitation, ignore=["digest"])
         follow(User, ignore=["last_login", "date_joined"], secret=["password"])
         follow_groups(User.groups.through)
         follow(

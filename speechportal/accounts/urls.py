@@ -1,12 +1,19 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from speechportal.accounts import privacy_views, second_factor_views, views
+from speechportal.accounts import member_views, privacy_views, second_factor_views, views
 
 urlpatterns = [
     path("login/", views.SignIn.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("account/switch/", views.switch_account, name="switch_account"),
+    path("account/", member_views.member_list, name="account_members"),
+    path("account/invite/", member_views.invite, name="account_invite"),
+    path("account/invitations/<str:uid>/withdraw/", member_views.withdraw, name="account_withdraw"),
+    path("account/members/<int:pk>/role/", member_views.change_role, name="account_role"),
+    path("account/members/<int:pk>/remove/", member_views.remove, name="account_remove"),
+    path("account/settings/", member_views.account_settings, name="account_settings"),
+    path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
     path("account/activity/", privacy_views.activity, name="account_activity"),
     path("account/privacy/", privacy_views.privacy, name="account_privacy"),
     path("two-factor/", second_factor_views.show_code, name="second_factor"),

@@ -66,7 +66,7 @@ def roughly(seconds: int) -> str:
 @register.inclusion_tag("includes/sort_link.html", takes_context=True)
 def sort_link(context: template.Context, name: str, label: str) -> dict[str, Any]:
     """A column's heading that sorts by it: up, down, and back to the list's own order."""
-    request, sort = context["request"], context.get("sort", "")
+    request, sort = context["request"], str(context.get("sort", ""))
     query = request.GET.copy()
     query.pop("page", None)
     following = {name: f"-{name}", f"-{name}": ""}.get(sort, name)

@@ -1,0 +1,101 @@
+"""What a month cost: by day, by batch and by domain, and what is left of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.functions import TruncDate
+
+from batches import budget, selectors
+from batches.models import Charge
+from speechportal.accounts.models import Account
+
+THRESHOLDS = (50, 80, 100)  # per cent of the budget at which the account is told
+CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A day in the chart, in units of the drawing."""
+
+    day: date
+    files: int
+    duration: int  # ms
+    amount: Decimal
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    bars: Sequence[Bar]
+    highest: int  # of whatever is drawn
+    width: int = CHART_WIDTH
+    height: int = CHART_HEIGHT
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    limit: Decimal
+    spent: Decimal
+    percent: int
+    reached: int  # the highest threshold that is reached; 0: none
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.percent >= 100
+
+
+def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
+    """Files, duration and amount for each value of ``fields``, dearest first; currencies apart."""
+    rows = charges.order_by().values(*fields, "currency")
+    rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+    return [dict(row) for row in rows.order_by("-amount", *fields)]
+
+
+def daily_chart(charges: QuerySet[Charge], month: datetime, measure: str = "duration") -> Chart:
+    """A bar for each day of the month, as high as its ``measure``: files or duration."""
+    rows = charges.order_by().annotate(day=TruncDate("created_at")).values("day")
+    found: dict[date, dict[str, Any]] = {
+        row["day"]: dict(row)
+        for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+    }
+    first = month.date()
+    count = (selectors.next_month(month).date() - first).days
+    highest = max((row[measure] for row in found.values()), default=0)
+    step = CHART_WIDTH / count
+    bars = []
+    for number in range(count):
+        day = first + timedelta(days=number)
+        row = found.get(day, {"files": 0, "duration": 0, "amount": Decimal(0)})
+        height = round(CHART_HEIGHT * row[measure] / highest, 1) if highest else 0.0
+        bars.append(
+            Bar(
+                day=day,
+                files=row["files"],
+                duration=row["duration"],
+                amount=row["amount"],
+                x=round(number * step + GAP / 2, 1),
+                y=round(CHART_HEIGHT - height, 1),
+                width=round(step - GAP, 1),
+                height=height,
+            )
+        )
+    return Chart(bars, highest)
+
+
+def budget_state(account: Account) -> BudgetState | None:
+    """How much of this month's budget is used; ``None`` without a budget."""
+    if account.monthly_budget is None:
+        return None
+    spent = budget.spent(account)
+    percent = int(100 * spent / account.monthly_budget) if account.monthly_budget else 100
+    reached = max((each for each in THRESHOLDS if percent >= each), default=0)
+    return BudgetState(account.monthly_budget, spent, percent, reached)
