@@ -18,6 +18,7 @@ from typing import Any, Literal
 from django.conf import settings
 from django.db import transaction
 
+from speechportal.process_locks import KernelLock
 from speechportal.processes import die_with_parent
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,16 @@ def stopping() -> bool:
 
 def run_cluster(name: ClusterName) -> None:
     """Run a cluster in this process until SIGTERM or SIGINT. ``Q_CLUSTER_NAME`` must be set to ``name``."""
+    from django_q import cluster
     from django_q.cluster import Cluster
+    from django_q.queues import Queue
+
+    class SurvivingQueue(Queue):  # type: ignore[misc] # django-q2 ships no types
+        """An idle worker waits with the queue's lock in its hand: killed then, it must not keep it."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._rlock, self._wlock = KernelLock(), KernelLock()
 
     class PortalCluster(Cluster):  # type: ignore[misc] # django-q2 ships no types
         def sig_handler(self, signum: int, frame: Any) -> None:
@@ -113,6 +123,7 @@ def run_cluster(name: ClusterName) -> None:
         raise RuntimeError(f"Q_CLUSTER_NAME is not {name}: start clusters with `manage.py cluster {name}`.")
     # The sentinel, the workers and their helpers would go on as orphans after a kill -9 of their parent.
     os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGTERM))
+    cluster.Queue = SurvivingQueue
     install_schedules()
     if name == "short":
         enqueue(BEAT)  # The scheduler itself looks only after half a minute.

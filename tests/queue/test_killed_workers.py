@@ -1,0 +1,122 @@
+"""Workers that are killed while they wait for work take nothing along: the cluster goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from speechportal.process_locks import KernelLock
+from tests.chaos import processes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_lock_ends_with_the_process_that_held_it() -> None:
+    lock = KernelLock()
+    context = get_context("fork")
+    held = context.Event()
+
+    def hold() -> None:
+        lock.acquire()
+        held.set()
+        time.sleep(60)
+
+    holder = context.Process(target=hold)
+    holder.start()
+    assert held.wait(10)
+    assert not lock.acquire(block=False)
+    assert not lock.acquire(timeout=0.05)
+    holder.kill()
+    assert lock.acquire(timeout=10)
+    lock.release()
+    holder.join()
+
+
+def test_whoever_waits_gets_it_when_it_is_given_back() -> None:
+    lock = KernelLock()
+    context = get_context("fork")
+    got, go_on = context.Event(), context.Event()
+
+    def hold() -> None:
+        with lock:
+            got.set()
+            go_on.wait(10)
+
+    holder = context.Process(target=hold)
+    holder.start()
+    assert got.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    assert lock.acquire()
+    lock.release()
+    holder.join()
+    assert holder.exitcode == 0
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEECHPORTAL_")}
+    given = {
+        **kept,
+        "SPEECHPORTAL_DATA_DIR": str(tmp_path / "data"),
+        "SPEECHPORTAL_RECOGNITION_WORKERS": "2",
+        "DJANGO_SETTINGS_MODULE": "speechportal.settings",
+    }
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, env=given, check=True
+    )
+    cluster = subprocess.Popen(
+        [sys.executable, "manage.py", "cluster", "recognition"], cwd=ROOT, env=given, start_new_session=True
+    )
+    yield given
+    for process in processes.of_run(tmp_path / "data"):
+        process.kill()
+    cluster.wait(30)
+
+
+def workers(folder: Path) -> list[processes.Process]:
+    return [process for process in processes.of_run(folder) if process.role == "worker"]
+
+
+def wait_for(what: str, fact: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not fact():  # type: ignore[operator] # a function
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def test_a_cluster_whose_idle_workers_were_killed_goes_on(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    enqueue = (
+        "import django; django.setup(); from speechportal import queue;"
+        "queue.enqueue('batches.jobs.recognise_next', cluster='recognition')"
+    )
+
+    def queued() -> int:
+        with sqlite3.connect(folder / "portal.sqlite3", timeout=30) as database:
+            query = "SELECT count(*) FROM django_q_ormq WHERE key = 'recognition'"
+            return int(database.execute(query).fetchone()[0])
+
+    wait_for("the cluster did not start", lambda: len(workers(folder)) >= 4)
+    for _ in range(2):
+        # Two workers, and the two helpers that fetch messages and note what is done.
+        killed = workers(folder)
+        for process in killed:
+            process.kill()
+        gone = {process.pid for process in killed}
+        wait_for(
+            "nobody took their place",
+            lambda gone=gone: len([p for p in workers(folder) if p.pid not in gone]) >= 4,
+        )
+        subprocess.run([sys.executable, "-c", enqueue], cwd=ROOT, env=environment, check=True)
+        wait_for("the message was not worked off", lambda: queued() == 0)
