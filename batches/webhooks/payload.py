@@ -34,7 +34,7 @@ without later corrections; once the transcript is deleted, ``result`` is null.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,17 +51,23 @@ def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
     return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
 
 
-def body_of(delivery: Delivery) -> bytes:
+def checkpoints_of(deliveries: Iterable[Delivery]) -> dict[int, Checkpoint]:
+    """The transcripts that belong into messages, by the ID of their task, in one query."""
+    tasks = [each.task_id for each in deliveries if each.event == Delivery.Event.TASK_COMPLETED]
+    found = Checkpoint.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
+    return {checkpoint.task_id: checkpoint for checkpoint in found}
+
+
+def body_of(delivery: Delivery, checkpoints: Mapping[int, Checkpoint]) -> bytes:
     """What is sent: the same bytes each time."""
     if delivery.event != Delivery.Event.TASK_COMPLETED or delivery.task_id is None:
         return delivery.payload.encode()
     message = json.loads(delivery.payload)
-    message["data"]["result"] = _result(delivery.task_id)
+    message["data"]["result"] = _result(checkpoints.get(delivery.task_id))
     return _json(message).encode()
 
 
-def _result(task_id: int) -> dict[str, Any] | None:
-    checkpoint = Checkpoint.unscoped.filter(task=task_id).select_related("task").first()
+def _result(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     if checkpoint is None:
         return None
     return clova_json.document(Transcript.from_dict(checkpoint.document), _as_recognised(checkpoint.task))

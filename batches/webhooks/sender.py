@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Delivery, Webhook
+from batches.models import Delivery, Transcript, Webhook
 from batches.webhooks import endpoint, payload, schedule, signing, states
 from batches.webhooks.states import Outcome
 from speechportal import outbound
@@ -100,11 +100,12 @@ class Sender:
             room = self._room_for(webhook)
             if room <= 0:
                 continue
-            for delivery in states.claim(webhook, room, self.token, now):
-                started += 1
-                self._under_way[webhook.batch_id] += 1
-                message = self._prepare(webhook, delivery)
-                if message is not None:
+            deliveries = states.claim(webhook, room, self.token, now)
+            started += len(deliveries)
+            self._under_way[webhook.batch_id] += len(deliveries)
+            checkpoints = payload.checkpoints_of(deliveries)
+            for delivery in deliveries:
+                if message := self._prepare(webhook, delivery, checkpoints):
                     pool.submit(self._send, message)
         return started
 
@@ -121,12 +122,14 @@ class Sender:
             room = min(room, self._threads // 2 - narrow)
         return room
 
-    def _prepare(self, webhook: Webhook, delivery: Delivery) -> Message | None:
+    def _prepare(
+        self, webhook: Webhook, delivery: Delivery, checkpoints: dict[int, Transcript]
+    ) -> Message | None:
         """Build and sign the message. What is wrong on our side is recorded like a failed attempt."""
         now = self._clock()
         batch = webhook.batch
         try:
-            body = payload.body_of(delivery)
+            body = payload.body_of(delivery, checkpoints)
             secrets = endpoint.signing_secrets(webhook, now)
             headers = signing.headers(secrets, delivery.uid, int(now.timestamp()), body)
         except (EncryptionError, ValueError, KeyError, TypeError):

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
 from speechportal.accounts.models import Membership, User
@@ -98,8 +99,8 @@ def test_the_list_can_be_narrowed_and_paged(batch: Batch, bob: Client) -> None:
 
 
 def test_the_list_asks_the_database_as_often_for_many_as_for_few(
-    batch: Batch, bob: Client, django_assert_max_num_queries
-) -> None:  # type: ignore[no-untyped-def] # pytest-django's fixture
+    batch: Batch, bob: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
     for _ in range(40):
         make_delivery(batch)
     with django_assert_max_num_queries(14):

@@ -67,8 +67,8 @@ def test_all_since_a_time_those_that_failed_or_every_one(clock: Clock) -> None:
         assert redelivery.redeliver_since(batch=batch, since=now - timedelta(hours=9, minutes=30)) == 2
         clock.send()
         assert sorted(receiver.ids) == sorted([made[2].uid, made[3].uid])
-        everything = {"batch": batch, "since": now - timedelta(days=1), "only_failed": False}
-        assert redelivery.redeliver_since(**everything) == 4
+        yesterday = now - timedelta(days=1)
+        assert redelivery.redeliver_since(batch=batch, since=yesterday, only_failed=False) == 4
         clock.send()
         assert len(receiver.ids) == 6
 
