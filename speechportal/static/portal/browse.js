@@ -57,6 +57,20 @@ listing.addEventListener("click", (event) => {
   event.preventDefault();
   show(folder.dataset.folder);
 });
+listing.addEventListener("submit", async (event) => {
+  const form = event.target.closest("[data-new-folder]");
+  if (!form) return;
+  event.preventDefault();
+  event.stopPropagation(); // Several folders can be made one after another.
+  const response = await fetch(form.action, { method: "POST", body: new FormData(form) });
+  if (!response.ok || response.redirected) {
+    failed.hidden = false;
+    return;
+  }
+  listing.innerHTML = await response.text();
+  path = listing.querySelector("[data-new-folder] [name=path]").value;
+  shownPath.textContent = `/${path}`;
+});
 take.addEventListener("click", () => {
   target.value = path;
   dialog.close();

@@ -1,0 +1,117 @@
+"""The pages of connections."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from speechportal.accounts.access import VIEWER_REFUSED, MemberRequest, manager_required, member_required
+from speechportal.forms import submit
+from speechportal.storage import browsing, services
+from speechportal.storage.errors import StorageError
+from speechportal.storage.forms import ConnectionForm
+from speechportal.storage.models import Connection
+
+
+def _one(request: MemberRequest, uid: str) -> Connection:
+    return get_object_or_404(Connection.objects.for_account(request.account), uid=uid)
+
+
+@member_required
+def connection_list(request: MemberRequest) -> HttpResponse:
+    used = Count("batches", filter=Q(batches__deleted_at=None))
+    connections = Connection.objects.for_account(request.account).annotate(batch_count=used)
+    return render(request, "connections/list.html", {"connections": connections})
+
+
+@manager_required
+def connection_create(request: MemberRequest) -> HttpResponse:
+    form = ConnectionForm(request.POST or None, account=request.account)
+    made = submit(form, lambda: services.create_connection(account=request.account, **form.cleaned_data))
+    if made is not None:
+        messages.success(request, _("The connection “%s” was created.") % made.name)
+        return _checked(request, made)
+    return render(request, "connections/form.html", {"form": form})
+
+
+@manager_required
+def connection_edit(request: MemberRequest, uid: str) -> HttpResponse:
+    connection = _one(request, uid)
+    form = ConnectionForm(request.POST or None, instance=connection, account=request.account)
+    if submit(form, lambda: services.update_connection(connection=connection, **form.cleaned_data)):
+        messages.success(request, _("The connection “%s” was saved.") % connection.name)
+        return _checked(request, connection)
+    saved = _one(request, uid)
+    batches = saved.batches.filter(deleted_at=None).order_by("name")
+    context = {"form": form, "connection": saved, "batches": batches}
+    return render(request, "connections/form.html", context)
+
+
+def _checked(request: MemberRequest, connection: Connection) -> HttpResponse:
+    """After a change: what the portal may do there now."""
+    services.check_connection(connection=connection)
+    return redirect("connections:check", connection.uid)
+
+
+@member_required
+def connection_check(request: MemberRequest, uid: str) -> HttpResponse:
+    """What the latest check found; POST checks again."""
+    connection = _one(request, uid)
+    findings = None
+    if request.method == "POST":
+        if not request.membership.can_change:  # It writes a small file.
+            raise PermissionDenied(VIEWER_REFUSED)
+        findings = services.check_connection(connection=connection)
+    return render(request, "connections/check.html", {"connection": connection, "findings": findings})
+
+
+@manager_required
+def connection_delete(request: MemberRequest, uid: str) -> HttpResponse:
+    connection = _one(request, uid)
+    refusal = ""
+    if request.method == "POST":
+        try:
+            services.delete_connection(connection=connection)
+        except ValidationError as error:
+            refusal = error.messages[0]
+        else:
+            messages.success(request, _("The connection “%s” was deleted.") % connection.name)
+            return redirect("connections:list")
+    batches = connection.batches.filter(deleted_at=None).order_by("name")
+    context = {"connection": connection, "batches": batches, "refusal": refusal}
+    return render(request, "connections/delete.html", context)
+
+
+@manager_required
+def browse(request: MemberRequest, uid: str) -> HttpResponse:
+    """A fragment with the folders of one level; its links lead to other levels."""
+    return _level(request, _one(request, uid), request.GET.get("path", ""), "")
+
+
+@require_POST
+@manager_required
+def create_folder(request: MemberRequest, uid: str) -> HttpResponse:
+    """Make a folder in the level that is shown, and show it."""
+    connection = _one(request, uid)
+    above = request.POST.get("path", "")
+    try:
+        made = browsing.create_folder(connection, above, request.POST.get("name", ""))
+    except (StorageError, ValidationError) as error:
+        refusal = error.messages[0] if isinstance(error, ValidationError) else str(error)
+        return _level(request, connection, above, refusal)
+    return _level(request, connection, made, "")
+
+
+def _level(request: MemberRequest, connection: Connection, path: str, refusal: str) -> HttpResponse:
+    context: dict[str, object] = {"connection": connection, "refusal": refusal}
+    try:
+        context["level"] = browsing.look(connection, path)
+    except StorageError as error:
+        context["level"] = browsing.empty(path)
+        context["refusal"] = refusal or str(error)
+    return render(request, "connections/_level.html", context)

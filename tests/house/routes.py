@@ -1,0 +1,90 @@
+"""Who may open which address: one row for each route of the portal.
+
+``tests/house/test_routes.py`` walks the URLconf and fails for a route without a row here. Add the row with
+the route; its guard says what the four kinds of visitors get.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Guard(Enum):
+    OPEN = "anybody"
+    SIGNED_IN = "anybody who is signed in; shows or changes only what is theirs"
+    MEMBER = "members of the account, viewers too"
+    MANAGER = "owners and managers of the account"
+    OWNER = "owners of the account"
+    STAFF = "support staff"
+    TOKEN = "programs with a token of the account"
+    SIGNED = "whoever holds the signed, expiring link"
+
+
+@dataclass(frozen=True)
+class Route:
+    guard: Guard
+    method: str = "GET"
+    # Names of the URL's arguments -> what of Alice's stands for them (see ``world`` in the test).
+    kwargs: dict[str, str] = field(default_factory=dict)
+
+
+BATCH = {"uid": "batch"}
+TASK = {"uid": "batch", "task_uid": "task"}
+DOMAIN = {"uid": "domain"}
+CONNECTION = {"uid": "connection"}
+DELIVERY = {"uid": "batch", "delivery_uid": "delivery"}
+
+ROUTES: dict[str, Route] = {
+    "home": Route(Guard.MEMBER),
+    "login": Route(Guard.OPEN),
+    "logout": Route(Guard.OPEN, "POST"),
+    "set_language": Route(Guard.OPEN, "POST"),
+    "switch_account": Route(Guard.SIGNED_IN, "POST"),
+    "profile": Route(Guard.SIGNED_IN),
+    "password": Route(Guard.SIGNED_IN),
+    "batches:list": Route(Guard.MEMBER),
+    "batches:create": Route(Guard.MANAGER),
+    "batches:service": Route(Guard.MEMBER),
+    "batches:delete": Route(Guard.MANAGER),
+    "batches:detail": Route(Guard.MEMBER, kwargs=BATCH),
+    "batches:settings": Route(Guard.MANAGER, kwargs=BATCH),
+    "batches:results": Route(Guard.MEMBER, kwargs=BATCH),
+    "batches:result_download": Route(Guard.MEMBER, kwargs={**BATCH, "result_uid": "result"}),
+    "batches:task": Route(Guard.MEMBER, kwargs=TASK),
+    "batches:task_media": Route(Guard.MEMBER, kwargs=TASK),
+    "batches:task_retry": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_cancel": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_repeat": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_line": Route(Guard.MANAGER, "POST", {**TASK, "index": "line"}),
+    "batches:task_speakers": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_publish": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_download": Route(Guard.MEMBER, kwargs={**TASK, "name": "format"}),
+    "batches:deliveries": Route(Guard.MEMBER, kwargs=BATCH),
+    "batches:webhook_test": Route(Guard.MANAGER, "POST", BATCH),
+    "batches:webhook_resume": Route(Guard.MANAGER, "POST", BATCH),
+    "batches:webhook_secret": Route(Guard.MANAGER, "POST", BATCH),
+    "batches:webhook_rotate": Route(Guard.MANAGER, kwargs=BATCH),
+    "batches:redeliver_since": Route(Guard.MANAGER, kwargs=BATCH),
+    "batches:delivery": Route(Guard.MEMBER, kwargs=DELIVERY),
+    "batches:redeliver": Route(Guard.MANAGER, "POST", DELIVERY),
+    "connections:list": Route(Guard.MEMBER),
+    "connections:create": Route(Guard.MANAGER),
+    "connections:edit": Route(Guard.MANAGER, kwargs=CONNECTION),
+    "connections:check": Route(Guard.MEMBER, kwargs=CONNECTION),
+    "connections:delete": Route(Guard.MANAGER, kwargs=CONNECTION),
+    "connections:browse": Route(Guard.MANAGER, kwargs=CONNECTION),
+    "connections:create_folder": Route(Guard.MANAGER, "POST", CONNECTION),
+    "connections:file": Route(Guard.SIGNED, kwargs={"token": "token"}),
+    "domains:list": Route(Guard.MEMBER),
+    "domains:create": Route(Guard.MANAGER),
+    "domains:edit": Route(Guard.MANAGER, kwargs=DOMAIN),
+    "domains:delete": Route(Guard.MANAGER, kwargs=DOMAIN),
+    "usage:list": Route(Guard.MEMBER),
+    "usage:export": Route(Guard.MEMBER, kwargs={"month": "month"}),
+}
+
+# Everything below these is for support staff, by the admin site itself.
+STAFF_NAMESPACES = ("admin",)
+# These are for programs: tests/api/test_routes.py walks them.
+TOKEN_NAMESPACES = ("api",)
