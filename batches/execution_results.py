@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from batches import faults, keys, webhooks
@@ -80,10 +80,12 @@ def collect_idle() -> int:
 
 def due() -> list[int]:
     """Execution results whose file is still to be written and whose next attempt is due."""
-    now = timezone.now()
+    return list(overdue(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:1000])
+
+
+def overdue(now: datetime) -> QuerySet[ExecutionResult]:
     blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
-    unwritten = ExecutionResult.unscoped.filter(~Exists(blocked), written_at=None, due_at__lte=now)
-    return list(unwritten.values_list("pk", flat=True)[:1000])
+    return ExecutionResult.unscoped.filter(~Exists(blocked), written_at=None, due_at__lte=now)
 
 
 def write(result_id: int) -> None:

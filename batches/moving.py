@@ -6,11 +6,11 @@ its reason in a text file beside it.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from batches import faults, keys, results
@@ -24,10 +24,13 @@ REASON_ENDING = ".reason.txt"
 
 def due() -> list[int]:
     """Tasks whose input is still to be moved and whose next attempt is due."""
-    now = timezone.now()
+    unmoved = overdue(timezone.now()).order_by("move_due_at")
+    return list(unmoved.values_list("pk", flat=True)[:1000])
+
+
+def overdue(now: datetime) -> QuerySet[Task]:
     blocked = faults.blocked(now).filter(connection=OuterRef("connection"))
-    unmoved = Task.unscoped.filter(~Exists(blocked), move_due_at__lte=now)
-    return list(unmoved.order_by("move_due_at").values_list("pk", flat=True)[:1000])
+    return Task.unscoped.filter(~Exists(blocked), move_due_at__lte=now)
 
 
 def move_input(task_id: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
@@ -41,6 +41,10 @@ class Singleton(models.Model):
         now = timezone.now()
         kept = cls.objects.filter(name=name, holder=holder).update(held_until=now + duration, last_run_at=now)
         return bool(kept)
+
+    @classmethod
+    def last_run(cls, name: str) -> datetime | None:
+        return cls.objects.filter(name=name).values_list("last_run_at", flat=True).first()
 
     @classmethod
     def give(cls, name: str, holder: uuid.UUID) -> None:

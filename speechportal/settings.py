@@ -243,6 +243,9 @@ RECOGNITION_THREADS = env.integer("RECOGNITION_THREADS", 1, minimum=1)
 RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
 STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.
 
+# Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
+STALLED_CLUSTERS = "batches.health.stalled_clusters"
+
 # --- The queue --------------------------------------------------------------------------------------
 # Three clusters: `recognition` for long work, `deliveries` for webhooks, `short` for everything else
 # (speechportal/queue.py).

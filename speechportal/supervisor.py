@@ -131,15 +131,24 @@ class Supervisor:
             if tick:
                 tick()
 
+    def restart(self, service: Service) -> None:
+        """End one service, with patience, and start it again."""
+        service.terminate()
+        self._wait_for(service, time.monotonic() + GRACE_SECONDS)
+        service.start()
+
     def stop(self) -> None:
         """Ask everything to stop, wait a little, and end what has not ended."""
         for service in self.services:
             service.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
         for service in self.services:
-            if service.process:
-                try:
-                    service.process.wait(max(deadline - time.monotonic(), 0.1))
-                except subprocess.TimeoutExpired:
-                    logger.warning("%s did not stop in time and is killed", service.name)
-            service.kill()
+            self._wait_for(service, deadline)
+
+    def _wait_for(self, service: Service, deadline: float) -> None:
+        if service.process:
+            try:
+                service.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                logger.warning("%s did not stop in time and is killed", service.name)
+        service.kill()

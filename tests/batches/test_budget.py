@@ -30,8 +30,7 @@ def test_a_claim_sets_the_price_aside_and_finishing_charges_it() -> None:
     assert budget.left(account) == Decimal("0.90")
     Account.objects.update(price_per_file=Decimal("0.50"))  # Said before the work started: 0.10.
     lifecycle.finish(claim)
-    task.refresh_from_db()
-    assert task.reserved is None
+    assert Task.unscoped.get().reserved is None
     assert Charge.unscoped.get().amount == Decimal("0.10")
     assert budget.left(account) == Decimal("0.90")
 

@@ -69,13 +69,17 @@ def test_a_wrong_version_while_moving_leaves_nothing_unmoved(
     again_at_once()
     moving.move_input(task.pk)
     assert "in/calls/a.mp3" in files(batch)
-    task.refresh_from_db()
+    task = Task.unscoped.get()
     assert (task.notice, task.move_due_at) == ("", None)
 
 
 def test_an_input_replaced_while_it_was_recognised_is_noticed(batch: Batch) -> None:
     engine = Engine()
-    engine.during["transcribe"] = lambda: put(batch, "a.mp3", b"another recording") and None
+
+    def replace_input() -> None:
+        put(batch, "a.mp3", b"another recording")
+
+    engine.during["transcribe"] = replace_input
     drop(batch)
     task = work(engine)
     assert (task.state, task.notice, task.moved_at) == (Task.State.COMPLETED, "input_replaced", None)

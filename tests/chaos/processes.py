@@ -27,12 +27,11 @@ class Process:
 
 
 def of_run(folder: Path) -> list[Process]:
-    """The clusters' processes: main, sentinel and what the sentinel started; and the recognition children,
-    whose environment is clean and who are known by the folder on their command line."""
+    """The clusters' processes: main, sentinel and what the sentinel started; and what workers have started,
+    the recognition children, whose environment is clean."""
     mark = f"SPEECHPORTAL_DATA_DIR={folder}".encode()
     parents: dict[int, int] = {}
     clusters: dict[int, str] = {}
-    children: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -46,9 +45,9 @@ def of_run(folder: Path) -> list[Process]:
         if mark in environ and b"cluster" in command:
             parents[pid] = parent
             clusters[pid] = command[command.index(b"cluster") + 1].decode()
-        elif any(str(folder).encode() in part for part in command) and mark not in environ:
-            children.append(pid)
+        elif any(b"recognition" in part for part in command):
             parents[pid] = parent
+    children = [pid for pid, parent in parents.items() if parent in clusters and pid not in clusters]
     found = [Process(pid, parents[pid], "recognition", "child") for pid in children]
     for pid, cluster in clusters.items():
         depth, above = 0, parents[pid]

@@ -3,9 +3,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.utils.module_loading import import_string
 
 from speechportal.supervisor import NAMES, Supervisor, services
+from speechportal.watchdog import Watchdog
 
 
 class Command(BaseCommand):
@@ -29,7 +32,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Speech Portal {where}  (Ctrl-C stops it)")
         self.stdout.flush()
         try:
-            supervisor.wait()
+            supervisor.wait(Watchdog(supervisor, import_string(settings.STALLED_CLUSTERS)).tick)
         finally:
             self.stdout.write("Stopping …")
             supervisor.stop()
