@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -56,14 +57,13 @@ def address_changed(batch: Batch) -> None:
 
     What waits is sent to the new address; without one it is canceled.
     """
-    now = timezone.now()
     if not batch.webhook_url:
         Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING).update(
-            state=Delivery.State.CANCELED, ended_at=now
+            state=Delivery.State.CANCELED, ended_at=timezone.now()
         )
         return
     of(batch)
-    _activate(batch, now)
+    _activate(batch)
 
 
 def resume(*, batch: Batch) -> None:
@@ -71,10 +71,11 @@ def resume(*, batch: Batch) -> None:
     _require_url(batch)
     with transaction.atomic():
         of(batch)
-        _activate(batch, timezone.now())
+        _activate(batch)
 
 
-def _activate(batch: Batch, now: datetime) -> None:
+def _activate(batch: Batch) -> None:
+    """Forget how the receiver was; what waits is due at once."""
     Webhook.unscoped.filter(batch=batch).update(
         state=Webhook.State.ACTIVE,
         stopped_at=None,
@@ -84,7 +85,8 @@ def _activate(batch: Batch, now: datetime) -> None:
         held_until=None,
     )
     waiting = Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING)
-    if waiting.filter(next_attempt_at__lte=now).exists():
+    # In the order in which they were made, and with the whole schedule before them.
+    if waiting.update(next_attempt_at=F("created_at"), tries=0):
         queue.wake_deliveries()
 
 
