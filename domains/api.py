@@ -21,8 +21,8 @@ from speechportal.api.fields import Choice, Text
 from speechportal.api.idempotency import idempotent
 from speechportal.api.parsers import PlainTextParser
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
-from speechportal.api.views import ApiView
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, YesOrNo
+from speechportal.api.views import ApiView, etag_of
 from speechportal.http import download
 
 CODE = r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z"
@@ -76,9 +76,7 @@ class DomainList(ListParameters):
     q = serializers.CharField(required=False, help_text="Part of a name or code.")
     code = serializers.CharField(required=False, help_text="Exactly this code, capitals aside.")
     plan = serializers.ChoiceField(Domain.Plan.choices, required=False)
-    free_for_batch = serializers.BooleanField(
-        required=False, allow_null=True, default=None, help_text="Only those that a new batch may take."
-    )
+    free_for_batch = YesOrNo(required=False, help_text="Only those that a new batch may take.")
 
 
 class DomainView(ApiView):
@@ -159,9 +157,14 @@ class DomainView(ApiView):
     @keywords.mapping.put
     def replace_keywords(self, request: ApiRequest, uid: str) -> Response:
         """With a list, or with a text file of them: one a line, or separated by commas."""
-        domain = self.plain_domain()
-        services.replace_keywords(domain=domain, keywords=[*self._given_keywords()])
-        return self._keywords(domain)
+        self.plain_domain()  # A stranger hears of nothing else that may be wrong.
+        keywords = [*self._given_keywords()]
+        self.under_match(
+            self.plain_domain,
+            lambda domain: services.replace_keywords(domain=domain, keywords=keywords),
+            lambda domain: etag_of([*self._texts(domain)]),
+        )
+        return self._keywords(self.plain_domain())
 
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Add keywords")
     @keywords.mapping.post
@@ -198,14 +201,15 @@ class DomainView(ApiView):
         return super().get_parsers()
 
     def _given_keywords(self) -> Sequence[str]:
-        data: object = self.request.data
-        if isinstance(data, str):
-            return parse_keywords(data)
+        if PlainTextParser.media_type in (self.request.content_type or ""):
+            data: object = self.request.data
+            return parse_keywords(data) if isinstance(data, str) else []  # An empty body is not parsed.
         given: Sequence[str] = self.read(KeywordsInput)["keywords"]
         return given
 
     def _keywords(self, domain: Domain) -> Response:
-        return Response({"keywords": list(self._texts(domain))})
+        texts = [*self._texts(domain)]
+        return Response({"keywords": texts}, headers={"ETag": etag_of(texts)})
 
     def _texts(self, domain: Domain) -> Any:
         own = Keyword.objects.for_account(self.request.account).filter(domain=domain)

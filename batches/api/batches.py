@@ -15,7 +15,7 @@ from batches.api.shapes import BatchInput, BatchOutput, Count, UploadInput, Uplo
 from batches.models import Batch
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import ItemParameters, ListParameters
+from speechportal.api.serializers import ItemParameters, ListParameters, YesOrNo
 from speechportal.api.views import ApiView
 
 EXAMPLE = {
@@ -34,7 +34,7 @@ class BatchList(ListParameters):
     orderings = ("name", "created_at")
     q = serializers.CharField(required=False, help_text="Part of a name or ID, or of the domain's.")
     status = serializers.ChoiceField(Batch.Status.choices, required=False)
-    paused = serializers.BooleanField(required=False, allow_null=True, default=None)
+    paused = YesOrNo(required=False)
     domain = serializers.CharField(required=False, help_text="The ID of a domain.")
 
 

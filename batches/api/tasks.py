@@ -21,9 +21,13 @@ from speechportal.api.views import ApiView
 
 class TaskList(ListParameters):
     orderings = ("created_at", "task_order", "name")
+    lists = frozenset({"state"})
     batch = serializers.CharField(required=False, help_text="The ID of a batch.")
     state = serializers.MultipleChoiceField(
-        choices=Task.State.choices, required=False, help_text="Several times for several states."
+        choices=Task.State.choices,
+        required=False,
+        allow_empty=False,
+        help_text="Several times for several states.",
     )
     q = serializers.CharField(required=False, help_text="Part of a name.")
     text = serializers.CharField(

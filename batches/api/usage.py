@@ -13,7 +13,7 @@ from batches import budget, selectors, services
 from batches.api.shapes import Reference
 from batches.models import Charge
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import ListParameters, Output, Parameters
+from speechportal.api.serializers import ListParameters, Number, Output, Parameters
 from speechportal.api.views import ApiView
 
 
@@ -113,7 +113,7 @@ class AccountOutput(Output):
 
 
 class EstimateParameters(Parameters):
-    files = serializers.IntegerField(min_value=1, max_value=1_000_000_000, default=1)
+    files = Number(min_value=1, max_value=1_000_000_000, default=1)
 
 
 class EstimateOutput(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from speechportal.api.fields import Choice, Text
 from speechportal.api.idempotency import idempotent
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, YesOrNo
 from speechportal.api.views import ApiView
 
 SCOPE_CHOICES = [(scope, scope) for scope in scopes.SCOPES]
@@ -64,7 +64,7 @@ class NewTokenOutput(TokenOutput):
 
 class TokenList(ListParameters):
     orderings = ("created_at", "name")
-    active = serializers.BooleanField(required=False, allow_null=True, default=None)
+    active = YesOrNo(required=False)
 
 
 class TokenView(ApiView):

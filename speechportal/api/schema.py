@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from speechportal.api import idempotency
 from speechportal.api.problems import MEDIA_TYPE
-from speechportal.api.serializers import Problem
+from speechportal.api.serializers import ItemParameters, Problem
 
 DESCRIPTION = """
 Everything the portal can do, for programs.
@@ -114,6 +114,8 @@ class Description(AutoSchema):
         parameters: list[Any] = []
         if kind := self.view.parameter_classes.get(self.view.action):
             parameters.append(kind)
+            if issubclass(kind, ItemParameters):
+                parameters.append(self._fields_parameter())
         if idempotency.is_idempotent(self._handler()):
             parameters.append(
                 OpenApiParameter(
@@ -137,6 +139,15 @@ class Description(AutoSchema):
     def _get_serializer_name(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> str:
         name: str = super()._get_serializer_name(serializer, direction, bypass_extensions)
         return name.removesuffix("Output") or name
+
+    def _fields_parameter(self) -> OpenApiParameter:
+        names = [name for name in self.view.output().fields if name != "id"]
+        return OpenApiParameter(
+            "fields",
+            {"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1},
+            explode=False,
+            description="Only these fields, separated by commas. The ID is always told.",
+        )
 
     def _handler(self) -> Any:
         return getattr(self.view, self.view.action, None)

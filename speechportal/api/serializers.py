@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,6 +10,24 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from speechportal.api.problems import InvalidParameters
+
+
+class Number(serializers.IntegerField):
+    """A whole number in an address: digits and nothing else."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not (isinstance(data, str) and re.fullmatch(r"-?[0-9]{1,18}", data)):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
+class YesOrNo(serializers.BooleanField):
+    """``true`` or ``false`` in an address."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if data not in {"true", "false"}:
+            self.fail("invalid", input=data)
+        return bool(data == "true")
 
 
 class Input(serializers.Serializer[Any]):
@@ -54,18 +73,17 @@ class Output(serializers.Serializer[Any]):
 class Parameters(serializers.Serializer[Any]):
     """What may stand behind the ``?`` of an address."""
 
+    lists: ClassVar[frozenset[str]] = frozenset()  # names that may stand there several times
+
 
 class ItemParameters(Parameters):
     """Those of one thing: which fields of it to tell."""
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
-        # Not declared in the class: serializers have a property of this name.
-        fields["fields"] = serializers.RegexField(
-            r"^[a-z_]+(,[a-z_]+)*\Z",
-            required=False,
-            help_text="Only these fields, separated by commas: `fields=name,status`. The ID is always told.",
-        )
+        # Not declared in the class: serializers have a property of this name. What may stand in it follows
+        # from the view, and so does its description (speechportal/api/schema.py).
+        fields["fields"] = serializers.CharField(required=False)
         return fields
 
 
@@ -77,7 +95,7 @@ class ListParameters(ItemParameters):
     cursor = serializers.CharField(
         required=False, help_text="Where the page begins: taken from `next` or `previous` of another page."
     )
-    page_size = serializers.IntegerField(
+    page_size = Number(
         required=False, min_value=1, max_value=200, help_text="How many a page has; 50 unless told otherwise."
     )
 

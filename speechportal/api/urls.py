@@ -10,6 +10,7 @@ urlpatterns = [
     path("v1/docs", docs.swagger, name="docs"),
     path("v1/redoc", docs.redoc, name="redoc"),
     path("v1/", include("speechportal.accounts.api_urls")),
+    path("v1/", include("speechportal.storage.api_urls")),
     path("v1/", include("domains.api_urls")),
     path("v1/", include("batches.api_urls")),
     re_path("", views.not_found),

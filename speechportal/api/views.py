@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -37,6 +38,7 @@ class ApiView(GenericViewSet[Any]):
     parameter_classes: ClassVar[dict[str, type[Parameters]]] = {}
     default_ordering: ClassVar[str] = "-pk"
     edits_match: ClassVar[bool] = False  # whether edits heed If-Match
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     lookup_field = "uid"
     lookup_value_regex = UID
     request: ApiRequest
@@ -44,11 +46,14 @@ class ApiView(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.parameters = self._read_parameters(request)
+        # A method that the address does not have is told so (405), whatever stands behind the "?".
+        self.parameters = self._read_parameters(request) if self.action else {}
 
     def _read_parameters(self, request: Request) -> dict[str, Any]:
         kind = self.parameter_classes.get(self.action or "", Parameters)
-        serializer = kind(data=request.query_params)
+        given = request.query_params.lists()
+        # Not as a form's: there an empty value means that nothing was said.
+        serializer = kind(data={name: values if name in kind.lists else values[-1] for name, values in given})
         errors: dict[str, Any] = {
             name: [serializers.ErrorDetail(_("There is no such parameter."), code="unknown_parameter")]
             for name in request.query_params
@@ -117,29 +122,34 @@ class ApiView(GenericViewSet[Any]):
     def etag(self, instance: Any, **context: Any) -> str:
         """Stands for what can be edited: progress and the like do not change it."""
         data = self.output(instance, context={"request": self.request, **context}).data
-        lasting = {name: value for name, value in data.items() if name not in self.output.passing}
-        digest = hashlib.sha256(JSONRenderer().render(lasting)).hexdigest()
-        return f'"{digest[:32]}"'
+        return etag_of({name: value for name, value in data.items() if name not in self.output.passing})
 
-    def under_match(self, find: Callable[[], M], change: Callable[[M], M | None]) -> M | None:
+    def under_match(
+        self, find: Callable[[], M], change: Callable[[M], object], etag: Callable[[M], str] | None = None
+    ) -> None:
         """Find, compare with ``If-Match``, change; in one transaction that no other edit gets into.
 
         Services lock the account's row first, so that is the one to wait at.
         """
         with transaction.atomic():
-            Account.objects.select_for_update().get(pk=self.request.account.pk)
+            Account.objects.select_for_update(no_key=True).get(pk=self.request.account.pk)
             instance = find()
-            self._check_match(instance)
-            return change(instance)
+            self._check_match(instance, etag or self.etag)
+            change(instance)
 
-    def _check_match(self, instance: Any) -> None:
+    def _check_match(self, instance: M, etag: Callable[[M], str]) -> None:
         wanted = self.request.headers.get("If-Match", "").strip()
         if not wanted or wanted == "*":
             return
-        if self.etag(instance) not in [each.strip() for each in wanted.split(",")]:
+        if etag(instance) not in [each.strip() for each in wanted.split(",")]:
             sentence = _("It was changed meanwhile. Read it again and repeat your change.")
             raise Problem(412, "precondition_failed", sentence)
 
 
+def etag_of(data: Any) -> str:
+    return f'"{hashlib.sha256(JSONRenderer().render(data)).hexdigest()[:32]}"'
+
+
+@csrf_exempt
 def not_found(request: HttpRequest, *_args: Any, **_kwargs: Any) -> HttpResponse:
     return problems.not_found(request)

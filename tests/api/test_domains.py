@@ -146,7 +146,7 @@ def test_keywords_are_replaced_added_removed_uploaded_and_downloaded(alice: Api)
 
 
 @pytest.mark.parametrize(
-    "keywords", [["x" * 101], ["a\0b"], [f"word {number}" for number in range(1001)], "word", [7]]
+    "keywords", [["x" * 101], ["a\0b"], [f"word {number}" for number in range(1001)], "word", [7], None]
 )
 def test_keywords_that_cannot_be_taken_change_nothing(alice: Api, keywords: Any) -> None:
     domain = make_domain(alice.account)
@@ -154,6 +154,7 @@ def test_keywords_that_cannot_be_taken_change_nothing(alice: Api, keywords: Any)
     for send, path in ((alice.put, "keywords"), (alice.post, "keywords")):
         answer = send(f"domains/{domain.uid}/{path}", {"keywords": keywords})
         assert answer.status_code == 422, answer.content
+    assert alice.put(f"domains/{domain.uid}/keywords", '"a string"').status_code == 422
     assert list(Keyword.unscoped.values_list("text", flat=True)) == ["kept"]
 
 

@@ -36,3 +36,16 @@ def test_a_batch_that_works_keeps_its_etag(alice: Api) -> None:
     assert alice.get(f"{path}?fields=name").headers["ETag"] == read
     assert alice.patch(path, {"speakers": True}, headers={"If-Match": read}).status_code == 200
     assert alice.get(path).headers["ETag"] != read
+
+
+def test_keywords_are_not_replaced_over_somebody_elses(alice: Api, bob: Api) -> None:
+    path = f"domains/{make_domain(alice.account).uid}/keywords"
+    read = alice.get(path).headers["ETag"]
+    assert bob.put(path, {"keywords": ["bob"]}).status_code == 200
+    refused = alice.put(path, {"keywords": ["alice"]}, headers={"If-Match": read})
+    assert refused.status_code == 412
+    now = alice.get(path)
+    assert now.json() == {"keywords": ["bob"]}
+    assert alice.put(path, {"keywords": ["alice"]}, headers={"If-Match": now.headers["ETag"]}).json() == {
+        "keywords": ["alice"]
+    }

@@ -1,0 +1,248 @@
+"""Connections, for programs. A secret goes in and never comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from speechportal.api.fields import Choice, Text
+from speechportal.api.idempotency import idempotent
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters
+from speechportal.api.views import ApiView
+from speechportal.storage import browsing, local_folders, services
+from speechportal.storage.errors import InvalidKey, StorageError
+from speechportal.storage.models import Connection
+from speechportal.storage.providers import Provider
+
+S3_EXAMPLE = {
+    "name": "Recordings",
+    "provider": "ncp_vpc",
+    "region": "kr-standard",
+    "bucket": "recordings",
+    "access_key": "0123456789ABCDEF",
+    "secret": "…",
+}
+
+
+class ConnectionChange(Input):
+    name = Text(max_length=100)
+    endpoint_url = Text(
+        max_length=300, required=False, allow_blank=True, help_text="Empty: the provider's own address."
+    )
+    region = Text(max_length=50, required=False, allow_blank=True)
+    bucket = Text(max_length=63, required=False, allow_blank=True)
+    root_path = Text(
+        max_length=500, required=False, allow_blank=True, help_text="Batches see nothing outside of it."
+    )
+    access_key = Text(max_length=200, required=False, allow_blank=True)
+    secret = Text(
+        max_length=1000,
+        required=False,
+        allow_blank=True,
+        write_only=True,
+        help_text="Kept encrypted and never told. Left out or empty, the present one stays.",
+    )
+    local_folder = Text(
+        max_length=400, required=False, allow_blank=True, help_text="Below the account's own folder."
+    )
+
+
+class ConnectionInput(ConnectionChange):
+    provider = Choice(Provider.choices, help_text="It cannot be changed later.")
+
+
+class ConnectionOutput(Output):
+    """A bucket, or a path in it; or a folder of the portal's machine."""
+
+    passing = frozenset({"last_ok_at", "last_error"})
+
+    id = serializers.CharField(source="uid", help_text="Begins with `con_`.")
+    name = serializers.CharField()
+    provider = serializers.ChoiceField(Provider.choices)
+    endpoint_url = serializers.CharField()
+    region = serializers.CharField()
+    bucket = serializers.CharField()
+    root_path = serializers.CharField()
+    access_key = serializers.SerializerMethodField(help_text="For owners and managers; otherwise null.")
+    local_folder = serializers.SerializerMethodField(help_text="Below the account's own folder.")
+    last_ok_at = serializers.DateTimeField(allow_null=True, help_text="When a test last went well.")
+    last_error = serializers.CharField(help_text="What the last test found wrong.")
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_access_key(self, connection: Connection) -> str | None:
+        return connection.access_key if self.context["request"].membership.can_change else None
+
+    def get_local_folder(self, connection: Connection) -> str:
+        root = local_folders.member_root(self.context["request"].account.uid)
+        return connection.local_folder.removeprefix(f"{root}/") if root else connection.local_folder
+
+
+class ConnectionList(ListParameters):
+    orderings = ("name", "created_at")
+    provider = serializers.ChoiceField(Provider.choices, required=False)
+
+
+class BrowseParameters(Parameters):
+    path = serializers.CharField(
+        required=False, max_length=900, help_text="A folder below the root; left out, the root."
+    )
+
+
+class PathInput(Input):
+    path = Text(max_length=900, required=False, allow_blank=True, help_text="The folder to try it in.")
+
+
+class FindingOutput(serializers.Serializer[Any]):
+    """One thing that was tried."""
+
+    action = serializers.CharField(help_text="`list`, `write`, `read`, `move` or `delete`.")
+    ok = serializers.BooleanField()
+    code = serializers.CharField(source="error.code", default=None, allow_null=True)
+    message = serializers.CharField(allow_blank=True)
+
+
+class FolderOutput(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    name = serializers.CharField()
+
+
+class FileOutput(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    size = serializers.IntegerField(help_text="In bytes.")
+    modified = serializers.DateTimeField()
+
+
+class LevelOutput(serializers.Serializer[Any]):
+    """What lies directly in a folder."""
+
+    path = serializers.CharField(allow_blank=True)
+    folders = FolderOutput(many=True)
+    files = FileOutput(many=True)
+    has_more = serializers.BooleanField(help_text="Whether only the first entries are told.")
+
+
+class FolderInput(Input):
+    above = Text(max_length=900, required=False, allow_blank=True, help_text="Left out, the root.")
+    name = Text(max_length=200)
+
+
+class ConnectionView(ApiView):
+    """Object storages that batches read from and write to."""
+
+    area = "connections"
+    output = ConnectionOutput
+    edits_match = True
+    default_ordering = "name"
+    parameter_classes = {"list": ConnectionList, "retrieve": ItemParameters, "browse": BrowseParameters}
+
+    def connections(self) -> QuerySet[Connection]:
+        return Connection.objects.for_account(self.request.account).select_related("account")
+
+    def connection(self) -> Connection:
+        return self.found(self.connections(), self.kwargs["uid"])
+
+    @extend_schema(responses=ConnectionOutput(many=True), summary="List connections")
+    def list(self, request: ApiRequest) -> Response:
+        found = self.connections()
+        if provider := self.parameters.get("provider"):
+            found = found.filter(provider=provider)
+        return self.page(found)
+
+    @extend_schema(
+        request=ConnectionInput,
+        responses={201: ConnectionOutput},
+        examples=[
+            OpenApiExample("A bucket", S3_EXAMPLE, request_only=True),
+            OpenApiExample(
+                "A folder",
+                {"name": "Here", "provider": "local", "local_folder": "calls"},
+                request_only=True,
+            ),
+        ],
+        summary="Create a connection",
+    )
+    @idempotent
+    def create(self, request: ApiRequest) -> Response:
+        """The storage itself is not asked: test the connection afterwards."""
+        fields = self._placed(self.read(ConnectionInput))
+        created = services.create_connection(account=request.account, **fields)
+        return self.answer(
+            self.found(self.connections(), created.uid), status=201, location=self.address(created)
+        )
+
+    @extend_schema(responses=ConnectionOutput, summary="Read a connection")
+    def retrieve(self, request: ApiRequest, uid: str) -> Response:
+        return self.answer(self.connection())
+
+    @extend_schema(request=ConnectionChange, responses=ConnectionOutput, summary="Change a connection")
+    def partial_update(self, request: ApiRequest, uid: str) -> Response:
+        self.connection()
+        fields = self._placed(self.read(ConnectionChange, partial=True))
+        self.under_match(self.connection, lambda one: services.update_connection(connection=one, **fields))
+        return self.answer(self.connection())
+
+    @extend_schema(responses={204: None}, summary="Delete a connection")
+    def destroy(self, request: ApiRequest, uid: str) -> Response:
+        """The files stay. Not while a batch uses it (409, `connection_in_use`)."""
+        self.under_match(self.connection, lambda one: services.delete_connection(connection=one))
+        return Response(status=204)
+
+    @extend_schema(request=PathInput, responses={200: FindingOutput(many=True)}, summary="Test a connection")
+    @action(detail=True, methods=["post"], pagination_class=None)
+    def test(self, request: ApiRequest, uid: str) -> Response:
+        """Everything that the portal does with a storage, on a small file; ends with the first fault."""
+        connection, fields = self.connection(), self.read(PathInput)
+        path = _folder(fields.get("path", ""))
+        findings = services.check_connection(connection=connection, path=path)
+        return Response(FindingOutput(findings, many=True).data)
+
+    @extend_schema(responses={200: LevelOutput}, summary="Look into a folder")
+    @action(detail=True, pagination_class=None)
+    def browse(self, request: ApiRequest, uid: str) -> Response:
+        try:
+            level = browsing.look(self.connection(), self.parameters.get("path", ""))
+        except InvalidKey as error:
+            raise ValidationError({"path": ValidationError(str(error), code=error.code)}) from error
+        folders = [{"path": path, "name": name} for path, name in level.folders]
+        shown = {"path": level.path, "folders": folders, "files": level.files, "has_more": level.has_more}
+        return Response(LevelOutput(shown).data)
+
+    browse.more_errors = ("422", "502")  # type: ignore[attr-defined] # read by the description of the API
+
+    @extend_schema(request=FolderInput, responses={201: FolderOutput}, summary="Make a folder")
+    @action(detail=True, methods=["post"], pagination_class=None)
+    def folders(self, request: ApiRequest, uid: str) -> Response:
+        """One that is there stays as it is."""
+        connection, fields = self.connection(), self.read(FolderInput)
+        try:
+            path = browsing.create_folder(connection, fields.get("above", ""), fields["name"])
+        except InvalidKey as error:
+            raise ValidationError({"name": ValidationError(str(error), code=error.code)}) from error
+        return Response(FolderOutput({"path": path, "name": fields["name"].strip()}).data, status=201)
+
+    folders.more_errors = ("502",)  # type: ignore[attr-defined] # likewise
+
+    def _placed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A local folder as members name it, below the account's own."""
+        if folder := fields.get("local_folder"):
+            try:
+                place = local_folders.member_folder(self.request.account.uid, folder)
+            except StorageError as error:
+                raise ValidationError(
+                    {"local_folder": ValidationError(str(error), code=error.code)}
+                ) from error
+            fields["local_folder"] = str(place)
+        return fields
+
+
+def _folder(path: str) -> str:
+    return browsing.empty(path).path
