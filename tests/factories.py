@@ -64,8 +64,10 @@ def make_batch(account: Account | None = None, **fields: Any) -> Batch:
         "language": "en-US",
         **fields,
     }
-    fields.setdefault("domain", make_domain(account))
-    fields.setdefault("connection", make_connection(account))
+    if "domain" not in fields:
+        fields["domain"] = make_domain(account)
+    if "connection" not in fields:
+        fields["connection"] = make_connection(account)
     batch = Batch(account=account, **fields)
     batch.full_clean()
     batch.save()
