@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from speechportal.accounts import member_views, privacy_views, second_factor_views, views
+from speechportal.accounts import member_views, privacy_views, second_factor_views, views, views_tokens
 
 urlpatterns = [
     path("login/", views.SignIn.as_view(), name="login"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("account/invitations/<str:uid>/withdraw/", member_views.withdraw, name="account_withdraw"),
     path("account/members/<int:pk>/role/", member_views.change_role, name="account_role"),
     path("account/members/<int:pk>/remove/", member_views.remove, name="account_remove"),
+    path("account/tokens/", views_tokens.token_list, name="account_tokens"),
+    path("account/tokens/<str:uid>/revoke/", views_tokens.token_revoke, name="account_token_revoke"),
     path("account/settings/", member_views.account_settings, name="account_settings"),
     path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
     path("account/activity/", privacy_views.activity, name="account_activity"),
