@@ -82,7 +82,7 @@ def _deliver_due() -> None:
     now = timezone.now()
     if reaped := states.reap(now):
         logger.warning("%d deliveries were freed from senders that died", reaped)
-    endpoint.forget_ended_secrets()
+    endpoint.tidy()
     if states.ready_webhooks(now).exists():
         queue.wake_deliveries()
 
