@@ -79,6 +79,25 @@ def check_local_roots(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -
     ]
 
 
+def check_webhook_lease(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.WEBHOOK_LEASE_SECONDS >= 3 * settings.WEBHOOK_TIMEOUT_SECONDS:
+        return []
+    return [
+        checks.Error(
+            "The lease of a delivery may end while its receiver still has time to answer.",
+            hint="Make SPEECHPORTAL_WEBHOOK_LEASE_SECONDS three times SPEECHPORTAL_WEBHOOK_TIMEOUT_SECONDS"
+            " or more; otherwise messages are sent twice.",
+            id="speechportal.E005",
+        )
+    ]
+
+
 def register_all() -> None:
-    for check in (check_encryption_keys, check_queue, check_ffmpeg, check_local_roots):
+    for check in (
+        check_encryption_keys,
+        check_queue,
+        check_ffmpeg,
+        check_local_roots,
+        check_webhook_lease,
+    ):
         checks.register(check)

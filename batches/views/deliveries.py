@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -47,6 +48,7 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
         "batch": batch,
         "result_count": batch.last_execution_result,
         "tab": "deliveries",
+        "address": _address(batch, whole=request.membership.can_change),
         "webhook": selectors.webhook_of(request.account, batch) if batch.webhook_url else None,
         "counts": selectors.open_deliveries(request.account, batch),
         "state": state,
@@ -56,6 +58,14 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
         **_window(found, request.GET.get("before", "")),
     }
     return render_live(request, "deliveries/list.html", "deliveries/_list.html", context)
+
+
+def _address(batch: Batch, *, whole: bool) -> str:
+    """The webhook URL; for viewers its host alone, since what follows is often a secret."""
+    if whole or not batch.webhook_url:
+        return batch.webhook_url
+    parts = urlsplit(batch.webhook_url)
+    return f"{parts.scheme}://{parts.netloc}/…"
 
 
 def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:

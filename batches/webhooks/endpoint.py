@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -58,9 +58,7 @@ def address_changed(batch: Batch) -> None:
     What waits is sent to the new address; without one it is canceled.
     """
     if not batch.webhook_url:
-        Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING).update(
-            state=Delivery.State.CANCELED, ended_at=timezone.now()
-        )
+        _cancel(Delivery.unscoped.filter(batch=batch))
         return
     of(batch)
     _activate(batch)
@@ -139,6 +137,22 @@ def signing_secrets(webhook: Webhook, now: datetime) -> list[str]:
 def problem_of(webhook: Webhook) -> Problem | None:
     """What the batch has to say about its webhook; ``None`` while messages go out."""
     return webhook.problem
+
+
+def tidy() -> None:
+    """What nobody has to wait for; the beat calls it."""
+    forget_ended_secrets()
+    # A message that was under way when the address was taken away may have come back since.
+    waiting = Delivery.unscoped.filter(batch=OuterRef("pk"), state=Delivery.State.WAITING)
+    silent = Batch.unscoped.filter(Exists(waiting), webhook_url="")
+    for batch_id in silent.values_list("pk", flat=True):
+        _cancel(Delivery.unscoped.filter(batch=batch_id))
+
+
+def _cancel(deliveries: QuerySet[Delivery]) -> None:
+    deliveries.filter(state=Delivery.State.WAITING).update(
+        state=Delivery.State.CANCELED, ended_at=timezone.now()
+    )
 
 
 def forget_ended_secrets() -> int:

@@ -72,6 +72,8 @@ class Sender:
         self._answers: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
         self._under_way: Counter[int] = Counter()  # by batch
         self._widths: dict[int, int] = {}
+        self._turns: dict[int, int] = {}  # when each was last served: who waited longest goes first
+        self._turn = 0
 
     def run(self, seconds: float) -> None:
         """Send until nothing is due any more, or ``seconds`` have passed and what is under way has ended."""
@@ -96,18 +98,23 @@ class Sender:
         if self._under_way.total() >= self._threads:
             return started
         now = self._clock()
-        for webhook in sorted(states.ready_webhooks(now), key=lambda each: self._under_way[each.batch_id]):
+        for webhook in sorted(states.ready_webhooks(now), key=self._place_of):
             room = self._room_for(webhook)
             if room <= 0:
                 continue
             deliveries = states.claim(webhook, room, self.token, now)
             started += len(deliveries)
+            self._turn += 1
+            self._turns[webhook.batch_id] = self._turn
             self._under_way[webhook.batch_id] += len(deliveries)
             checkpoints = payload.checkpoints_of(deliveries)
             for delivery in deliveries:
                 if message := self._prepare(webhook, delivery, checkpoints):
                     pool.submit(self._send, message)
         return started
+
+    def _place_of(self, webhook: Webhook) -> tuple[int, int]:
+        return self._under_way[webhook.batch_id], self._turns.get(webhook.batch_id, 0)
 
     def _room_for(self, webhook: Webhook) -> int:
         batch_id = webhook.batch_id

@@ -132,6 +132,17 @@ def test_without_an_address_nothing_waits_and_nothing_is_made(clock: Clock) -> N
             make_delivery(batch)
 
 
+def test_what_comes_back_after_the_address_was_taken_away_is_canceled_too() -> None:
+    batch = make_hooked_batch("http://127.0.0.1/")
+    kept = make_delivery(make_hooked_batch("http://127.0.0.1/"))
+    delivery = make_delivery(batch)
+    Batch.unscoped.filter(pk=batch.pk).update(webhook_url="")
+    endpoint.tidy()
+    delivery.refresh_from_db()
+    kept.refresh_from_db()
+    assert (delivery.state, kept.state) == ("canceled", "waiting")
+
+
 def test_the_answer_of_an_old_address_does_not_stop_the_new_one(clock: Clock) -> None:
     with receiving(status(410)) as old, receiving() as new:
         batch = make_hooked_batch(old.url)

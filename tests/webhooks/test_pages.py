@@ -82,6 +82,13 @@ def test_a_manager_sees_answers_and_a_viewer_does_not(batch: Batch, alice: Clien
     assert path("redeliver", batch, delivery.uid) not in page
 
 
+def test_a_viewer_sees_the_receivers_host_alone(batch: Batch, alice: Client, bob: Client) -> None:
+    assert "127.0.0.1:9/hook?key=1" in alice.get(path("deliveries", batch)).content.decode()
+    page = bob.get(path("deliveries", batch)).content.decode()
+    assert "http://127.0.0.1:9/…" in page
+    assert "key=1" not in page
+
+
 def test_the_list_can_be_narrowed_and_paged(batch: Batch, bob: Client) -> None:
     failed = attempted(batch)
     waiting = [make_delivery(batch) for _ in range(55)]

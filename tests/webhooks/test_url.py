@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 
 from batches import services
 from batches.models import Batch, Webhook
+from speechportal.checks import check_webhook_lease
 from tests.factories import make_account, make_batch, make_connection, make_domain
 
 pytestmark = pytest.mark.django_db
@@ -84,3 +85,12 @@ def test_an_address_that_is_kept_is_not_judged_again() -> None:
     batch.refresh_from_db()
     saved = services.update_batch(batch=batch, name="another", webhook_url="https://127.0.0.1/")
     assert saved.name == "another"
+
+
+def test_a_lease_that_ends_before_the_answer_may_come_is_an_error(settings: Settings) -> None:
+    settings.WEBHOOK_LEASE_SECONDS, settings.WEBHOOK_TIMEOUT_SECONDS = 30, 10
+    assert check_webhook_lease(None) == []
+    settings.WEBHOOK_LEASE_SECONDS = 29
+    (error,) = check_webhook_lease(None)
+    assert error.id == "speechportal.E005"
+    assert "SPEECHPORTAL_WEBHOOK_LEASE_SECONDS" in str(error.hint)
