@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from batches import execution_results, holding, lifecycle, moving, polling, processing
 from batches.ahead import Ahead
+from batches.privacy import retention
 from batches.recognition.client import RecognitionClient
 from batches.webhooks import endpoint, states
 from batches.webhooks.sender import Sender
@@ -41,7 +42,16 @@ def beat() -> None:
         return
     end = time.monotonic() + BEAT_SECONDS
     while not queue.stopping():
-        for step in (_reap, holding.reconcile, _poll_due, _report_due, _move_due, _wake, _deliver_due):
+        for step in (
+            _reap,
+            holding.reconcile,
+            _poll_due,
+            _report_due,
+            _move_due,
+            _wake,
+            _deliver_due,
+            _forget,
+        ):
             try:
                 step()
             except Exception:
@@ -85,6 +95,15 @@ def _deliver_due() -> None:
     endpoint.tidy()
     if states.ready_webhooks(now).exists():
         queue.wake_deliveries()
+
+
+def _forget() -> None:
+    if Singleton.take("retention", timedelta(days=1)):
+        queue.enqueue("batches.jobs.enforce_retention")
+
+
+def enforce_retention() -> None:
+    retention.enforce()
 
 
 def poll(batch_id: int) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.http import FileResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from batches import budget, services
 from batches.models import Batch, Charge, Task
+from batches.privacy.erasure import close_account, erase_person
+from batches.privacy.export import export_account
 from speechportal.accounts.admin import account as account_page
-from speechportal.accounts.models import Account
+from speechportal.accounts.admin import people as people_page
+from speechportal.accounts.models import Account, User
 from speechportal.support.actions import Action
 from speechportal.support.admin import link_to_list
 from speechportal.support.lists import bounded_count
@@ -46,6 +52,66 @@ class Restore(Action):
         return _now("The account works again.")
 
 
+class Export(Action):
+    name, label = "export", _("Export data")
+    description = _("A ZIP file of all that the portal has of the account, without secrets.")
+    permission = "accounts.erase_account"
+    for_many = False
+
+    def respond(self, row: Account, answers: dict[str, Any]) -> HttpResponseBase | None:
+        if is_large(row):
+            return None
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the answer closes it
+        export_account(account=row, target=file)
+        file.seek(0)
+        return FileResponse(file, as_attachment=True, filename=f"{row.uid}.zip")
+
+    def perform(self, row: Account, answers: dict[str, Any]) -> str:
+        raise ValidationError(_("It has too much for a page: run `manage.py export_account`."), code="large")
+
+
+class Close(Action):
+    name, label = "close", _("Close and delete data")
+    description = _(
+        "Deletes all that the portal has of the account but its books. Files in its storage stay. This cannot"
+        " be undone: export the data first."
+    )
+    permission = "accounts.erase_account"
+    dangerous = True
+    for_many = False
+
+    def applies_to(self, row: Account) -> bool:
+        return row.closed_at is None
+
+    def perform(self, row: Account, answers: dict[str, Any]) -> str:
+        if is_large(row):
+            raise ValidationError(
+                _("It has too much for a page: run `manage.py close_account`."), code="large"
+            )
+        return " · ".join(line.strip() for line in close_account(account=row).lines())
+
+
+def is_large(account: Account) -> bool:
+    _count, exact = bounded_count(Task.unscoped.filter(account=account), 20_000)
+    return not exact
+
+
+class ErasePerson(Action):
+    name, label = "erase", _("Erase the person")
+    description = _("Deletes the sign-in, memberships and tokens; the row stays without name and address.")
+    permission = "accounts.erase_account"
+    dangerous = True
+    for_many = False
+
+    def applies_to(self, row: User) -> bool:
+        return row.is_active and not row.is_superuser
+
+    def perform(self, row: User, answers: dict[str, Any]) -> str:
+        if row.is_superuser:
+            raise ValidationError(_("A superuser is erased by `manage.py erase_person`."), code="superuser")
+        return " · ".join(line.strip() for line in erase_person(user=row).lines())
+
+
 def glance(account: Account) -> list[tuple[Any, Any]]:
     tasks = Task.unscoped.filter(account=account)
     live = Batch.unscoped.live().filter(account=account)
@@ -70,6 +136,7 @@ def batch_cell(account: Account) -> str:
     return link_to_list(Batch, count, account=account.uid)
 
 
-account_page.AccountAdmin.portal_actions.extend([Suspend, Restore])
+account_page.AccountAdmin.portal_actions.extend([Suspend, Restore, Export, Close])
+people_page.UserAdmin.portal_actions.append(ErasePerson)
 account_page.glances.append(glance)
 account_page.batch_cell = batch_cell

@@ -23,7 +23,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.storage.secrets import EncryptedCredentials
+from speechportal.storage.secrets import EncryptedCredentials, rotate
 
 SESSION_KEY = "second_factor"
 DIGITS, STEP_SECONDS, SECRET_BYTES = 6, 30, 20
@@ -174,3 +174,14 @@ def _note_failure(app: AuthenticatorApp) -> None:
     if over >= 0:
         app.wait_until = timezone.now() + timedelta(seconds=min(2 ** min(over, 10), LONGEST_WAIT))
     app.save(update_fields=["failures", "wait_until"])
+
+
+def rotate_encryption() -> int:
+    """Encrypt every secret with the first of ``ENCRYPTION_KEYS``; returns how many there are."""
+    rotated = 0
+    for app in AuthenticatorApp.objects.iterator(chunk_size=200):
+        old = app.encrypted_secret
+        rotated += AuthenticatorApp.objects.filter(pk=app.pk, encrypted_secret=old).update(
+            encrypted_secret=rotate(old)
+        )
+    return rotated

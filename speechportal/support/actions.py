@@ -15,6 +15,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
 from django.utils.text import format_lazy
 from django.utils.translation import gettext as _now
@@ -64,6 +65,10 @@ class Action:
     def perform(self, row: Any, answers: dict[str, Any]) -> str:
         """Do it; returns the sentence that staff reads."""
         raise NotImplementedError
+
+    def respond(self, row: Any, answers: dict[str, Any]) -> HttpResponseBase | None:
+        """For an action on one row whose outcome is a file or a page of its own; else ``None``."""
+        return None
 
     def allowed_for(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(self.permission))

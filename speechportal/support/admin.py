@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -203,7 +204,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
             *super().get_urls(),
         ]
 
-    def action_view(self, request: HttpRequest, action: str) -> HttpResponse:
+    def action_view(self, request: HttpRequest, action: str) -> HttpResponseBase:
         chosen = next((each() for each in self.portal_actions if each.name == action), None)
         if chosen is None:
             raise Http404
@@ -212,6 +213,10 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         rows = self._rows(request)
         form = chosen.form(rows, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
+            with because(str(form.cleaned_data["reason"])):
+                answer = chosen.respond(rows[0], form.cleaned_data) if len(rows) == 1 else None
+            if answer is not None:
+                return answer
             run(chosen, request, rows, form.cleaned_data)
             return HttpResponseRedirect(self._after(rows))
         context = {

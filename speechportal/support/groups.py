@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 VIEWED = {
-    "accounts": ["account", "apitoken", "auditentry", "membership", "user"],
+    "accounts": ["account", "apitoken", "auditentry", "invitation", "membership", "user"],
     "auth": ["group"],
     "axes": ["accessattempt"],
     "storage": ["connection"],

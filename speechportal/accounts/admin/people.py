@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import second_factor
-from speechportal.accounts.models import ApiToken, Membership, User
+from speechportal.accounts.models import ApiToken, Invitation, Membership, User
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
 from speechportal.support.lists import neighbour
@@ -68,7 +68,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
-    portal_actions = [ResetTwoFactor]
+    portal_actions: ClassVar[list[type[Action]]] = [ResetTwoFactor]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         user: Any = request.user
@@ -127,6 +127,30 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
         return obj is not None and bool(request.user.has_perm("accounts.delete_membership"))
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin[Invitation]):
+    """Who may join an account. The link itself is known to nobody but who was sent it."""
+
+    find_exact = ("uid",)
+    find_part = ("email",)
+    list_display = [
+        "email",
+        "uid",
+        "account",
+        "role",
+        "invited_by",
+        "created_at",
+        "expires_at",
+        "accepted_at",
+    ]
+    list_select_related = ["account", "invited_by"]
+    list_filter = [neighbour("account", "account__uid", _("account"))]
+    fields = ["email", "role", "created_at", "expires_at", "accepted_at"]
+
+    def glance(self, row: Invitation) -> list[tuple[Any, Any]]:
+        return [(_("Account"), link_to(row.account)), (_("Invited by"), link_to(row.invited_by))]
 
 
 class RevokeToken(Action):

@@ -1,0 +1,18 @@
+"""Remove transcripts and logs that are older than their account keeps them; the beat does it every day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from batches.privacy import retention
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for name, count in sorted(retention.enforce().items()):
+            if count:
+                self.stdout.write(f"{count:,} {name}")

@@ -1,0 +1,35 @@
+"""Delete a person's sign-in, memberships and tokens, and say what went and what stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from batches.privacy.erasure import erase_person
+from speechportal.accounts.actor import because
+from speechportal.accounts.models import User
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("--reason", required=True, help="kept in the audit trail")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(email__iexact=options["email"]).first()
+        if user is None:
+            raise CommandError(f"There is no user {options['email']}.")
+        if not options["yes"] and input(f"Delete {user.email}? Type the address: ") != user.email:
+            raise CommandError("Nothing was deleted.")
+        try:
+            with because(options["reason"]):
+                report = erase_person(user=user)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        for line in report.lines():
+            self.stdout.write(line)

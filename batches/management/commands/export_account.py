@@ -1,0 +1,33 @@
+"""Write everything the portal has of an account into a ZIP file of JSON lines; secrets are left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from batches.privacy.export import export_account
+from speechportal.accounts.actor import because
+from speechportal.accounts.models import Account
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("account", help="its ID, acc_…")
+        parser.add_argument("file", type=Path, help="the ZIP file to write; it must not exist")
+        parser.add_argument("--reason", required=True, help="kept in the audit trail")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        account = Account.objects.filter(uid=options["account"]).first()
+        if account is None:
+            raise CommandError(f"There is no account {options['account']}.")
+        file: Path = options["file"]
+        if file.exists():
+            raise CommandError(f"{file} is there already.")
+        with because(options["reason"]):
+            counts = export_account(account=account, target=file)
+        for name, count in counts.items():
+            self.stdout.write(f"{count:,} {name}")

@@ -1,0 +1,32 @@
+"""Encrypt every stored secret with the first of ENCRYPTION_KEYS, so that the others can be taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from batches.webhooks import endpoint
+from speechportal.accounts import second_factor
+from speechportal.storage import models as storage
+from speechportal.storage.secrets import EncryptionError
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            counts = {
+                "connections": storage.rotate_secrets(),
+                "webhooks": endpoint.rotate_encryption(),
+                "authenticator apps": second_factor.rotate_encryption(),
+            }
+        except EncryptionError as error:
+            raise CommandError(
+                f"{error} Put the key that is missing back into SPEECHPORTAL_ENCRYPTION_KEYS and try again:"
+                " what was encrypted before stays readable."
+            ) from error
+        for name, count in counts.items():
+            self.stdout.write(f"{name}: {count}")
+        self.stdout.write("The other keys can be taken away once every process runs with this list.")

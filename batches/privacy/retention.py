@@ -1,0 +1,71 @@
+"""Transcripts and logs go when their account's days are over; once a day, by the beat."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from axes.models import AccessAttempt
+from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
+from speechportal.accounts.models import Account, AuditEntry
+
+logger = logging.getLogger(__name__)
+CHUNK = 500
+SIGN_IN_DAYS = 90  # Wrong passwords, with addresses, of the whole installation.
+
+
+def enforce(now: datetime | None = None) -> Counter[str]:
+    """Remove what is older than its account keeps it; returns how many rows of what kind went."""
+    now = now or timezone.now()
+    removed: Counter[str] = Counter()
+    for account in Account.objects.exclude(transcript_days=None).order_by("pk"):
+        assert account.transcript_days is not None  # noqa: S101 - excluded
+        removed += remove_transcripts(account, now - timedelta(days=account.transcript_days))
+    for account in Account.objects.exclude(log_days=None).order_by("pk"):
+        assert account.log_days is not None  # noqa: S101 - excluded
+        removed += remove_logs(account, now - timedelta(days=account.log_days))
+    removed["sessions"] = Session.objects.filter(expire_date__lt=now).delete()[0]
+    old = AccessAttempt.objects.filter(attempt_time__lt=now - timedelta(days=SIGN_IN_DAYS))
+    removed["sign-in attempts"] = old.delete()[0]
+    logger.info("retention removed %s", dict(removed) or "nothing")
+    return removed
+
+
+def remove_transcripts(account: Account, before: datetime) -> Counter[str]:
+    """Words, corrections and search texts of tasks that ended before a time. Files in the storage stay."""
+    ended = Task.unscoped.filter(account=account, state__in=Task.FINAL, finished_at__lt=before)
+    removed: Counter[str] = Counter()
+    for name, rows in (
+        ("corrections", Correction.unscoped.filter(task__in=ended)),
+        ("search texts", SearchText.unscoped.filter(task__in=ended)),
+        ("transcripts", Transcript.unscoped.filter(task__in=ended)),
+    ):
+        removed[name] = in_chunks(rows)
+    return removed
+
+
+def remove_logs(account: Account, before: datetime) -> Counter[str]:
+    """Deliveries that ended before a time, with their attempts; and the audit trail up to it."""
+    ended = Delivery.unscoped.filter(account=account, state__in=Delivery.FINAL, ended_at__lt=before)
+    removed: Counter[str] = Counter()
+    removed["delivery attempts"] = in_chunks(DeliveryAttempt.unscoped.filter(delivery__in=ended))
+    removed["deliveries"] = in_chunks(ended)
+    trail = AuditEntry.unscoped.filter(account=account)
+    removed["audit entries"] = trail.expire(before)
+    return removed
+
+
+def in_chunks(rows: QuerySet[Any]) -> int:
+    """Delete rows a few at a time, so that nobody waits for a long transaction."""
+    removed = 0
+    model = rows.model
+    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        model._base_manager.filter(pk__in=keys).delete()
+        removed += len(keys)
+    return removed

@@ -1,0 +1,109 @@
+"""Transcripts and logs go when their account's days are over, and nothing else does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from batches import jobs
+from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
+from batches.privacy import retention
+from batches.recognition.transcript import Segment
+from batches.recognition.transcript import Transcript as Document
+from speechportal import queue
+from speechportal.accounts.audit import record
+from speechportal.accounts.models import Account, AuditEntry
+from speechportal.models import Singleton
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def account_with(transcript_days: int | None = None, log_days: int | None = None) -> Account:
+    return factories.make_account(transcript_days=transcript_days, log_days=log_days)
+
+
+def heard(account: Account, days_ago: int) -> Task:
+    """A task that ended so long ago, with all that recognition left of it, and a delivery."""
+    ended = timezone.now() - timedelta(days=days_ago)
+    batch = account.batches.first() or factories.make_batch(account)
+    task = factories.make_task(batch, state="completed", finished_at=ended)
+    document = Document("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
+    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "hello"})
+    Correction.unscoped.create(task=task, texts={"0": "Hello!"})
+    delivery = Delivery.unscoped.create(
+        account=account,
+        batch=batch,
+        task=task,
+        event="task.completed",
+        about=task.uid,
+        payload="{}",
+        state="delivered",
+        created_at=ended,
+        ended_at=ended,
+    )
+    DeliveryAttempt.unscoped.create(delivery=delivery, number=1, started_at=ended, status=200)
+    return task
+
+
+def test_transcripts_go_after_their_days_and_the_task_stays() -> None:
+    account = account_with(transcript_days=30)
+    old, new = heard(account, 31), heard(account, 29)
+    removed = retention.enforce()
+    assert removed["transcripts"] == removed["corrections"] == removed["search texts"] == 1
+    left = [Transcript.unscoped.all(), Correction.unscoped.all(), SearchText.unscoped.all()]
+    assert [[row.task_id for row in rows] for rows in left] == [[new.pk]] * 3
+    assert Task.unscoped.filter(pk=old.pk).exists()
+    assert Delivery.unscoped.count() == 2
+
+
+def test_without_days_everything_is_kept() -> None:
+    heard(account_with(), 10_000)
+    removed = retention.enforce()
+    assert not any(removed.values())
+    assert Transcript.unscoped.exists()
+
+
+def test_logs_go_after_their_days_but_not_what_is_still_to_be_sent() -> None:
+    account = account_with(log_days=30)
+    heard(account, 31)
+    recent = heard(account, 1)
+    waiting = Delivery.unscoped.get(task=recent)
+    Delivery.unscoped.filter(pk=waiting.pk).update(
+        state="waiting", ended_at=None, created_at=timezone.now() - timedelta(days=90)
+    )
+    retention.enforce()
+    assert list(Delivery.unscoped.all()) == [waiting]
+    assert list(DeliveryAttempt.unscoped.values_list("delivery", flat=True)) == [waiting.pk]
+    assert Transcript.unscoped.count() == 2
+
+
+def test_the_audit_trail_goes_with_the_logs_and_only_of_this_account() -> None:
+    ours, theirs = account_with(log_days=30), account_with()
+    before = AuditEntry.unscoped.filter(account=theirs).count()
+    record("account.exported", ours)
+    retention.enforce(timezone.now() + timedelta(days=31))
+    assert not AuditEntry.unscoped.filter(account=ours).exists()
+    assert AuditEntry.unscoped.filter(account=theirs).count() == before
+
+
+def test_many_rows_go_in_small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = account_with(transcript_days=1)
+    for _ in range(7):
+        heard(account, 2)
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    assert retention.enforce()["transcripts"] == 7
+
+
+def test_the_beat_has_it_done_once_a_day() -> None:
+    jobs._forget()
+    jobs._forget()
+    from django_q.models import OrmQ
+
+    asked = [message.func() for message in OrmQ.objects.all()]
+    assert asked.count("batches.jobs.enforce_retention") == 1
+    assert Singleton.objects.filter(name="retention").exists()
+    assert queue.queued_messages("short") == len(asked)

@@ -1,0 +1,54 @@
+"""An encryption key is retired: everything is encrypted anew, and the old key is needed no more."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from batches.webhooks import endpoint
+from speechportal.accounts import second_factor
+from speechportal.storage.secrets import EncryptionError
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_after_rotating_the_old_key_can_go(settings: Settings) -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    settings.ENCRYPTION_KEYS = [old]
+    batch = factories.make_batch(webhook_url="https://receiver.example/hook")
+    endpoint.address_changed(batch)
+    connection = factories.make_connection(factories.make_account())
+    connection.provider, connection.local_folder = "aws", ""
+    connection.endpoint_url, connection.region = "https://s3.example", "us-east-1"
+    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.set_secret("storage secret")
+    connection.save()
+    app = second_factor.begin(factories.make_user(is_staff=True).pk)
+    shown, signing = app.typed_secret(), endpoint.signing_secrets(batch.webhook, timezone.now())
+
+    settings.ENCRYPTION_KEYS = [new, old]
+    call_command("rotate_keys")
+    settings.ENCRYPTION_KEYS = [new]
+    for row in (app, batch.webhook, connection):
+        row.refresh_from_db()
+    assert app.typed_secret() == shown
+    assert endpoint.signing_secrets(batch.webhook, timezone.now()) == signing
+    assert connection._credentials().decrypt(connection.encrypted_secret) == "storage secret"
+
+
+def test_a_missing_key_stops_it_and_harms_nothing(settings: Settings) -> None:
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    app = second_factor.begin(factories.make_user(is_staff=True).pk)
+    shown, kept = app.typed_secret(), settings.ENCRYPTION_KEYS
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(CommandError, match="Put the key that is missing back"):
+        call_command("rotate_keys")
+    with pytest.raises(EncryptionError):
+        app.typed_secret()
+    settings.ENCRYPTION_KEYS = kept
+    app.refresh_from_db()
+    assert app.typed_secret() == shown
