@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from batches.api.batches import BatchView
@@ -11,6 +11,7 @@ from batches.api.execution_results import ExecutionResultView
 from batches.api.tasks import TaskView
 from batches.api.transcripts import TranscriptView
 from batches.api.usage import AccountView, ChargeView, UsageView
+from speechportal.api.views import UID
 
 router = SimpleRouter(trailing_slash=False)
 router.register("batches", BatchView, "batch")
@@ -23,12 +24,13 @@ router.register("charges", ChargeView, "charge")
 
 def _webhook(below: str, method: str, action: str) -> URLPattern:
     view = WebhookView.as_view({method: action}, basename="webhook")
-    return path(f"batches/<str:uid>/webhook{below}", view, name=f"webhook-{action}")
+    return re_path(f"^batches/(?P<uid>{UID})/webhook{below}$", view, name=f"webhook-{action}")
 
 
 def _transcript(below: str, actions: dict[str, Any]) -> URLPattern:
     view = TranscriptView.as_view(actions, basename="transcript")
-    return path(f"tasks/<str:uid>/{below}", view, name=f"transcript-{actions.get('get', 'publish')}")
+    name = f"transcript-{actions.get('get', 'publish')}"
+    return re_path(f"^tasks/(?P<uid>{UID})/{below}$", view, name=name)
 
 
 urlpatterns = [
@@ -43,7 +45,7 @@ urlpatterns = [
     _transcript("transcript", {"get": "retrieve", "patch": "partial_update"}),
     _transcript("transcript/publish", {"post": "publish"}),
     _transcript("results", {"get": "results"}),
-    _transcript("results/<slug:file_format>", {"get": "download"}),
+    _transcript("results/(?P<file_format>[a-z]+)", {"get": "download"}),
     _transcript("media", {"get": "media"}),
     *router.urls,
 ]
