@@ -123,7 +123,7 @@ def _take(task: Task, price: Decimal, worker: str) -> Claim | None:
         lease_token=token,
         lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
         worker=worker,
-        settings=task.settings or task.batch.recognition_settings(),
+        settings=task.settings or task.recognition_settings(),
         reserved=price,
         started_at=now,
     )

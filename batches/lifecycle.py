@@ -293,7 +293,7 @@ def _retry(task: Task) -> int:
         notice="",
         **NO_CAUSE,
     )
-    before, now = task.settings, task.batch.recognition_settings()
+    before, now = task.settings, task.recognition_settings()
     if retried and before and any(before.get(name) != now[name] for name in RECOGNITION_SETTINGS):
         Transcript.unscoped.filter(task=task).delete()
     return retried

@@ -2,6 +2,7 @@
 
 from batches.models.adjustment import Adjustment
 from batches.models.batch import Arrival, Batch, FinishedFolder
+from batches.models.clova import ClovaRequest
 from batches.models.correction import Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.fault import ConnectionFault
@@ -13,6 +14,7 @@ __all__ = [
     "Arrival",
     "Batch",
     "Charge",
+    "ClovaRequest",
     "ConnectionFault",
     "Correction",
     "Delivery",

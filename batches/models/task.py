@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -97,6 +97,8 @@ class Task(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     worker = models.CharField(_("worker"), max_length=100, blank=True)
     settings = models.JSONField(_("settings at its start"), null=True)
+    # What whoever sent this one file asked for instead of the batch's settings.
+    overrides = models.JSONField(_("settings of its own"), default=dict, blank=True)
     # What of the account's budget is set aside for it from its start to its end; then the charge's amount.
     reserved = models.DecimalField(max_digits=12, decimal_places=4, null=True)
 
@@ -206,6 +208,10 @@ class Task(models.Model):
     @property
     def is_final(self) -> bool:
         return self.state in self.FINAL
+
+    def recognition_settings(self) -> dict[str, Any]:
+        """What it would be recognised with now: the batch's settings, but for its own."""
+        return {**self.batch.recognition_settings(), **self.overrides}
 
 
 class Transcript(models.Model):
