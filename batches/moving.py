@@ -71,14 +71,11 @@ def _tidy(task: Task, store: ObjectStore) -> dict[str, Any]:
         results.remove(task, store)
     if task.state == Task.State.CANCELED or task.original_id is not None:
         return {}
-    if task.state == Task.State.FAILED:
-        _reserve(task, store, FAILED_FOLDER)
-        source = store.stat(task.input_key)
-        if source is not None and source.version == task.input_version:
-            store.put(f"{task.moved_key}{REASON_ENDING}", _reason(task), content_type="text/plain")
-    else:
-        _reserve(task, store, "")
+    failed = task.state == Task.State.FAILED
+    _reserve(task, store, FAILED_FOLDER if failed else "")
     version, notice = _bring_over(task, store)
+    if failed and version:
+        store.put(f"{task.moved_key}{REASON_ENDING}", _reason(task), content_type="text/plain")
     return {"moved_at": timezone.now() if version else None, "moved_version": version, "notice": notice}
 
 

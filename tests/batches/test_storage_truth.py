@@ -10,9 +10,10 @@ from pytest_django.fixtures import Settings
 
 from batches import lifecycle, moving, polling
 from batches.models import Batch, Charge, ResultFile, Task
+from batches.recognition.errors import NotMedia
 from speechportal.storage.backends.base import StoredFile
 from speechportal.storage.backends.local import LocalStore
-from speechportal.storage.errors import Changed, NotFound
+from speechportal.storage.errors import Changed, NotFound, Throttled
 from tests.factories import make_batch
 from tests.workbench import Engine, again_at_once, drop, files, folder, put, work
 
@@ -71,6 +72,31 @@ def test_a_wrong_version_while_moving_leaves_nothing_unmoved(
     assert "in/calls/a.mp3" in files(batch)
     task = Task.unscoped.get()
     assert (task.notice, task.move_due_at) == ("", None)
+
+
+def test_a_failed_input_has_its_reason_whatever_interrupts_the_move(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, put_file = Engine(), LocalStore.put
+
+    def refuse() -> None:
+        raise NotMedia("This is not an audio or video file.")
+
+    def busy(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
+        if key.endswith(".reason.txt"):
+            raise Throttled(key)
+        return put_file(self, key, *args, **kwargs)
+
+    engine.during["transcribe"] = refuse
+    drop(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put", busy)
+        task = work(engine)
+    assert task.move_due_at is not None
+    again_at_once()
+    moving.move_input(task.pk)
+    assert files(batch) == {"in/calls/failed/a.mp3", "in/calls/failed/a.mp3.reason.txt"}
+    assert Task.unscoped.get().moved_at is not None
 
 
 def test_an_input_replaced_while_it_was_recognised_is_noticed(batch: Batch) -> None:

@@ -57,7 +57,7 @@ class Request:
 
     @property
     def is_listing(self) -> bool:
-        return self.method == "GET" and "list-type=2" in self.target
+        return self.method == "GET" and "delimiter=" in self.target.partition("?")[2]
 
     @property
     def step(self) -> str:
