@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.csrf import csrf_exempt
@@ -129,11 +129,12 @@ def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="upload-") as draft:
         written = 0
-        while chunk := request.read(CHUNK):
-            written += len(chunk)
-            if written > settings.MAX_MEDIA_BYTES:
-                return HttpResponse(status=413)
-            draft.write(chunk)
+        try:
+            while chunk := request.read(CHUNK):
+                written += len(chunk)
+                draft.write(chunk)
+        except UnreadablePostError:
+            written = -1
         draft.flush()
         if written != length:
             return HttpResponse("The upload is incomplete.", content_type="text/plain", status=400)
