@@ -7,11 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo run test lint models migrate lock clean
+.PHONY: help demo run test chaos scale lint models migrate lock clean
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
 	@echo "make test             the tests; ARGS='-k name' selects some"
+	@echo "make chaos            the portal under kills and faults; ARGS='--files 40 --database postgres --seed 7'"
+	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make lint             ruff, mypy and the migrations check"
 
 $(READY): requirements.lock pyproject.toml
@@ -37,6 +39,12 @@ run: models migrate
 
 test: models
 	$(BIN)/python -m pytest -m "not browser and not chaos and not hosts" $(ARGS)
+
+chaos: models
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+scale: $(READY)
+	$(BIN)/python -m tests.bench_scale $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

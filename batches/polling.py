@@ -177,10 +177,8 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
                 "input_key", "input_version"
             )
         )
-        arrivals = {
-            (arrival.key, arrival.version, arrival.size)
-            for arrival in Arrival.unscoped.filter(batch=batch, key__in=keys)
-        }
+        seen = Arrival.unscoped.filter(batch=batch, key__in=keys)
+        arrivals = set(seen.values_list("key", "version", "size"))
         old_enough = server_time - timedelta(seconds=settings.SETTLE_SECONDS)
         settled: list[StoredFile] = []
         arriving: list[StoredFile] = []

@@ -147,8 +147,9 @@ class Killer:
             actions.append((1, self._fill))
         weights = [weight for weight, _ in actions]
         while not self._stopped.wait(self.rng.uniform(0.5, 1.5) * self.pause):
+            action = self.rng.choices([action for _, action in actions], weights)[0]
             if not self.resting.is_set():
-                self.rng.choices([action for _, action in actions], weights)[0]()
+                action()
 
     def _kill(self, role: str, cluster: str, number: signal.Signals) -> None:
         fitting = [
