@@ -85,6 +85,12 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         super().__init_subclass__(**kwargs)
         cls.search_fields = [*cls.find_exact, *cls.find_beginning, *cls.find_part]
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Neighbours are links, but in the first column, which leads to the row itself."""
+        names = list(super().get_list_display(request))
+        relations = {field.name for field in self.opts.fields if field.many_to_one or field.one_to_one}
+        return [names[0], *(_linked(name, self.opts) if name in relations else name for name in names[1:])]
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[M], search_term: str
     ) -> tuple[QuerySet[M], bool]:
@@ -256,6 +262,16 @@ class ReadOnlyAdmin(PortalModelAdmin[M]):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _linked(name: str, opts: Any) -> Any:
+    """A column of links to the rows that a foreign key leads to."""
+
+    @admin.display(description=opts.get_field(name).verbose_name)
+    def linked(row: models.Model) -> str:
+        return link_to(getattr(row, name))
+
+    return linked
 
 
 def link_to(row: models.Model | None, text: str = "") -> str:

@@ -55,7 +55,7 @@ def test_transcripts_go_after_their_days_and_the_task_stays() -> None:
     removed = retention.enforce()
     assert removed["transcripts"] == removed["corrections"] == removed["search texts"] == 1
     left = [Transcript.unscoped.all(), Correction.unscoped.all(), SearchText.unscoped.all()]
-    assert [[row.task_id for row in rows] for rows in left] == [[new.pk]] * 3
+    assert [list(rows.values_list("task", flat=True)) for rows in left] == [[new.pk]] * 3
     assert Task.unscoped.filter(pk=old.pk).exists()
     assert Delivery.unscoped.count() == 2
 
