@@ -1,0 +1,202 @@
+"""What members do every day, from signing in to inviting each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from batches.models import Batch
+from domains.models import Domain, Keyword
+from speechportal.accounts.models import Membership
+from tests.portal.scene import World, finish_waiting
+
+OpenContext = Callable[..., BrowserContext]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_signing_in_and_out(world: World, new_context: OpenContext) -> None:
+    world.alice.set_password("a-long-password-1")
+    world.alice.save()
+    page = new_context().new_page()
+    page.goto(world.url("/usage/"))
+    page.get_by_label("E-mail address").fill(world.alice.email)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not match")
+    page.get_by_label("Password").fill("a-long-password-1")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/usage/$"))
+    page.locator(".rail-foot summary").click()
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("사용량")
+    page.locator(".rail-foot summary").click()
+    page.get_by_role("button", name="로그아웃").click()
+    expect(page).to_have_url(re.compile("/login/"))
+
+
+def test_home_says_what_needs_attention(world: World, page: Page) -> None:
+    page.goto(world.url("/"))
+    matters = page.locator(".matters")
+    expect(matters).to_contain_text("1 file failed within the last 7 days.")
+    matters.get_by_role("link", name="calls").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody")).to_contain_text("notes.txt")
+
+
+def test_a_domain_and_its_keywords(world: World, page: Page) -> None:
+    page.goto(world.url("/domains/"))
+    page.get_by_role("link", name="Create domain").click()
+    page.get_by_label("Domain name").fill("강의")
+    page.get_by_label("Domain code").fill("lectures")
+    page.locator("#id_keywords").fill(f"훈민정음, 세종\n{'x' * 101}")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_contain_text("Line 2")
+    page.locator("#id_keywords").fill("훈민정음, 세종")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator(".messages")).to_contain_text("강의")
+    domain = Domain.unscoped.get(account=world.account, code="lectures")
+    assert set(Keyword.unscoped.filter(domain=domain).values_list("text", flat=True)) == {"훈민정음", "세종"}
+    page.get_by_role("link", name="Delete 강의").click()
+    page.locator("dialog").get_by_role("button", name="Delete domain").click()
+    expect(page.locator(".messages")).to_contain_text("was deleted")
+
+
+def test_creating_a_batch(world: World, page: Page) -> None:
+    page.goto(world.url("/batches/"))
+    page.get_by_role("link", name="Create batch").click()
+    page.get_by_label("Batch name").fill("weekly")
+    domain = page.get_by_role("combobox", name="Domain")
+    domain.fill("meet")
+    expect(page.locator(".combobox [role=option]")).to_have_count(
+        1
+    )  # Neither the Free one nor the one with a batch.
+    domain.press("Enter")
+    expect(domain).to_have_value("회의록 / meetings")
+    page.get_by_label("Input path").fill("weekly/in")
+    page.get_by_label("Result path").fill("weekly/out")
+    page.get_by_role("checkbox", name=re.compile("SRT")).check()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("weekly")
+    batch = Batch.unscoped.get(account=world.account, name="weekly")
+    assert (batch.input_path, batch.formats) == ("weekly/in/", ["json", "srt"])
+
+
+def test_paths_that_overlap_are_refused_at_their_field(world: World, page: Page) -> None:
+    page.goto(world.url("/batches/new/"))
+    page.get_by_label("Batch name").fill("twice")
+    page.get_by_role("combobox", name="Domain").fill("meet")
+    page.get_by_role("combobox", name="Domain").press("Enter")
+    page.get_by_label("Input path").fill("in/sub")
+    page.get_by_label("Result path").fill("elsewhere")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert").first).to_contain_text("overlaps the input path of the batch “calls”")
+    expect(page.get_by_label("Input path")).to_have_value(re.compile("in/sub"))
+
+
+def test_pausing_duplicating_and_deleting(world: World, page: Page) -> None:
+    page.goto(world.url(world.batch_path))
+    page.get_by_role("link", name="Pause").click()
+    page.locator("dialog").get_by_role("button", name="Pause").click()
+    expect(page.locator(".now")).to_contain_text("Paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".now")).to_contain_text("Normal")
+    page.get_by_role("link", name="Duplicate").click()
+    expect(page.get_by_label("Input path")).to_have_value("in/")
+    expect(page.get_by_label("Batch name")).to_have_value("")
+    page.goto(world.url("/batches/"))
+    page.get_by_role("checkbox", name="Select calls").check()
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.locator("dialog")
+    expect(dialog).to_contain_text("1 unfinished task is canceled and not charged.")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="No batches yet")).to_be_visible()
+    assert Batch.unscoped.get(pk=world.batch.pk).deleted_at is not None
+
+
+def test_deleting_without_javascript(world: World, new_context: OpenContext) -> None:
+    page = new_context(world.alice, java_script_enabled=False).new_page()
+    page.goto(world.url("/batches/"))
+    page.get_by_role("checkbox", name="Select calls").check()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="No batches yet")).to_be_visible()
+
+
+def test_a_batch_moves_by_itself(world: World, page: Page) -> None:
+    page.goto(world.url(world.batch_path))
+    expect(page.locator(".now")).to_contain_text("2 of 3 files")
+    finish_waiting(world)
+    expect(page.locator(".now")).to_contain_text("3 of 3 files", timeout=15_000)
+
+
+def test_searching_sorting_and_resetting_the_list(world: World, page: Page) -> None:
+    page.goto(world.url("/batches/"))
+    page.get_by_label("Name, ID or domain").fill("CALL-CENTER")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Batch name / Batch ID").click()
+    expect(page).to_have_url(re.compile("q=CALL-CENTER.*sort=name"))
+    page.get_by_role("link", name="Reset").click()
+    expect(page).to_have_url(re.compile(r"/batches/$"))
+
+
+def test_a_failed_task_is_retried(world: World, page: Page) -> None:
+    page.goto(world.url(f"{world.batch_path}tasks/{world.failed.uid}/"))
+    expect(page.locator(".cause")).to_contain_text("not audio or video")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".messages")).to_contain_text(re.compile("waits for its turn|just being moved"))
+
+
+def test_a_search_opens_at_the_spoken_moment(world: World, page: Page) -> None:
+    page.goto(world.url("/transcripts/"))
+    page.get_by_label("Words that were said").fill("order number")
+    page.get_by_role("search").get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="0:02").click()
+    expect(page.locator("li.at-hit")).to_contain_text("May I have the order number")
+    page.wait_for_function("() => document.querySelector('audio').currentTime >= 2")
+
+
+def test_usage_is_downloaded_as_csv(world: World, page: Page) -> None:
+    page.goto(world.url("/usage/"))
+    expect(page.locator(".figures")).to_contain_text("0.10 USD")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    assert "monday.wav" in text
+
+
+def test_inviting_a_member(world: World, page: Page, new_context: OpenContext) -> None:
+    page.goto(world.url("/account/"))
+    email = f"dora-{world.account.uid}@example.com"
+    page.get_by_label("E-mail address").fill(email)
+    page.locator("#id_role").select_option("manager")
+    page.get_by_role("button", name="Invite").click()
+    link = page.locator(".note .copy").inner_text()
+    other = new_context().new_page()
+    other.goto(link)
+    other.locator("#id_password1").fill("a-long-password-2")
+    other.locator("#id_password2").fill("a-long-password-2")
+    other.get_by_role("button", name="Join").click()
+    expect(other.locator(".messages")).to_contain_text("한빛 콜센터")
+    membership = Membership.objects.get(user__email=email)
+    assert (membership.account, membership.role) == (world.account, "manager")
+    page.goto(world.url("/account/"))
+    page.get_by_role("link", name=f"Remove {email}").click()
+    page.locator("dialog").get_by_role("button", name="Remove").click()
+    expect(page.locator(".messages")).to_contain_text("no member any more")
+    other.goto(world.url("/"))
+    expect(other.locator("main")).to_contain_text("not a member of any account")
+
+
+@pytest.mark.parametrize("path", ["/batches/", "/domains/", "/account/"])
+def test_a_viewer_is_offered_nothing_that_changes(path: str, world: World, new_context: OpenContext) -> None:
+    page = new_context(world.bob).new_page()
+    page.goto(world.url(path))
+    for name in ("Create", "Delete", "Settings", "Pause", "Invite", "Remove"):
+        expect(page.locator("main").get_by_role("button", name=name)).to_have_count(0)
+        expect(page.locator("main").get_by_role("link", name=name)).to_have_count(0)
+    page.goto(world.url("/batches/new/"))
+    expect(page.get_by_role("heading")).to_have_text("You may not do this")

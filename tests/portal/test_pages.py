@@ -1,0 +1,131 @@
+"""Every page in both languages, light and dark, wide and narrow: pictures to look at, and what axe finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page
+
+from batches.models import ExecutionResult
+from speechportal.accounts import invitations
+from tests.portal.scene import World
+
+# A scheme changes colours and nothing else, so that dark pages are held to the rule about colours alone.
+RULES = {
+    "light": {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "dark": {"runOnly": ["color-contrast"]},
+}
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+ARTIFACTS = Path(__file__).resolve().parents[2] / ".artifacts" / "portal"
+OpenContext = Callable[..., BrowserContext]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def pages_of(world: World) -> dict[str, str]:
+    result = ExecutionResult.unscoped.get(batch=world.batch)
+    return {
+        "home": "/",
+        "batches": "/batches/",
+        "batches-none-found": "/batches/?q=nothing-like-this",
+        "batch-create": "/batches/new/",
+        "batch-settings": f"{world.batch_path}settings/",
+        "batch": world.batch_path,
+        "batch-failed": f"{world.batch_path}?state=failed",
+        "batch-results": f"{world.batch_path}execution-results/",
+        "batch-result": f"{world.batch_path}execution-results/{result.uid}/",
+        "batch-deliveries": f"{world.batch_path}deliveries/",
+        "batch-delete": f"/batches/delete/?batch={world.batch.uid}",
+        "batch-pause": f"/batches/pause/?batch={world.batch.uid}",
+        "service": "/batches/service/",
+        "task": world.task_path,
+        "task-failed": f"{world.batch_path}tasks/{world.failed.uid}/",
+        "task-waiting": f"{world.batch_path}tasks/{world.waiting.uid}/",
+        "domains": "/domains/",
+        "domain-create": "/domains/new/",
+        "domain": f"/domains/{world.domain.uid}/",
+        "domain-delete": f"/domains/{world.free_domain.uid}/delete/",
+        "connections": "/connections/",
+        "connection-create": "/connections/new/",
+        "connection": f"/connections/{world.connection.uid}/",
+        "transcripts": "/transcripts/",
+        "transcripts-found": "/transcripts/?q=order",
+        "usage": "/usage/",
+        "members": "/account/",
+        "account-settings": "/account/settings/",
+        "privacy": "/account/privacy/",
+        "activity": "/account/activity/",
+        "profile": "/profile/",
+        "password": "/profile/password/",
+        "not-found": "/batches/bat_nothing/",
+    }
+
+
+def violations(page: Page, scheme: str) -> list[str]:
+    found = Axe().run(page, options=RULES[scheme]).response["violations"]
+    return [
+        f"{each['id']}: {', '.join(str(node['target'][0]) for node in each['nodes'][:3])}" for each in found
+    ]
+
+
+def shoot(page: Page, name: str) -> None:
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+
+
+def look(page: Page, name: str, language: str) -> list[str]:
+    """Pictures of a page as it is shown now, and what is wrong with it."""
+    wrong = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # one of Playwright's words
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type] # a dict of the right shape
+        if language == "en":  # The rules are about colours and structure, which no language changes.
+            wrong += [f"{name} {scheme} {each}" for each in violations(page, scheme)]
+        shoot(page, f"{name}.{language}.{scheme}.wide")
+        page.set_viewport_size(NARROW)  # type: ignore[arg-type] # likewise
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            wrong.append(f"{name} {scheme}: wider than a phone")
+        shoot(page, f"{name}.{language}.{scheme}.narrow")
+    return wrong
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_pages_of_a_member(language: str, world: World, new_context: OpenContext) -> None:
+    page = new_context(world.alice, locale=language).new_page()
+    wrong = []
+    for name, path in pages_of(world).items():
+        page.goto(world.url(path), wait_until="load")
+        assert page.evaluate("document.documentElement.lang") == language, name
+        wrong += look(page, name, language)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_pages_of_anybody(language: str, world: World, new_context: OpenContext) -> None:
+    _, token = invitations.invite(
+        account=world.account, email="dora@example.com", role="viewer", by=world.alice
+    )
+    page = new_context(locale=language).new_page()
+    wrong = []
+    for name, path in {"login": "/login/", "invitation": f"/invitations/{token}/"}.items():
+        page.goto(world.url(path), wait_until="load")
+        wrong += look(page, name, language)
+    assert wrong == []
+
+
+def test_a_form_with_errors_and_an_open_dialog(world: World, page: Page) -> None:
+    page.goto(world.url("/domains/new/"))
+    page.fill("#id_code", "-no-")
+    page.locator("main form").evaluate("form => { form.noValidate = true; }")
+    page.click("main form .primary")
+    page.wait_for_selector("#errors")
+    wrong = look(page, "form-errors", "en")
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type] # a dict of the right shape
+    page.goto(world.url("/batches/"))
+    page.check("[data-select-all]")
+    page.click("button.danger[data-needs-selection]")
+    page.wait_for_selector("dialog[open]")
+    wrong += look(page, "dialog", "en")
+    assert wrong == []
