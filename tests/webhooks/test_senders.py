@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
@@ -47,17 +48,22 @@ def database_url() -> str:
     return f"postgresql://{database['USER']}@/{database['NAME']}?{urlencode({'host': database['HOST']})}"
 
 
-def start_sender() -> subprocess.Popen[bytes]:
-    environ = {
+def environment() -> dict[str, str]:
+    """For a process of its own that works on this test's database."""
+    return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "speechportal.settings",
         "SPEECHPORTAL_DATABASE_URL": database_url(),
+        "SPEECHPORTAL_SECRET_KEY": settings.SECRET_KEY,
         "SPEECHPORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
         "SPEECHPORTAL_OUTBOUND_NETWORKS": "127.0.0.0/8",
         "SPEECHPORTAL_OUTBOUND_PORTS": "any",
         "SPEECHPORTAL_OUTBOUND_HTTP": "true",
     }
-    return subprocess.Popen([sys.executable, "-c", SENDER], cwd=ROOT, env=environ)
+
+
+def start_sender() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", SENDER], cwd=ROOT, env=environment())
 
 
 def test_a_sender_killed_between_the_answer_and_its_record_is_made_good_with_the_same_id(
@@ -183,3 +189,35 @@ def test_making_a_delivery_wakes_a_sender_once_and_a_lost_message_is_made_again_
         assert queue.queued_messages("deliveries") == 1
         jobs.send_deliveries()
     assert len(receiver.received) == 2
+
+
+def test_the_cluster_of_deliveries_sends_what_is_announced() -> None:
+    arrived = threading.Event()
+    with receiving() as receiver:
+
+        def answer(_message: object, _number: int) -> bytes:
+            arrived.set()
+            return NO_CONTENT
+
+        receiver.answer = answer
+        delivery = make_delivery(make_hooked_batch(receiver.url))
+        cluster = subprocess.Popen(
+            [sys.executable, "manage.py", "cluster", "deliveries"],
+            cwd=ROOT,
+            env={**environment(), "Q_CLUSTER_NAME": "deliveries"},
+            start_new_session=True,
+        )
+        try:
+            assert arrived.wait(60)
+            end = time.monotonic() + 60
+            while delivery.state != "delivered" and time.monotonic() < end:
+                time.sleep(0.1)
+                delivery.refresh_from_db()
+            cluster.terminate()
+            assert cluster.wait(60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(cluster.pid, signal.SIGKILL)
+            cluster.wait()
+    assert (delivery.state, delivery.attempts) == ("delivered", 1)
+    assert receiver.ids == [delivery.uid]
