@@ -178,3 +178,6 @@ for (const kind of ["pointerover", "focusin"]) {
 for (const element of document.querySelectorAll("[data-hidden-by-script]")) element.hidden = true;
 updateSelection();
 document.querySelector("#errors")?.focus();
+const rail = document.querySelector(".rail nav"); // On a phone it scrolls: to where one is.
+const here = rail?.querySelector("[aria-current]");
+if (here) rail.scrollLeft = here.offsetLeft - rail.clientWidth / 2;
