@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from batches import execution_results, holding, lifecycle, moving, polling, processing
 from batches.ahead import Ahead
+from batches.clova import callbacks
 from batches.privacy import retention
 from batches.recognition.client import RecognitionClient
 from batches.webhooks import endpoint, states
@@ -50,6 +51,7 @@ def beat() -> None:
             _move_due,
             _wake,
             _deliver_due,
+            _call_back_due,
             _forget,
         ):
             try:
@@ -95,6 +97,14 @@ def _deliver_due() -> None:
     endpoint.tidy()
     if states.ready_webhooks(now).exists():
         queue.wake_deliveries()
+
+
+def _call_back_due() -> None:
+    callbacks.wake()
+
+
+def call_back(request_id: int) -> None:
+    callbacks.send(request_id)
 
 
 def _forget() -> None:

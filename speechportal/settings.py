@@ -288,6 +288,8 @@ Q_CLUSTER: dict[str, Any] = {
 
 # --- The REST API -----------------------------------------------------------------------------------
 API_REQUESTS_PER_MINUTE = env.integer("API_REQUESTS_PER_MINUTE", 600, minimum=1)  # Of each token.
+CLOVA_SYNC_SECONDS = env.integer("CLOVA_SYNC_SECONDS", 600, minimum=1)  # A synchronous request waits so long.
+CLOVA_FETCH_SECONDS = env.integer("CLOVA_FETCH_SECONDS", 300, minimum=1)  # For fetching what `url` names.
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -12,5 +12,6 @@ urlpatterns = [
     path("usage/", include("batches.usage_urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/", include("speechportal.api.urls")),
+    path("external/v1/", include("batches.clova_urls")),
     path("admin/", admin.site.urls),
 ]

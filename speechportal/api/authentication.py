@@ -10,6 +10,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from speechportal import logs
 from speechportal.accounts import scopes, tokens
 from speechportal.accounts.models import ApiToken, Membership, User
 from speechportal.api.problems import Problem
@@ -36,6 +37,7 @@ class TokenAuthentication(BaseAuthentication):
             each.account = token.account  # type: ignore[attr-defined] # becomes an ApiRequest here
             each.membership = membership  # type: ignore[attr-defined] # likewise
             each.token = token  # type: ignore[attr-defined] # likewise
+        logs.bind(account=token.account.uid)
         self.count(token)
         return token.created_by, token
 

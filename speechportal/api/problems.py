@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from speechportal.storage.errors import StorageError
+from speechportal.storage.errors import FolderMissing, NotFound, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None, code="role_missing")
     elif isinstance(error, StorageError):
-        return 502, {}, _document(502, error.code, str(error))
+        status = 404 if isinstance(error, FolderMissing | NotFound) else 502
+        return status, {}, _document(status, error.code, str(error))
     if isinstance(error, exceptions.ValidationError):
         return _of_fields(error)
     if isinstance(error, exceptions.APIException):

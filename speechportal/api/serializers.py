@@ -75,6 +75,13 @@ class Parameters(serializers.Serializer[Any]):
 
     lists: ClassVar[frozenset[str]] = frozenset()  # names that may stand there several times
 
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        for field in fields.values():
+            if isinstance(field, serializers.CharField):
+                field.trim_whitespace = False  # A space is something to look for.
+        return fields
+
 
 class ItemParameters(Parameters):
     """Those of one thing: which fields of it to tell."""

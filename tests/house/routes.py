@@ -45,11 +45,26 @@ ROUTES: dict[str, Route] = {
     "password": Route(Guard.SIGNED_IN),
     "second_factor": Route(Guard.SIGNED_IN),
     "account_activity": Route(Guard.MEMBER),
+    "account_members": Route(Guard.MEMBER),
+    "account_invite": Route(Guard.OWNER, "POST"),
+    "account_withdraw": Route(Guard.OWNER, "POST", {"uid": "invitation"}),
+    "account_role": Route(Guard.OWNER, "POST", {"pk": "bob"}),
+    "account_remove": Route(Guard.OWNER, kwargs={"pk": "bob"}),
+    "account_settings": Route(Guard.OWNER),
+    "account_tokens": Route(Guard.MANAGER),
+    "account_token_revoke": Route(Guard.MANAGER, kwargs={"uid": "api_token"}),
+    "accept_invitation": Route(Guard.SIGNED, kwargs={"token": "token"}),
+    "transcripts": Route(Guard.MEMBER),
     "account_privacy": Route(Guard.OWNER),
     "batches:list": Route(Guard.MEMBER),
     "batches:create": Route(Guard.MANAGER),
     "batches:service": Route(Guard.MEMBER),
     "batches:delete": Route(Guard.MANAGER),
+    "batches:pause": Route(Guard.MANAGER),
+    "batches:resume": Route(Guard.MANAGER, "POST"),
+    "batches:retry_failed": Route(Guard.MANAGER, "POST", BATCH),
+    "batches:cancel_waiting": Route(Guard.MANAGER, kwargs=BATCH),
+    "batches:result": Route(Guard.MEMBER, kwargs={**BATCH, "result_uid": "result"}),
     "batches:detail": Route(Guard.MEMBER, kwargs=BATCH),
     "batches:settings": Route(Guard.MANAGER, kwargs=BATCH),
     "batches:results": Route(Guard.MEMBER, kwargs=BATCH),
@@ -90,4 +105,4 @@ ROUTES: dict[str, Route] = {
 # Everything below these is for support staff, by the admin site itself.
 STAFF_NAMESPACES = ("admin",)
 # These are for programs: tests/api/test_routes.py walks them.
-TOKEN_NAMESPACES = ("api",)
+TOKEN_NAMESPACES = ("api", "clova")

@@ -1,0 +1,1 @@
+"""The entry for programs written for CLOVA Speech: they run against this portal by changing their URL."""

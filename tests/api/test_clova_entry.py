@@ -1,0 +1,329 @@
+"""Programs written for CLOVA Speech run against the portal."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from batches.clova import callbacks
+from batches.models import Batch, ClovaRequest, Task, Transcript
+from batches.recognition.transcript import Segment
+from batches.recognition.transcript import Transcript as Document
+from domains.models import Keyword
+from tests.api.client import Api
+from tests.api.conftest import MakeApi
+from tests.factories import make_account, make_batch, make_domain, make_user
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Serves a recording, and keeps what is posted to it."""
+
+    posted: list[Any] = []
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path.split("?")[0].endswith(".mp3") else 404)
+        self.end_headers()
+        self.wfile.write(b"sound from afar")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.posted.append(json.loads(body))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[str]:
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    settings.OUTBOUND_HTTP = True
+    settings.OUTBOUND_PORTS = []
+    Receiver.posted, Receiver.status = [], 200
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def batch(alice: Api) -> Batch:
+    batch = make_batch(alice.account, language="ko-KR", formats=["json", "srt"])
+    assert batch.domain is not None
+    Keyword.unscoped.create(domain=batch.domain, text="Ryzen")
+    return batch
+
+
+def address(batch: Batch, below: str) -> str:
+    assert batch.domain is not None
+    return f"/external/v1/{batch.domain.code}/{batch.domain.uid}/recognizer/{below}"
+
+
+def key_of(api: Api) -> dict[str, str]:
+    return {"X-CLOVASPEECH-API-KEY": api.plain}
+
+
+def upload(api: Api, batch: Batch, name: str = "통화.mp3", **params: Any) -> Any:
+    """As CLOVA Speech's sample client does it."""
+    media = SimpleUploadedFile(name, b"sound")
+    data = {"media": media, "params": json.dumps(params)}
+    return Client().post(address(batch, "upload"), data, headers=key_of(api))
+
+
+def send(api: Api, batch: Batch, below: str, **params: Any) -> Any:
+    return Client().post(address(batch, below), params, content_type="application/json", headers=key_of(api))
+
+
+def complete(task: Task, text: str = "안녕하세요.") -> None:
+    """What a worker does."""
+    document = Document("ko", 1.0, 1500, [Segment(0, 1500, text)])
+    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    now = timezone.now()
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
+    Task.unscoped.filter(pk=task.pk).update(
+        state="completed", started_at=now, finished_at=now, settings=wanted
+    )
+
+
+def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Batch) -> None:
+    answer = upload(
+        alice,
+        batch,
+        language="EN-us",
+        completion="async",
+        callback=None,
+        userdata={"id": 7},
+        wordAlignment=True,
+        fullText=True,
+        forbiddens=None,
+        boostings=[{"words": "Threadripper,Epyc"}],
+        diarization={"enable": True, "speakerCountMin": 2, "speakerCountMax": -1},
+        sed={"enable": False},
+    )
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["result"] == "SUCCEEDED"
+    task = Task.unscoped.get(uid=answer.json()["token"])
+    assert task.batch == batch
+    assert task.name.startswith("clova/")
+    assert task.name.endswith("/통화.mp3")
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
+    assert (wanted["language"], wanted["speakers"], wanted["min_speakers"]) == ("en-US", True, 2)
+    assert wanted["keywords"] == ["Threadripper", "Epyc", "Ryzen"]
+    assert wanted["formats"] == []
+    assert task.connection is not None
+    with task.connection.store().open(task.input_key) as stream:
+        assert stream.read() == b"sound"
+
+    path = address(batch, task.uid)
+    assert Client().get(path, headers=key_of(alice)).json()["result"] == "WAITING"
+    complete(task)
+    told = Client().get(path, headers=key_of(alice)).json()
+    assert (told["result"], told["text"], told["token"]) == ("COMPLETED", "안녕하세요.", task.uid)
+    assert told["params"]["userdata"] == {"id": 7}
+    assert told["params"]["completion"] == "async"
+    assert told["params"]["boostings"] == [{"words": "Threadripper,Epyc,Ryzen"}]
+
+
+def test_what_is_not_asked_for_is_the_batchs(alice: Api, batch: Batch) -> None:
+    task = Task.unscoped.get(uid=upload(alice, batch).json()["token"])
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
+    assert (wanted["language"], wanted["speakers"], wanted["keywords"]) == ("ko-KR", False, ["Ryzen"])
+    task = Task.unscoped.get(uid=upload(alice, batch, useDomainBoostings=False).json()["token"])
+    assert task.overrides["keywords"] == []
+    task = Task.unscoped.get(uid=upload(alice, batch, resultToObs=True, format="SRT").json()["token"])
+    assert task.overrides["formats"] == ["srt"]
+
+
+def test_a_result_is_had_as_subtitles(alice: Api, batch: Batch) -> None:
+    task = Task.unscoped.get(uid=upload(alice, batch, format="SRT").json()["token"])
+    complete(task)
+    answer = Client().get(address(batch, task.uid), headers=key_of(alice))
+    assert answer.headers["Content-Type"].startswith("application/x-subrip")
+    assert "00:00:00,000 --> 00:00:01,500" in answer.content.decode()
+
+
+def test_a_file_is_fetched_from_an_address(alice: Api, batch: Batch, receiver: str) -> None:
+    answer = send(alice, batch, "url", url=f"{receiver}/talks/one.mp3?x=1", language="ko-KR")
+    assert answer.status_code == 200, answer.content
+    task = Task.unscoped.get(uid=answer.json()["token"])
+    assert task.name.endswith("/one.mp3")
+    assert task.connection is not None
+    with task.connection.store().open(task.input_key) as stream:
+        assert stream.read() == b"sound from afar"
+
+
+def test_an_address_inside_is_not_fetched(alice: Api, batch: Batch, receiver: str, settings: Any) -> None:
+    missing = send(alice, batch, "url", url=f"{receiver}/nothing.txt")
+    assert (missing.status_code, missing.json()["result"]) == (422, "FAILED")
+    settings.OUTBOUND_NETWORKS = []
+    for url in (f"{receiver}/one.mp3", "http://169.254.169.254/one.mp3", "file:///etc/one.mp3"):
+        answer = send(alice, batch, "url", url=url)
+        assert (answer.status_code, answer.json()["result"]) == (422, "FAILED"), url
+    refused = send(alice, batch, "url", url="https://example.com/a.mp3", callback=f"{receiver}/hook")
+    assert refused.json()["message"].startswith("callback: ")
+    assert not Task.unscoped.exists()
+
+
+@pytest.mark.parametrize("name", ["dataKey", "datakey"])
+def test_a_file_in_the_storage_is_recognised_and_stays(alice: Api, batch: Batch, name: str) -> None:
+    assert batch.connection is not None
+    store = batch.connection.store()
+    store.put("archive/old.wav", b"old sound")
+    answer = send(alice, batch, "object-storage", **{name: "/archive/old.wav"}, language="ja")
+    assert answer.status_code == 200, answer.content
+    task = Task.unscoped.get(uid=answer.json()["token"])
+    assert task.input_key != "archive/old.wav"
+    assert store.stat("archive/old.wav") is not None
+    with store.open(task.input_key) as stream:
+        assert stream.read() == b"old sound"
+    for key, code in [("archive/none.wav", "not_found"), ("../x.wav", "invalid_key"), ("", "")]:
+        assert send(alice, batch, "object-storage", dataKey=key).status_code == 422, code
+    store.put("in/new.wav", b"new sound")
+    watched = send(alice, batch, "object-storage", dataKey="in/new.wav")
+    assert watched.status_code == 422
+    assert "recognised by itself" in watched.json()["message"]
+
+
+def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"forbiddens": "a,b"}, "forbiddens: Forbidden words are not supported"),
+        ({"noiseFiltering": True}, "noiseFiltering: "),
+        ({"sed": {"enable": True}}, "sed: "),
+        ({"language": "tlh"}, "language: "),
+        ({"completion": "later"}, "completion: Choose one of: async, sync."),
+        ({"format": "DOCX"}, "format: "),
+        ({"diarization": {"speakerCountMin": 9, "speakerCountMax": 2}}, "diarization: "),
+        ({"boostings": "words"}, "boostings: "),
+        ({"colour": "red"}, "colour: "),
+        ({"wordAlignment": "yes"}, "wordAlignment: "),
+    ]
+    for params, part in cases:
+        answer = upload(alice, batch, **params)
+        assert (answer.status_code, answer.json()["result"]) == (422, "FAILED"), params
+        assert part in answer.json()["message"], params
+    assert upload(alice, batch, name="notes.txt").status_code == 422
+    broken = {"media": io.BytesIO(b"x"), "params": "{"}
+    assert Client().post(address(batch, "upload"), broken, headers=key_of(alice)).status_code == 400
+    nothing = Client().post(address(batch, "upload"), {"params": "{}"}, headers=key_of(alice))
+    assert (nothing.status_code, nothing.json()["code"]) == (400, "media_missing")
+    assert not Task.unscoped.exists()
+
+
+def test_a_domain_without_a_batch_says_so(alice: Api, batch: Batch) -> None:
+    domain = make_domain(alice.account, code="lonely")
+    path = f"/external/v1/lonely/{domain.uid}/recognizer/url"
+    answer = Client().post(
+        path, {"url": "https://example.com/a.mp3"}, content_type="application/json", headers=key_of(alice)
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "domain_without_batch")
+
+
+def test_strangers_find_nothing_and_viewers_only_look(
+    alice: Api, vera: Api, charlie: Api, batch: Batch, make_api: MakeApi
+) -> None:
+    token = upload(alice, batch).json()["token"]
+    path = address(batch, token)
+    assert Client().get(path).status_code == 401
+    assert (
+        Client().get(path, headers={"Authorization": f"Bearer {alice.plain}"}).json()["code"]
+        == "token_missing"
+    )
+    assert Client().get(path, headers=key_of(charlie)).status_code == 404
+    assert upload(charlie, batch).status_code == 404
+    assert Client().get(path, headers=key_of(vera)).status_code == 200
+    assert upload(vera, batch).status_code == 403
+    reader = make_api(alice.account, alice.user, ["tasks:read"])
+    assert upload(reader, batch).json()["code"] == "scope_missing"
+    wrong = path.replace("domain-", "other-")
+    assert Client().get(wrong, headers=key_of(alice)).status_code == 404
+
+
+def test_the_result_is_posted_until_it_is_accepted(alice: Api, batch: Batch, receiver: str) -> None:
+    token = upload(alice, batch, callback=f"{receiver}/hook", userdata={"n": 1}).json()["token"]
+    assert callbacks.due() == []
+    complete(Task.unscoped.get(uid=token))
+    Receiver.status = 500
+    [request_id] = callbacks.due()
+    assert callbacks.send(request_id) is False
+    request = ClovaRequest.unscoped.get()
+    assert (request.callback_tries, request.callback_status) == (1, 500)
+    assert request.callback_due_at is not None
+    assert request.callback_due_at > timezone.now()
+    assert callbacks.due() == []
+    Receiver.status = 204
+    ClovaRequest.unscoped.update(callback_due_at=timezone.now())
+    assert callbacks.send(request_id) is True
+    assert callbacks.send(request_id) is False
+    assert callbacks.due() == []
+    assert [each["token"] for each in Receiver.posted] == [token, token]
+    assert Receiver.posted[1]["params"]["userdata"] == {"n": 1}
+    assert ClovaRequest.unscoped.get().called_back_at is not None
+
+
+def test_a_receiver_that_is_gone_is_left_alone(alice: Api, batch: Batch, receiver: str) -> None:
+    token = upload(alice, batch, callback=f"{receiver}/hook").json()["token"]
+    complete(Task.unscoped.get(uid=token))
+    Receiver.status = 410
+    assert callbacks.send(callbacks.due()[0]) is False
+    assert callbacks.due() == []
+    assert ClovaRequest.unscoped.get().callback_due_at is None
+
+
+def in_background(work: Callable[[], None]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_synchronous_request_waits_for_its_result(make_api: MakeApi, settings: Any) -> None:
+    user = make_user()
+    api = make_api(make_account(owner=user), user)
+    batch = make_batch(api.account)
+
+    def work() -> None:
+        while (task := Task.unscoped.first()) is None:
+            time.sleep(0.05)
+        complete(task)
+
+    worker = in_background(work)
+    answer = upload(api, batch, completion="sync", fullText=False)
+    worker.join()
+    assert answer.status_code == 200, answer.content
+    told = answer.json()
+    assert (told["result"], told["params"]["completion"], told["text"]) == ("COMPLETED", "sync", "")
+    assert [segment["text"] for segment in told["segments"]] == ["안녕하세요."]
+
+    settings.CLOVA_SYNC_SECONDS = 1
+    late = upload(api, batch, completion="sync")
+    assert (late.status_code, late.json()["result"]) == (504, "TIMEOUT")
+    assert Task.unscoped.filter(uid=late.json()["token"]).exists()
+
+
+def test_a_failed_task_says_why(alice: Api, batch: Batch) -> None:
+    token = upload(alice, batch, userdata={"n": 1}).json()["token"]
+    now = timezone.now()
+    Task.unscoped.filter(uid=token).update(state="failed", error_code="not_media", finished_at=now)
+    told = Client().get(address(batch, token), headers=key_of(alice)).json()
+    assert (told["result"], told["code"], told["params"]) == ("FAILED", "not_media", {"userdata": {"n": 1}})
+    assert "not audio or video" in told["message"]
