@@ -1,5 +1,7 @@
+from importlib import import_module
+
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate, post_save
+from django.db.models.signals import post_migrate, post_save, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 # What polling, recognition and delivery note down on a batch; only people's changes go into the audit trail.
@@ -27,7 +29,9 @@ class BatchesConfig(AppConfig):
         from speechportal.accounts.audit import follow
         from speechportal.support.groups import install_groups
 
+        import_module("batches.metrics")  # Adds its collectors.
         follow(Batch, ignore=MACHINE_FIELDS)
+        pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.
         post_migrate.connect(install_groups, sender=self)

@@ -21,7 +21,7 @@ from batches.privacy import retention
 from batches.recognition.client import RecognitionClient
 from batches.webhooks import endpoint, states
 from batches.webhooks.sender import Sender
-from speechportal import queue
+from speechportal import logs, queue
 from speechportal.models import Singleton
 from speechportal.storage.errors import StorageError
 
@@ -117,7 +117,8 @@ def enforce_retention() -> None:
 
 
 def poll(batch_id: int) -> None:
-    polling.poll(batch_id)
+    with logs.context():
+        polling.poll(batch_id)
 
 
 def write_execution_result(result_id: int) -> None:
@@ -156,7 +157,8 @@ def recognise_next() -> None:
     try:
         while claim is not None:
             late = time.monotonic() > end
-            processing.process(claim, _warm_client(), _should_stop, None if late else ahead.look)
+            with logs.context():
+                processing.process(claim, _warm_client(), _should_stop, None if late else ahead.look)
             claim = None if _should_stop() else ahead.take()
     finally:
         ahead.close()

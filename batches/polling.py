@@ -22,7 +22,7 @@ from batches import faults, holding
 from batches.claim import Cause
 from batches.models import Arrival, Batch, ConnectionFault, FinishedFolder, Task
 from batches.models.batch import BatchQuerySet
-from speechportal import queue
+from speechportal import logs, queue
 from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
 from speechportal.storage.errors import StorageError
 
@@ -100,6 +100,7 @@ def poll(batch_id: int) -> int:
     batch = pollable(timezone.now()).select_related("connection").filter(pk=batch_id).first()
     if batch is None or batch.connection is None:
         return 0
+    logs.bind(batch=batch.uid)
     faults.admit(batch.connection_id)
     try:
         with faults.watched(batch.connection.pk):

@@ -30,6 +30,7 @@ from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import ModelUnavailable, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
+from speechportal import logs
 from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def process(
     ``meanwhile`` is called about once a second in the last minute of recognition, as far as can be told.
     """
     task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
+    logs.bind(account=task.account.uid, batch=task.batch.uid, task=task.uid)
     began_at = timezone.now()
     workspace = workspace_of(task, claim)
     try:

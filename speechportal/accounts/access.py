@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import logs
 from speechportal.accounts.models import Account, Membership, User
 
 SESSION_KEY = "account"
@@ -56,6 +57,7 @@ def member_required(view: View[P]) -> PlainView[P]:
             return render(request, "accounts/no_account.html", status=403)
         request.membership = membership  # type: ignore[attr-defined] # becomes a MemberRequest here
         request.account = membership.account  # type: ignore[attr-defined] # likewise
+        logs.bind(account=membership.account.uid)
         return view(request, *args, **kwargs)  # type: ignore[arg-type] # likewise
 
     return login_required(opened)

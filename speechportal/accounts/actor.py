@@ -18,6 +18,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import logs
 from speechportal.http import client_address
 
 
@@ -79,7 +80,8 @@ class ActorMiddleware:
         # Asked for only when something is recorded: looking at the user reads the session.
         before = _resolve.set(lambda: _of_request(request))
         try:
-            return self.get_response(request)
+            with logs.context(request=str(getattr(request, "request_id", ""))):
+                return self.get_response(request)
         finally:
             _resolve.reset(before)
 
