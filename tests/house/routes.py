@@ -51,7 +51,7 @@ ROUTES: dict[str, Route] = {
     "account_role": Route(Guard.OWNER, "POST", {"pk": "bob"}),
     "account_remove": Route(Guard.OWNER, kwargs={"pk": "bob"}),
     "account_settings": Route(Guard.OWNER),
-    "account_tokens": Route(Guard.MANAGER),
+    "account_tokens": Route(Guard.MEMBER),
     "account_token_revoke": Route(Guard.MANAGER, kwargs={"uid": "api_token"}),
     "accept_invitation": Route(Guard.SIGNED, kwargs={"token": "token"}),
     "transcripts": Route(Guard.MEMBER),
