@@ -100,6 +100,7 @@ def make_world(server: str) -> World:
     Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in ("한빛", "배송 조회"))
     batch = make_batch(account, name="calls", domain=domain, connection=connection, speakers=True)
     make_domain(account, name="Free trial", code="free-trial", plan="free")
+    done, failed, waiting = _tasks(batch, folder)
     return World(
         server=server,
         alice=alice,
@@ -110,11 +111,14 @@ def make_world(server: str) -> World:
         domain=domain,
         free_domain=make_domain(account, name="회의록", code="meetings"),
         batch=batch,
-        **_tasks(batch, folder),
+        task=done,
+        failed=failed,
+        waiting=waiting,
     )
 
 
-def _tasks(batch: Batch, folder: Path) -> dict[str, Task]:
+def _tasks(batch: Batch, folder: Path) -> tuple[Task, Task, Task]:
+    """One that is completed, with all that comes of it; one that failed; one that waits."""
     result = ExecutionResult.unscoped.create(
         account=batch.account,
         batch=batch,
@@ -157,7 +161,7 @@ def _tasks(batch: Batch, folder: Path) -> dict[str, Task]:
         currency=batch.account.currency,
     )
     failed = make_task(batch, "notes.txt", state="failed", execution_result=result)
-    return {"task": done, "failed": failed, "waiting": make_task(batch, "tuesday.wav")}
+    return done, failed, make_task(batch, "tuesday.wav")
 
 
 def finish_waiting(world: World) -> None:

@@ -79,7 +79,7 @@ def look(page: Page, name: str, language: str) -> list[str]:
     """Pictures of a page as it is shown now, and what is wrong with it."""
     wrong = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # one of Playwright's words
+        page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(WIDE)  # type: ignore[arg-type] # a dict of the right shape
         if language == "en":  # The rules are about colours and structure, which no language changes.
             wrong += [f"{name} {scheme} {each}" for each in violations(page, scheme)]
