@@ -4,8 +4,9 @@ A check constraint sees one row; "ten batches per account" and "none on a Free d
 must hold when two requests come at once and whatever path a row takes. On PostgreSQL the trigger locks the
 account's row first, so that the second of two inserts counts the first; SQLite has one writer anyway.
 
-They are installed after every ``migrate`` rather than in a migration, because SQLite drops a table's
-triggers whenever a later migration rebuilds the table.
+They are taken away before every ``migrate`` and installed after it rather than in a migration: SQLite drops
+a table's triggers whenever a migration rebuilds the table, and rebuilds none that a trigger of another table
+speaks of.
 """
 
 from __future__ import annotations
@@ -115,6 +116,17 @@ def install_triggers(using: str = "default", **_kwargs: Any) -> None:
                 cursor.execute(f"CREATE TRIGGER speechportal_{name} {body}")
         elif connection.vendor == "postgresql":
             cursor.execute(POSTGRESQL)
+
+
+def remove_triggers(using: str = "default", **_kwargs: Any) -> None:
+    """Take SQLite's triggers away (``pre_migrate``)."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'speechportal_%'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f'DROP TRIGGER "{name}"')
 
 
 def as_validation_error(error: IntegrityError) -> ValidationError:
