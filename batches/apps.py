@@ -32,7 +32,6 @@ class BatchesConfig(AppConfig):
         import_module("batches.metrics")  # Adds its collectors.
         follow(Batch, ignore=MACHINE_FIELDS)
         pre_migrate.connect(limits.remove_triggers, sender=self)
-        pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.
         post_migrate.connect(install_groups, sender=self)

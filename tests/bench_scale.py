@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -75,8 +76,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 class Bench:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, rounds: int) -> None:
         self.port = port
+        self.rounds = rounds
         self.broken: list[str] = []
 
     def promise(self, fact: bool, sentence: str) -> None:
@@ -110,14 +112,14 @@ class Bench:
 
         print(f"Polling a path with {objects:,} new objects", flush=True)
         ratios: dict[str, list[float]] = {"first look": [], "second look": []}
-        for _ in range(3):
+        for _ in range(self.rounds):
             batch = self.batch(objects)
-            bare_arrivals = seconds(lambda batch=batch: self._bare(batch, arrivals=True))
+            bare_arrivals = seconds(partial(self._bare, batch, arrivals=True))
             Arrival.unscoped.all().delete()
-            first = seconds(lambda batch=batch: polling.poll(batch.pk))
-            bare_tasks = seconds(lambda batch=batch: self._bare(batch, arrivals=False))
+            first = seconds(partial(polling.poll, batch.pk))
+            bare_tasks = seconds(partial(self._bare, batch, arrivals=False))
             Task.unscoped.filter(batch=batch).delete()
-            second = seconds(lambda batch=batch: polling.poll(batch.pk))
+            second = seconds(partial(polling.poll, batch.pk))
             made = Task.unscoped.filter(batch=batch).count()
             assert made == objects, made
             Task.unscoped.filter(batch=batch).delete()
@@ -189,7 +191,7 @@ class Bench:
             for name, batch in (("none", self.batch(3)), ("many", full)):
                 Task.unscoped.filter(batch=batch, input_key__startswith="in/0").delete()
                 polling.poll(batch.pk)
-                times[name].append(seconds(lambda batch=batch: polling.poll(batch.pk)))
+                times[name].append(seconds(partial(polling.poll, batch.pk)))
         none, many = (statistics.median(times[name]) for name in ("none", "many"))
         self.promise(many <= 1.25 * none, f"{1000 * many:.1f} ms, with none {1000 * none:.1f} ms (as fast)")
         self.full = full
@@ -202,7 +204,7 @@ class Bench:
         from tests.factories import make_task
 
         first = make_task(batch, "done/0.mp3", state=Task.State.COMPLETED, media_duration=60_000)
-        names = [field.column for field in Task._meta.concrete_fields if field.column != "id"]
+        names = [str(field.column) for field in Task._meta.concrete_fields if field.column != "id"]
         made = 1
         while made < count:
             step = min(made, count - made)
@@ -316,7 +318,7 @@ class Bench:
             ("failed tasks", f"{detail}?state=failed"),
             ("page 1,000 of the tasks", f"{detail}?page=1000"),
         ):
-            spent, queries, status = self._database_time(lambda address=address: client.get(address))
+            spent, queries, status = self._database_time(partial(client.get, address))
             assert status == 200, (name, status)
             self.promise(spent < 0.1, f"{name}: {1000 * spent:.1f} ms in {queries} queries (100 ms at most)")
 
@@ -344,6 +346,7 @@ class Bench:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench_scale", description=__doc__)
     parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3, help="of polling; the median counts")
     parser.add_argument("--finished", type=int, default=1_000_000)
     parser.add_argument("--waiting", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=8)
@@ -364,7 +367,7 @@ def main() -> int:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        bench = Bench(ready.get())
+        bench = Bench(ready.get(), options.rounds)
         try:
             if "polling" in only:
                 bench.polling(options.objects)
