@@ -70,6 +70,7 @@ def resume(*, batch: Batch) -> None:
     with transaction.atomic():
         of(batch)
         _activate(batch)
+        audit.record("batch.webhook_resumed", batch)
 
 
 def _activate(batch: Batch) -> None:
@@ -115,13 +116,13 @@ def show_secret_once(*, batch: Batch) -> str:
     """The secret, the first time that somebody asks for it; later only a new one can be had."""
     _require_url(batch)
     webhook = of(batch)
-    shown = Webhook.unscoped.filter(pk=webhook.pk, secret_shown_at=None).update(
-        secret_shown_at=timezone.now()
-    )
-    if not shown:
-        raise ValidationError(
-            _("The secret was shown already. Rotate it to get a new one."), code="secret_already_shown"
-        )
+    with transaction.atomic():
+        unseen = Webhook.unscoped.filter(pk=webhook.pk, secret_shown_at=None)
+        if not unseen.update(secret_shown_at=timezone.now()):
+            raise ValidationError(
+                _("The secret was shown already. Rotate it to get a new one."), code="secret_already_shown"
+            )
+        audit.record("batch.secret_shown", batch)
     webhook.refresh_from_db()
     return webhook.encryption().decrypt(webhook.encrypted_secret)
 

@@ -41,6 +41,8 @@ VERBS = {
     "recognised_again": _("recognised again"),
     "redelivered": _("sent again"),
     "secret_rotated": _("given a new secret"),
+    "secret_shown": _("asked for its secret"),
+    "webhook_resumed": _("told to send webhooks again"),
     "transcript_read": _("read by support staff"),
     "exported": _("exported"),
     "erased": _("erased"),
