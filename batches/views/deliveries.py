@@ -44,12 +44,15 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     state, event = request.GET.get("state", ""), request.GET.get("event", "")
     found = selectors.list_deliveries(request.account, batch=batch, state=state, event=event)
+    webhook = selectors.webhook_of(request.account, batch) if batch.webhook_url else None
+    held_until = webhook.held_until if webhook else None
     context = {
         "batch": batch,
         "result_count": batch.last_execution_result,
         "tab": "deliveries",
         "address": _address(batch, whole=request.membership.can_change),
-        "webhook": selectors.webhook_of(request.account, batch) if batch.webhook_url else None,
+        "webhook": webhook,
+        "held_until": held_until if held_until and held_until > timezone.now() else None,
         "counts": selectors.open_deliveries(request.account, batch),
         "state": state,
         "event": event,

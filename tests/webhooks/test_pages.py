@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -182,6 +184,14 @@ def test_the_batch_says_why_nothing_is_sent_and_a_manager_resumes(
     assert "Resume it first" in refused
     page = alice.post(path("webhook_resume", batch), follow=True).content.decode()
     assert "410 Gone" not in page
+
+
+def test_a_receiver_that_asked_for_time_is_shown_to_be_waited_for(batch: Batch, bob: Client) -> None:
+    sentence = "The receiver asked to wait until"
+    Webhook.unscoped.update(held_until=timezone.now() + timedelta(hours=1))
+    assert sentence in bob.get(path("deliveries", batch)).content.decode()
+    Webhook.unscoped.update(held_until=timezone.now())
+    assert sentence not in bob.get(path("deliveries", batch)).content.decode()
 
 
 def test_a_batch_without_a_webhook_says_how_to_get_one(alice: Client, batch: Batch) -> None:
