@@ -329,6 +329,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logs -------------------------------------------------------------------------------------------
+DEFAULT_EXCEPTION_REPORTER_FILTER = "speechportal.error_reports.ReportFilter"
 METRICS_TOKEN = env.text("METRICS_TOKEN")  # Without one, only this machine may read /metrics.
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", ("line", "json"))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))

@@ -1,0 +1,103 @@
+"""The doctor names what is wrong and what to do, and one broken examination does not hide the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from batches import doctor
+from batches.doctor import Finding, Health
+from batches.models import Task
+from speechportal.models import Singleton
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def bad(examination: Callable[[], object]) -> list[str]:
+    findings = examination()
+    return [finding.sentence for finding in findings if finding.health is Health.BAD]  # type: ignore[attr-defined] # an iterator
+
+
+def test_a_healthy_database_and_a_beat() -> None:
+    Singleton.take("beat", timedelta(minutes=1))
+    assert bad(doctor.database) == bad(doctor.clusters) == []
+
+
+def test_a_beat_that_stopped_and_work_that_waits() -> None:
+    assert bad(doctor.clusters) == ["The beat has never run: nothing is polled."]
+    Singleton.take("beat", timedelta(minutes=1))
+    Singleton._default_manager.update(last_run_at=timezone.now() - timedelta(minutes=9))
+    assert bad(doctor.clusters) == ["The beat has for 9 minutes not run: nothing is polled."]
+    Singleton._default_manager.update(last_run_at=timezone.now())
+    task = factories.make_task(factories.make_batch())
+    Task.unscoped.filter(pk=task.pk).update(available_at=timezone.now() - timedelta(hours=1))
+    (sentence,) = bad(doctor.clusters)
+    assert "none is in progress" in sentence
+
+
+def test_a_folder_that_is_gone_is_named_with_its_connection(tmp_path: Path) -> None:
+    batch = factories.make_batch()
+    assert bad(doctor.storage) == []
+    assert batch.connection is not None
+    Path(batch.connection.local_folder).rename(tmp_path / "elsewhere")
+    (sentence,) = bad(doctor.storage)
+    assert batch.connection.uid in sentence
+
+
+def test_a_secret_that_no_key_fits(settings: Settings) -> None:
+    connection = factories.make_connection(factories.make_account())
+    connection.provider, connection.local_folder = "aws", ""
+    connection.endpoint_url, connection.region = "https://s3.example", "us-east-1"
+    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.set_secret("canary")
+    connection.save()
+    assert bad(doctor.keys) == []
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    (sentence,) = bad(doctor.keys)
+    assert sentence.startswith("1 stored secrets cannot be read")
+
+
+def test_models_that_were_not_fetched(settings: Settings, tmp_path: Path) -> None:
+    settings.MODELS_DIR = tmp_path
+    assert len(bad(doctor.models)) == 2
+
+
+def test_a_mail_server_that_is_not_there(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    (sentence,) = bad(doctor.mail)
+    assert "127.0.0.1:1" in sentence
+
+
+def test_what_breaks_is_a_finding_and_the_rest_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr(doctor, "ffmpeg", broken)
+    findings = list(doctor.examine())
+    found = {finding.about: finding for finding in findings if finding.health is Health.BAD}
+    assert found["ffmpeg"].sentence == "could not be looked at: RuntimeError."
+    assert {"database", "queue", "storage", "keys", "models", "clock", "mail", "disk"} <= {
+        each.about for each in findings
+    }
+
+
+def test_the_command_s_exit_status_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "batches.management.commands.doctor.examine"
+    monkeypatch.setattr(command, lambda: [Finding("disk", Health.GOOD, "There is room.")])
+    call_command("doctor")
+    assert "All is well." in capsys.readouterr().out
+    monkeypatch.setattr(command, lambda: [Finding("disk", Health.BAD, "There is none.", "Make room.")])
+    with pytest.raises(CommandError, match="One thing is wrong"):
+        call_command("doctor")
+    assert "Make room." in capsys.readouterr().out
