@@ -29,7 +29,6 @@ from speechportal import outbound
 from speechportal.outbound import Policy
 from speechportal.outbound_errors import OutboundError
 from speechportal.outbound_policy import policy
-from speechportal.storage.secrets import EncryptionError
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +138,7 @@ class Sender:
             body = payload.body_of(delivery, checkpoints)
             secrets = endpoint.signing_secrets(webhook, now)
             headers = signing.headers(secrets, delivery.uid, int(now.timestamp()), body)
-        except (EncryptionError, ValueError, KeyError, TypeError):
+        except Exception:  # Whatever is wrong with one message, the others must go out.
             logger.exception("delivery %s cannot be built", delivery.uid)
             outcome = Outcome(
                 delivery.pk,

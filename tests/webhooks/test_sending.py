@@ -192,15 +192,19 @@ def test_nothing_is_sent_to_an_address_that_is_not_allowed_any_more(clock: Clock
     assert delivery.last_error == "address_not_allowed"
 
 
-def test_a_message_that_cannot_be_built_is_not_the_receivers_fault(clock: Clock) -> None:
+@pytest.mark.parametrize("document", [{"version": 99}, [], {"version": 1}, {"version": 1, "segments": [7]}])
+def test_a_message_that_cannot_be_built_is_not_the_receivers_fault_and_stops_no_other(
+    clock: Clock, document: object
+) -> None:
     with receiving() as receiver:
         batch = make_hooked_batch(receiver.url)
         task = make_completed(batch)
         delivery = announce_task(batch, task.pk)
         assert delivery is not None
-        Transcript.unscoped.update(document={"version": 99})
+        Transcript.unscoped.update(document=document)
+        sound = make_delivery(batch)
         clock.send()
-        assert receiver.received == []
+        assert receiver.ids == [sound.uid]
     delivery.refresh_from_db()
     assert (delivery.state, delivery.last_error) == ("waiting", "not_built")
     webhook = endpoint.of(batch)
