@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.response import Response
 
 from domains import selectors, services
@@ -149,22 +148,11 @@ class DomainView(ApiView):
     def keywords(self, request: ApiRequest, uid: str) -> Response:
         return self._keywords(self.plain_domain())
 
-    @extend_schema(
-        request={"application/json": KeywordsInput, "text/plain": OpenApiTypes.STR},
-        responses=KeywordsOutput,
-        summary="Replace the keywords",
-    )
+    @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Replace the keywords")
     @keywords.mapping.put
     def replace_keywords(self, request: ApiRequest, uid: str) -> Response:
-        """With a list, or with a text file of them: one a line, or separated by commas."""
         self.plain_domain()  # A stranger hears of nothing else that may be wrong.
-        keywords = [*self._given_keywords()]
-        self.under_match(
-            self.plain_domain,
-            lambda domain: services.replace_keywords(domain=domain, keywords=keywords),
-            lambda domain: etag_of([*self._texts(domain)]),
-        )
-        return self._keywords(self.plain_domain())
+        return self._replaced(self._given_keywords())
 
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Add keywords")
     @keywords.mapping.post
@@ -189,23 +177,37 @@ class DomainView(ApiView):
         },
         summary="Download the keywords",
     )
-    @action(detail=True, url_path="keywords.txt", pagination_class=None)
+    @action(detail=True, url_path="keywords.txt", pagination_class=None, parser_classes=[PlainTextParser])
     def download_keywords(self, request: ApiRequest, uid: str) -> HttpResponse:
         domain = self.plain_domain()
         lines = "".join(f"{text}\n" for text in self._texts(domain))
         return download(lines, f"{domain.code}-keywords.txt", "text/plain; charset=utf-8")
 
-    def get_parsers(self) -> builtins.list[BaseParser]:
-        if getattr(self, "action_map", {}).get("put") == "replace_keywords":
-            return [JSONParser(), PlainTextParser()]
-        return super().get_parsers()
+    @extend_schema(
+        request={"text/plain": OpenApiTypes.STR}, responses=KeywordsOutput, summary="Upload the keywords"
+    )
+    @download_keywords.mapping.put
+    def upload_keywords(self, request: ApiRequest, uid: str) -> Response:
+        """Replaces all: one a line, or separated by commas, in UTF-8."""
+        self.plain_domain()
+        data: object = request.data
+        try:
+            keywords = parse_keywords(data) if isinstance(data, str) else []  # An empty body is not parsed.
+        except ValidationError as error:
+            raise ValidationError({"keywords": error}) from error
+        return self._replaced(keywords)
 
     def _given_keywords(self) -> Sequence[str]:
-        if PlainTextParser.media_type in (self.request.content_type or ""):
-            data: object = self.request.data
-            return parse_keywords(data) if isinstance(data, str) else []  # An empty body is not parsed.
         given: Sequence[str] = self.read(KeywordsInput)["keywords"]
         return given
+
+    def _replaced(self, keywords: Sequence[str]) -> Response:
+        self.under_match(
+            self.plain_domain,
+            lambda domain: services.replace_keywords(domain=domain, keywords=[*keywords]),
+            lambda domain: etag_of([*self._texts(domain)]),
+        )
+        return self._keywords(self.plain_domain())
 
     def _keywords(self, domain: Domain) -> Response:
         texts = [*self._texts(domain)]

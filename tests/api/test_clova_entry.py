@@ -17,12 +17,11 @@ from django.test import Client
 from django.utils import timezone
 
 from batches.clova import callbacks
-from batches.models import Batch, ClovaRequest, Task, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Batch, ClovaRequest, Task
 from domains.models import Keyword
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
+from tests.api.work import complete
 from tests.factories import make_account, make_batch, make_domain, make_user
 
 
@@ -86,17 +85,6 @@ def upload(api: Api, batch: Batch, name: str = "통화.mp3", **params: Any) -> A
 
 def send(api: Api, batch: Batch, below: str, **params: Any) -> Any:
     return Client().post(address(batch, below), params, content_type="application/json", headers=key_of(api))
-
-
-def complete(task: Task, text: str = "안녕하세요.") -> None:
-    """What a worker does."""
-    document = Document("ko", 1.0, 1500, [Segment(0, 1500, text)])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
-    now = timezone.now()
-    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
-    Task.unscoped.filter(pk=task.pk).update(
-        state="completed", started_at=now, finished_at=now, settings=wanted
-    )
 
 
 def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Batch) -> None:

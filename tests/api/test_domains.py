@@ -136,10 +136,12 @@ def test_keywords_are_replaced_added_removed_uploaded_and_downloaded(alice: Api)
         "keywords": ["beta", "gamma"]
     }
     uploaded = alice.send(
-        "PUT", path, None, data="갤럭시 버즈\nfoo, bar\n".encode(), content_type="text/plain"
+        "PUT", f"{path}.txt", None, data="갤럭시 버즈\nfoo, bar\n".encode(), content_type="text/plain"
     )
     assert uploaded.status_code == 200, uploaded.content
     assert uploaded.json() == {"keywords": ["bar", "foo", "갤럭시 버즈"]}
+    wrong = alice.send("PUT", f"{path}.txt", None, data=b"x" * 101, content_type="text/plain")
+    assert [each["field"] for each in wrong.json()["errors"]] == ["keywords"]
     file = alice.get(f"{path}.txt")
     assert file.content.decode() == "bar\nfoo\n갤럭시 버즈\n"
     assert "calls-keywords.txt" in file.headers["Content-Disposition"]

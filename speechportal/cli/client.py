@@ -1,0 +1,146 @@
+"""The REST API as the command line needs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+
+TRIES = 4
+TIMEOUT = (10, 120)  # seconds: to connect, and between bytes
+UPLOAD_TIMEOUT = (10, 3600)
+FINAL = {"completed", "failed", "canceled"}
+
+
+class CommandError(Exception):
+    """Something that the person at the keyboard has to know; the message says what to do."""
+
+
+class Portal:
+    """One portal and one token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.root = f"{url.rstrip('/')}/api/v1/"
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {token}"
+
+    @classmethod
+    def from_environment(cls) -> Portal:
+        """From ``SPEECHPORTAL_URL`` and ``SPEECHPORTAL_TOKEN`` (or the file ``SPEECHPORTAL_TOKEN_FILE``)."""
+        url, token = os.environ.get("SPEECHPORTAL_URL", ""), os.environ.get("SPEECHPORTAL_TOKEN", "")
+        if not token and (file := os.environ.get("SPEECHPORTAL_TOKEN_FILE")):
+            try:
+                token = Path(file).read_text(encoding="utf-8")
+            except OSError as error:
+                raise CommandError(f"SPEECHPORTAL_TOKEN_FILE cannot be read: {error.strerror}.") from error
+        if not url or not token.strip():
+            raise CommandError(
+                "Set SPEECHPORTAL_URL to the portal's address and SPEECHPORTAL_TOKEN to an API token"
+                " (portal: Account, API tokens)."
+            )
+        return cls(url, token.strip())
+
+    def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """An answer that is no error. What may be sent again is, when the portal is busy or out of reach."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                answer = self.session.request(
+                    method, urljoin(self.root, path), timeout=TIMEOUT, allow_redirects=False, **kwargs
+                )
+            except requests.RequestException as error:
+                if attempt == TRIES or method != "GET":
+                    raise CommandError(f"The portal cannot be reached: {_reason(error)}") from error
+                time.sleep(attempt)
+                continue
+            busy = answer.status_code == 429 or (method == "GET" and answer.status_code >= 500)
+            if busy and attempt < TRIES:
+                time.sleep(_wait(answer, attempt))
+                continue
+            if not answer.ok or answer.is_redirect:
+                raise CommandError(_problem(answer))
+            return answer
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        return self.call("GET", path, params=parameters).json()
+
+    def rows(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All of a list, page by page."""
+        page = self.get(path, page_size=200, **parameters)
+        while True:
+            yield from page["results"]
+            if not page["next"]:
+                return
+            # Through the address that was given: behind a proxy the portal may know itself by another.
+            _before, _mark, query = page["next"].partition("?")
+            page = self.call("GET", f"{path}?{query}").json()
+
+    def batch(self, wanted: str) -> dict[str, Any]:
+        """A batch by its ID or its name."""
+        if wanted.startswith("bat_"):
+            found: dict[str, Any] = self.get(f"batches/{wanted}")
+            return found
+        named = [row for row in self.rows("batches", q=wanted) if row["name"] == wanted]
+        if not named:
+            raise CommandError(f"There is no batch “{wanted}”. See: speechportal batches list")
+        return named[0]
+
+    def upload(self, batch: dict[str, Any], file: Path, name: str, *, replace: bool) -> datetime:
+        """Put a file into the batch's input path. Returns when that was, by the portal's clock."""
+        body = {"name": name, "replace": replace}
+        answer = self.call("POST", f"batches/{batch['id']}/uploads", json=body)
+        link = answer.json()
+        with file.open("rb") as stream:
+            try:
+                # Without our token: the address itself opens the storage, which may be somebody else's.
+                sent = requests.request(
+                    link["method"], link["url"], data=stream, timeout=UPLOAD_TIMEOUT, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                raise CommandError(f"{file}: the storage cannot be reached: {_reason(error)}") from error
+        if not sent.ok or sent.is_redirect:
+            raise CommandError(f"{file}: the storage refused it (HTTP {sent.status_code}).")
+        return _date(answer)
+
+    def task(self, batch: dict[str, Any], name: str, since: datetime | None = None) -> dict[str, Any] | None:
+        """The newest task of this name, made after ``since`` where that is given."""
+        parameters = {"batch": batch["id"], "name": name, "ordering": "-created_at", "page_size": 1}
+        if since is not None:
+            parameters["created_after"] = since.isoformat()
+        rows = self.get("tasks", **parameters)["results"]
+        return rows[0] if rows else None
+
+
+def _date(answer: requests.Response) -> datetime:
+    """When the portal answered, a second less: HTTP's dates have whole seconds."""
+    date = answer.headers.get("Date")
+    moment = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return moment - timedelta(seconds=1)
+
+
+def _wait(answer: requests.Response, attempt: int) -> float:
+    asked = answer.headers.get("Retry-After", "")
+    return float(min(int(asked), 60)) if asked.isdigit() else float(attempt)
+
+
+def _problem(answer: requests.Response) -> str:
+    try:
+        told = answer.json()
+        lines = [told["detail"]]
+        errors = told.get("errors", [])
+        if len(errors) > 1 or (errors and errors[0]["field"]):
+            lines += [f"  {each['field']}: {each['message']}" for each in errors]
+        return "\n".join([*lines, f"  (request {told.get('request_id', '?')})"])
+    except (ValueError, KeyError, TypeError):
+        return f"The answer is not the portal's (HTTP {answer.status_code}). Check SPEECHPORTAL_URL."
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] or type(error).__name__
