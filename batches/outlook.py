@@ -102,4 +102,4 @@ def _seconds_left(row: Mapping[str, Any]) -> int | None:
     if seconds <= 0 or not row["recent_ms"] or not open_ms:
         return None
     pace = float(row["recent_ms"]) / seconds
-    return round(open_ms / pace)
+    return int(open_ms / pace + 0.5)

@@ -7,6 +7,7 @@ urlpatterns = [
     path("", batches.batch_list, name="list"),
     path("new/", batches.batch_create, name="create"),
     path("service/", batches.service_details, name="service"),
+    path("check/", actions.check, name="check"),
     path("delete/", actions.delete, name="delete"),
     path("pause/", actions.pause, name="pause"),
     path("resume/", actions.resume, name="resume"),

@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from batches import selectors, services
+from batches import preview, selectors, services
 from batches.models import Batch
 from speechportal.accounts.access import MemberRequest, manager_required
+from speechportal.storage.models import Connection
 
 
 def _selected(request: MemberRequest) -> list[Batch]:
@@ -52,6 +53,22 @@ def _each(request: MemberRequest, batches: list[Batch], act: Callable[[Batch], o
         except ValidationError as error:
             messages.warning(request, f"{batch.name}: {error.messages[0]}")
     return done
+
+
+@manager_required
+def check(request: MemberRequest) -> HttpResponse:
+    """What a batch with the connection and paths of the form would find; nothing is created."""
+    connections = Connection.objects.for_account(request.account).select_related("account")
+    chosen = request.GET.get("connection", "")
+    connection = connections.filter(pk=chosen).first() if chosen.isascii() and chosen.isdigit() else None
+    found = None
+    if connection is not None:
+        found = preview.preview(
+            connection=connection,
+            input_path=request.GET.get("input_path", ""),
+            result_path=request.GET.get("result_path", ""),
+        )
+    return render(request, "batches/check.html", {"connection": connection, "found": found})
 
 
 @manager_required

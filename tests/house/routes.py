@@ -59,6 +59,7 @@ ROUTES: dict[str, Route] = {
     "batches:list": Route(Guard.MEMBER),
     "batches:create": Route(Guard.MANAGER),
     "batches:service": Route(Guard.MEMBER),
+    "batches:check": Route(Guard.MANAGER),
     "batches:delete": Route(Guard.MANAGER),
     "batches:pause": Route(Guard.MANAGER),
     "batches:resume": Route(Guard.MANAGER, "POST"),

@@ -51,6 +51,16 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  const check = event.submitter?.closest("[data-check]");
+  if (check) {
+    // Only what is to be tried goes along: the form itself stays as it is, behind the dialog.
+    event.preventDefault();
+    const names = check.dataset.check.split(" ");
+    const values = names.map((name) => [name, form.elements[name]?.value ?? ""]);
+    const address = `${check.getAttribute("formaction")}?${new URLSearchParams(values)}`;
+    withBusy(check, () => openDialog(address, check)).catch(() => window.location.assign(address));
+    return;
+  }
   if (form.matches("form[data-dialog]")) {
     event.preventDefault();
     const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action");
