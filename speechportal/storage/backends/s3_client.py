@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import botocore.loaders
 import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
@@ -99,14 +100,25 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
     def _create_session(self) -> boto3.Session:
         core = botocore.session.Session(session_vars=cast("Any", _NO_AMBIENT))
         core.register("after-call.s3", self.clock.note)
-        return boto3.Session(
+        loader = _descriptions()
+        core.register_component("data_loader", loader)
+        session = boto3.Session(
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, botocore_session=core
         )
+        # Each session adds the same folder to what is, here, everybody's list.
+        loader.search_paths[:] = dict.fromkeys(loader.search_paths)
+        return session
 
     @property
     def client(self) -> S3Client:
         """This thread's client."""
         return cast("S3Client", self.connection.meta.client)
+
+
+@lru_cache(maxsize=1)
+def _descriptions() -> botocore.loaders.Loader:
+    """botocore's descriptions of S3, read once instead of once for each bucket: most of a client's making."""
+    return botocore.loaders.create_loader()
 
 
 def _config(given: S3Settings) -> Config:
