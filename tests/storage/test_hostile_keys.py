@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechportal.storage import keys
-from speechportal.storage.backends.base import Folder, InvalidKey, ObjectStore
+from speechportal.storage.backends.base import Folder, InvalidKey, ObjectStore, StorageError
 
 HANGUL = "한국어 녹음.wav"
 KEYS = {
@@ -35,10 +35,21 @@ KEYS = {
     "folders": "a b/100%/가/c.wav",
     "right to left": "\u202ereversed.wav",
 }
+# By kind of storage. The address pattern of moto's web server stops at a line break, so that it answers
+# 404 to a PUT. What is named here must really fail there, and cleanly.
+CANNOT_HOLD = {"moto": {"line breaks"}}
 
 
-@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
-def test_a_key_comes_back_as_it_is(store: ObjectStore, key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_comes_back_as_it_is(
+    store: ObjectStore, name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    key = KEYS[name]
+    if name in CANNOT_HOLD.get(request.node.callspec.params["store"], ()):
+        with pytest.raises(StorageError):
+            store.put(key, b"x")
+        assert list(store.list_level("")) == []
+        return
     stored = store.put(key, key.encode())
     assert stored.key == key
     assert store.stat(key) == stored

@@ -53,14 +53,25 @@ def test_a_prefix_that_is_no_folder_is_refused(store: ObjectStore, prefix: str) 
         names(store, prefix)
 
 
+# Tells all folders on every page, however few entries were asked for, and a mark that is no name.
+CANNOT_PAGE = {"moto"}
+
+
 def test_pages_are_joined_without_gaps_or_doubles(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr(s3, "PAGE", 3)
     files = [f"f{number:02}.wav" for number in range(8)]
     folders = [f"g{number:02}/" for number in range(8)]
     for key in [*files, *(f"{folder}{name}" for folder in folders for name in "ab")]:
         store.put(key, b"x")
+    if request.node.callspec.params["store"] in CANNOT_PAGE:
+        assert isinstance(store, s3.S3Store)
+        bucket, root = store._given.bucket, store._given.root
+        page = store._client.list_objects(Bucket=bucket, Prefix=root, Delimiter="/", MaxKeys=3)
+        assert len(page["CommonPrefixes"]) == 8
+        assert not page["NextMarker"].startswith(root)
+        return
     assert names(store) == [*files, *folders]
 
 
@@ -73,10 +84,10 @@ def test_a_missing_folder_is_missing_in_a_local_folder(store: ObjectStore) -> No
             names(store, "nowhere/")
 
 
-def test_a_hundred_thousand_objects_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_objects_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is played: what counts is that no more than a page is held."""
     given = S3Settings("http://127.0.0.1:1", "r", "bucket", "key", "secret")
-    total = 100_000
+    total = 20_000
 
     class Pages:
         asked = 0
@@ -102,16 +113,18 @@ def test_a_hundred_thousand_objects_are_read_page_by_page(monkeypatch: pytest.Mo
     tracemalloc.stop()
     assert rest == total - 10
     assert pages.asked == total / 1000
-    assert peak < 5_000_000
+    assert peak < 2_500_000  # All at once are more than twice that.
 
 
 def test_a_large_local_folder_is_listed_in_little_memory(tmp_path: Path) -> None:
     from speechportal.storage.backends.confined import Root
     from speechportal.storage.backends.local import LocalStore
 
+    root = tmp_path / "root"
+    root.mkdir()
     for number in range(5000):
-        (tmp_path / f"a rather long name of a recording, number {number:06}.wav").touch()
-    entries = LocalStore(Root(tmp_path), lambda *_: "").list_level("")
+        (root / f"a rather long name of a recording, number {number:06}.wav").touch()
+    entries = LocalStore(Root(root), lambda *_: "").list_level("")
     tracemalloc.start()
     assert sum(1 for _ in entries) == 5000
     peak = tracemalloc.get_traced_memory()[1]
