@@ -36,7 +36,9 @@ def test_production_passes_the_deployment_check(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "ENCRYPTION_KEYS", "API_TOKEN_PEPPERS", "ALLOWED_HOSTS", "DATABASE_URL"])
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "ENCRYPTION_KEYS", "API_TOKEN_PEPPERS", "ALLOWED_HOSTS", "DATABASE_URL"]
+)
 def test_production_names_what_is_missing(tmp_path: Path, name: str) -> None:
     environ = production(tmp_path)
     del environ[f"SPEECHPORTAL_{name}"]

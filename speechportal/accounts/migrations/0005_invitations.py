@@ -2,10 +2,11 @@
 
 import django.db.models.deletion
 import django.db.models.manager
-import speechportal.accounts.invitations
-import speechportal.accounts.uids
 from django.conf import settings
 from django.db import migrations, models
+
+import speechportal.accounts.invitations
+import speechportal.accounts.uids
 
 
 class Migration(migrations.Migration):
