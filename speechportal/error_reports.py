@@ -22,6 +22,4 @@ class ReportFilter(SafeExceptionReporterFilter):
     def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
         given = super().get_post_parameters(request)
         hidden = self.cleansed_substitute
-        return {
-            name: hidden if self.hidden_settings.search(name) else value for name, value in given.items()
-        }
+        return {name: hidden if self.hidden_settings.search(name) else value for name, value in given.items()}
