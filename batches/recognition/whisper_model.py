@@ -3,7 +3,8 @@
 The weights, the layers' arithmetic and the tokens are openai-whisper's. What differs is how it is run: the
 encoder sees only the frames in use, the decoder keeps keys and values in place, the projections of
 self-attention are one product, and the output layer covers only the tokens that may be written (as int8 on
-a CPU, which costs no accuracy there).
+a CPU, which costs no accuracy there). Where the processor multiplies 16-bit numbers faster, the products are
+of bfloat16 (float16 on a GPU), while sums from layer to layer stay in 32 bits on a CPU.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 from .errors import ModelUnavailable
 from .media import Samples
 from .model_store import WhisperCheckpoint
+from .whisper_blocks import DecoderBlock, EncoderBlock
 
 FRAMES_PER_SECOND = 50  # encoder frames
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
@@ -33,7 +35,6 @@ class Memory:
 
     cross_keys: list[Tensor]
     cross_values: list[Tensor]
-    aligned_keys: dict[int, Tensor]  # by layer, the cross-attention keys of its alignment heads
     keys: list[Tensor]
     values: list[Tensor]
     length: int = 0  # positions filled so far
@@ -42,13 +43,20 @@ class Memory:
         """Drop all rows but these."""
         for tensors in (self.cross_keys, self.cross_values, self.keys, self.values):
             tensors[:] = [tensor[rows] for tensor in tensors]
-        self.aligned_keys = {layer: keys[rows] for layer, keys in self.aligned_keys.items()}
 
 
 class WhisperModel:
     """One loaded checkpoint. Not safe for use by two threads at once."""
 
-    def __init__(self, checkpoint: WhisperCheckpoint, *, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoint: WhisperCheckpoint,
+        *,
+        threads: int = 1,
+        device: str = "cpu",
+        precision: str = "auto",
+    ) -> None:
+        """``precision`` is that of the products: "float32", "bfloat16", "float16" or "auto"."""
         torch.set_num_threads(threads)
         try:
             model = load_model(str(checkpoint.path), device=device)
@@ -63,11 +71,19 @@ class WhisperModel:
         self.dims = model.dims
         self.device = torch.device(device)
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.product_dtype = choose_precision(precision, self.device.type)
         self.multilingual: bool = model.is_multilingual
         self.languages: int = model.num_languages
         self._encoder: Any = model.encoder.to(self.dtype)
         self._decoder: Any = model.decoder.to(self.dtype)
-        self._blocks = [_DecoderBlock(block) for block in self._decoder.blocks]
+        self._encoder_blocks = [EncoderBlock(block, self.product_dtype) for block in self._encoder.blocks]
+        self._convolutions = [
+            (conv.weight.to(self.product_dtype), conv.bias.to(self.product_dtype), conv.stride, conv.padding)
+            for conv in (self._encoder.conv1, self._encoder.conv2)
+        ]
+        self._blocks = [DecoderBlock(block, self.product_dtype) for block in self._decoder.blocks]
+        for part in (self._encoder, self._decoder):  # what the blocks hold is not needed twice
+            part.blocks = nn.ModuleList()
         self.alignment_heads = _heads_by_layer(model.alignment_heads)
         self._output = self._make_output()
 
@@ -101,10 +117,11 @@ class WhisperModel:
     def encode(self, mels: Tensor) -> Tensor:
         """(rows, mels, 2 * frames) to (rows, frames, state); only as many frames as there are."""
         encoder = self._encoder
-        x = F.gelu(encoder.conv1(mels.to(self.device, self.dtype)))
-        x = F.gelu(encoder.conv2(x)).permute(0, 2, 1)
-        x = (x + encoder.positional_embedding[: x.shape[1]]).to(self.dtype)
-        for block in encoder.blocks:
+        x = mels.to(self.device, self.product_dtype)
+        for weight, bias, stride, padding in self._convolutions:
+            x = F.gelu(F.conv1d(x, weight, bias, stride, padding))
+        x = (x.permute(0, 2, 1) + encoder.positional_embedding[: x.shape[2]]).to(self.dtype)
+        for block in self._encoder_blocks:
             x = block(x)
         result: Tensor = encoder.ln_post(x)
         return result
@@ -114,15 +131,14 @@ class WhisperModel:
         """A batch's cross-attention keys and values, and room for ``positions`` tokens."""
         rows, heads = features.shape[0], self.dims.n_text_head
         size = self.dims.n_text_state // heads
-        cross = [block.cross(features, heads) for block in self._blocks]
+        cross = [block.cross(features) for block in self._blocks]
         room = [
-            torch.empty(rows, heads, positions, size, dtype=self.dtype, device=self.device)
+            torch.empty(rows, heads, positions, size, dtype=self.product_dtype, device=self.device)
             for _ in range(2 * len(self._blocks))
         ]
         return Memory(
             [keys for keys, _ in cross],
             [values for _, values in cross],
-            {layer: cross[layer][0][:, heads] for layer, heads in self.alignment_heads.items()},
             room[: len(self._blocks)],
             room[len(self._blocks) :],
         )
@@ -139,10 +155,9 @@ class WhisperModel:
         scores = []
         for index, block in enumerate(self._blocks):
             x = block.attend(x, memory.keys[index], memory.values[index], start)
-            x, query = block.cross_attend(x, memory.cross_keys[index], memory.cross_values[index])
-            if index in memory.aligned_keys:
-                keys = memory.aligned_keys[index]
-                scores.append(query[:, self.alignment_heads[index]] @ keys.transpose(-1, -2) * block.scale)
+            x, heard = block.cross_attend(x, memory.cross_keys[index], memory.cross_values[index])
+            if index in self.alignment_heads:
+                scores.append(heard[:, self.alignment_heads[index]])
             x = block.feed_forward(x)
         memory.length += count
         last: Tensor = decoder.ln(x)
@@ -161,58 +176,17 @@ class WhisperModel:
         return logits.float()
 
 
-class _DecoderBlock:
-    """One residual attention block of the decoder, with its weights laid out for steps of one token."""
+def choose_precision(wanted: str, device: str) -> torch.dtype:
+    """The numbers that are multiplied. "auto" takes what is fastest at no cost in accuracy.
 
-    def __init__(self, block: Any) -> None:
-        attention, cross = block.attn, block.cross_attn
-        self._heads: int = attention.n_head
-        self.scale = (attention.query.weight.shape[0] // self._heads) ** -0.5
-        self._norms = (block.attn_ln, block.cross_attn_ln, block.mlp_ln)
-        no_bias = torch.zeros_like(attention.query.bias)
-        self._qkv = (
-            torch.cat([attention.query.weight, attention.key.weight, attention.value.weight]).detach(),
-            torch.cat([attention.query.bias, no_bias, attention.value.bias]).detach(),
-        )
-        self._out = (attention.out.weight, attention.out.bias)
-        self._cross_query = (cross.query.weight, cross.query.bias)
-        self._cross_key, self._cross_value = cross.key, cross.value
-        self._cross_out = (cross.out.weight, cross.out.bias)
-        self._first = (block.mlp[0].weight, block.mlp[0].bias)
-        self._second = (block.mlp[2].weight, block.mlp[2].bias)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
-
-    def cross(self, features: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the audio, (rows, heads, frames, head size)."""
-        shape = (*features.shape[:2], heads, -1)
-        keys = self._cross_key(features).view(shape).transpose(1, 2).contiguous()
-        values = self._cross_value(features).view(shape).transpose(1, 2).contiguous()
-        return keys, values
-
-    def attend(self, x: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
-        query, key, value = F.linear(_norm(self._norms[0], x), *self._qkv).chunk(3, dim=-1)
-        end = start + x.shape[1]
-        keys[:, :, start:end] = self._split(key)
-        values[:, :, start:end] = self._split(value)
-        seen = F.scaled_dot_product_attention(
-            self._split(query), keys[:, :, :end], values[:, :, :end], is_causal=x.shape[1] > 1
-        )
-        return x + F.linear(seen.transpose(1, 2).flatten(2), *self._out)
-
-    def cross_attend(self, x: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        query = self._split(F.linear(_norm(self._norms[1], x), *self._cross_query))
-        heard = F.scaled_dot_product_attention(query, keys, values)
-        return x + F.linear(heard.transpose(1, 2).flatten(2), *self._cross_out), query
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(F.linear(_norm(self._norms[2], x), *self._first))
-        return x + F.linear(hidden, *self._second)
-
-
-def _norm(layer: Any, x: Tensor) -> Tensor:
-    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+    bfloat16 is several times slower than float32 on a processor that has to emulate it.
+    """
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device == "cuda":
+        return torch.float16
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
+    return torch.bfloat16 if native else torch.float32
 
 
 def _heads_by_layer(heads: Tensor) -> dict[int, list[int]]:
