@@ -1,8 +1,8 @@
 """What an account may still spend in this calendar month, which begins and ends in UTC.
 
-Spent is what the ledger says plus what is set aside for the tasks in progress. A claim sets its price aside
-while it holds the account's row (:mod:`batches.claims`), so however many workers start tasks at once, the
-charges of a month never exceed the budget.
+Spent is what the ledger says, with its corrections, plus what is set aside for the tasks in progress. A claim
+sets its price aside while it holds the account's row (:mod:`batches.claims`), so however many workers start
+tasks at once, the charges of a month never exceed the budget.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from batches.models import Charge, Task
+from batches.models import Adjustment, Charge, Task
 from speechportal.accounts.models import Account
 
 ZERO = Decimal(0)
@@ -26,20 +26,21 @@ def month_start(now: datetime) -> datetime:
 
 def spent(account: Account) -> Decimal:
     """Charged this month, and set aside for what is in progress; of one moment, since it is one statement."""
-    charges = Charge.unscoped.filter(
-        account=OuterRef("pk"),
-        currency=OuterRef("currency"),
-        created_at__gte=month_start(timezone.now()),
-    )
+    start = month_start(timezone.now())
+    own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
+    charges = Charge.unscoped.filter(**own, created_at__gte=start)
+    corrections = Adjustment.unscoped.filter(**own, charge__created_at__gte=start)
     running = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     totals = Account.objects.annotate(
-        charged=_total(charges, "amount"), set_aside=_total(running, "reserved")
+        charged=_total(charges, "amount"),
+        corrected=_total(corrections, "amount"),
+        set_aside=_total(running, "reserved"),
     )
-    charged, set_aside = totals.values_list("charged", "set_aside").get(pk=account.pk)
-    return Decimal(charged + set_aside)
+    amounts = totals.values_list("charged", "corrected", "set_aside").get(pk=account.pk)
+    return Decimal(sum(amounts))
 
 
-def _total(rows: QuerySet[Charge] | QuerySet[Task], field: str) -> Coalesce:
+def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:
     total = rows.order_by().values("account").annotate(total=Sum(field)).values("total")
     return Coalesce(Subquery(total), ZERO)
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone, translation
 
 from batches import budget, holding, lifecycle, services
+from batches.adjustments import adjust
 from batches.causes import cause_of_batch
 from batches.lifecycle import Cause
 from batches.models import Batch, Charge, Task
@@ -185,3 +186,17 @@ def test_workers_at_once_never_spend_more_than_the_budget() -> None:
     assert Charge.unscoped.count() == 10
     assert budget.left(account) == Decimal("0.00")
     assert not Task.unscoped.filter(state__in=Task.LEASED).exists()
+
+
+@pytest.mark.django_db
+def test_what_staff_give_back_of_this_month_can_be_spent_again() -> None:
+    account = account_with("0.10")
+    batch = make_batch(account)
+    _, claim = claimed(batch)
+    lifecycle.finish(claim)
+    make_task(batch)
+    assert lifecycle.claim_next("test") is None
+    adjust(charge=Charge.unscoped.get(), amount=Decimal("-0.10"), reason="The recording was empty.")
+    assert budget.left(account) == Decimal("0.10")
+    holding.reconcile()
+    assert lifecycle.claim_next("test") is not None
