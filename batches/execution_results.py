@@ -15,6 +15,7 @@ from django.utils import timezone
 from batches import faults, keys, webhooks
 from batches.models import Arrival, Batch, ExecutionResult, Task
 from speechportal import queue
+from speechportal.http import neutral
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import StorageError
 
@@ -31,7 +32,6 @@ COLUMNS = [
     "task ID",
 ]
 LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
@@ -153,8 +153,3 @@ def _row(task: Task) -> Iterable[str]:
         f"{task.media_duration / 1000:.1f}" if task.media_duration is not None else "",
         task.uid,
     )
-
-
-def neutral(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

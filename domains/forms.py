@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from domains.keywords import parse_keywords
 from domains.models import Domain, Keyword
 
+FILE_BYTES = 1024 * 1024
+
 
 class DomainForm(forms.ModelForm[Domain]):
     keywords = forms.CharField(
@@ -20,6 +22,12 @@ class DomainForm(forms.ModelForm[Domain]):
             " Up to 1,000, each of at most 100 characters."
         ),
         widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false"}),
+    )
+    keyword_file = forms.FileField(
+        label=_("Add keywords from a file"),
+        required=False,
+        help_text=_("A TXT or CSV file in UTF-8, at most 1 MB. Its keywords are added to those above."),
+        widget=forms.FileInput(attrs={"accept": ".txt,.csv,text/plain,text/csv"}),
     )
 
     class Meta:
@@ -34,3 +42,27 @@ class DomainForm(forms.ModelForm[Domain]):
 
     def clean_keywords(self) -> list[str]:
         return parse_keywords(self.cleaned_data["keywords"])
+
+    def clean_keyword_file(self) -> list[str]:
+        """The file's keywords. What is wrong with them is told by line, as for those that are typed."""
+        file = self.cleaned_data["keyword_file"]
+        if not file:
+            return []
+        if file.size > FILE_BYTES:
+            raise forms.ValidationError(_("The file is larger than 1 MB."), code="too_large")
+        try:
+            text = file.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise forms.ValidationError(_("The file is not in UTF-8."), code="not_utf8") from error
+        return parse_keywords(text.replace('"', ""))
+
+    def clean(self) -> dict[str, Any]:
+        """``keywords`` are those of the form and of the file together, and the file goes no further."""
+        cleaned = super().clean() or self.cleaned_data
+        added = cleaned.pop("keyword_file", [])
+        if added and "keywords" in cleaned:
+            try:
+                cleaned["keywords"] = parse_keywords("\n".join([*cleaned["keywords"], *added]))
+            except forms.ValidationError as error:
+                self.add_error("keyword_file", error)
+        return cleaned

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
@@ -11,9 +14,10 @@ from django.utils.translation import gettext as _
 
 from domains import selectors, services
 from domains.forms import DomainForm
-from domains.models import Domain
+from domains.models import Domain, Keyword
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
 from speechportal.forms import submit
+from speechportal.http import download, neutral
 
 PAGE_SIZE = 50
 
@@ -28,7 +32,7 @@ def domain_list(request: MemberRequest) -> HttpResponse:
 
 @manager_required
 def domain_create(request: MemberRequest) -> HttpResponse:
-    form = DomainForm(request.POST or None)
+    form = DomainForm(request.POST or None, request.FILES or None)
     domain = submit(form, lambda: services.create_domain(account=request.account, **form.cleaned_data))
     if domain is not None:
         messages.success(request, _("The domain “%s” was created.") % domain.name)
@@ -39,12 +43,26 @@ def domain_create(request: MemberRequest) -> HttpResponse:
 @manager_required
 def domain_edit(request: MemberRequest, uid: str) -> HttpResponse:
     domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
-    form = DomainForm(request.POST or None, instance=domain)
+    form = DomainForm(request.POST or None, request.FILES or None, instance=domain)
     if submit(form, lambda: services.update_domain(domain=domain, **form.cleaned_data)) is not None:
         messages.success(request, _("The domain “%s” was saved.") % domain.name)
         return redirect("domains:list")
     saved = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
     return render(request, "domains/form.html", {"form": form, "domain": saved})
+
+
+@member_required
+def keywords_download(request: MemberRequest, uid: str, ending: str) -> HttpResponse:
+    """The domain's keywords, one a line: as text, or as CSV with the mark that spreadsheets want."""
+    domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
+    keywords = Keyword.objects.for_account(request.account).filter(domain=domain)
+    texts = list(keywords.values_list("text", flat=True))
+    name = f"{domain.code}-keywords.{ending}"
+    if ending == "csv":
+        file = io.StringIO()
+        csv.writer(file).writerows([neutral(text)] for text in texts)
+        return download(f"\ufeff{file.getvalue()}", name, "text/csv; charset=utf-8")
+    return download("".join(f"{text}\n" for text in texts), name, "text/plain; charset=utf-8")
 
 
 @manager_required

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import content_disposition_header
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def download(data: bytes | str, name: str, content_type: str) -> HttpResponse:
     """A file that the browser saves as ``name``, whatever letters are in it."""
@@ -20,3 +22,8 @@ def client_address(request: HttpRequest) -> str:
     if settings.BEHIND_PROXY and (forwarded := request.headers.get("X-Forwarded-For", "")):
         return forwarded.rpartition(",")[2].strip()
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def neutral(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -16,9 +16,9 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from batches import selectors, usage
-from batches.execution_results import neutral
 from batches.models import Charge
 from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.http import neutral
 
 PAGE_SIZE = 100
 

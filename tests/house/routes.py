@@ -98,6 +98,8 @@ ROUTES: dict[str, Route] = {
     "domains:list": Route(Guard.MEMBER),
     "domains:create": Route(Guard.MANAGER),
     "domains:edit": Route(Guard.MANAGER, kwargs=DOMAIN),
+    "domains:keywords_txt": Route(Guard.MEMBER, kwargs=DOMAIN),
+    "domains:keywords_csv": Route(Guard.MEMBER, kwargs=DOMAIN),
     "domains:delete": Route(Guard.MANAGER, kwargs=DOMAIN),
     "usage:list": Route(Guard.MEMBER),
     "usage:export": Route(Guard.MEMBER, kwargs={"month": "month"}),

@@ -59,6 +59,16 @@ def test_a_domain_and_its_keywords(world: World, page: Page) -> None:
     expect(page.locator(".messages")).to_contain_text("강의")
     domain = Domain.unscoped.get(account=world.account, code="lectures")
     assert set(Keyword.unscoped.filter(domain=domain).values_list("text", flat=True)) == {"훈민정음", "세종"}
+    page.get_by_role("link", name="강의", exact=True).click()
+    file = {"name": "more.csv", "mimeType": "text/csv", "buffer": "집현전\n한글,세종\n".encode()}
+    page.get_by_label("Add keywords from a file").set_input_files(file)  # type: ignore[arg-type] # a payload
+    page.get_by_role("button", name="Save").click()
+    assert Keyword.unscoped.filter(domain=domain).count() == 4
+    page.get_by_role("link", name="강의", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Keywords as TXT").click()
+    assert set(download.value.path().read_text().split()) == {"훈민정음", "세종", "집현전", "한글"}
+    page.goto(world.url("/domains/"))
     page.get_by_role("link", name="Delete 강의").click()
     page.locator("dialog").get_by_role("button", name="Delete domain").click()
     expect(page.locator(".messages")).to_contain_text("was deleted")
