@@ -23,6 +23,7 @@ from batches.formats.context import default_speaker_name
 from batches.models import Correction, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.transcript import Transcript
+from speechportal.accounts import audit
 from speechportal.accounts.models import User
 from speechportal.storage.errors import StorageError
 
@@ -114,6 +115,7 @@ def publish(*, task: Task) -> int:
     except StorageError as error:
         raise ValidationError(str(error), code=error.code) from error
     Correction.unscoped.filter(task=task).update(published_at=began_at)
+    audit.record("task.published", task)
     return written
 
 
@@ -129,4 +131,5 @@ def _changing(task: Task, by: User | None) -> Iterator[Correction]:
             correction.changed_by = by
             correction.changed_at = timezone.now()
             correction.save()
+            audit.record("task.corrected", task)  # Not what it says: staff sees the trail.
             search.index(task, transcript_of(task), correction)

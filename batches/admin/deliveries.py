@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from batches.models import Delivery, DeliveryAttempt, Webhook
+from batches.models import ClovaRequest, Delivery, DeliveryAttempt, Webhook
 from batches.webhooks import redelivery
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
@@ -104,4 +104,30 @@ class WebhookAdmin(ReadOnlyAdmin[Webhook]):
         ]
 
     def find(self, request: HttpRequest, text: str) -> list[Webhook]:
+        return []
+
+
+@admin.register(ClovaRequest)
+class ClovaRequestAdmin(ReadOnlyAdmin[ClovaRequest]):
+    """What programs written for CLOVA Speech have asked for. A callback's address may hold a secret."""
+
+    find_exact = ("task__uid",)
+    list_display = [
+        "task",
+        "callback_tries",
+        "callback_status",
+        "callback_due_at",
+        "called_back_at",
+        "created_at",
+    ]
+    list_select_related = ["task"]
+    fields = [
+        ("callback_tries", "callback_status", "callback_error"),
+        ("callback_due_at", "called_back_at", "created_at"),
+    ]
+
+    def glance(self, row: ClovaRequest) -> list[tuple[Any, Any]]:
+        return [(_("Task"), link_to(row.task)), (_("Account"), link_to(row.task.account))]
+
+    def find(self, request: HttpRequest, text: str) -> list[ClovaRequest]:
         return []

@@ -20,6 +20,7 @@ VIEWED = {
         "arrival",
         "batch",
         "charge",
+        "clovarequest",
         "connectionfault",
         "correction",
         "delivery",
@@ -67,6 +68,8 @@ ADMINISTRATOR = [
     "auth.change_group",
     "batches.view_searchtext",
     "django_q.view_failure",
+    "api.view_keptanswer",
+    "speechportal.view_singleton",
 ]
 GROUPS = {"viewer": VIEWER, "support": SUPPORT, "finance": FINANCE, "administrator": ADMINISTRATOR}
 

@@ -245,3 +245,21 @@ def test_only_an_administrator_makes_staff_and_only_a_superuser_a_superuser() ->
     # And from then on somebody of the support group changes nothing of hers.
     assert signed_in("support").post(page, {**given, "email": "x@example.com"}).status_code == 403
     assert signed_in("support").post(f"/admin/accounts/user/{alice.pk}/password/", {}).status_code == 403
+
+
+def test_the_last_owner_is_neither_removed_nor_made_something_else() -> None:
+    alice = factories.make_user("alice@example.com")
+    account = factories.make_account(owner=alice)
+    owner = account.memberships.get()
+    support = signed_in("support")
+    assert "needs an owner" in act(support, owner, "remove").content.decode()
+    page = f"/admin/accounts/membership/{owner.pk}/change/"
+    response = support.post(page, {"role": "viewer", "reason": REASON})
+    assert "needs an owner" in response.content.decode()
+    bob = factories.add_member(account, factories.make_user("bob@example.com"), "owner")
+    assert support.post(page, {"role": "viewer", "reason": REASON}).status_code == 302
+    assert last_entry("membership.changed").changes == {"role": ["owner", "viewer"]}
+    owner.refresh_from_db()
+    act(support, owner, "remove")
+    assert list(account.memberships.all()) == [bob]
+    assert last_entry("membership.deleted").account == account

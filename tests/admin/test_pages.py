@@ -124,7 +124,7 @@ def test_a_superuser_sees_no_secret_either(secrets: list[str]) -> None:
 
 
 def test_every_own_table_has_a_page() -> None:
-    own = {"accounts", "storage", "domains", "batches"}
+    own = {"accounts", "api", "storage", "domains", "batches", "speechportal"}
     tables = {
         model for model in _own_models() if model._meta.app_label in own and not model._meta.auto_created
     }

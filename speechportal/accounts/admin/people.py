@@ -10,11 +10,10 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import second_factor
+from speechportal.accounts import members, second_factor, tokens
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
@@ -106,6 +105,17 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         return [row.email, row.get_full_name(), ""]
 
 
+class RemoveMember(Action):
+    name, label = "remove", _("Remove")
+    description = _("They see nothing of the account from now on, and their API tokens for it stop working.")
+    permission = "accounts.delete_membership"
+    dangerous = True
+
+    def perform(self, row: Membership, answers: dict[str, Any]) -> str:
+        members.remove_member(membership=row)
+        return _now("They are not a member any more.")
+
+
 @admin.register(Membership)
 class MembershipAdmin(PortalModelAdmin[Membership]):
     find_exact: ClassVar[list[str]] = ["account__uid"]
@@ -115,6 +125,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
     list_filter = [neighbour("account", "account__uid", _("account"))]
     fields = ["account", "user", "role"]
     autocomplete_fields = ["account", "user"]
+    portal_actions = [RemoveMember]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> list[str]:
         return ["account", "user"] if obj is not None else []
@@ -125,8 +136,11 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
     def find(self, request: HttpRequest, text: str) -> list[Membership]:
         return []  # Found as users and as accounts.
 
-    def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
-        return obj is not None and bool(request.user.has_perm("accounts.delete_membership"))
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        if change:
+            members.change_role(membership=obj, role=form.cleaned_data["role"])
+        else:
+            obj.save()
 
 
 @admin.register(Invitation)
@@ -165,8 +179,7 @@ class RevokeToken(Action):
     def perform(self, row: ApiToken, answers: dict[str, Any]) -> str:
         if row.revoked_at is not None:
             raise ValidationError(_("The token was revoked already."))
-        row.revoked_at = timezone.now()
-        row.save(update_fields=["revoked_at"])
+        tokens.revoke_token(token=row)
         return _now("The token was revoked.")
 
 

@@ -1,0 +1,73 @@
+"""A new table of accounts' data must say what becomes of it: in the audit trail, the export and a closing."""
+
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.db import models
+
+from batches.models import (
+    Arrival,
+    ClovaRequest,
+    ConnectionFault,
+    Correction,
+    FinishedFolder,
+    SearchText,
+    Task,
+)
+from batches.privacy.erasure import close_account
+from batches.privacy.export import TABLES
+from domains.models import Keyword
+from speechportal.accounts.audit import followed_models
+from speechportal.accounts.models import Membership
+from speechportal.accounts.scoping import ScopedManager
+from tests.house.test_scoping import TENANT_MODELS
+from tests.privacy.test_erasure import furnished
+
+BY_THE_MACHINE = {
+    # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
+    *("Adjustment", "Arrival", "Charge", "ClovaRequest", "ConnectionFault", "Delivery", "DeliveryAttempt"),
+    *("ExecutionResult", "FinishedFolder", "KeptAnswer", "ResultFile", "SearchText", "Task", "Transcript"),
+    *("Webhook", "Keyword", "Correction", "AuditEntry"),
+}
+NOT_EXPORTED = {
+    # Passing states of the portal itself, secrets, and what is derived from what is exported.
+    *("Arrival", "ConnectionFault", "KeptAnswer", "SearchText", "Webhook"),
+}
+KEPT_WHEN_CLOSED = {"Adjustment", "AuditEntry", "Batch", "Charge", "Task"}
+
+
+def names(found: set[type[models.Model]]) -> set[str]:
+    return {model.__name__ for model in found}
+
+
+def test_changes_of_every_table_are_followed_or_it_is_named_here() -> None:
+    assert names(set(TENANT_MODELS) - followed_models()) == BY_THE_MACHINE
+
+
+def test_every_table_is_exported_or_named_here() -> None:
+    exported = {model for _name, model, _path in TABLES} - {Membership}
+    assert names(set(TENANT_MODELS) - exported) == NOT_EXPORTED
+
+
+@pytest.mark.django_db
+def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> None:
+    account = furnished("Ours", "alice@example.com")
+    task = Task.unscoped.filter(account=account, state="completed").get()
+    domain, batch = account.domains.get(), task.batch
+    assert batch.connection is not None
+    Keyword.unscoped.create(domain=domain, text="Ada")
+    Correction.unscoped.create(task=task, texts={})
+    SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
+    ClovaRequest.unscoped.create(task=task)
+    ConnectionFault.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
+    FinishedFolder.unscoped.create(connection=batch.connection, path="in/x/")
+    Arrival.unscoped.create(batch=batch, key="in/x", version="1", size=1, modified_at=task.created_at)
+    close_account(account=account)
+    left = set()
+    for model in [*TENANT_MODELS, apps.get_model("accounts", "Membership")]:
+        manager = model._meta.managers_map.get("objects")
+        path = manager.path if isinstance(manager, ScopedManager) else "account"
+        if model._base_manager.filter(**{path: account}).exists():
+            left.add(model.__name__)
+    assert left <= KEPT_WHEN_CLOSED
