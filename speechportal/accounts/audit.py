@@ -48,7 +48,6 @@ VERBS = {
     "erased": _("erased"),
     "corrected": _("corrected"),
     "published": _("published again, as corrected"),
-    "secret_shown": _("whose secret was shown"),
     "keywords_changed": _("given other keywords"),
     "groups_changed": _("put into other groups"),
 }
