@@ -132,8 +132,12 @@ def local_connection(db: None, tmp_path: Path) -> Connection:
 
 
 @pytest.fixture(params=["local", "moto", "swift"])
-def store(request: pytest.FixtureRequest) -> ObjectStore:
-    """Each kind of storage, empty."""
+def store(request: pytest.FixtureRequest, db: None) -> ObjectStore:
+    """Each kind of storage, empty.
+
+    ``db`` is asked for by name: pytest-django makes a test database only if a collected test does so, and
+    a fixture that is fetched later would meet the installation's own.
+    """
     if request.param == "local":
         connection: Connection = request.getfixturevalue("local_connection")
         return connection.store()
