@@ -23,7 +23,7 @@ from speechportal.storage.models import Connection
 
 # Nothing that a customer stored may act as a page of the portal.
 POLICY = "default-src 'none'; sandbox"
-RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 EXTRA_TYPES = {
     ".m4a": "audio/mp4",
     ".opus": "audio/ogg",
@@ -69,7 +69,7 @@ def _read(request: HttpRequest, store: ObjectStore, link: links.Link) -> HttpRes
         raise NotFound(link.key)
     start, end = _range(request, found.size)
     response: HttpResponseBase
-    if start >= end and found.size:
+    if start >= end and (start, end) != (0, found.size):
         response = HttpResponse(status=416)
         response["Content-Range"] = f"bytes */{found.size}"
         return response

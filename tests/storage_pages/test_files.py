@@ -64,7 +64,14 @@ def test_beyond_the_end_there_is_nothing(connection: Connection, asked: str) -> 
     assert response["Content-Range"] == f"bytes */{len(SOUND)}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=-", "bytes=0-1,5-6", "lines=1-2", "bytes=a-b", "bytes=--5"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("bytes=-", "bytes=0-1,5-6", "lines=1-2", "bytes=a-b", "bytes=--5"),
+        # More digits than Python makes a number of, and digits of other scripts.
+        *(f"bytes=0-{'9' * 5000}", "bytes=\N{ARABIC-INDIC DIGIT ONE}-"),
+    ],
+)
 def test_other_ranges_mean_the_whole_file(connection: Connection, asked: str) -> None:
     response = Client().get(address(connection), headers={"Range": asked})
     assert (response.status_code, body(response)) == (200, SOUND)
@@ -95,6 +102,8 @@ def test_an_empty_file_is_empty(connection: Connection) -> None:
     connection.store().put("empty.wav", b"")
     response = Client().get(address(connection, "empty.wav"))
     assert (response.status_code, body(response)) == (200, b"")
+    beyond = Client().get(address(connection, "empty.wav"), headers={"Range": "bytes=5-"})
+    assert (beyond.status_code, beyond["Content-Range"]) == (416, "bytes */0")
 
 
 def test_an_address_ends_with_its_time(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
