@@ -33,8 +33,9 @@ def _transcript(below: str, actions: dict[str, Any]) -> URLPattern:
     return re_path(f"^tasks/(?P<uid>{UID})/{below}$", view, name=name)
 
 
+ACCOUNT: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
 urlpatterns = [
-    path("account", AccountView.as_view({"get": "retrieve"}, basename="account"), name="account"),
+    path("account", AccountView.as_view(ACCOUNT, basename="account"), name="account"),
     path("account/estimate", AccountView.as_view({"get": "estimate"}, basename="account"), name="estimate"),
     _webhook("", "get", "retrieve"),
     _webhook("/show-secret", "post", "show_secret"),

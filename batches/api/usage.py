@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -12,8 +14,12 @@ from rest_framework.response import Response
 from batches import budget, selectors, services
 from batches.api.shapes import Reference
 from batches.models import Charge
+from speechportal.accounts.models import Membership
+from speechportal.accounts.services import update_account
+from speechportal.api.fields import Text
+from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import ListParameters, Number, Output, Parameters
+from speechportal.api.serializers import Input, ListParameters, Number, Output, Parameters
 from speechportal.api.views import ApiView
 
 
@@ -112,6 +118,17 @@ class AccountOutput(Output):
         return None if left is None else str(left)
 
 
+class AccountInput(Input):
+    name = Text(max_length=100)
+    monthly_budget = serializers.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        min_value=Decimal(0),
+        allow_null=True,
+        help_text="What may be charged in a month (UTC); null: no limit. As text, to stay exact.",
+    )
+
+
 class EstimateParameters(Parameters):
     files = Number(min_value=1, max_value=1_000_000_000, default=1)
 
@@ -137,6 +154,14 @@ class AccountView(ApiView):
     @extend_schema(responses=AccountOutput, summary="Read the account")
     def retrieve(self, request: ApiRequest) -> Response:
         return Response(self.shown(request.account))
+
+    @extend_schema(request=AccountInput, responses=AccountOutput, summary="Change the account")
+    def partial_update(self, request: ApiRequest) -> Response:
+        """For owners. Above the budget nothing is started until the month turns or it is raised."""
+        if request.membership.role != Membership.Role.OWNER:
+            raise Problem(403, "role_missing", _("Only an owner of the account may do this."))
+        fields = self.read(AccountInput, partial=True)
+        return Response(self.shown(update_account(account=request.account, **fields)))
 
     @extend_schema(responses=EstimateOutput, summary="Estimate a cost")
     @action(detail=False)

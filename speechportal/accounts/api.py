@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
+from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from speechportal.accounts import members, scopes, tokens
+from speechportal.accounts import invitations, members, scopes, tokens
+from speechportal.accounts.invitations import Invitation
 from speechportal.accounts.models import ApiToken, Membership
 from speechportal.api.fields import Choice, Text
 from speechportal.api.idempotency import idempotent
@@ -187,4 +193,71 @@ class MemberView(ApiView):
     def destroy(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
         """They see nothing of the account from now on, and their tokens for it stop working."""
         self.under_match(self.member, lambda one: members.remove_member(membership=one))
+        return Response(status=204)
+
+
+class InvitationInput(Input):
+    email = Text(max_length=254, help_text="Only who has this address can accept.")
+    role = Choice(Membership.Role.choices)
+
+
+class InvitationOutput(Output):
+    """Somebody who may join."""
+
+    id = serializers.CharField(source="uid", help_text="Begins with `inv_`.")
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(Membership.Role.choices)
+    invited_by = serializers.CharField(source="invited_by.email", allow_null=True, default=None)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class NewInvitationOutput(InvitationOutput):
+    """An invitation as it is made."""
+
+    link = serializers.CharField(help_text="Where to accept it. It is mailed too, and never told again.")
+
+
+class InvitationList(ListParameters):
+    orderings = ("created_at",)
+
+
+class InvitationView(ApiView):
+    """Who is invited to the account. For owners."""
+
+    area = "members"
+    roles = (Membership.Role.OWNER,)
+    output = InvitationOutput
+    parameter_classes = {"list": InvitationList}
+
+    def invitations(self) -> QuerySet[Invitation]:
+        waiting = Invitation.objects.for_account(self.request.account).filter(accepted_at=None)
+        return waiting.select_related("invited_by")
+
+    @extend_schema(responses=InvitationOutput(many=True), summary="List invitations")
+    def list(self, request: ApiRequest) -> Response:
+        """Those that are not accepted yet."""
+        return self.page(self.invitations())
+
+    @extend_schema(
+        request=InvitationInput,
+        responses={201: NewInvitationOutput},
+        examples=[
+            OpenApiExample("A viewer", {"email": "kim@example.com", "role": "viewer"}, request_only=True)
+        ],
+        summary="Invite somebody",
+    )
+    @idempotent
+    def create(self, request: ApiRequest) -> Response:
+        """The link works once, for a week. It is mailed where the portal can send mail."""
+        fields = self.read(InvitationInput)
+        made, token = invitations.invite(account=request.account, by=request.user, **fields)
+        link = urljoin(settings.PUBLIC_URL, reverse("accept_invitation", args=[token]))
+        transaction.on_commit(lambda: invitations.send(made, link))
+        made.link = link  # type: ignore[attr-defined] # for this answer alone
+        return Response(NewInvitationOutput(made).data, status=201)
+
+    @extend_schema(responses={204: None}, summary="Withdraw an invitation")
+    def destroy(self, request: ApiRequest, uid: str) -> Response:
+        self.found(self.invitations(), uid).delete()
         return Response(status=204)

@@ -28,7 +28,7 @@ LIVES = [
     ("30", gettext_lazy("30 days")),
     ("90", gettext_lazy("90 days")),
     ("365", gettext_lazy("A year")),
-    ("", gettext_lazy("Until it is revoked")),
+    ("ever", gettext_lazy("Until it is revoked")),
 ]
 
 
@@ -42,11 +42,10 @@ class TokenForm(forms.Form):
     )
     everywhere = forms.ChoiceField(
         label=gettext_lazy("In all areas"),
-        choices=[*RIGHTS[1:], ("", gettext_lazy("As chosen for each area below"))],
-        required=False,
+        choices=[*RIGHTS[1:], ("areas", gettext_lazy("As chosen for each area below"))],
         initial="read",
     )
-    days = forms.ChoiceField(label=gettext_lazy("Valid for"), choices=LIVES, required=False, initial="90")
+    days = forms.ChoiceField(label=gettext_lazy("Valid for"), choices=LIVES, initial="90")
     allowed_addresses = forms.CharField(
         label=gettext_lazy("Only from these addresses"),
         required=False,
@@ -76,9 +75,9 @@ class TokenForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """What :func:`speechportal.accounts.tokens.create_token` takes."""
         given = super().clean() or {}
-        wanted = [given["everywhere"]] if given.get("everywhere") else []
+        wanted = [right for right in (given.get("everywhere"),) if right in {"read", "write"}]
         wanted += [f"{area}:{right}" for area in scopes.AREAS if (right := given.get(f"area_{area}"))]
-        if not wanted:
+        if not wanted and "everywhere" in given:
             self.add_error("everywhere", _("Choose what the token may do, here or for an area."))
         return {
             "name": given.get("name", ""),
@@ -89,7 +88,7 @@ class TokenForm(forms.Form):
 
 
 def _expiry(days: str) -> datetime | None:
-    return timezone.now() + timedelta(days=int(days)) if days else None
+    return timezone.now() + timedelta(days=int(days)) if days.isdigit() else None
 
 
 @member_required

@@ -174,7 +174,21 @@ class Description(AutoSchema):
         return sorted(set(codes) | set(getattr(self._handler(), "more_errors", ())))
 
 
+TAGS = {
+    "batches": "Standing instructions: what appears in an input path is recognised; and execution results.",
+    "tasks": "Input files, what was heard in them, and the result files.",
+    "domains": "Recognition profiles and their keywords.",
+    "connections": "Object storages that batches read from and write to.",
+    "deliveries": "Webhooks and their messages.",
+    "usage": "What was recognised and charged.",
+    "account": "Limits and the budget.",
+    "members": "Who works in the account, and who is invited. For owners.",
+    "tokens": "API tokens.",
+}
+
+
 def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     """What drf-spectacular has no setting for."""
     result["info"]["description"] = DESCRIPTION.strip()
+    result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -76,6 +78,36 @@ def test_the_last_owner_stays(alice: Api) -> None:
     for answer in (alice.patch(path, {"role": "viewer"}), alice.delete(path)):
         assert (answer.status_code, answer.json()["code"]) == (409, "last_owner")
     assert Membership.objects.get(user=alice.user).role == "owner"
+
+
+def test_somebody_is_invited_and_uninvited(alice: Api, bob: Api, charlie: Api, settings: Any) -> None:
+    made = alice.post("invitations", {"email": "Dora@example.com", "role": "viewer"})
+    assert made.status_code == 201, made.content
+    link, uid = made.json()["link"], made.json()["id"]
+    assert link.startswith(settings.PUBLIC_URL)
+    page = Client().get(link.removeprefix(settings.PUBLIC_URL))
+    assert (page.status_code, "dora@example.com" in page.content.decode()) == (200, True)
+    [row] = alice.get("invitations").json()["results"]
+    assert (row["id"], row["email"], row["invited_by"]) == (uid, "dora@example.com", "alice@example.com")
+    assert "link" not in row
+    again = alice.post("invitations", {"email": "dora@example.com", "role": "viewer"})
+    assert again.status_code in {409, 422}
+    member = alice.post("invitations", {"email": "bob@example.com", "role": "viewer"})
+    assert [each["field"] for each in member.json()["errors"]] == ["email"]
+    assert bob.get("invitations").status_code == 403
+    assert charlie.delete(f"invitations/{uid}").status_code == 404
+    assert alice.delete(f"invitations/{uid}").status_code == 204
+    assert Client().get(link.removeprefix(settings.PUBLIC_URL)).status_code == 404
+
+
+def test_an_owner_sets_the_budget(alice: Api, bob: Api) -> None:
+    assert bob.patch("account", {"monthly_budget": "5.00"}).status_code == 403
+    changed = alice.patch("account", {"monthly_budget": "5.00", "name": "Renamed"})
+    assert changed.status_code == 200, changed.content
+    assert (changed.json()["monthly_budget"], changed.json()["name"]) == ("5.00", "Renamed")
+    assert alice.patch("account", {"monthly_budget": None}).json()["monthly_budget"] is None
+    for wrong in ("-1", "1.234", "much"):
+        assert alice.patch("account", {"monthly_budget": wrong}).status_code == 422
 
 
 @pytest.mark.parametrize("path", ["members", "members/{alice}"])

@@ -14,7 +14,7 @@ from batches.models import ExecutionResult, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import redelivery
-from speechportal.accounts import scopes
+from speechportal.accounts import invitations, scopes
 from speechportal.accounts.models import Membership
 from speechportal.api.views import ApiView
 from tests.api.client import Api
@@ -62,6 +62,9 @@ def things(alice: Api) -> dict[str, str]:
         "domains": batch.domain.uid,
         "connections": batch.connection.uid,
         "tokens": alice.token.uid,
+        "invitations": invitations.invite(
+            account=alice.account, email="dora@example.com", role="viewer", by=alice.user
+        )[0].uid,
         "members": str(Membership.objects.get(user=alice.user).pk),
     }
 

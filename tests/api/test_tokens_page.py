@@ -23,7 +23,7 @@ def signed_in(api: Api) -> Client:
 
 def test_a_token_is_made_shown_once_used_and_revoked(alice: Api) -> None:
     client = signed_in(alice)
-    fields = {"name": "Uploader", "everywhere": "", "area_batches": "write", "area_tasks": "read"}
+    fields = {"name": "Uploader", "everywhere": "areas", "area_batches": "write", "area_tasks": "read"}
     made = client.post(PAGE, {**fields, "days": "90", "allowed_addresses": "127.0.0.1\n192.0.2.0/24"})
     assert made.status_code == 200
     assert made.headers["Cache-Control"] == "no-store"
@@ -47,10 +47,10 @@ def test_a_token_is_made_shown_once_used_and_revoked(alice: Api) -> None:
 
 def test_what_is_wrong_is_told_at_its_field(alice: Api) -> None:
     client = signed_in(alice)
-    page = client.post(PAGE, {"name": "", "everywhere": "", "allowed_addresses": "here"}).content.decode()
+    page = client.post(PAGE, {"name": "", "everywhere": "areas", "days": "90"}).content.decode()
     assert "Choose what the token may do" in page
     page = client.post(
-        PAGE, {"name": "x", "everywhere": "read", "allowed_addresses": "here"}
+        PAGE, {"name": "x", "everywhere": "read", "days": "ever", "allowed_addresses": "here"}
     ).content.decode()
     assert "Not an address or network: here." in page
     assert not ApiToken.unscoped.filter(created_by=alice.user).exclude(pk=alice.token.pk).exists()

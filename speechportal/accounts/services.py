@@ -1,0 +1,26 @@
+"""What owners decide about their account."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TypedDict, Unpack
+
+from django.db import transaction
+
+from speechportal.accounts.models import Account
+
+
+class AccountFields(TypedDict, total=False):
+    name: str
+    monthly_budget: Decimal | None
+
+
+def update_account(*, account: Account, **fields: Unpack[AccountFields]) -> Account:
+    """Change what is given. Raises ``ValidationError``."""
+    with transaction.atomic():
+        locked = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+        for name, value in fields.items():
+            setattr(locked, name, value)
+        locked.full_clean()
+        locked.save(update_fields=list(fields))
+    return locked
