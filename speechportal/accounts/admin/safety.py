@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from axes.models import AccessAttempt
 from axes.utils import reset
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _now
@@ -98,10 +100,16 @@ class LetTryAgain(Action):
 class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
     """Wrong passwords of the last while, by address and place."""
 
-    find_exact = ("username", "ip_address")
+    find_exact = ("username",)
     list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
     fields = ["username", "ip_address", "failures_since_start", "attempt_time", "user_agent", "path_info"]
     portal_actions = [LetTryAgain]
+
+    def matching(self, queryset: QuerySet[AccessAttempt], text: str) -> Q:
+        try:
+            return Q(ip_address=str(ipaddress.ip_address(text)))
+        except ValueError:  # PostgreSQL takes nothing but addresses for one.
+            return Q(username=text.lower())
 
 
 def _register_queue_tables() -> None:
