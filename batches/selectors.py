@@ -82,8 +82,8 @@ def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progres
     found = {batch.pk: batch.last_task_order for batch in batches}
     rows = (
         Task.objects.for_account(account)
-        .filter(batch__in=found)
-        .exclude(state=State.COMPLETED)
+        # Named one by one: for "not completed" no database would use its index, but read a million rows.
+        .filter(batch__in=found, state__in=sorted(set(State.values) - {State.COMPLETED}))
         .order_by()
         .values_list("batch", "state")
         .annotate(Count("pk"))
