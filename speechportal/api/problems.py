@@ -45,6 +45,9 @@ class InvalidParameters(exceptions.ValidationError):
 def handle(error: Exception, context: dict[str, Any]) -> Response:
     """REST framework's exception handler."""
     request = context["request"]
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        wanted = context["view"].get_parsers()[0].media_type
+        error = exceptions.UnsupportedMediaType("", _("Send the body as “Content-Type: %s”.") % wanted)
     status, headers, document = _describe(error)
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s failed", request.method, request.path, exc_info=error)
@@ -143,7 +146,7 @@ def _field_errors(detail: Any, path: str) -> Iterator[dict[str, str]]:
 
 def _invalid_sentence(found: list[dict[str, str]]) -> str:
     if len(found) == 1:
-        return found[0]["message"]
+        return ": ".join(filter(None, (found[0]["field"], found[0]["message"])))
     return _("%(count)d things are wrong with the request; “errors” lists them.") % {"count": len(found)}
 
 

@@ -158,6 +158,7 @@ def test_a_body_of_another_type_is_refused(alice: Api) -> None:
         "POST", "domains", None, data="name=x", content_type="application/x-www-form-urlencoded"
     )
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert "application/json" in answer.json()["detail"]
 
 
 def test_nul_is_not_looked_for(alice: Api) -> None:
