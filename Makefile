@@ -38,7 +38,7 @@ run: models migrate
 	@exec $(BIN)/python manage.py run --bind $(BIND)
 
 test: models
-	$(BIN)/python -m pytest -m "not browser and not chaos and not hosts" $(ARGS)
+	$(BIN)/python -m pytest -m "not browser and not chaos and not hosts and not programs" $(ARGS)
 
 chaos: models
 	$(BIN)/python -m tests.chaos $(ARGS)

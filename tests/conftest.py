@@ -9,6 +9,14 @@ from django.db import connections
 from pytest_django.fixtures import Settings
 
 pytest_plugins = ["tests.fixtures_storage"]
+BROWSER_TESTS = Path(__file__).parent / "portal"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(BROWSER_TESTS):
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="session")

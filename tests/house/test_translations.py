@@ -28,7 +28,7 @@ def placeholders(text: str) -> set[str]:
     return {word.split(")")[0] for word in text.split("%(")[1:]}
 
 
-@pytest.mark.skipif(shutil.which("xgettext") is None, reason="needs gettext, which .ci/run installs")
+@pytest.mark.programs
 def test_every_message_in_the_sources_is_translated(tmp_path: Path) -> None:
     copy = tmp_path / "portal"
     unwanted = shutil.ignore_patterns("__pycache__", "static", "*.pyc", "*.mo")

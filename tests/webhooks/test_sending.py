@@ -57,6 +57,7 @@ def test_a_message_arrives_signed_and_is_logged(clock: Clock) -> None:
     assert attempt.duration is not None
 
 
+@pytest.mark.programs
 def test_javascript_verifies_what_was_sent_also_while_a_secret_is_replaced(
     clock: Clock, tmp_path: Path
 ) -> None:
