@@ -187,6 +187,7 @@ def _warm_client() -> RecognitionClient:
             whisper_model=settings.WHISPER_MODEL,
             speaker_model=settings.SPEAKER_MODEL,
             threads=settings.RECOGNITION_THREADS,
+            engine=settings.RECOGNITION_ENGINE,
             memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
             scratch_dir=settings.WORK_DIR / "recognition",
             stall_seconds=settings.STALL_SECONDS,

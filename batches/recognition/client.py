@@ -23,7 +23,7 @@ from .child_process import ChildProcess
 from .errors import EngineDied, EngineStalled, RecognitionError
 from .model_specs import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from .model_store import default_folder
-from .options import Options
+from .options import WHISPER, Options
 from .transcript import Transcript
 
 # Takes the share of the call that is done, 0..1. What it raises gives the work up.
@@ -48,7 +48,7 @@ class RecognitionClient:
     """Recognises files, one at a time, in a child process. Use it from one thread.
 
     The child starts with the first call and lives until :meth:`close`, until it dies, or until the thread
-    that started it ends. ``models_dir``, ``whisper_model`` and ``speaker_model`` are as in
+    that started it ends. ``models_dir``, ``whisper_model``, ``speaker_model`` and ``engine`` are as in
     :class:`batches.recognition.engine.Engine`. Above ``memory_limit_bytes`` of memory, or after
     ``stall_seconds`` without a word, the child is killed. Every method raises the errors of
     :mod:`batches.recognition.errors`.
@@ -63,6 +63,7 @@ class RecognitionClient:
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
+        engine: str = WHISPER,
         memory_limit_bytes: int = 4 * 1024**3,
         stall_seconds: float = 300.0,
         scratch_dir: Path | None = None,
@@ -75,6 +76,7 @@ class RecognitionClient:
             f"--threads={threads}",
             f"--batch-size={batch_size}",
             f"--device={device}",
+            f"--engine={engine}",
             *([] if isolate_network else ["--keep-network"]),
         ]
         self._threads = threads

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
+from . import alignment
 from .boosting import KeywordTree, KeywordWalker
 from .quality import compression_ratio, loop_start
 from .whisper_model import FRAMES_PER_SECOND, WhisperModel
@@ -32,10 +33,8 @@ class Decoded:
     text: str
     compression_ratio: float
     looped: bool  # it was stopped in a loop, which is cut off
-    # (alignment heads, lead + tokens + 1, frames): cross-attention scores while the ``lead`` special tokens
-    # were read, and while each token and the end were chosen.
-    scores: NDArray[np.float32]
-    lead: int
+    # The frame at which each token, and then the end, is first heard.
+    entered: list[float]
     temperature: float = 0.0
 
 
@@ -180,8 +179,9 @@ class BatchDecoder:
             text=text.strip(),
             compression_ratio=compression_ratio(text.strip()),
             looped=row.looped,
-            scores=np.stack(row.scores[: self._lead + len(row.tokens) + 1], axis=1),
-            lead=self._lead,
+            entered=alignment.entered_frames(
+                np.stack(row.scores[: self._lead + len(row.tokens) + 1], axis=1), self._lead
+            ),
             temperature=self._rules.temperature,
         )
 

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING
 from .errors import MediaError, NotMedia
 from .media import Audio, decode
 from .model_specs import DEFAULT_SPEAKERS, DEFAULT_WHISPER
-from .model_store import ModelStore
-from .options import Options
+from .model_store import ModelStore, WhisperCheckpoint
+from .options import ENGINES, FASTER, WHISPER, Options
 from .transcript import Transcript
 
 if TYPE_CHECKING:
+    from .faster_engine import FasterModel
     from .segmentation import Segmentation, Segmenter
     from .speakers import SpeakerDiarizer
     from .whisper_engine import WhisperEngine
+    from .whisper_model import WhisperModel
 
 # What is being done, and the share of the whole call that is done, 0..1.
 Progress = Callable[[str, float], None]
 # Shares of a call that are done when the file is decoded, and when it is segmented.
 _DECODED, _SEGMENTED = 0.05, 0.15
+BATCH_SIZES = {"cpu": 8, "cuda": 32}  # chunks decoded at once, where the caller names no number
 
 
 @dataclass(slots=True)
@@ -42,8 +45,8 @@ class _Heard:
 class Engine:
     """Recognition with one Whisper model and one pair of speaker models, each named or given by folder.
 
-    ``device`` is "cpu", "cuda" or "auto". ``batch_size`` is the number of chunks decoded at once; 0 takes
-    what suits the device. Not safe for use by two threads at once.
+    ``engine`` is one of :data:`ENGINES`. ``device`` is "cpu", "cuda" or "auto". ``batch_size`` is the number
+    of chunks decoded at once; 0 takes what suits the device. Not safe for use by two threads at once.
     """
 
     def __init__(
@@ -55,7 +58,11 @@ class Engine:
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
+        engine: str = WHISPER,
     ) -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"There is no engine {engine!r}, only {' and '.join(ENGINES)}.")
+        self._engine = engine
         self._store = ModelStore(models_dir)
         self._whisper_model, self._speaker_model = whisper_model, speaker_model
         self._threads, self._batch_size, self._device = threads, batch_size, device
@@ -63,6 +70,13 @@ class Engine:
         self._segmenter: Segmenter | None = None
         self._diarizer: SpeakerDiarizer | None = None
         self._heard: _Heard | None = None
+
+    def load(self, *, speakers: bool = False) -> None:
+        """Load the models now instead of at the first file. Raises ModelUnavailable."""
+        self._load_segmenter()
+        self._load_whisper()
+        if speakers:
+            self._load_diarizer()
 
     def transcribe(self, path: Path, options: Options, progress: Progress) -> Transcript:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
@@ -75,7 +89,7 @@ class Engine:
             heard.audio.samples, speech, options, _part(progress, "recognising", _SEGMENTED, 1.0)
         )
         transcript.engine |= {
-            "version": importlib.metadata.version("openai-whisper"),
+            "version": importlib.metadata.version(whisper.name),
             "torch": importlib.metadata.version("torch"),
         }
         if heard.audio.truncated:
@@ -131,26 +145,38 @@ class Engine:
     def _segment(self, heard: _Heard, progress: Progress) -> Segmentation:
         if heard.segmentation is None:
             progress("loading models", _DECODED)
+            segmenter = self._load_segmenter()
+            share = _part(progress, "finding speech", _DECODED, _SEGMENTED)
+            heard.segmentation = segmenter.run(heard.audio.samples, share)
+        return heard.segmentation
+
+    def _load_segmenter(self) -> Segmenter:
+        if self._segmenter is None:
             from .segmentation import Segmenter
 
-            if self._segmenter is None:
-                checkpoint = self._store.speakers(self._speaker_model).segmentation
-                self._segmenter = Segmenter(checkpoint, threads=self._threads)
-            share = _part(progress, "finding speech", _DECODED, _SEGMENTED)
-            heard.segmentation = self._segmenter.run(heard.audio.samples, share)
-        return heard.segmentation
+            checkpoint = self._store.speakers(self._speaker_model).segmentation
+            self._segmenter = Segmenter(checkpoint, threads=self._threads)
+        return self._segmenter
 
     def _load_whisper(self) -> WhisperEngine:
         if self._whisper is None:
             from .whisper_engine import WhisperEngine
-            from .whisper_model import WhisperModel
 
             device = self._chosen_device()
-            checkpoint = self._store.whisper(self._whisper_model)
-            model = WhisperModel(checkpoint, threads=self._threads, device=device)
-            batch_size = self._batch_size or (32 if device == "cuda" else 8)
-            self._whisper = WhisperEngine(model, batch_size=batch_size)
+            model = self._load_model(self._store.whisper(self._whisper_model), device)
+            self._whisper = WhisperEngine(model, batch_size=self._batch_size or BATCH_SIZES[device])
         return self._whisper
+
+    def _load_model(self, checkpoint: WhisperCheckpoint, device: str) -> WhisperModel | FasterModel:
+        if self._engine == FASTER:
+            from .faster_engine import FasterModel
+
+            return FasterModel(
+                checkpoint, self._store.folder / ".faster", threads=self._threads, device=device
+            )
+        from .whisper_model import WhisperModel
+
+        return WhisperModel(checkpoint, threads=self._threads, device=device)
 
     def _load_diarizer(self) -> SpeakerDiarizer:
         if self._diarizer is None:

@@ -6,11 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-
-from .whisper_model import WhisperModel
-
 ASKED_CHUNKS = 8  # at most that many, one decoder step each
 SURE = 0.8  # a file is "in another language" only if that language is at least that probable ...
 UNLIKELY = 0.05  # ... and the expected ones together at most this
@@ -38,19 +33,6 @@ def spread(lengths: Sequence[float], count: int = ASKED_CHUNKS) -> list[int]:
     parts = min(count, len(lengths))
     bounds = [round(part * len(lengths) / parts) for part in range(parts + 1)] if parts else []
     return [max(range(a, b), key=lengths.__getitem__) for a, b in pairwise(bounds)]
-
-
-@torch.inference_mode()
-def ask(model: WhisperModel, features: Tensor) -> list[dict[str, float]]:
-    """Language probabilities of encoded chunks, one dict per row of (rows, frames, state)."""
-    if not model.multilingual:
-        return [{"en": 1.0} for _ in range(features.shape[0])]
-    tokenizer = model.tokenizer(None)
-    start = torch.tensor([[tokenizer.sot]] * features.shape[0], device=model.device)
-    hidden, _ = model.step(start, model.remember(features, 1))
-    logits = model.all_logits(hidden[:, 0])[:, list(tokenizer.all_language_tokens)]
-    codes = tokenizer.all_language_codes
-    return [dict(zip(codes, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
 
 
 def combine(answers: Sequence[dict[str, float]], lengths: Sequence[float]) -> Detection:

@@ -11,6 +11,8 @@ from . import languages
 from .media import MAX_BYTES, MAX_DURATION_MS
 
 MAX_SPEAKERS = 30
+WHISPER, FASTER = "whisper", "faster-whisper"
+ENGINES = (WHISPER, FASTER)  # what runs the Whisper model: openai-whisper's own code, or CTranslate2
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,12 +16,15 @@ from torch import Tensor
 from . import language_detection, languages, sentences
 from .boosting import KeywordTree, prompt_tokens
 from .chunks import Region, make_chunks
-from .decoding import BatchDecoder, Rules
+from .decoding import BatchDecoder, Decoded, Rules
 from .media import SAMPLE_RATE, Samples
 from .options import Options
 from .piece import Piece
 from .transcript import Segment, Transcript
 from .whisper_model import FRAMES_PER_SECOND, WhisperModel
+
+if TYPE_CHECKING:
+    from .faster_engine import FasterModel
 
 Progress = Callable[[float], None]
 
@@ -32,6 +36,12 @@ _RETRY_TEMPERATURES = (0.0, 0.4, 0.8)
 _UNSPACED = {"zh", "ja", "th", "lo", "my", "yue", "km"}  # languages that put no spaces between words
 
 
+class Decoder(Protocol):
+    """Decodes encoded chunks, (rows, frames, state), that hold so many seconds of sound each."""
+
+    def run(self, features: Tensor, seconds: Sequence[float]) -> list[Decoded]: ...
+
+
 @dataclass(slots=True)
 class _Job:
     """One file's work: its pieces in the order of time, and what is known of its language."""
@@ -40,15 +50,19 @@ class _Job:
     pieces: list[Piece]
     expected: tuple[str, ...]
     detection: language_detection.Detection | None = None
-    decoders: dict[tuple[str, float, bool], BatchDecoder] = field(default_factory=dict)
+    decoders: dict[tuple[str, float, bool], Decoder] = field(default_factory=dict)
 
 
 class WhisperEngine:
     """Transcribes samples with one loaded model. ``batch_size`` chunks are decoded at once."""
 
-    def __init__(self, model: WhisperModel, *, batch_size: int = 8) -> None:
+    def __init__(self, model: WhisperModel | FasterModel, *, batch_size: int = 8) -> None:
         self._model = model
         self._batch_size = batch_size
+
+    @property
+    def name(self) -> str:
+        return "openai-whisper" if isinstance(self._model, WhisperModel) else "faster-whisper"
 
     def transcribe(
         self, samples: Samples, speech: Sequence[Region], options: Options, progress: Progress | None = None
@@ -61,7 +75,7 @@ class WhisperEngine:
         transcript = Transcript(expected[0] if expected else "", 1.0 if expected else 0.0, duration)
         transcript.speech_duration = round(sum(end - start for start, end in speech) * 1000)
         transcript.engine = {
-            "name": "openai-whisper",
+            "name": self.name,
             "model": self._model.name,
             "language": options.language,
         }
@@ -107,7 +121,7 @@ class WhisperEngine:
         return self._model.encode(mels)
 
     def _detect(self, job: _Job, batch: Sequence[Piece], features: Tensor) -> None:
-        answers = language_detection.ask(self._model, features)
+        answers = self._model.ask_languages(features)
         job.detection = language_detection.combine(answers, [piece.seconds for piece in batch])
 
     def _choose_languages(self, job: _Job, batch: Sequence[Piece], features: Tensor) -> None:
@@ -115,7 +129,7 @@ class WhisperEngine:
         if job.detection is None:
             raise RuntimeError("the language of the file is asked before its chunks are decoded")
         if len(job.expected) > 1:
-            answers = language_detection.ask(self._model, features)
+            answers = self._model.ask_languages(features)
             for piece, answer in zip(batch, answers, strict=True):
                 piece.language = language_detection.Detection(answer).best(job.expected)
             return
@@ -137,7 +151,7 @@ class WhisperEngine:
             for row, decoded in zip(rows, results, strict=True):
                 batch[row].consider(decoded)
 
-    def _decoder(self, job: _Job, language: str, temperature: float, *, prompted: bool) -> BatchDecoder:
+    def _decoder(self, job: _Job, language: str, temperature: float, *, prompted: bool) -> Decoder:
         key = (language, temperature, prompted)
         if key not in job.decoders:
             options = job.options
@@ -149,8 +163,12 @@ class WhisperEngine:
                 rules.keywords = KeywordTree(
                     options.keywords, tokenizer, weight=options.keyword_weight, spaced=spaced
                 )
-            job.decoders[key] = BatchDecoder(self._model, rules)
+            job.decoders[key] = self._make_decoder(rules)
         return job.decoders[key]
+
+    def _make_decoder(self, rules: Rules) -> Decoder:
+        model = self._model
+        return BatchDecoder(model, rules) if isinstance(model, WhisperModel) else model.decoder(rules)
 
     def _retry(self, job: _Job, progress: Progress) -> None:
         wrong = [piece for piece in job.pieces if piece.went_wrong]

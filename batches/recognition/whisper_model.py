@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from torch import Tensor, nn
 from whisper import _ALIGNMENT_HEADS, load_model  # the heads are nowhere public
 from whisper.audio import HOP_LENGTH, log_mel_spectrogram
+from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from .errors import ModelUnavailable
@@ -45,7 +46,29 @@ class Memory:
             tensors[:] = [tensor[rows] for tensor in tensors]
 
 
-class WhisperModel:
+class AudioModel:
+    """What any runtime of Whisper needs beside the network: tokens, and sound as spectrograms."""
+
+    def __init__(self, name: str, dims: ModelDimensions) -> None:
+        self.name, self.dims = name, dims
+        # As in whisper.model.Whisper: multilingual vocabularies are larger, and grow with the languages.
+        self.multilingual = dims.n_vocab >= 51865
+        self.languages = dims.n_vocab - 51765 - int(self.multilingual)
+
+    def tokenizer(self, language: str | None) -> Tokenizer:
+        return get_tokenizer(
+            self.multilingual, num_languages=self.languages, language=language, task="transcribe"
+        )
+
+    def mel(self, samples: Samples, frames: int) -> Tensor:
+        """Log-mel spectrogram, (mels, 2 * frames), of at most ``frames`` encoder frames of sound."""
+        padded = np.zeros(frames * SAMPLES_PER_FRAME, dtype=np.float32)
+        padded[: len(samples)] = samples[: len(padded)]
+        spectrogram: Tensor = log_mel_spectrogram(torch.from_numpy(padded), self.dims.n_mels)
+        return spectrogram
+
+
+class WhisperModel(AudioModel):
     """One loaded checkpoint. Not safe for use by two threads at once."""
 
     def __init__(
@@ -67,13 +90,10 @@ class WhisperModel:
         if checkpoint.official in _ALIGNMENT_HEADS:
             model.set_alignment_heads(_ALIGNMENT_HEADS[checkpoint.official])
         model.eval()
-        self.name = checkpoint.name
-        self.dims = model.dims
+        super().__init__(checkpoint.name, model.dims)
         self.device = torch.device(device)
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         self.product_dtype = choose_precision(precision, self.device.type)
-        self.multilingual: bool = model.is_multilingual
-        self.languages: int = model.num_languages
         self._encoder: Any = model.encoder.to(self.dtype)
         self._decoder: Any = model.decoder.to(self.dtype)
         self._encoder_blocks = [EncoderBlock(block, self.product_dtype) for block in self._encoder.blocks]
@@ -86,11 +106,6 @@ class WhisperModel:
             part.blocks = nn.ModuleList()
         self.alignment_heads = _heads_by_layer(model.alignment_heads)
         self._output = self._make_output()
-
-    def tokenizer(self, language: str | None) -> Tokenizer:
-        return get_tokenizer(
-            self.multilingual, num_languages=self.languages, language=language, task="transcribe"
-        )
 
     def _make_output(self) -> nn.Module:
         """The output layer over the text tokens and the end of text, which come first in the vocabulary."""
@@ -105,13 +120,6 @@ class WhisperModel:
         config = {nn.Linear: quantization.per_channel_dynamic_qconfig}
         quantised: nn.Module = quantization.quantize_dynamic(nn.Sequential(layer), config, torch.qint8)
         return quantised
-
-    def mel(self, samples: Samples, frames: int) -> Tensor:
-        """Log-mel spectrogram, (mels, 2 * frames), of at most ``frames`` encoder frames of sound."""
-        padded = np.zeros(frames * SAMPLES_PER_FRAME, dtype=np.float32)
-        padded[: len(samples)] = samples[: len(padded)]
-        spectrogram: Tensor = log_mel_spectrogram(torch.from_numpy(padded), self.dims.n_mels)
-        return spectrogram
 
     @torch.inference_mode()
     def encode(self, mels: Tensor) -> Tensor:
@@ -162,6 +170,17 @@ class WhisperModel:
         memory.length += count
         last: Tensor = decoder.ln(x)
         return last, torch.cat(scores, dim=1)
+
+    def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
+        """Probabilities by language code for each row of (rows, frames, state)."""
+        if not self.multilingual:
+            return [{"en": 1.0} for _ in range(features.shape[0])]
+        tokenizer = self.tokenizer(None)
+        start = torch.tensor([[tokenizer.sot]] * features.shape[0], device=self.device)
+        hidden, _ = self.step(start, self.remember(features, 1))
+        logits = self.all_logits(hidden[:, 0])[:, list(tokenizer.all_language_tokens)]
+        codes = tokenizer.all_language_codes
+        return [dict(zip(codes, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
 
     @torch.inference_mode()
     def text_logits(self, hidden: Tensor) -> Tensor:

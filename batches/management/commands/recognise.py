@@ -14,7 +14,7 @@ from tqdm import tqdm
 from batches import formats
 from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import RecognitionError
-from batches.recognition.options import Options
+from batches.recognition.options import ENGINES, Options
 from batches.recognition.transcript import Transcript
 
 
@@ -38,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
         parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
+        parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=ENGINES)
         parser.add_argument("--threads", type=int, default=1, metavar="N")
 
     def handle(self, *_args: Any, **arguments: Any) -> None:
@@ -54,6 +55,7 @@ class Command(BaseCommand):
             whisper_model=arguments["model"],
             speaker_model=arguments["speaker_model"],
             threads=arguments["threads"],
+            engine=arguments["engine"],
         ) as client:
             for path in files:
                 try:
@@ -62,15 +64,22 @@ class Command(BaseCommand):
                     failed += 1
                     self.stderr.write(f"{path}: {error.message}")
                     continue
-                self._write(path, transcript, arguments["formats"], output, several=len(files) > 1)
+                self._write(path, transcript, options, arguments["formats"], output, several=len(files) > 1)
         if failed:
             sys.exit(1)
 
     def _write(
-        self, path: Path, transcript: Transcript, names: list[str], output: Path | None, *, several: bool
+        self,
+        path: Path,
+        transcript: Transcript,
+        options: Options,
+        names: list[str],
+        output: Path | None,
+        *,
+        several: bool,
     ) -> None:
         for name in names:
-            text = formats.render(name, transcript, formats.Context())
+            text = formats.render(name, transcript, _context(options))
             if output:
                 (output / f"{path.name}.{name}").write_text(text, encoding="utf-8")
                 continue
@@ -78,6 +87,16 @@ class Command(BaseCommand):
                 self.stdout.write(f"==> {path} <==")
             # JSON documents of several files are told apart by their own braces: a stream for jq.
             self.stdout.write(text)
+
+
+def _context(options: Options) -> formats.Context:
+    return formats.Context(
+        language=options.language,
+        diarization=options.speakers,
+        min_speakers=options.min_speakers,
+        max_speakers=options.max_speakers,
+        keywords=tuple(options.keywords),
+    )
 
 
 def _options(arguments: dict[str, Any]) -> Options:

@@ -1,0 +1,79 @@
+"""pyannote.audio's diarization pipeline as its version 3.1 was published, with CAM++ as the embedding.
+
+The published pipeline's own embedding is not ours to fetch, so that both sides are given the same one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from batches.recognition import _torchaudio  # noqa: F401 - must be imported before pyannote
+from batches.recognition.campplus import EMBEDDING_SIZE, load_campplus
+from batches.recognition.embedding import filter_bank
+from batches.recognition.model_store import SpeakerCheckpoints
+from batches.recognition.segmentation import SAMPLE_RATE, load_segmentation_model
+
+# pyannote/speaker-diarization-3.1, config.yaml
+_HYPERPARAMETERS = {
+    "segmentation": {"min_duration_off": 0.0},
+    "clustering": {"method": "centroid", "min_cluster_size": 12, "threshold": 0.7045654963945799},
+}
+_FEWEST_FRAMES = 10
+
+
+class _Embedding:
+    """CAM++ with the interface that the pipeline asks of an embedding: sound and masks to vectors."""
+
+    sample_rate, dimension, metric = SAMPLE_RATE, EMBEDDING_SIZE, "cosine"
+    min_num_samples = SAMPLE_RATE // 10
+
+    def __init__(self, found: SpeakerCheckpoints) -> None:
+        self._network = load_campplus(found.embedding)
+
+    def to(self, _device: torch.device) -> _Embedding:
+        return self
+
+    @torch.inference_mode()
+    def __call__(self, waveforms: torch.Tensor, masks: torch.Tensor) -> NDArray[np.float32]:
+        """(B, 1, samples) and (B, frames) to (B, 192), NaN where there is too little speech."""
+        vectors = np.full((len(masks), EMBEDDING_SIZE), np.nan, dtype=np.float32)
+        for row, (waveform, mask) in enumerate(zip(waveforms[:, 0], masks, strict=True)):
+            if not mask.any():
+                continue
+            bank = filter_bank(waveform.numpy())
+            spread = torch.nn.functional.interpolate(mask[None, None].float(), size=len(bank))[0, 0] > 0.5
+            if spread.sum() >= _FEWEST_FRAMES:
+                features = bank[spread]
+                vectors[row] = self._network((features - features.mean(dim=0))[None])[0].numpy()
+        return vectors
+
+
+def default_pipeline(found: SpeakerCheckpoints, *, threads: int) -> Any:
+    """The pipeline, ready to run. It is typed as Any because pyannote leaves its types open."""
+    from pyannote.audio.pipelines import speaker_diarization
+
+    torch.set_num_threads(threads)
+    # The constructor insists on fetching an embedding and a PLDA by name.
+    names = ("PretrainedSpeakerEmbedding", "get_plda")
+    kept = {name: getattr(speaker_diarization, name) for name in names}
+    vars(speaker_diarization).update(
+        PretrainedSpeakerEmbedding=lambda *_arguments, **_options: _Embedding(found),
+        get_plda=lambda *_arguments, **_options: None,
+    )
+    try:
+        pipeline: Any = speaker_diarization.SpeakerDiarization(
+            segmentation=load_segmentation_model(found.segmentation),
+            segmentation_step=0.1,
+            segmentation_batch_size=32,
+            embedding_batch_size=32,
+            embedding_exclude_overlap=True,
+            clustering="AgglomerativeClustering",
+        )
+    finally:
+        vars(speaker_diarization).update(kept)
+    pipeline.instantiate(_HYPERPARAMETERS)
+    return pipeline
