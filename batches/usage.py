@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from batches import budget, selectors
-from batches.models import Charge
+from batches.models import Adjustment, Charge
 from speechportal.accounts.models import Account
 
 THRESHOLDS = (50, 80, 100)  # per cent of the budget at which the account is told
 CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
+
+
+class CorrectedTotal(TypedDict):
+    currency: str
+    amount: Decimal
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,16 @@ def budget_state(account: Account) -> BudgetState | None:
     percent = int(100 * spent / account.monthly_budget) if account.monthly_budget else 100
     reached = max((each for each in THRESHOLDS if percent >= each), default=0)
     return BudgetState(account.monthly_budget, spent, percent, reached)
+
+
+def corrections_in(account: Account, month: datetime) -> QuerySet[Adjustment]:
+    """The corrections of the month's charges, whenever they were made: so the month's sum comes out right."""
+    corrections = Adjustment.objects.for_account(account).select_related("charge__batch", "charge__task")
+    end = selectors.next_month(month)
+    return corrections.filter(charge__created_at__gte=month, charge__created_at__lt=end).order_by("-pk")
+
+
+def corrected_totals(corrections: QuerySet[Adjustment]) -> list[CorrectedTotal]:
+    """What the corrections come to, a row for each currency."""
+    rows = corrections.order_by().values("currency").annotate(amount=Sum("amount")).order_by("currency")
+    return cast("list[CorrectedTotal]", list(rows))

@@ -16,7 +16,7 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from batches import selectors, usage
-from batches.models import Charge
+from batches.models import Adjustment, Charge
 from speechportal.accounts.access import MemberRequest, member_required
 from speechportal.http import neutral
 
@@ -42,10 +42,13 @@ def usage_page(request: MemberRequest) -> HttpResponseBase:
     }
     if month is not None:
         charges = selectors.charges_in(request.account, month)
+        corrections = usage.corrections_in(request.account, month)
         pages = Paginator(charges, PAGE_SIZE)
         context |= {
             "page": pages.get_page(request.GET.get("page")),
             "totals": [row for row in months if row["month"] == month],
+            "corrections": corrections,
+            "corrected": usage.corrected_totals(corrections),
             "chart": usage.daily_chart(charges, month),
             "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
             "by_domain": usage.charges_by(charges, "domain_code"),
@@ -60,8 +63,9 @@ def usage_export(request: MemberRequest, month: str) -> HttpResponseBase:
     if start is None:
         raise Http404
     charges = selectors.charges_in(request.account, start)
+    corrections = usage.corrections_in(request.account, start)
     # The rows are made after this view has returned, when the member's language and zone are gone.
-    rows = _csv(_header(), charges, timezone.get_current_timezone())
+    rows = _csv(_header(), charges, corrections, timezone.get_current_timezone())
     response = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = content_disposition_header(
         as_attachment=True, filename=f"charges-{start:%Y-%m}.csv"
@@ -91,22 +95,30 @@ def _header() -> list[str]:
     ]
 
 
-def _csv(header: list[str], charges: QuerySet[Charge], zone: tzinfo) -> Iterator[bytes]:
+def _csv(
+    header: list[str], charges: QuerySet[Charge], corrections: QuerySet[Adjustment], zone: tzinfo
+) -> Iterator[bytes]:
+    """The charges, then what was corrected of them: the column of amounts adds up to what is owed."""
     writer = csv.writer(_Line())
     yield "\ufeff".encode()
     yield writer.writerow(header).encode()
     for charge in charges.iterator(chunk_size=1000):
-        yield writer.writerow(
-            [
-                charge.uid,
-                timezone.localtime(charge.created_at, zone).isoformat(timespec="seconds"),
-                charge.batch.uid,
-                neutral(charge.batch_name),
-                neutral(charge.domain_code),
-                charge.task.uid,
-                neutral(charge.input_name),
-                f"{charge.media_duration / 1000:.1f}",
-                charge.amount,
-                charge.currency,
-            ]
-        ).encode()
+        yield writer.writerow(_row(charge, charge, zone)).encode()
+    for correction in corrections.iterator(chunk_size=1000):
+        yield writer.writerow(_row(correction.charge, correction, zone)).encode()
+
+
+def _row(charge: Charge, entry: Charge | Adjustment, zone: tzinfo) -> list[object]:
+    """``entry`` is the charge itself, or a correction of it, which took no media."""
+    return [
+        entry.uid,
+        timezone.localtime(entry.created_at, zone).isoformat(timespec="seconds"),
+        charge.batch.uid,
+        neutral(charge.batch_name),
+        neutral(charge.domain_code),
+        charge.task.uid,
+        neutral(charge.input_name),
+        f"{charge.media_duration / 1000:.1f}" if entry is charge else "0.0",
+        entry.amount,
+        entry.currency,
+    ]

@@ -1,7 +1,7 @@
 """Secrets at rest, encrypted with keys of their own.
 
 ``ENCRYPTION_KEYS`` is a list of Fernet keys: the first encrypts, all decrypt, so that a key is retired by
-putting a new one in front, running ``manage.py rotate_secrets``, and taking the old one away. The
+putting a new one in front, running ``manage.py rotate_keys``, and taking the old one away. The
 plaintext carries the account, the row and the field that it belongs to, so that a ciphertext that was
 copied to another row is refused. Everything fails closed with :class:`EncryptionError`.
 """

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts import second_factor
-from speechportal.accounts.models import AuthenticatorApp, User
+from speechportal.accounts.models import AuditEntry, AuthenticatorApp, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -141,3 +142,13 @@ def test_the_way_on_leads_nowhere_else(client: Client, staff: User) -> None:
     app = second_factor.begin(staff.pk)
     response = client.post("/two-factor/", {"code": code(app), "next": "https://elsewhere.example/"})
     assert response["Location"] == "/"
+
+
+def test_a_lost_app_is_taken_away_on_the_machine(staff: User) -> None:
+    with pytest.raises(CommandError, match="no authenticator app"):
+        call_command("reset_two_factor", staff.email, "--reason", "Lost phone.")
+    second_factor.verify(app := second_factor.begin(staff.pk), code(app))
+    call_command("reset_two_factor", staff.email.upper(), "--reason", "Lost phone.")
+    assert second_factor.app_of(staff.pk) is None
+    entry = AuditEntry.unscoped.get(action="authenticatorapp.deleted")
+    assert (entry.reason, entry.actor_kind) == ("Lost phone.", "system")

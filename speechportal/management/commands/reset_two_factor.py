@@ -1,0 +1,28 @@
+"""Take a person's authenticator app away: the next sign-in sets up another. Make sure who is asking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from speechportal.accounts import second_factor
+from speechportal.accounts.actor import because
+from speechportal.accounts.models import User
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("--reason", required=True, help="kept in the audit trail")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(email__iexact=options["email"]).first()
+        if user is None:
+            raise CommandError(f"There is no user {options['email']}.")
+        with because(options["reason"]):
+            if not second_factor.remove(user.pk):
+                raise CommandError(f"{user.email} has no authenticator app.")
+        self.stdout.write(f"{user.email} sets up another authenticator app at the next sign-in.")
