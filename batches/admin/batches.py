@@ -250,6 +250,11 @@ class BatchAdmin(PortalModelAdmin[Batch]):
             (_("Charges"), link_to_list(Charge, _("list"), batch=row.uid)),
         ]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Batch | None = None) -> list[str]:
+        """Webhooks carry what was said: where they go, staff decides only while it may read transcripts."""
+        account = obj.account if obj is not None else self._account(request)
+        return [] if account is not None and account.support_may_read else ["webhook_url"]
+
     # --- Adding: the account first, since everything else is chosen from what it has ----------------
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:

@@ -13,7 +13,7 @@ from batches.models import Adjustment, Batch, Charge, Delivery, Task
 from batches.models.ledger import ImmutableRow
 from batches.webhooks import endpoint
 from speechportal.accounts import second_factor, tokens
-from speechportal.accounts.models import AuditEntry, User
+from speechportal.accounts.models import Account, AuditEntry, User
 from tests import factories
 from tests.admin.staff import member_of, signed_in
 
@@ -230,7 +230,7 @@ def test_only_an_administrator_makes_staff_and_only_a_superuser_a_superuser() ->
     alice = factories.make_user("alice@example.com")
     page = f"/admin/accounts/user/{alice.pk}/change/"
     given = {
-        "email": "alice@example.com",
+        "first_name": "Alice",
         "is_active": "on",
         "is_staff": "on",
         "is_superuser": "on",
@@ -243,7 +243,7 @@ def test_only_an_administrator_makes_staff_and_only_a_superuser_a_superuser() ->
     changed = User.objects.get(pk=alice.pk)
     assert (changed.is_staff, changed.is_superuser) == (True, False)
     # And from then on somebody of the support group changes nothing of hers.
-    assert signed_in("support").post(page, {**given, "email": "x@example.com"}).status_code == 403
+    assert signed_in("support").post(page, {**given, "first_name": "X"}).status_code == 403
     assert signed_in("support").post(f"/admin/accounts/user/{alice.pk}/password/", {}).status_code == 403
 
 
@@ -263,3 +263,45 @@ def test_the_last_owner_is_neither_removed_nor_made_something_else() -> None:
     act(support, owner, "remove")
     assert list(account.memberships.all()) == [bob]
     assert last_entry("membership.deleted").account == account
+
+
+def test_staff_cannot_become_a_member_to_read_what_was_said() -> None:
+    alice = factories.make_user("alice@example.com", "a long enough password")
+    account = factories.make_account(owner=alice)
+    before = alice.password
+    for group in ("support", "administrator"):
+        client = signed_in(group)
+        staff = User.objects.filter(is_staff=True).last()
+        assert staff is not None
+        new = {"account": account.pk, "user": staff.pk, "role": "owner"}
+        response = client.post("/admin/accounts/membership/add/", new)
+        assert "has an owner, who can invite people" in response.content.decode()
+        passwords = {
+            "password1": "another long one 7",
+            "password2": "another long one 7",
+            "usable_password": "true",
+        }
+        assert client.post(f"/admin/accounts/user/{alice.pk}/password/", passwords).status_code == 403
+        page = f"/admin/accounts/user/{alice.pk}/change/"
+        client.post(
+            page, {"email": "mine@example.com", "first_name": "A", "is_active": "on", "reason": REASON}
+        )
+    alice.refresh_from_db()
+    assert (alice.email, alice.password) == ("alice@example.com", before)
+    assert account.memberships.count() == 1
+
+
+def test_staff_makes_an_account_s_first_owner() -> None:
+    client = signed_in("support")
+    client.post("/admin/accounts/account/add/", {"name": "New", "batch_limit": "10"})
+    passwords = {
+        "password1": "another long one 7",
+        "password2": "another long one 7",
+        "usable_password": "true",
+    }
+    client.post("/admin/accounts/user/add/", {"email": "new@example.com", **passwords})
+    account, owner = Account.objects.get(name="New"), User.objects.get(email="new@example.com")
+    assert not owner.is_staff
+    new = {"account": account.pk, "user": owner.pk, "role": "owner"}
+    assert client.post("/admin/accounts/membership/add/", new).status_code == 302
+    assert account.memberships.get().user == owner

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from batches.models import Batch
 from domains.models import Domain
@@ -92,8 +94,23 @@ def test_overlapping_paths_and_a_bad_webhook_are_told(account: Account) -> None:
     first = factories.make_batch(account, input_path="in/")
     response = add(signed_in("support"), account, connection=first.connection_id, input_path="in/deeper")
     assert "overlaps" in response.content.decode()
+    account.support_reads_until = timezone.now() + timedelta(days=1)
+    account.save()
     response = add(signed_in("support"), account, webhook_url="ftp://receiver.example")
     assert response.context["adminform"].form.errors["webhook_url"]
+
+
+def test_where_webhooks_go_is_not_staff_s_to_say_unless_it_may_read_transcripts(account: Account) -> None:
+    batch = factories.make_batch(account, name="calls", webhook_url="https://receiver.example/hook")
+    page = reverse("admin:batches_batch_change", args=[batch.pk])
+    given = fields(account, domain=batch.domain_id, connection=batch.connection_id, reason="By mail.")
+    given["webhook_url"] = "https://elsewhere.example/hook"
+    client = signed_in("administrator")
+    assert client.post(page, given).status_code == 302
+    batch.refresh_from_db()
+    assert batch.webhook_url == "https://receiver.example/hook"
+    add(client, account, name="more", webhook_url="https://elsewhere.example/hook")
+    assert Batch.unscoped.get(name="more").webhook_url == ""
 
 
 def test_the_account_is_asked_for_first(account: Account) -> None:

@@ -73,10 +73,11 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         user: Any = request.user
         if user.is_superuser:
             return []
-        # A member of staff who is not an administrator changes names and addresses of members only.
-        return (
-            ["is_superuser"] if user.has_perm("auth.change_group") else ["is_superuser", "is_staff", "groups"]
-        )
+        # With an address or a password of theirs, staff could sign in as a member and read what they said.
+        if user.has_perm("auth.change_group"):
+            return ["is_superuser"] if obj is None else ["is_superuser", "email"]
+        rights = ["is_superuser", "is_staff", "groups"]
+        return rights if obj is None else [*rights, "email"]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         user: Any = request.user
@@ -88,9 +89,9 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         return super().has_change_permission(request, obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
-        target = self.get_object(request, id)
-        if target is not None and not self.has_change_permission(request, target):
-            raise PermissionDenied
+        user: Any = request.user
+        if not user.is_superuser and str(user.pk) != id:
+            raise PermissionDenied(_("Only a superuser sets another person’s password."))
         return super().user_change_password(request, id, form_url)
 
     def glance(self, row: User) -> list[tuple[Any, Any]]:
@@ -139,8 +140,13 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         if change:
             members.change_role(membership=obj, role=form.cleaned_data["role"])
-        else:
-            obj.save()
+            return
+        # Else staff could let themselves in. The first owner is staff's to make; they invite the others.
+        if obj.account.memberships.filter(role=Membership.Role.OWNER).exists():
+            raise ValidationError(
+                _("The account has an owner, who can invite people."), code="account_has_owner"
+            )
+        obj.save()
 
 
 @admin.register(Invitation)
