@@ -14,7 +14,7 @@ from types import FrameType
 from django.conf import settings
 from django.utils import timezone
 
-from batches import execution_results, holding, lifecycle, moving, polling, processing
+from batches import budget_alerts, execution_results, holding, lifecycle, moving, polling, processing
 from batches.ahead import Ahead
 from batches.clova import callbacks
 from batches.privacy import retention
@@ -52,6 +52,7 @@ def beat() -> None:
             _wake,
             _deliver_due,
             _call_back_due,
+            _tell_budgets,
             _forget,
         ):
             try:
@@ -83,6 +84,10 @@ def _report_due() -> None:
 def _move_due() -> None:
     for task_id in moving.due():
         move_input(task_id)
+
+
+def _tell_budgets() -> None:
+    budget_alerts.tell()
 
 
 def _wake() -> None:

@@ -20,7 +20,7 @@ class AccountsConfig(AppConfig):
             User,
         )
 
-        follow(Account, ignore=["last_claimed_at"])
+        follow(Account, ignore=["last_claimed_at", "budget_told"])
         follow(Membership)
         follow(Invitation, ignore=["digest"])
         follow(User, ignore=["last_login", "date_joined"], secret=["password"])

@@ -101,6 +101,9 @@ class Account(models.Model):
             " Leave it empty for no budget."
         ),
     )
+    budget_told = models.CharField(
+        max_length=12, blank=True, editable=False
+    )  # "2026-11:080": see budget_alerts
     # Set by support staff: nothing of the account is polled or started any more.
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
     # Until then support staff may read its transcripts; each reading is in the audit trail.

@@ -62,6 +62,7 @@ def pages_of(world: World) -> dict[str, str]:
         "usage": "/usage/",
         "members": "/account/",
         "account-settings": "/account/settings/",
+        "tokens": "/account/tokens/",
         "privacy": "/account/privacy/",
         "activity": "/account/activity/",
         "profile": "/profile/",
