@@ -101,9 +101,8 @@ class Account(models.Model):
             " Leave it empty for no budget."
         ),
     )
-    budget_told = models.CharField(
-        max_length=12, blank=True, editable=False
-    )  # "2026-11:080": see budget_alerts
+    # The month and threshold that its owners were last told about, such as "2026-11:080".
+    budget_told = models.CharField(max_length=12, blank=True, editable=False)
     # Set by support staff: nothing of the account is polled or started any more.
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
     # Until then support staff may read its transcripts; each reading is in the audit trail.

@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -33,6 +33,9 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
+
+PATIENCE = 20_000  # ms: how long a page may take on a machine that has other things to do
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")
@@ -77,7 +80,7 @@ def new_context(browser: Browser, world: World) -> Iterator[Callable[..., Browse
         context = browser.new_context(
             **{"viewport": {"width": 1440, "height": 900}, "locale": "en", **options}
         )
-        context.set_default_timeout(8000)
+        context.set_default_timeout(PATIENCE)
         context.on("weberror", lambda error: world.problems.append(f"JavaScript: {error.error}"))
         context.on("console", lambda line: _note_console(world, line.type, line.text))
         context.on("response", lambda answer: _note_status(world, answer.status, answer.url))

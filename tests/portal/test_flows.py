@@ -146,7 +146,7 @@ def test_a_batch_moves_by_itself(world: World, page: Page) -> None:
     page.goto(world.url(world.batch_path))
     expect(page.locator(".now")).to_contain_text("2 of 3 files")
     finish_waiting(world)
-    expect(page.locator(".now")).to_contain_text("3 of 3 files", timeout=15_000)
+    expect(page.locator(".now")).to_contain_text("3 of 3 files")
 
 
 def test_searching_sorting_and_resetting_the_list(world: World, page: Page) -> None:
