@@ -9,6 +9,7 @@ A. Plaquet and H. Bredin, "Powerset multi-class cross entropy loss for neural sp
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from batches.recognition import _torchaudio  # noqa: F401 - must be imported before pyannote
+from batches.recognition import (
+    _torchaudio,  # noqa: F401 - must be imported before pyannote
+    pyannet,
+)
 from batches.recognition.errors import ModelUnavailable
 
 SAMPLE_RATE = 16_000  # Hz, of all samples in this package
@@ -153,6 +157,35 @@ def load_segmentation_model(checkpoint: Path) -> Any:
     return model
 
 
+def _load_network(checkpoint: Path) -> tuple[torch.nn.Module, pyannet.Specifications]:
+    """PyanNet by itself, or by pyannote what only pyannote can read."""
+    try:
+        if checkpoint.is_file() and (found := pyannet.load_pyannet(checkpoint)):
+            return found
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.PickleError) as error:
+        raise ModelUnavailable(f"The segmentation model {checkpoint.name} cannot be read: {error}") from error
+    model = load_segmentation_model(checkpoint)
+    given = model.specifications
+    step, size = pyannet.frame_samples()
+    if (model.receptive_field.step, model.receptive_field.duration) != (
+        step / SAMPLE_RATE,
+        size / SAMPLE_RATE,
+    ):
+        raise ModelUnavailable(f"The frames of {checkpoint.name} are not those of pyannote's segmentation.")
+    return model, pyannet.Specifications(len(given.classes), given.powerset_max_classes, given.duration)
+
+
+def _speaker_sets(specifications: pyannet.Specifications) -> torch.Tensor:
+    """(sets, speakers), 1 where the speaker is in the set: nobody, each alone, each two together, ..."""
+    speakers = range(specifications.speakers)
+    sets = [
+        chosen
+        for count in range(specifications.most_together + 1)
+        for chosen in itertools.combinations(speakers, count)
+    ]
+    return torch.tensor([[float(speaker in chosen) for speaker in speakers] for chosen in sets])
+
+
 class Segmenter:
     """pyannote's segmentation model, slid over a file in batches of windows.
 
@@ -169,20 +202,17 @@ class Segmenter:
         batch_size: int = 8,
         device: str = "cpu",
     ) -> None:
-        from pyannote.audio.utils.powerset import Powerset
-
         if not 0 < step <= 1:
             raise ValueError(f"step must be in (0, 1], not {step}")
         torch.set_num_threads(threads)
         self.device = torch.device(device)
         self.batch_size = batch_size
-        self.model = load_segmentation_model(checkpoint).to(self.device)
-        specifications = self.model.specifications
-        self.powerset = Powerset(len(specifications.classes), specifications.powerset_max_classes)
-        self.powerset.to(self.device)
-        self.window_samples: int = round(specifications.duration * SAMPLE_RATE)
+        self.network, self.specifications = _load_network(checkpoint)
+        self.network.to(self.device)
+        self.sets = _speaker_sets(self.specifications).to(self.device)
+        self.window_samples: int = round(self.specifications.seconds * SAMPLE_RATE)
         self.step_samples: int = round(step * self.window_samples)
-        self.frame_count: int = self.model.num_frames(self.window_samples)
+        self.frame_count: int = pyannet.frame_count(self.window_samples)
 
     def run(self, samples: Samples, progress: Progress | None = None) -> Segmentation:
         """Segment a whole file; only one batch of windows is in memory besides the result (76 KB a minute).
@@ -192,8 +222,8 @@ class Segmenter:
         if samples.ndim != 1:
             raise ValueError(f"samples must be mono, not of shape {samples.shape}")
         windows = self._count_windows(samples.size)
-        speakers = len(self.model.specifications.classes)
-        frames = self.model.receptive_field
+        speakers = self.specifications.speakers
+        frame_step, frame_size = pyannet.frame_samples()
         result = Segmentation(
             scores=np.zeros((windows, self.frame_count, speakers), dtype=np.float32),
             active=np.zeros((windows, self.frame_count, speakers), dtype=np.bool_),
@@ -201,8 +231,8 @@ class Segmenter:
             duration=samples.size / SAMPLE_RATE,
             window=self.window_samples / SAMPLE_RATE,
             step=self.step_samples / SAMPLE_RATE,
-            frame_step=frames.step,
-            frame_duration=frames.duration,
+            frame_step=frame_step / SAMPLE_RATE,
+            frame_duration=frame_size / SAMPLE_RATE,
         )
         for first in range(0, windows, self.batch_size):
             last = min(windows, first + self.batch_size)
@@ -226,9 +256,9 @@ class Segmenter:
         if not heard.size:
             return
         with torch.inference_mode():
-            log_probabilities = self.model(torch.from_numpy(batch[heard])[:, None].to(self.device))
+            log_probabilities = self.network(torch.from_numpy(batch[heard])[:, None].to(self.device))
             rows = first + heard
-            result.scores[rows] = self.powerset(log_probabilities, soft=True).cpu().numpy()
-            result.active[rows] = self.powerset(log_probabilities).cpu().numpy() > 0
+            result.scores[rows] = (log_probabilities.exp() @ self.sets).cpu().numpy()
+            result.active[rows] = self.sets[log_probabilities.argmax(dim=-1)].cpu().numpy() > 0
             # The first set of a powerset is the empty one: nobody speaks.
             result.speech[rows] = 1.0 - log_probabilities[..., 0].exp().cpu().numpy()
