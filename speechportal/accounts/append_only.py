@@ -1,13 +1,18 @@
 """The database's own refusal to change an audit entry, whatever path an update takes.
 
+On PostgreSQL it refuses to delete one, too, but to the transaction that retention has opened. (SQLite cannot
+tell that one from others; there :class:`AuditEntry` itself refuses.)
+
 Installed after every ``migrate``: SQLite drops a table's triggers when a later migration rebuilds it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 
 TABLE = "accounts_auditentry"
 
@@ -23,6 +28,16 @@ BEGIN
 END $$ LANGUAGE plpgsql;
 CREATE OR REPLACE TRIGGER speechportal_audit_append_only BEFORE UPDATE ON {TABLE}
     FOR EACH ROW EXECUTE FUNCTION speechportal_audit_append_only();
+CREATE OR REPLACE FUNCTION speechportal_audit_retention() RETURNS trigger AS $$
+BEGIN
+    IF current_setting('speechportal.retention', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'audit_append_only'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'audit_append_only';
+    END IF;
+    RETURN OLD;
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER speechportal_audit_retention BEFORE DELETE ON {TABLE}
+    FOR EACH ROW EXECUTE FUNCTION speechportal_audit_retention();
 """
 
 
@@ -36,3 +51,17 @@ def install_triggers(using: str = "default", **_kwargs: Any) -> None:
                 cursor.execute(statement)
         elif connection.vendor == "postgresql":
             cursor.execute(POSTGRESQL)
+
+
+@contextmanager
+def retention(using: str) -> Iterator[None]:
+    """Inside, old entries may be deleted."""
+    connection = connections[using]
+    with transaction.atomic(using):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL speechportal.retention = 'on'")
+        yield
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL speechportal.retention = 'off'")

@@ -21,6 +21,7 @@ from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import append_only
 from speechportal.accounts.actor import Kind, current_actor
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -66,7 +67,8 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
 
     def expire(self, before: datetime.datetime) -> int:
         """Remove what is older than its account keeps its logs: the only way that entries go."""
-        return self.filter(created_at__lt=before)._raw_delete(self.db)  # noqa: SLF001 - past our own guard
+        with append_only.retention(self.db):
+            return self.filter(created_at__lt=before)._raw_delete(self.db)  # noqa: SLF001 - past our own guard
 
 
 class AuditEntry(models.Model):

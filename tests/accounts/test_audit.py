@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from django.utils import timezone
 
 from batches import services
 from domains.models import Domain
@@ -110,6 +112,19 @@ def test_an_entry_cannot_be_changed_or_deleted() -> None:
         AuditEntry.unscoped.filter(pk=entry.pk).update(reason="Another.")
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("UPDATE accounts_auditentry SET reason = 'Another.'")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite cannot tell retention from others")
+def test_postgresql_deletes_entries_for_retention_alone() -> None:
+    entry = record("batch.polled", factories.make_batch())
+    later = timezone.now() + timedelta(minutes=1)
+    assert entry.account is not None
+    own = AuditEntry.unscoped.filter(account=entry.account)
+    assert own.expire(later) > 0
+    record("batch.polled", factories.make_batch(entry.account))
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM accounts_auditentry")
+    assert own.exists()
 
 
 def test_the_row_of_a_member_s_account_is_found_along_its_path() -> None:
