@@ -7,6 +7,7 @@ rules, whose sentences are the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
@@ -99,9 +100,12 @@ def create_batch(*, account: Account, **fields: Unpack[BatchFields]) -> Batch:
     return batch
 
 
-def update_batch(*, batch: Batch, **fields: Unpack[BatchFields]) -> Batch:
+def update_batch(
+    *, batch: Batch, confirm: Callable[[Batch], None] | None = None, **fields: Unpack[BatchFields]
+) -> Batch:
     """Change what is given. Tasks that have started keep the settings they started with.
 
+    ``confirm`` sees the row as it is, locked, before anything changes; what it raises ends the change.
     Returns the batch as saved. Raises ``ValidationError``; also for a batch that was deleted meanwhile.
     """
     # ``batch`` may be a form's, which has the new values already: ask for the address that is stored.
@@ -114,6 +118,8 @@ def update_batch(*, batch: Batch, **fields: Unpack[BatchFields]) -> Batch:
             locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
             if locked is None:
                 raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
+            if confirm is not None:
+                confirm(locked)
             url = locked.webhook_url
             for name, value in fields.items():
                 setattr(locked, name, value)

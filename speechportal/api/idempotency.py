@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from speechportal.api.models import KeptAnswer
 from speechportal.api.problems import InvalidParameters, Problem
 from speechportal.api.requests import ApiRequest
-from speechportal.storage.secrets import EncryptedCredentials
+from speechportal.storage.secrets import EncryptedCredentials, EncryptionError
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -82,7 +82,11 @@ def _replay(kept: KeptAnswer, request: ApiRequest) -> Response:
             "idempotency_key_reused",
             _("This Idempotency-Key was used for another request. Choose a new one."),
         )
-    content = json.loads(_box(request, kept.key).decrypt(kept.content))
+    try:
+        content = json.loads(_box(request, kept.key).decrypt(kept.content))
+    except EncryptionError as error:  # The operator has taken its key away within the day.
+        sentence = _("The request was done, but its answer cannot be read any more.")
+        raise Problem(409, "idempotent_answer_lost", sentence) from error
     return Response(content["body"], status=kept.status, headers={**content["headers"], REPLAYED: "true"})
 
 

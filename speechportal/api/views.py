@@ -134,14 +134,15 @@ class ApiView(GenericViewSet[Any]):
         with transaction.atomic():
             Account.objects.select_for_update(no_key=True).get(pk=self.request.account.pk)
             instance = find()
-            self._check_match(instance, etag or self.etag)
+            self.check_match(instance, etag)
             change(instance)
 
-    def _check_match(self, instance: M, etag: Callable[[M], str]) -> None:
+    def check_match(self, instance: M, etag: Callable[[M], str] | None = None) -> None:
+        """412 unless ``If-Match`` allows to change what is there. ``instance`` should be locked."""
         wanted = self.request.headers.get("If-Match", "").strip()
         if not wanted or wanted == "*":
             return
-        if etag(instance) not in [each.strip() for each in wanted.split(",")]:
+        if (etag or self.etag)(instance) not in [each.strip() for each in wanted.split(",")]:
             sentence = _("It was changed meanwhile. Read it again and repeat your change.")
             raise Problem(412, "precondition_failed", sentence)
 

@@ -36,6 +36,9 @@ def test_a_batch_that_works_keeps_its_etag(alice: Api) -> None:
     assert alice.get(f"{path}?fields=name").headers["ETag"] == read
     assert alice.patch(path, {"speakers": True}, headers={"If-Match": read}).status_code == 200
     assert alice.get(path).headers["ETag"] != read
+    refused = alice.patch(path, {"name": "Late"}, headers={"If-Match": read})
+    assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
+    assert alice.delete(path, headers={"If-Match": read}).status_code == 412
 
 
 def test_keywords_are_not_replaced_over_somebody_elses(alice: Api, bob: Api) -> None:

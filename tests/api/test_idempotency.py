@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import connection
 from django.utils import timezone
 
@@ -85,6 +87,14 @@ def test_a_kept_answer_cannot_be_read_in_the_database(alice: Api) -> None:
     assert made.json()["token"] not in kept.content
     assert alice.post("tokens", {"name": "CI", "scopes": ["read"]}, headers=KEY).json() == made.json()
     assert ApiToken.unscoped.filter(name="CI").count() == 1
+
+
+def test_an_answer_whose_encryption_key_is_gone_is_told_as_lost(alice: Api, settings: Any) -> None:
+    alice.post("domains", BODY, headers=KEY)
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    again = alice.post("domains", BODY, headers=KEY)
+    assert (again.status_code, again.json()["code"]) == (409, "idempotent_answer_lost")
+    assert Domain.unscoped.count() == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "ключ"])
