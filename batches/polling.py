@@ -174,9 +174,9 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
             return 0
         keys = [file.key for file in files]
         known = set(
-            Task.unscoped.filter(batch=batch, original=None, input_key__in=keys).values_list(
-                "input_key", "input_version"
-            )
+            Task.unscoped.filter(batch=batch, original=None, input_key__in=keys)
+            .order_by()
+            .values_list("input_key", "input_version")
         )
         seen = Arrival.unscoped.filter(batch=batch, key__in=keys)
         arrivals = set(seen.values_list("key", "version", "size"))

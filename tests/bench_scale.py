@@ -193,7 +193,7 @@ class Bench:
         times: dict[str, list[float]] = {"none": [], "many": []}
         full = self.batch(3)
         self.fill(full, finished)
-        for _ in range(15):
+        for _ in range(30):
             for name, batch in (("none", self.batch(3)), ("many", full)):
                 forget(Task.unscoped.filter(batch=batch, input_key__startswith="in/0"))
                 polling.poll(batch.pk)

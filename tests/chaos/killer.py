@@ -47,7 +47,10 @@ def step_of(request: Request, when: str) -> str:
 
 
 class Killer:
-    """``at_steps`` kills at each named step, ``at_random`` per random kill the mean pause in seconds."""
+    """Kills ``at_steps`` times at each named step, and at random every ``pause`` seconds.
+
+    Up to ``patience`` moments of a step pass before each kill at it.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Killer:
         *,
         at_steps: int,
         pause: float,
+        patience: int,
         fill_disk: Callable[[], None] | None,
     ) -> None:
         self.folder, self.proxy, self.database = folder, proxy, database
@@ -67,7 +71,8 @@ class Killer:
         self.done: Counter[str] = Counter()
         # How many more times to kill at a step, and how many of its moments to let pass before.
         self.plan = dict.fromkeys((*STEPS.values(), *(f"stage {stage}" for stage in STAGES)), at_steps)
-        self.skips = {name: self.rng.randrange(3) for name in self.plan}
+        self.patience = patience
+        self.skips = {name: self.rng.randint(0, patience) for name in self.plan}
         self.resting = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -99,7 +104,7 @@ class Killer:
                 self.skips[name] -= 1
                 return False
             self.plan[name] -= 1
-            self.skips[name] = self.rng.randrange(4)
+            self.skips[name] = self.rng.randint(0, self.patience)
             return True
 
     def _watch(self, request: Request, when: str) -> None:

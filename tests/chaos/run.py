@@ -68,6 +68,7 @@ class Run:
             options.seed,
             at_steps=options.kills,
             pause=options.pause,
+            patience=min(options.files // 10, 4),
             fill_disk=self.fill_disk,
         )
         killer.start()
@@ -145,7 +146,7 @@ class Run:
             store.put(f"{batch.input_path}{one.name}", one.data)
             self.dropped[batch].append(one)
             if number in {count // 3, 2 * count // 3}:
-                time.sleep(5)
+                time.sleep(min(5, count / 10))
         self.say(f"{count} files are dropped")
 
     def _rain(self, killer: Killer, proxy: FaultyProxy) -> None:
