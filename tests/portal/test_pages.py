@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, ViewportSize
 
 from batches.models import ExecutionResult
 from speechportal.accounts import invitations
+from tests.factories import make_account, make_user
 from tests.portal.scene import World
 
 # A scheme changes colours and nothing else, so that dark pages are held to the rule about colours alone.
@@ -107,6 +108,21 @@ def test_pages_of_a_member(language: str, world: World, new_context: OpenContext
         assert page.evaluate("document.documentElement.lang") == language, name
         wrong += look(page, name, language)
     assert wrong == []
+
+
+def test_pages_of_a_new_account(world: World, new_context: OpenContext) -> None:
+    """Empty pages teach what comes first."""
+    owner = make_user(f"new-{world.account.uid}@example.com")
+    make_account("New", owner)
+    page = new_context(owner).new_page()
+    wrong = []
+    for name in ("", "batches", "domains", "connections", "transcripts", "usage", "batches/new"):
+        page.goto(world.url(f"/{name}/".replace("//", "/")), wait_until="load")
+        wrong += look(page, f"new-{name.replace('/', '-') or 'home'}", "en")
+    assert wrong == []
+    page.goto(world.url("/"))
+    page.get_by_role("link", name="Connect your storage").click()
+    assert page.url.endswith("/connections/new/")
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

@@ -187,7 +187,7 @@ function start() {
     const refused = form.querySelector(".errorlist");
     button.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(line.querySelector("[data-edit]").dataset.edit, {
+      const response = await fetch(list.dataset.lines.replace(/0\/$/, `${line.querySelector("[data-edit]").dataset.edit}/`), {
         method: "POST",
         headers: { "HX-Request": "true", "X-CSRFToken": csrfToken() },
         body: new URLSearchParams({ text }),
