@@ -28,12 +28,12 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
     list_display = [
         "created_at",
         "who",
-        "address",
         "what_happened",
         "target_name",
-        "target_uid",
-        "account",
         "reason",
+        "account",
+        "target_uid",
+        "address",
     ]
     list_select_related = ["account", "actor"]
     list_filter = [
