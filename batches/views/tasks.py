@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from batches import services
+from batches import outlook, services
 from batches.causes import cause_of_task
 from batches.models import Charge, ResultFile, Task
 from batches.views.fragments import render_live
@@ -39,6 +39,7 @@ def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
         "batch": task.batch,
         "cause": cause_of_task(task),
         "events": _events(task),
+        "place": outlook.place_of(task),
         "charge": Charge.objects.for_account(account).filter(task=task).first(),
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
         "original": task.original,

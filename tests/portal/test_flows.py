@@ -149,6 +149,14 @@ def test_a_batch_moves_by_itself(world: World, page: Page) -> None:
     expect(page.locator(".now")).to_contain_text("3 of 3 files")
 
 
+def test_a_task_moves_by_itself_to_its_end(world: World, page: Page) -> None:
+    page.goto(world.url(f"{world.batch_path}tasks/{world.waiting.uid}/"))
+    expect(page.locator("#live")).to_contain_text("Place 1 in the queue")
+    finish_waiting(world)
+    expect(page.locator("#live .state").first).to_have_text("Completed")
+    expect(page.locator("[data-player]")).to_have_count(1)
+
+
 def test_searching_sorting_and_resetting_the_list(world: World, page: Page) -> None:
     page.goto(world.url("/batches/"))
     page.get_by_label("Name, ID or domain").fill("CALL-CENTER")
