@@ -9,7 +9,7 @@ from datetime import datetime
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -96,12 +96,14 @@ def task_cancel(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
 
 
 @manager_required
-@require_POST
 def task_repeat(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Recognise a file again, with the batch's present settings, as a task of its own."""
+    """Recognise a file again, with the batch's present settings, as a task of its own. Asks: it costs."""
+    task = any_task(request, uid, task_uid)
+    if request.method != "POST":
+        return render(request, "batches/repeat.html", {"task": task, "batch": task.batch})
     return _act(
         request,
-        any_task(request, uid, task_uid),
+        task,
         lambda task: services.recognise_again(task=task),
         _("The file is recognised again, as a task of its own. This transcript stays."),
     )

@@ -74,7 +74,7 @@ ROUTES: dict[str, Route] = {
     "batches:task_media": Route(Guard.MEMBER, kwargs=TASK),
     "batches:task_retry": Route(Guard.MANAGER, "POST", TASK),
     "batches:task_cancel": Route(Guard.MANAGER, "POST", TASK),
-    "batches:task_repeat": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_repeat": Route(Guard.MANAGER, kwargs=TASK),
     "batches:task_line": Route(Guard.MANAGER, "POST", {**TASK, "index": "line"}),
     "batches:task_speakers": Route(Guard.MANAGER, "POST", TASK),
     "batches:task_publish": Route(Guard.MANAGER, "POST", TASK),

@@ -86,7 +86,13 @@ def test_creating_a_batch(world: World, page: Page) -> None:
     domain.press("Enter")
     expect(domain).to_have_value("회의록 / meetings")
     page.get_by_label("Input path").fill("weekly/in")
-    page.get_by_label("Result path").fill("weekly/out")
+    page.get_by_role("button", name="Browse").last.click()
+    browser = page.locator("#browser")
+    browser.get_by_label("New folder").fill("results")
+    browser.get_by_role("button", name="Create folder").click()
+    expect(browser).to_contain_text("/results/")
+    browser.get_by_role("button", name="Use this folder").click()
+    expect(page.get_by_label("Result path")).to_have_value("results/")
     page.get_by_role("checkbox", name=re.compile("SRT")).check()
     (world.folder / "weekly" / "in").mkdir(parents=True)
     (world.folder / "weekly" / "in" / "first.mp3").write_bytes(b"0" * 2000)
@@ -166,6 +172,16 @@ def test_searching_sorting_and_resetting_the_list(world: World, page: Page) -> N
     expect(page).to_have_url(re.compile("q=CALL-CENTER.*sort=name"))
     page.get_by_role("link", name="Reset").click()
     expect(page).to_have_url(re.compile(r"/batches/$"))
+
+
+def test_recognising_again_asks_because_it_costs(world: World, page: Page) -> None:
+    page.goto(world.url(world.task_path))
+    page.get_by_role("link", name="Recognise again").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_contain_text("is charged 0.10 USD")
+    dialog.get_by_role("button", name="Recognise again").click()
+    expect(page.locator(".messages")).to_contain_text("recognised again, as a task of its own")
+    expect(page.locator("aside")).to_contain_text("Recognised first as")
 
 
 def test_a_failed_task_is_retried(world: World, page: Page) -> None:
