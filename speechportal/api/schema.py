@@ -28,10 +28,11 @@ known is refused.
 everything that is wrong at once. 400: the request cannot be read; 422: a field breaks a rule; 409: the
 present state does not allow it; 403: a scope or role is missing.
 
-**Repeat without fear.** Send an `Idempotency-Key` (a UUID, say) with any create or action: sent again
-within a day, the same request has no second effect and gets the same answer, marked `Idempotency-Replayed:
-true`. The same key with another request is refused (422, `idempotency_key_reused`). A request that was
-refused is not remembered.
+**Repeat without fear.** Send an `Idempotency-Key` (a UUID, say) with a create or an action: sent again
+within a day, the same request has no second effect and gets the same answer, marked
+`Idempotency-Replayed: true`. The same key with another request is refused (422, `idempotency_key_reused`). A
+request that was refused is not remembered. What takes no key (addresses for uploads, tests of connections,
+publishing) can be repeated as it is.
 
 **Edit without losing others' edits.** Answers carry an `ETag`; send it back as `If-Match`, and the edit is
 refused (412) if somebody else was faster. Without `If-Match`, or with `*`, the last one wins. The ETag
