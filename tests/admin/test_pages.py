@@ -123,6 +123,30 @@ def test_a_superuser_sees_no_secret_either(secrets: list[str]) -> None:
             assert secret not in response.content.decode(), page
 
 
+# What the portal's Content-Security-Policy would not run or show.
+INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", re.IGNORECASE)
+
+
+def test_no_page_has_anything_inline(secrets: list[str]) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root@example.com", "x"))
+    account = Account.objects.get()
+    forms = [
+        f"/admin/batches/batch/add/?account={account.uid}",
+        "/admin/domains/domain/add/",
+        "/admin/accounts/membership/add/",
+        "/admin/accounts/user/add/",
+        f"/admin/accounts/account/do/suspend/?ids={account.pk}",
+        "/admin/search/?q=a",
+    ]
+    for page in [*pages(), *forms]:
+        response = client.get(page)
+        assert response.status_code == 200, page
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        found = INLINE.search(response.content.decode())
+        assert found is None, (page, found)
+
+
 def test_every_own_table_has_a_page() -> None:
     own = {"accounts", "api", "storage", "domains", "batches", "speechportal"}
     tables = {
