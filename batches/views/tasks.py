@@ -22,6 +22,8 @@ from batches.views.fragments import render_live
 from batches.views.transcripts import any_task, reading_context
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
 
+UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -44,7 +46,7 @@ def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
         "original": task.original,
         "repeats": Task.objects.for_account(account).filter(original=task).order_by("pk"),
-        "can_play": task.connection_id is not None and task.error_code != "input_missing",
+        "can_play": task.connection_id is not None and task.error_code not in UNPLAYABLE,
         "editable": request.membership.can_change,
         **reading_context(request, task),
     }
