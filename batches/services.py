@@ -8,6 +8,7 @@ rules, whose sentences are the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
@@ -39,11 +40,13 @@ from speechportal.storage.models import Connection
 __all__ = [
     "BatchFields",
     "Estimate",
+    "LookedAt",
     "cancel_task",
     "cancel_waiting",
     "create_batch",
     "delete_batch",
     "estimate",
+    "look_at",
     "pause_batch",
     "recognise_again",
     "reinstate_account",
@@ -73,6 +76,17 @@ class BatchFields(TypedDict, total=False):
     webhook_url: str
 
 
+@dataclass(frozen=True)
+class LookedAt:
+    """What the name service had to say about a webhook URL: no matter to wait for in a transaction."""
+
+    refused: ValidationError | None
+
+
+def look_at(webhook_url: str) -> LookedAt:
+    return LookedAt(endpoint.refusal_of(webhook_url))
+
+
 FIELD_OF_RULE = {
     "batch_on_free_domain": "domain",
     "batch_domain_taken": "domain",
@@ -80,10 +94,15 @@ FIELD_OF_RULE = {
 }
 
 
-def create_batch(*, account: Account, **fields: Unpack[BatchFields]) -> Batch:
-    """A new batch; it starts to look at its input path at once. Raises ``ValidationError``."""
+def create_batch(
+    *, account: Account, looked_at: LookedAt | None = None, **fields: Unpack[BatchFields]
+) -> Batch:
+    """A new batch; it starts to look at its input path at once. Raises ``ValidationError``.
+
+    ``looked_at`` is from :func:`look_at`, for callers that are in a transaction already.
+    """
     batch = Batch(account=account, **fields)
-    refused = endpoint.refusal_of(batch.webhook_url)
+    refused = (looked_at or look_at(batch.webhook_url)).refused
     try:
         with transaction.atomic():
             locked = _locked_account(account)

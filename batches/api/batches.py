@@ -81,10 +81,16 @@ class BatchView(ApiView):
         examples=[OpenApiExample("A batch", EXAMPLE, request_only=True)],
         summary="Create a batch",
     )
-    @idempotent
     def create(self, request: ApiRequest) -> Response:
         """It starts by itself within a minute. The domain must be a Basic one without a batch."""
-        created = services.create_batch(account=request.account, **self.read(BatchInput))
+        fields = self.read(BatchInput)
+        return self._create(request, fields, services.look_at(fields.get("webhook_url", "")))
+
+    create.is_idempotent = True  # type: ignore[attr-defined] # by what it calls
+
+    @idempotent
+    def _create(self, request: ApiRequest, fields: dict[str, Any], looked_at: services.LookedAt) -> Response:
+        created = services.create_batch(account=request.account, looked_at=looked_at, **fields)
         batch = self.found(selectors.list_batches(request.account), created.uid)
         return self.one(batch, status=201, location=self.address(batch))
 

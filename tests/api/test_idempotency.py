@@ -11,13 +11,13 @@ from cryptography.fernet import Fernet
 from django.db import connection
 from django.utils import timezone
 
-from batches.models import Task
+from batches.models import Batch, Task
 from domains.models import Domain
 from speechportal.accounts.models import ApiToken
 from speechportal.api.models import KeptAnswer
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
-from tests.factories import make_account, make_batch, make_task, make_user
+from tests.factories import make_account, make_batch, make_connection, make_domain, make_task, make_user
 
 KEY = {"Idempotency-Key": "6f1b6f5e-8d7e-4f0c-9a55-0d6d8c1f7f11"}
 BODY = {"name": "Calls", "code": "calls"}
@@ -33,6 +33,21 @@ def test_the_same_request_gets_the_same_answer(alice: Api) -> None:
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
     assert Domain.unscoped.count() == 1
+
+
+def test_a_batch_is_made_once_and_its_webhook_is_looked_at(alice: Api) -> None:
+    body = {
+        "name": "Calls",
+        "domain": make_domain(alice.account).uid,
+        "connection": make_connection(alice.account).uid,
+    }
+    inside = alice.post("batches", {**body, "name": "", "webhook_url": "https://127.0.0.1/"}, headers=KEY)
+    assert inside.status_code == 422
+    inside = alice.post("batches", {**body, "webhook_url": "https://127.0.0.1/"}, headers=KEY)
+    assert [each["field"] for each in inside.json()["errors"]] == ["webhook_url"]
+    first = alice.post("batches", body, headers=KEY)
+    assert (first.status_code, alice.post("batches", body, headers=KEY).json()) == (201, first.json())
+    assert Batch.unscoped.count() == 1
 
 
 def test_another_request_under_the_same_key_is_refused(alice: Api) -> None:
