@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 BIND ?= 127.0.0.1:8000
 STORAGE ?= local
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -11,7 +12,7 @@ READY := $(VENV)/ready
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
-	@echo "make test             the tests; ARGS='-k name' selects some"
+	@echo "make test             the tests, JOBS=2 at once; ARGS='-k name' selects some"
 	@echo "make chaos            the portal under kills and faults; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make lint             ruff, mypy and the migrations check"
@@ -38,7 +39,7 @@ run: models migrate
 	@exec $(BIN)/python manage.py run --bind $(BIND)
 
 test: models
-	$(BIN)/python -m pytest -m "not browser and not chaos and not hosts and not programs" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not chaos and not hosts and not programs" $(ARGS)
 
 chaos: models
 	$(BIN)/python -m tests.chaos $(ARGS)
