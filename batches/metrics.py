@@ -10,6 +10,7 @@ from django.db.models import Count, F, Min, Sum
 from django.utils import timezone
 from prometheus_client.metrics_core import Metric
 
+from batches import health
 from batches.models import Batch, ConnectionFault, Delivery, ExecutionResult, Task
 from speechportal.metrics import collector, gauge, labelled
 
@@ -34,6 +35,16 @@ def tasks() -> Iterable[Metric]:
     yield gauge("leases_expired", "Tasks whose worker has not been heard of in time.", late)
     moves = Task.unscoped.filter(move_due_at__lte=timezone.now()).count()
     yield gauge("moves_due", "Finished inputs that wait to be moved.", moves)
+
+
+@collector
+def standstill() -> Iterable[Metric]:
+    ages = health.ages()
+    seconds = {age.name: age.seconds for age in ages}
+    yield labelled("work_age_seconds", "How long the oldest work of a kind has been due.", "work", seconds)
+    late = {age.cluster: 0.0 for age in ages}
+    late.update({age.cluster: 1.0 for age in ages if not age.ok})
+    yield labelled("cluster_stands_still", "1 where a cluster lives and does not get on.", "cluster", late)
 
 
 @collector

@@ -89,6 +89,19 @@ def test_what_waits_and_for_how_long(client: Client) -> None:
     assert ("queue_messages", "recognition") in found
 
 
+def test_a_cluster_that_lives_and_does_nothing_shows(client: Client) -> None:
+    batch = factories.make_batch()
+    assert figures(client)["cluster_stands_still", "recognition"] == 0
+    long_ago = timezone.now() - timedelta(hours=1)
+    factories.make_task(batch, available_at=long_ago, created_at=long_ago)
+    Batch.unscoped.filter(pk=batch.pk).update(next_poll_at=long_ago)
+    found = figures(client)
+    assert found["cluster_stands_still", "short"] == 1
+    assert found["cluster_stands_still", "recognition"] == 1
+    assert found["cluster_stands_still", "deliveries"] == 0
+    assert found["work_age_seconds", "poll"] > 3500
+
+
 def test_speed_is_media_over_work(client: Client) -> None:
     now = timezone.now()
     batch = factories.make_batch()
