@@ -42,7 +42,7 @@ def standstill() -> Iterable[Metric]:
     ages = health.ages()
     seconds = {age.name: age.seconds for age in ages}
     yield labelled("work_age_seconds", "How long the oldest work of a kind has been due.", "work", seconds)
-    late = {age.cluster: 0.0 for age in ages}
+    late: dict[str, float] = dict.fromkeys((age.cluster for age in ages), 0.0)
     late.update({age.cluster: 1.0 for age in ages if not age.ok})
     yield labelled("cluster_stands_still", "1 where a cluster lives and does not get on.", "cluster", late)
 
