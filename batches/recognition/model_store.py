@@ -131,7 +131,8 @@ class ModelStore:
         """Have a model in the folder, whole and checked. Returns its folder. Raises ModelUnavailable.
 
         ``name`` is a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face
-        ("owner/name", with ``hub_token`` if it asks for one).
+        ("owner/name", or "owner/name@revision" for a commit that stays as it is; with ``hub_token`` if it
+        asks for one).
         """
         with self._locked():
             if not self.verify(name):
@@ -235,8 +236,9 @@ def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    repository, _, revision = name.partition("@")
     try:
-        snapshot_download(name, local_dir=folder, token=token or None)
+        snapshot_download(repository, revision=revision or None, local_dir=folder, token=token or None)
     except (HfHubHTTPError, OSError) as error:
         raise ModelUnavailable(
             f"Hugging Face did not hand out '{name}': accept its conditions there and give a token.",

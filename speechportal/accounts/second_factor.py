@@ -1,8 +1,10 @@
-"""The second factor of support staff: an authenticator app's six digits (RFC 6238).
+"""The second factor: an authenticator app's six digits (RFC 6238), which staff must have and members may.
 
 The shared secret is kept encrypted and shown once. A code counts once: the time step of the last one that
 was accepted is kept, and only a later one is taken. Wrong codes make the next try wait, longer each time.
-A lost app is taken away by another administrator, or on the machine with ``manage.py reset_two_factor``.
+Whoever lost the app has recovery codes (:mod:`speechportal.accounts.recovery_codes`); without those it is
+taken away by support staff, or on the machine with ``manage.py reset_two_factor``, never by an account's
+owner: a person may work in other accounts, too.
 """
 
 from __future__ import annotations
@@ -86,21 +88,25 @@ def begin(user_id: int) -> AuthenticatorApp:
 
 
 def verify(app: AuthenticatorApp, code: str) -> bool:
-    """Whether ``code`` is the app's at this time (or one step earlier or later), for the first time.
+    """Whether ``code`` is the app's at this time (or one step earlier or later), for the first time, or a
+    recovery code that is not used yet.
 
     The first right code completes the setting up. While wrong codes make it wait, nothing is right.
     """
+    from speechportal.accounts import recovery_codes
+
     digits = "".join(code.split())
     with transaction.atomic():
         locked = AuthenticatorApp.objects.select_for_update().get(pk=app.pk)
         if seconds_to_wait(locked):
             return False
         step = _matching_step(locked, digits)
-        if step is None:
+        if step is not None:
+            locked.last_step, locked.confirmed_at = step, locked.confirmed_at or timezone.now()
+        elif not recovery_codes.use(locked, code):
             _note_failure(locked)
             return False
-        locked.last_step, locked.failures, locked.wait_until = step, 0, None
-        locked.confirmed_at = locked.confirmed_at or timezone.now()
+        locked.failures, locked.wait_until = 0, None
         locked.save()
     return True
 
@@ -111,7 +117,7 @@ def seconds_to_wait(app: AuthenticatorApp) -> int:
 
 
 def remove(user_id: int) -> bool:
-    """Take the app away, so that its owner sets up another at the next sign-in."""
+    """Take the app away, with its recovery codes. Staff set up another at the next sign-in."""
     return bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
 
 
@@ -123,25 +129,22 @@ def pass_session(request: HttpRequest, app: AuthenticatorApp) -> None:
 
 def is_passed(request: HttpRequest) -> bool:
     """Whether this session has shown the second factor, with the app its user still has."""
-    passed = int(request.session.get(SESSION_KEY) or 0)
-    cached: bool | None = getattr(request, "_second_factor", None)
-    if cached is None:
-        cached = (
-            bool(passed)
-            and AuthenticatorApp.objects.filter(
-                pk=passed, user=request.user.pk, confirmed_at__isnull=False
-            ).exists()
-        )
-        request._second_factor = cached  # type: ignore[attr-defined] # noqa: SLF001 - a cache for this request
-    return cached
+    app = _app_of_sender(request)
+    return app is not None and request.session.get(SESSION_KEY) == app.pk
 
 
 def is_missing(request: HttpRequest) -> bool:
-    """Whether this is a member of staff who has yet to show the second factor."""
+    """Whether the sender has yet to show the second factor: everybody with an app, and all staff."""
     user = request.user
-    if not (settings.STAFF_TWO_FACTOR and user.is_authenticated and user.is_staff):
+    if not user.is_authenticated or is_passed(request):
         return False
-    return not is_passed(request)
+    return _app_of_sender(request) is not None or (user.is_staff and settings.STAFF_TWO_FACTOR)
+
+
+def _app_of_sender(request: HttpRequest) -> AuthenticatorApp | None:
+    # It came with the user (backends.py).
+    app: AuthenticatorApp | None = getattr(request.user, "authenticator", None)
+    return app if app is not None and app.confirmed_at is not None else None
 
 
 def _credentials(user_id: int) -> EncryptedCredentials:
@@ -150,7 +153,7 @@ def _credentials(user_id: int) -> EncryptedCredentials:
 
 def _totp(secret: bytes) -> TOTP:
     # SHA-1 is what authenticator apps can do; as HMAC it is sound.
-    return TOTP(secret, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - see above
+    return TOTP(secret, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - see above # nosec B303
 
 
 def _matching_step(app: AuthenticatorApp, digits: str) -> int | None:

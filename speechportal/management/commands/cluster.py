@@ -20,5 +20,5 @@ class Command(BaseCommand):
         if os.environ.get("Q_CLUSTER_NAME") != name:
             # django-q2 has read its settings by now: begin again with the name where it looks for it.
             environ = {**os.environ, "Q_CLUSTER_NAME": name}
-            os.execve(sys.executable, [sys.executable, *sys.argv], environ)  # noqa: S606 - ourselves
+            os.execve(sys.executable, [sys.executable, *sys.argv], environ)  # noqa: S606 - ourselves # nosec B606
         queue.run_cluster(name)
