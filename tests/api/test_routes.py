@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 
 from batches.models import ExecutionResult, Transcript
 from batches.recognition.transcript import Segment
@@ -17,25 +14,12 @@ from batches.webhooks import redelivery
 from speechportal.accounts import invitations, scopes
 from speechportal.accounts.models import Membership
 from speechportal.api.views import ApiView
+from tests.api.addresses import VIEWS, filled
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.factories import make_batch, make_task
 
-OPEN = {"openapi.json", "docs", "redoc"}
 CHANGES = {"post", "put", "patch", "delete"}
-
-
-def routes(entries: list[Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for entry in entries:
-        path = before + str(entry.pattern).removeprefix("^").removesuffix("$").replace("\\", "")
-        if isinstance(entry, URLResolver):
-            yield from routes(entry.url_patterns, path)
-        elif isinstance(entry, URLPattern):
-            yield path, entry.callback
-
-
-FOUND = [(path, view) for path, view in routes(get_resolver().url_patterns) if path.startswith("api/v1/")]
-VIEWS = [(path, view) for path, view in FOUND if path.removeprefix("api/v1/") not in OPEN]
 CASES = [(path, method, view.cls) for path, view in VIEWS for method in view.actions]
 IDS = [f"{method} {path}" for path, method, _kind in CASES]
 
@@ -67,12 +51,6 @@ def things(alice: Api) -> dict[str, str]:
         )[0].uid,
         "members": str(Membership.objects.get(user=alice.user).pk),
     }
-
-
-def filled(path: str, things: dict[str, str]) -> str:
-    path = re.sub(r"\(\?P<file_format>[^)]*\)", "json", path)
-    kind = path.split("/")[2]
-    return "/" + re.sub(r"\(\?P<(uid|id)>.*?\)(?=/|$)", things.get(kind, ""), path)
 
 
 def test_the_walk_finds_the_api() -> None:
