@@ -17,8 +17,13 @@ def render(transcript: Transcript, context: Context) -> str:
 def _block(cue: Cue, context: Context) -> str:
     text = "\n".join(map(_escape, cue.lines))
     if cue.speaker:
-        text = f"<v {_escape(context.speaker_name(cue.speaker))}>{text}</v>"
+        text = f"<v {_annotation(context.speaker_name(cue.speaker))}>{text}</v>"
     return f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n"
+
+
+def _annotation(name: str) -> str:
+    """A speaker's name inside a tag, which must not make an arrow of the tag's end: readers strip the space."""
+    return f"{_escape(name)} " if name.endswith("--") else _escape(name)
 
 
 def _escape(text: str) -> str:

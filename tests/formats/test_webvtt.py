@@ -46,6 +46,13 @@ def test_arrow_and_markup_are_escaped() -> None:
     assert pysubs2.SSAFile.from_string(text, format_="vtt")[0].start == 0
 
 
+def test_a_speaker_s_name_makes_no_arrow_of_its_tag() -> None:
+    text = render("vtt", interview(), Context(speaker_names={"1": "Kim --", "2": "-->"}))
+    assert text.count("-->") == 3
+    assert "<v Kim -- >Good morning" in text
+    assert "<v --&gt;>Fine" in text
+
+
 def test_webvtt_py_reads_voices() -> None:
     read = webvtt.from_string(render("vtt", interview()))
     assert [(caption.voice, caption.text) for caption in read.captions] == [
