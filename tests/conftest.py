@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.db import connections
 from pytest_django.fixtures import Settings
 
 pytest_plugins = ["tests.fixtures_storage"]
 BROWSER_TESTS = Path(__file__).parent / "portal"
+
+# The same examples at every run, so that what passed here passes there; HYPOTHESIS_PROFILE=explore looks for
+# new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,7 @@ def _block(cue: Cue, context: Context) -> str:
 
 
 def _annotation(name: str) -> str:
-    """A speaker's name inside a tag, which must not make an arrow of the tag's end: readers strip the space."""
+    """A name inside a tag, which must not make an arrow of the tag's end. Readers strip the space."""
     return f"{_escape(name)} " if name.endswith("--") else _escape(name)
 
 
