@@ -7,7 +7,8 @@ class SpeechPortalConfig(AppConfig):
     verbose_name = "Speech Portal"
 
     def ready(self) -> None:
-        from speechportal import checks, queue
+        from speechportal import checks, queue, sentry
 
         checks.register_all()
+        sentry.start()
         post_migrate.connect(queue.install_schedules, sender=self)

@@ -11,6 +11,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
+from speechportal import sentry
+
 
 def check_encryption_keys(
     app_configs: Sequence[AppConfig] | None, **_kwargs: Any
@@ -92,6 +94,13 @@ def check_webhook_lease(app_configs: Sequence[AppConfig] | None, **_kwargs: Any)
     ]
 
 
+def check_sentry(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if not (problem := sentry.problem()):
+        return []
+    hint = 'Install it with: pip install "speechportal[sentry]", or see the DSN in your project at Sentry.'
+    return [checks.Error(problem, hint=hint, id="speechportal.E006")]
+
+
 def register_all() -> None:
     for check in (
         check_encryption_keys,
@@ -99,5 +108,6 @@ def register_all() -> None:
         check_ffmpeg,
         check_local_roots,
         check_webhook_lease,
+        check_sentry,
     ):
         checks.register(check)

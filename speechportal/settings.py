@@ -337,6 +337,7 @@ LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+SENTRY_DSN = env.text("SENTRY_DSN")  # Where errors are reported to, with [sentry].
     "formatters": {
         "line": {
             "()": "speechportal.logs.LineFormatter",
