@@ -14,7 +14,7 @@ from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
-ADVANCED = ("min_speakers", "max_speakers", "webhook_url", "priority")
+ADVANCED = ("min_speakers", "max_speakers", "channels_as_speakers", "webhook_url", "priority")
 
 
 class ConnectionSelect(forms.Select):
@@ -50,6 +50,7 @@ class BatchForm(forms.ModelForm[Batch]):
             "keyword_boosting",
             "min_speakers",
             "max_speakers",
+            "channels_as_speakers",
             "webhook_url",
             "priority",
         ]

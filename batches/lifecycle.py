@@ -55,7 +55,14 @@ UNCLAIMED: dict[str, Any] = {
     "stage": Task.Stage.QUEUED,
 }
 # What words and speakers are found from: a transcript that was made with other settings is of no use.
-RECOGNITION_SETTINGS = ("language", "keywords", "speakers", "min_speakers", "max_speakers")
+RECOGNITION_SETTINGS = (
+    "language",
+    "keywords",
+    "speakers",
+    "min_speakers",
+    "max_speakers",
+    "channels_as_speakers",
+)
 
 
 def heartbeat(claim: Claim, stage: str, progress: int) -> None:
@@ -294,6 +301,11 @@ def _retry(task: Task) -> int:
         **NO_CAUSE,
     )
     before, now = task.settings, task.recognition_settings()
-    if retried and before and any(before.get(name) != now[name] for name in RECOGNITION_SETTINGS):
+    # A setting that did not exist when the task started was off.
+    if (
+        retried
+        and before
+        and any((before.get(name) or 0) != (now[name] or 0) for name in RECOGNITION_SETTINGS)
+    ):
         Transcript.unscoped.filter(task=task).delete()
     return retried

@@ -202,6 +202,8 @@ def _options(task_settings: dict[str, Any]) -> Options:
         speakers=task_settings["speakers"],
         min_speakers=task_settings["min_speakers"],
         max_speakers=task_settings["max_speakers"],
+        # Tasks that started before there was this setting have it not.
+        channels=task_settings.get("channels_as_speakers", False),
         max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
         max_bytes=settings.MAX_MEDIA_BYTES,
     )

@@ -23,7 +23,7 @@ def result_context(task: Task) -> Context:
         service="speechportal",
         domain=task_settings.get("domain", ""),
         language=task_settings.get("language", ""),
-        diarization=task_settings.get("speakers", False),
+        diarization=task_settings.get("speakers", False) or task_settings.get("channels_as_speakers", False),
         min_speakers=task_settings.get("min_speakers", -1),
         max_speakers=task_settings.get("max_speakers", -1),
         keywords=tuple(task_settings.get("keywords", ())),

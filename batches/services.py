@@ -71,6 +71,7 @@ class BatchFields(TypedDict, total=False):
     speakers: bool
     min_speakers: int | None
     max_speakers: int | None
+    channels_as_speakers: bool
     keyword_boosting: bool
     priority: int
     webhook_url: str

@@ -19,6 +19,7 @@ class Engine:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.languages: list[str] = []
+        self.channels: list[bool] = []
         self.during: dict[str, Callable[[], None]] = {}
 
     def _step(self, name: str, on_progress: Progress) -> None:
@@ -30,6 +31,7 @@ class Engine:
     def transcribe(self, path: Path, options: Any, on_progress: Progress) -> Transcript:
         assert path.read_bytes()
         self.languages.append(options.language)
+        self.channels.append(options.channels)
         self._step("transcribe", on_progress)
         words = [Word(0, 400, "Good"), Word(400, 900, " morning")]
         return Transcript("en", 1.0, 1000, [Segment(0, 900, "Good morning", words)])

@@ -60,6 +60,7 @@ class BatchAdminForm(ReasonedForm):
             "speakers",
             "min_speakers",
             "max_speakers",
+            "channels_as_speakers",
             "keyword_boosting",
             "priority",
             "webhook_url",

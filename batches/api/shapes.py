@@ -91,6 +91,9 @@ class BatchInput(Input):
     speakers = Flag(required=False, help_text="Tell apart who speaks.")
     min_speakers = Whole(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
     max_speakers = Whole(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
+    channels_as_speakers = Flag(
+        required=False, help_text="Each channel of a stereo recording is a speaker, as in recorded calls."
+    )
     keyword_boosting = Flag(required=False, help_text="Prefer the keywords of the domain.")
     priority = Priority(required=False, help_text="Among the batches of the account.")
     webhook_url = Text(
@@ -114,6 +117,7 @@ class BatchOutput(Output):
     speakers = serializers.BooleanField()
     min_speakers = serializers.IntegerField(allow_null=True)
     max_speakers = serializers.IntegerField(allow_null=True)
+    channels_as_speakers = serializers.BooleanField()
     keyword_boosting = serializers.BooleanField()
     priority = Priority()
     webhook_url = serializers.CharField()

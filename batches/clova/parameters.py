@@ -121,7 +121,9 @@ class _Reader:
                 "Give “enable” as true or false, and the numbers of speakers as 1 to 30, or -1."
             )
             return {}
-        return {"speakers": enable, "min_speakers": least, "max_speakers": most}
+        found = {"speakers": enable, "min_speakers": least, "max_speakers": most}
+        # Whoever wants no speakers wants none by channel either.
+        return found if enable else {**found, "channels_as_speakers": False}
 
     def keywords(self) -> dict[str, Any]:
         """``boostings`` are for this request; the domain's come with them unless that is refused."""

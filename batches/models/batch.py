@@ -109,6 +109,11 @@ class Batch(models.Model):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(SPEAKER_LIMIT)],
     )
+    channels_as_speakers = models.BooleanField(
+        _("channels as speakers"),
+        default=False,
+        help_text=_("Each channel of a stereo recording is a speaker, as in recorded calls."),
+    )
     keyword_boosting = models.BooleanField(
         _("keyword boosting"), default=True, help_text=_("Prefer the keywords of the domain.")
     )
@@ -252,6 +257,7 @@ class Batch(models.Model):
             "speakers": self.speakers,
             "min_speakers": self.min_speakers or -1,
             "max_speakers": self.max_speakers or -1,
+            "channels_as_speakers": self.channels_as_speakers,
             "keywords": keywords,
             "result_path": self.result_path,
             "folder": self.folder,

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .channels import decode_channels
 from .errors import MediaError, NotMedia
 from .media import Audio, decode
 from .model_specs import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from .model_store import ModelStore, WhisperCheckpoint
 from .options import ENGINES, FASTER, WHISPER, Options
-from .transcript import Transcript
+from .transcript import SpeakerTurn, Transcript
 
 if TYPE_CHECKING:
     from .faster_engine import FasterModel
+    from .piece import Track
     from .segmentation import Segmentation, Segmenter
     from .speakers import SpeakerDiarizer
     from .whisper_engine import WhisperEngine
@@ -35,11 +37,15 @@ BATCH_SIZES = {"cpu": 8, "cuda": 32}  # chunks decoded at once, where the caller
 
 @dataclass(slots=True)
 class _Heard:
-    """The last file, decoded and segmented."""
+    """The last file, decoded and segmented: mixed down, or each of its channels."""
 
-    key: tuple[str, int, int]  # path, time of change in ns, size in bytes
-    audio: Audio
-    segmentation: Segmentation | None = None
+    key: tuple[str, int, int, bool]  # path, time of change in ns, size in bytes, whether by channel
+    sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is a channel of several
+    segmentations: list[Segmentation] = field(default_factory=list)  # of each sound
+
+    @property
+    def truncated(self) -> bool:
+        return any(audio.truncated for _, audio in self.sounds)
 
 
 class Engine:
@@ -81,34 +87,39 @@ class Engine:
     def transcribe(self, path: Path, options: Options, progress: Progress) -> Transcript:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
         heard = self._hear(path, options, progress)
-        segmentation = self._segment(heard, progress)
+        segmentations = self._segment(heard, progress)
         progress("loading models", _SEGMENTED)
         whisper = self._load_whisper()
-        speech = segmentation.speech_regions()
-        transcript = whisper.transcribe(
-            heard.audio.samples, speech, options, _part(progress, "recognising", _SEGMENTED, 1.0)
-        )
+        tracks = _tracks(heard, segmentations, options)
+        transcript = whisper.transcribe(tracks, options, _part(progress, "recognising", _SEGMENTED, 1.0))
         transcript.engine |= {
             "version": importlib.metadata.version(whisper.name),
             "torch": importlib.metadata.version("torch"),
         }
-        if heard.audio.truncated:
+        if options.channels:
+            transcript.engine["channels"] = len(tracks)
+            _note_channels(transcript, tracks)
+        if heard.truncated:
             transcript.flags.append("truncated")
         return transcript
 
     def add_speakers(
         self, path: Path, transcript: Transcript, options: Options, progress: Progress
     ) -> Transcript:
-        """The same transcript with a speaker for each word. Segments end where the speaker changes."""
+        """The same transcript with a speaker for each word. Segments end where the speaker changes.
+
+        Where each channel is a speaker, the speakers are known already.
+        """
         from .assignment import assign_speakers
 
-        if not transcript.segments:
+        if not transcript.segments or transcript.engine.get("channels", 1) > 1:
             return transcript
         heard = self._hear(path, options, progress)
-        segmentation = self._segment(heard, progress)
+        (segmentation,) = self._segment(heard, progress)
         progress("loading models", _SEGMENTED)
+        ((_, audio),) = heard.sounds
         turns = self._load_diarizer().run(
-            heard.audio.samples,
+            audio.samples,
             segmentation,
             min_speakers=options.min_speakers,
             max_speakers=options.max_speakers,
@@ -121,7 +132,7 @@ class Engine:
     @property
     def media_seconds(self) -> float:
         """The length of the file in hand; 0 where none is decoded yet."""
-        return self._heard.audio.duration / 1000 if self._heard else 0.0
+        return max(audio.duration for _, audio in self._heard.sounds) / 1000 if self._heard else 0.0
 
     def _hear(self, path: Path, options: Options, progress: Progress) -> _Heard:
         try:
@@ -130,25 +141,24 @@ class Engine:
             raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
         if not path.is_file():
             raise NotMedia("This is not a file.")
-        key = (str(path), status.st_mtime_ns, status.st_size)
+        key = (str(path), status.st_mtime_ns, status.st_size, options.channels)
         if self._heard is None or self._heard.key != key:
             self._heard = None  # before decoding: two files at once would need twice the memory
-            audio = decode(
-                path,
-                max_duration_ms=options.max_duration_ms,
-                max_bytes=options.max_bytes,
-                progress=_part(progress, "decoding", 0.0, _DECODED),
-            )
-            self._heard = _Heard(key, audio)
+            self._heard = _Heard(key, _decode(path, options, _part(progress, "decoding", 0.0, _DECODED)))
         return self._heard
 
-    def _segment(self, heard: _Heard, progress: Progress) -> Segmentation:
-        if heard.segmentation is None:
+    def _segment(self, heard: _Heard, progress: Progress) -> list[Segmentation]:
+        if not heard.segmentations:
             progress("loading models", _DECODED)
             segmenter = self._load_segmenter()
-            share = _part(progress, "finding speech", _DECODED, _SEGMENTED)
-            heard.segmentation = segmenter.run(heard.audio.samples, share)
-        return heard.segmentation
+            each = (_SEGMENTED - _DECODED) / len(heard.sounds)
+            found = []
+            for number, (_, audio) in enumerate(heard.sounds):
+                start = _DECODED + number * each
+                share = _part(progress, "finding speech", start, start + each)
+                found.append(segmenter.run(audio.samples, share))
+            heard.segmentations = found
+        return heard.segmentations
 
     def _load_segmenter(self) -> Segmenter:
         if self._segmenter is None:
@@ -192,6 +202,41 @@ class Engine:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> list[tuple[str, Audio]]:
+    if options.channels:
+        channels = decode_channels(path, options, progress)
+        if len(channels) > 1:
+            return [(str(number + 1), audio) for number, audio in channels]
+        return [("", audio) for _, audio in channels]
+    audio = decode(
+        path, max_duration_ms=options.max_duration_ms, max_bytes=options.max_bytes, progress=progress
+    )
+    return [("", audio)]
+
+
+def _tracks(heard: _Heard, segmentations: list[Segmentation], options: Options) -> list[Track]:
+    """A file of one channel has one speaker where channels are speakers and voices are not told apart."""
+    from .piece import Track
+
+    alone = "1" if options.channels and not options.speakers else ""
+    return [
+        Track(audio.samples, segmentation.speech_regions(), label or alone)
+        for (label, audio), segmentation in zip(heard.sounds, segmentations, strict=True)
+    ]
+
+
+def _note_channels(transcript: Transcript, tracks: list[Track]) -> None:
+    """Who is heard, and when: each on their channel."""
+    transcript.speakers = list(dict.fromkeys(each.speaker for each in transcript.segments if each.speaker))
+    turns = [
+        SpeakerTurn(round(start * 1000), round(end * 1000), track.speaker)
+        for track in tracks
+        if track.speaker
+        for start, end in track.speech
+    ]
+    transcript.turns = sorted(turns, key=lambda turn: (turn.start, turn.speaker))
 
 
 def _part(progress: Progress, stage: str, start: float, end: float) -> Callable[[float], None]:

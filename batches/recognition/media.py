@@ -45,7 +45,9 @@ FORMATS = (
 _PROBE_SECONDS = 60
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
-_CHANNELS = re.compile(r"(\d+) channels|\b(mono|stereo)\b")
+# The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
+_LAYOUT = re.compile(r"\d+ Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
+_NAMED_LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8}
 _ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECASE)
 _DAMAGED = re.compile(
     r"moov atom not found|no 'data' tag|could not find codec parameters|error reading header|truncat|"
@@ -62,7 +64,7 @@ _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR"
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What ffmpeg says about a file before decoding. ``duration`` in ms, 0 where the container has none."""
+    """What ffmpeg says about a file before decoding; 0 where it says nothing. ``duration`` in ms."""
 
     duration: int
     channels: int
@@ -134,9 +136,11 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
 
 
 def _channel_count(stream: str) -> int:
-    if match := _CHANNELS.search(stream):
-        return int(match[1]) if match[1] else {"mono": 1, "stereo": 2}[match[2]]
-    return 2  # "5.1" and the like: more than one
+    if not (match := _LAYOUT.search(stream)):
+        return 0
+    if name := match["name"]:
+        return _NAMED_LAYOUTS.get(name, 0)
+    return int(match["count"]) if match["count"] else int(match["main"]) + int(match["bass"])
 
 
 def _unreadable(path: Path, log: str) -> Exception:

@@ -20,7 +20,9 @@ class Options:
     """Recognition settings of one file.
 
     ``language`` is one of :func:`batches.recognition.languages.codes`; case does not matter.
-    ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they are not set.
+    ``channels`` makes each channel of a file with several a speaker of its own; ``speakers`` tells apart
+    by voice who speaks in the other files. ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they
+    are not set.
     Raises ValueError for anything else.
     """
 
@@ -28,6 +30,7 @@ class Options:
     keywords: Sequence[str] = ()
     keyword_weight: float = 3.0  # logits; 0 leaves the keywords to the prompt
     speakers: bool = False
+    channels: bool = False
     min_speakers: int = -1
     max_speakers: int = -1
     max_duration_ms: int = MAX_DURATION_MS

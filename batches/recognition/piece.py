@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from whisper.tokenizer import Tokenizer
 
 from . import quality
 from .alignment import TimedWord, align
-from .chunks import Chunk
+from .chunks import Chunk, Region
 from .decoding import Decoded
-from .media import SAMPLE_RATE, Samples
+from .media import Samples
 from .transcript import Segment, Word
 
 _TWICE_COST = 0.25  # of mean log-probability, for a text that says something twice in a row
@@ -18,18 +19,33 @@ _TAIL_SECONDS = 3.0  # speech without words at the end of a chunk that is worth 
 _TAIL_MIN_LOGPROB = -0.7  # what is found there must be likelier than elsewhere: it may be noise
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Sound at 16 kHz with the stretches in which somebody speaks: a whole file's, or one channel's."""
+
+    samples: Samples
+    speech: Sequence[Region]  # in order, and apart from each other
+    speaker: str = ""  # the label of whoever has this channel
+
+
 @dataclass(slots=True)
 class Piece:
+    """``track`` is what it is cut from, when its sound is needed: hours of speech are not held twice."""
+
     chunk: Chunk
-    samples: Samples
+    track: Track
     language: str = ""
     decoded: Decoded | None = None
     words: list[TimedWord] = field(default_factory=list)
     is_tail: bool = False
 
     @property
+    def samples(self) -> Samples:
+        return self.chunk.cut(self.track.samples)
+
+    @property
     def seconds(self) -> float:
-        return len(self.samples) / SAMPLE_RATE
+        return self.chunk.length
 
     def consider(self, attempt: Decoded) -> None:
         """Keep an attempt if it is the best so far."""
@@ -59,13 +75,12 @@ class Piece:
         if self.decoded is not None and not self.is_silence:
             self.words = align(self.decoded, tokenizer, self.seconds)
 
-    def tail(self, samples: Samples) -> Piece | None:
-        """What is left after the last word, if it is long; ``samples`` are the whole file's."""
+    def tail(self) -> Piece | None:
+        """What is left after the last word, if it is long."""
         last = self.words[-1].end if self.words else 0.0
         if self.is_tail or not self.words or self.seconds - last < _TAIL_SECONDS:
             return None
-        chunk = self.chunk.after(last)
-        return Piece(chunk, chunk.cut(samples), self.language, is_tail=True)
+        return Piece(self.chunk.after(last), self.track, self.language, is_tail=True)
 
     def file_words(self) -> list[Word]:
         """The words with times in the file."""

@@ -92,6 +92,8 @@ def confidence_of(words: Sequence[Word]) -> float:
     return round(sum(word.probability for word in words) / max(1, len(words)), 4)
 
 
-def make_segment(words: list[Word]) -> Segment:
+def make_segment(words: list[Word], speaker: str = "") -> Segment:
     """A segment of words in order; its quality signals are the caller's to set."""
-    return Segment(words[0].start, words[-1].end, text_of(words), words, confidence_of(words))
+    for word in words:
+        word.speaker = speaker
+    return Segment(words[0].start, words[-1].end, text_of(words), words, confidence_of(words), speaker)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from . import language_detection, languages, sentences
 from .boosting import KeywordTree, prompt_tokens
-from .chunks import Region, make_chunks
+from .chunks import make_chunks
 from .decoding import BatchDecoder, Decoded, Rules
-from .media import SAMPLE_RATE, Samples
+from .media import SAMPLE_RATE
 from .options import Options
-from .piece import Piece
+from .piece import Piece, Track
+from .segmentation import merge
 from .transcript import Segment, Transcript
 from .whisper_model import FRAMES_PER_SECOND, WhisperModel
 
@@ -47,6 +48,7 @@ class _Job:
     """One file's work: its pieces in the order of time, and what is known of its language."""
 
     options: Options
+    tracks: Sequence[Track]
     pieces: list[Piece]
     expected: tuple[str, ...]
     detection: language_detection.Detection | None = None
@@ -65,15 +67,17 @@ class WhisperEngine:
         return "openai-whisper" if isinstance(self._model, WhisperModel) else "faster-whisper"
 
     def transcribe(
-        self, samples: Samples, speech: Sequence[Region], options: Options, progress: Progress | None = None
+        self, tracks: Sequence[Track], options: Options, progress: Progress | None = None
     ) -> Transcript:
-        """Recognise the regions of ``speech`` (seconds, in order) in 16 kHz mono samples."""
-        duration = round(len(samples) * 1000 / SAMPLE_RATE)
+        """Recognise one file's tracks together: they share their language, and the batches of chunks."""
+        duration = round(max(len(track.samples) for track in tracks) * 1000 / SAMPLE_RATE)
         expected = languages.candidates(options.language)
-        pieces = [Piece(chunk, chunk.cut(samples)) for chunk in make_chunks(samples, speech)]
-        job = _Job(options, pieces, expected)
+        pieces = [
+            Piece(chunk, track) for track in tracks for chunk in make_chunks(track.samples, track.speech)
+        ]
+        job = _Job(options, tracks, pieces, expected)
         transcript = Transcript(expected[0] if expected else "", 1.0 if expected else 0.0, duration)
-        transcript.speech_duration = round(sum(end - start for start, end in speech) * 1000)
+        transcript.speech_duration = _speech_duration(tracks)
         transcript.engine = {
             "name": self.name,
             "model": self._model.name,
@@ -82,14 +86,14 @@ class WhisperEngine:
         if not pieces:
             transcript.flags.append("no_speech")
             return transcript
-        self._decode(job, samples, progress or (lambda _share: None))
+        self._decode(job, progress or (lambda _share: None))
         self._note_language(job, transcript)
-        transcript.segments = self._segments(job, speech, duration)
+        transcript.segments = self._segments(job, duration)
         if not transcript.segments:
             transcript.flags.append("no_speech")
         return transcript
 
-    def _decode(self, job: _Job, samples: Samples, progress: Progress) -> None:
+    def _decode(self, job: _Job, progress: Progress) -> None:
         done, total = 0.0, sum(piece.seconds for piece in job.pieces)
         for batch in self._batches(job):
             features = self._encode(batch, None)
@@ -99,7 +103,7 @@ class WhisperEngine:
             done += sum(piece.seconds for piece in batch)
             progress(_DECODED * done / total)
         self._retry(job, progress)
-        self._recover_tails(job, samples, progress)
+        self._recover_tails(job, progress)
         progress(1.0)
 
     def _batches(self, job: _Job) -> list[list[Piece]]:
@@ -184,11 +188,11 @@ class WhisperEngine:
                 self._decode_batch(job, [batch[row] for row in rows], features[rows], temperature)
                 progress(_DECODED)
 
-    def _recover_tails(self, job: _Job, samples: Samples, progress: Progress) -> None:
+    def _recover_tails(self, job: _Job, progress: Progress) -> None:
         """Whisper sometimes ends its text long before the speech ends: decode what is left by itself."""
         for piece in job.pieces:
             piece.align(self._model.tokenizer(piece.language))
-        tails = [tail for piece in job.pieces if (tail := piece.tail(samples)) is not None]
+        tails = [tail for piece in job.pieces if (tail := piece.tail()) is not None]
         for start in range(0, len(tails), self._batch_size):
             batch = tails[start : start + self._batch_size]
             self._decode_batch(job, batch, self._encode(batch, None), 0.0)
@@ -212,15 +216,26 @@ class WhisperEngine:
             if detection.contradicts(job.expected):
                 transcript.flags.append("language_mismatch")
 
-    def _segments(self, job: _Job, speech: Sequence[Region], duration: int) -> list[Segment]:
-        timed = [(piece, piece.file_words()) for piece in job.pieces]
+    def _segments(self, job: _Job, duration: int) -> list[Segment]:
+        """In the order in which they start; those of different tracks may overlap."""
+        segments = [segment for track in job.tracks for segment in self._track_segments(job, track, duration)]
+        return sorted(segments, key=lambda segment: segment.start)
+
+    def _track_segments(self, job: _Job, track: Track, duration: int) -> list[Segment]:
+        timed = [(piece, piece.file_words()) for piece in job.pieces if piece.track is track]
         every = [word for _, words in timed for word in words]
-        sentences.fit_to_speech(every, speech)
+        sentences.fit_to_speech(every, track.speech)
         sentences.make_monotonic(every, duration)
         segments = []
         for piece, words in timed:
             for group in sentences.split(words):
-                segment = sentences.make_segment(group)
+                segment = sentences.make_segment(group, track.speaker)
                 piece.note_quality(segment)
                 segments.append(segment)
         return segments
+
+
+def _speech_duration(tracks: Sequence[Track]) -> int:
+    """ms in which somebody speaks on any of the tracks."""
+    regions = sorted(region for track in tracks for region in track.speech)
+    return round(sum(end - start for start, end in merge(regions, 0.0)) * 1000)

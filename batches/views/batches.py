@@ -82,6 +82,7 @@ COPIED = (
     "speakers",
     "min_speakers",
     "max_speakers",
+    "channels_as_speakers",
     "keyword_boosting",
     "priority",
     "webhook_url",

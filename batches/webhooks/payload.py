@@ -80,7 +80,7 @@ def _as_recognised(task: Task) -> Context:
         task_id=task.uid,
         domain=chosen.get("domain", ""),
         language=chosen.get("language", ""),
-        diarization=chosen.get("speakers", False),
+        diarization=chosen.get("speakers", False) or chosen.get("channels_as_speakers", False),
         min_speakers=chosen.get("min_speakers", -1),
         max_speakers=chosen.get("max_speakers", -1),
         keywords=tuple(chosen.get("keywords", ())),

@@ -40,9 +40,11 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
     path = f"batches/{batch['id']}"
     assert alice.get(path).json() == batch
 
-    changed = alice.patch(path, {"name": "Phone calls", "max_speakers": None})
+    assert batch["channels_as_speakers"] is False
+    changed = alice.patch(path, {"name": "Phone calls", "max_speakers": None, "channels_as_speakers": True})
     assert changed.status_code == 200, changed.content
     assert (changed.json()["name"], changed.json()["max_speakers"]) == ("Phone calls", None)
+    assert changed.json()["channels_as_speakers"] is True
     assert changed.json()["formats"] == ["srt", "json"]
 
     assert alice.delete(path).status_code == 204

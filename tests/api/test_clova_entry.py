@@ -16,6 +16,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from batches import services
 from batches.clova import callbacks
 from batches.models import Batch, ClovaRequest, Task
 from domains.models import Keyword
@@ -124,6 +125,15 @@ def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Ba
     assert told["params"]["userdata"] == {"id": 7}
     assert told["params"]["completion"] == "async"
     assert told["params"]["boostings"] == [{"words": "Threadripper,Epyc,Ryzen"}]
+
+
+@pytest.mark.parametrize("enable", [True, False])
+def test_who_asks_for_no_speakers_gets_none_by_channel_either(alice: Api, batch: Batch, enable: bool) -> None:
+    services.update_batch(batch=batch, channels_as_speakers=True)
+    answer = upload(alice, batch, diarization={"enable": enable})
+    assert answer.status_code == 200, answer.content
+    task = Task.unscoped.select_related("batch__domain").get(uid=answer.json()["token"])
+    assert task.recognition_settings()["channels_as_speakers"] is enable
 
 
 def test_what_is_not_asked_for_is_the_batchs(alice: Api, batch: Batch) -> None:

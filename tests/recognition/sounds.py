@@ -10,13 +10,14 @@ import numpy as np
 from batches.recognition.media import Samples
 
 
-def write_wav(path: Path, samples: Samples) -> None:
-    """16 kHz, mono, 16 bits."""
+def write_wav(path: Path, samples: Samples) -> Path:
+    """16 kHz, 16 bits; (n,) samples are mono, (n, channels) as many channels."""
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(samples.shape[1] if samples.ndim > 1 else 1)
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes((samples.clip(-1, 1) * 32767).astype(np.int16).tobytes())
+    return path
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:

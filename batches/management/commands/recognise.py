@@ -30,6 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--speakers", action="store_true", help="say who speaks")
         parser.add_argument("--min-speakers", type=int, default=-1, metavar="N")
         parser.add_argument("--max-speakers", type=int, default=-1, metavar="N")
+        parser.add_argument("--channels", action="store_true", help="each channel of a file is a speaker")
         parser.add_argument("--keywords", default="", help='words to expect: "a, b"')
         parser.add_argument(
             "--format", nargs="+", default=["txt"], choices=list(formats.FORMATS), dest="formats"
@@ -92,7 +93,7 @@ class Command(BaseCommand):
 def _context(options: Options) -> formats.Context:
     return formats.Context(
         language=options.language,
-        diarization=options.speakers,
+        diarization=options.speakers or options.channels,
         min_speakers=options.min_speakers,
         max_speakers=options.max_speakers,
         keywords=tuple(options.keywords),
@@ -106,6 +107,7 @@ def _options(arguments: dict[str, Any]) -> Options:
             language=arguments["language"],
             keywords=[word.strip() for word in arguments["keywords"].split(",") if word.strip()],
             speakers=arguments["speakers"] or least != -1 or most != -1,
+            channels=arguments["channels"],
             min_speakers=least,
             max_speakers=most,
         )

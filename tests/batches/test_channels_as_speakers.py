@@ -1,0 +1,91 @@
+"""The setting "channels as speakers" on its way from the form to the engine and into the result."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django.fixtures import Settings
+
+from batches import services
+from batches.models import Batch, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.errors import EngineDied
+from tests.factories import make_account, make_batch, make_user
+from tests.workbench import Engine, drop, folder, work
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def batch(settings: Settings) -> Batch:
+    settings.SETTLE_SECONDS = 0
+    return make_batch(name="calls", formats=["json"], channels_as_speakers=True)
+
+
+def test_the_engine_is_told_and_the_result_says_that_speakers_were_asked_for(batch: Batch) -> None:
+    engine = Engine()
+    drop(batch)
+    work(engine)
+    assert engine.channels == [True]
+    result = json.loads((folder(batch) / "out/a.mp3.json").read_text())
+    assert result["params"]["diarization"]["enable"] is True
+
+
+def test_a_task_keeps_the_setting_it_started_with(batch: Batch) -> None:
+    engine = Engine()
+    engine.during["transcribe"] = lambda: _edit(batch, channels=False)
+    drop(batch)
+    assert (work(engine).settings or {})["channels_as_speakers"] is True
+    engine.during.clear()
+    drop(batch, "b.mp3")
+    assert (work(engine).settings or {})["channels_as_speakers"] is False
+    assert engine.channels == [True, False]
+
+
+def _edit(batch: Batch, *, channels: bool) -> None:
+    services.update_batch(batch=batch, channels_as_speakers=channels)
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_now(
+    batch: Batch, settings: Settings, channels: bool
+) -> None:
+    settings.MAX_ATTEMPTS = 1
+    services.update_batch(batch=batch, speakers=True, channels_as_speakers=False)
+    engine = Engine()
+
+    def die() -> None:
+        raise EngineDied("It ran out of memory.")
+
+    engine.during["add_speakers"] = die
+    drop(batch)
+    task = work(engine)
+    assert task.settings is not None
+    del task.settings["channels_as_speakers"]
+    task.save(update_fields=["settings"])
+    _edit(batch, channels=channels)
+    services.retry_task(task=Task.unscoped.get(pk=task.pk))
+    assert Checkpoint.unscoped.exists() is not channels
+
+
+def test_the_form_has_it_among_the_advanced_settings_and_the_batch_shows_it() -> None:
+    alice = make_user()
+    batch = make_batch(make_account(owner=alice))
+    client = Client()
+    client.force_login(alice)
+    address = reverse("batches:settings", args=[batch.uid])
+    assert '<details class="advanced">' in client.get(address).content.decode()
+    form = client.get(address).context["form"]
+    unchecked = (None, False)
+    given = {
+        name: value for name, value in form.initial.items() if not any(value is each for each in unchecked)
+    }
+    answer = client.post(address, {**given, "channels_as_speakers": "on"}, follow=True)
+    assert Batch.unscoped.get().channels_as_speakers is True
+    assert "Channels as speakers" in answer.content.decode()
+    assert '<details class="advanced" open>' in client.get(address).content.decode()
+    copy = client.get(reverse("batches:create"), {"from": batch.uid}).context["form"]
+    assert copy.initial["channels_as_speakers"] is True
