@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "speechportal.accounts.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "speechportal.accounts.middleware.SessionNotesMiddleware",
     "speechportal.accounts.middleware.SecondFactorMiddleware",
     "speechportal.accounts.middleware.MemberPreferencesMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -117,6 +118,7 @@ TEMPLATES = [
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_HTTPONLY = True
+SESSION_ENGINE = "speechportal.accounts.sessions"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -155,7 +157,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "speechportal.accounts.backends.MemberBackend",
+]
 # Sign-in is refused for a while after so many wrong passwords for one address from one place.
 AXES_FAILURE_LIMIT = env.integer("SIGN_IN_TRIES", 8, minimum=1)
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1))
@@ -168,7 +173,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False  # Our own admin shows them.
 AXES_SENSITIVE_PARAMETERS = ["password"]
 AXES_VERBOSE = False
-# Staff show an authenticator app's code after the password.
+# Staff must show an authenticator app's code after the password; members may set one up.
 STAFF_TWO_FACTOR = env.flag("STAFF_TWO_FACTOR", default=PRODUCTION)
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"

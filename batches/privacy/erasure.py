@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from axes.models import AccessAttempt
-from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
@@ -38,7 +37,15 @@ from batches.models import (
 from batches.privacy.retention import in_chunks
 from domains.models import Domain, Keyword
 from speechportal.accounts import audit, second_factor
-from speechportal.accounts.models import Account, ApiToken, AuditEntry, Invitation, Membership, User
+from speechportal.accounts.models import (
+    Account,
+    ApiToken,
+    AuditEntry,
+    Invitation,
+    MemberSession,
+    Membership,
+    User,
+)
 from speechportal.storage.models import Connection
 
 
@@ -231,9 +238,4 @@ def _forget_name(user: User) -> None:
 def _forget_sign_ins(user: User, report: Report) -> None:
     report.removed["authenticator apps"] = int(second_factor.remove(user.pk))
     report.removed["sign-in attempts"] = AccessAttempt.objects.filter(username__iexact=user.email).delete()[0]
-    own = [
-        session.pk
-        for session in Session.objects.filter(expire_date__gte=timezone.now()).iterator()
-        if session.get_decoded().get("_auth_user_id") == str(user.pk)
-    ]
-    report.removed["sessions"] = Session.objects.filter(pk__in=own).delete()[0]
+    report.removed["sessions"] = MemberSession.objects.filter(user=user).delete()[0]

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from axes.models import AccessAttempt
-from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
-from speechportal.accounts.models import Account, AuditEntry
+from speechportal.accounts.models import Account, AuditEntry, MemberSession
 
 logger = logging.getLogger(__name__)
 CHUNK = 500
@@ -30,7 +29,7 @@ def enforce(now: datetime | None = None) -> Counter[str]:
     for account in Account.objects.exclude(log_days=None).order_by("pk"):
         assert account.log_days is not None  # noqa: S101 - excluded
         removed += remove_logs(account, now - timedelta(days=account.log_days))
-    removed["sessions"] = Session.objects.filter(expire_date__lt=now).delete()[0]
+    removed["sessions"] = MemberSession.objects.filter(expire_date__lt=now).delete()[0]
     old = AccessAttempt.objects.filter(attempt_time__lt=now - timedelta(days=SIGN_IN_DAYS))
     removed["sign-in attempts"] = old.delete()[0]
     logger.info("retention removed %s", dict(removed) or "nothing")

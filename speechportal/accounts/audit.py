@@ -51,6 +51,9 @@ VERBS = {
     "published": _("published again, as corrected"),
     "keywords_changed": _("given other keywords"),
     "groups_changed": _("put into other groups"),
+    "recovery_codes_made": _("given new recovery codes"),
+    "recovery_code_used": _("identified by a recovery code"),
+    "sessions_ended": _("signed out elsewhere"),
 }
 
 

@@ -26,7 +26,7 @@ from speechportal.accounts.models import Account, Membership, User
 from speechportal.forms import submit
 
 OWNERS_ONLY = gettext_lazy("Only an owner of the account may do this.")
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+MEMBER_BACKEND = "speechportal.accounts.backends.MemberBackend"
 
 
 def owner_required(view: View[...]) -> Any:
@@ -173,7 +173,7 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
             user = User.objects.create_user(
                 invitation.email, form.cleaned_data["password1"], **_names(form.cleaned_data)
             )
-            login(request, user, backend=MODEL_BACKEND)
+            login(request, user, backend=MEMBER_BACKEND)
         if user is not None:
             try:
                 invitations.accept(invitation=invitation, user=user)

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from speechportal.accounts import second_factor
+from speechportal.accounts import second_factor, sessions
 from speechportal.accounts.models import User
 
 
@@ -36,8 +36,20 @@ class MemberPreferencesMiddleware:
             return self.get_response(request)
 
 
+class SessionNotesMiddleware:
+    """Keeps where and when a session was last seen, for its owner to look at."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if isinstance(request.user, User):
+            sessions.note(request)
+        return self.get_response(request)
+
+
 class SecondFactorMiddleware:
-    """Staff who have given only their password get no further than the page that asks for the code."""
+    """Whoever is asked for a code, too, gets no further with the password than to the page that asks."""
 
     OPEN = ("second_factor", "logout", "login", "set_language")
 

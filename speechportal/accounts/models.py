@@ -261,6 +261,18 @@ class ApiToken(models.Model):
 # Tables of this app that have a module of their own.
 from speechportal.accounts.audit import AuditEntry  # noqa: E402 - Django looks for models in this module
 from speechportal.accounts.invitations import Invitation  # noqa: E402 - likewise
+from speechportal.accounts.recovery_codes import RecoveryCode  # noqa: E402 - likewise
 from speechportal.accounts.second_factor import AuthenticatorApp  # noqa: E402 - likewise
+from speechportal.accounts.sessions import MemberSession  # noqa: E402 - likewise
 
-__all__ = ["Account", "ApiToken", "AuditEntry", "AuthenticatorApp", "Invitation", "Membership", "User"]
+__all__ = [
+    "Account",
+    "ApiToken",
+    "AuditEntry",
+    "AuthenticatorApp",
+    "Invitation",
+    "MemberSession",
+    "Membership",
+    "RecoveryCode",
+    "User",
+]

@@ -25,6 +25,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import recovery_codes
 from speechportal.storage.secrets import EncryptedCredentials, rotate
 
 SESSION_KEY = "second_factor"
@@ -93,8 +94,6 @@ def verify(app: AuthenticatorApp, code: str) -> bool:
 
     The first right code completes the setting up. While wrong codes make it wait, nothing is right.
     """
-    from speechportal.accounts import recovery_codes
-
     digits = "".join(code.split())
     with transaction.atomic():
         locked = AuthenticatorApp.objects.select_for_update().get(pk=app.pk)
@@ -138,7 +137,7 @@ def is_missing(request: HttpRequest) -> bool:
     user = request.user
     if not user.is_authenticated or is_passed(request):
         return False
-    return _app_of_sender(request) is not None or (user.is_staff and settings.STAFF_TWO_FACTOR)
+    return _app_of_sender(request) is not None or bool(settings.STAFF_TWO_FACTOR and user.is_staff)
 
 
 def _app_of_sender(request: HttpRequest) -> AuthenticatorApp | None:

@@ -1,10 +1,12 @@
-"""What somebody reads who has given too many wrong passwords (django-axes counts them)."""
+"""What somebody reads who has given too many wrong passwords or codes (django-axes counts them)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
+from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -17,6 +19,20 @@ def refused(request: HttpRequest, _response: object = None, _credentials: Any = 
 
 
 def address_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """Whose sign-in this is, in one spelling: capitals would be another address to count by."""
+    """Whose sign-in this is, in one spelling: capitals would be another address to count by.
+
+    Behind the password it is the person who gave it.
+    """
     given = (credentials or {}).get("username") or request.POST.get("username", "")
+    given = given or getattr(getattr(request, "user", None), "email", "")
     return str(given).strip().lower()[:254]
+
+
+def is_refused(request: HttpRequest) -> bool:
+    """Whether the sender has given too many wrong passwords or codes lately."""
+    return not AxesProxyHandler.is_allowed(request)
+
+
+def count_failure(request: HttpRequest) -> None:
+    """A wrong code counts as a wrong password does, toward the same refusal."""
+    user_login_failed.send(sender=__name__, credentials={"username": address_of(request)}, request=request)

@@ -1,7 +1,14 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from speechportal.accounts import member_views, privacy_views, second_factor_views, views, views_tokens
+from speechportal.accounts import (
+    member_views,
+    privacy_views,
+    second_factor_views,
+    security_views,
+    views,
+    views_tokens,
+)
 
 urlpatterns = [
     path("login/", views.SignIn.as_view(), name="login"),
@@ -20,5 +27,10 @@ urlpatterns = [
     path("account/privacy/", privacy_views.privacy, name="account_privacy"),
     path("two-factor/", second_factor_views.show_code, name="second_factor"),
     path("profile/", views.profile, name="profile"),
+    path("profile/security/", security_views.security, name="security"),
+    path("profile/security/two-factor/", security_views.turn_on, name="two_factor_on"),
+    path("profile/security/two-factor/off/", security_views.turn_off, name="two_factor_off"),
+    path("profile/security/recovery-codes/", security_views.new_recovery_codes, name="recovery_codes"),
+    path("profile/security/sessions/end/", security_views.end_sessions, name="end_sessions"),
     path("profile/password/", views.ChangePassword.as_view(), name="password"),
 ]

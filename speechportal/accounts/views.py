@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from speechportal.accounts import sessions
 from speechportal.accounts.access import SESSION_KEY
 from speechportal.accounts.forms import LoginForm, ProfileForm
 from speechportal.accounts.models import Membership, User
@@ -25,11 +26,16 @@ class SignIn(LoginView):
 
 class ChangePassword(PasswordChangeView):
     template_name = "accounts/password.html"
-    success_url = reverse_lazy("profile")
+    success_url = reverse_lazy("security")
 
     def form_valid(self, form: object) -> HttpResponse:
-        messages.success(self.request, _("Your password was changed."))
-        return super().form_valid(form)  # type: ignore[arg-type] # the base class has typed it narrower
+        response = super().form_valid(form)  # type: ignore[arg-type] # the base class has typed it narrower
+        assert isinstance(self.request.user, User)  # noqa: S101 - the base class asks for a sign-in
+        sessions.end(self.request.user.pk, but=self.request.session.session_key)
+        messages.success(
+            self.request, _("Your password was changed, and you were signed out everywhere else.")
+        )
+        return response
 
 
 @login_required

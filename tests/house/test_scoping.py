@@ -8,13 +8,20 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from speechportal.accounts.models import Account, AuthenticatorApp, Membership, User
+from speechportal.accounts.models import (
+    Account,
+    AuthenticatorApp,
+    MemberSession,
+    Membership,
+    RecoveryCode,
+    User,
+)
 from speechportal.accounts.scoping import ScopedManager, UnscopedQuery
 from tests.house.test_imports import ROOT, sources
 
 OWN_APPS = {"accounts", "api", "storage", "domains", "batches", "speechportal"}
 # Models that are not one tenant's: the tenant itself, people, and the installation's own rows.
-SHARED = {Account, AuthenticatorApp, Membership, User}
+SHARED = {Account, AuthenticatorApp, Membership, MemberSession, RecoveryCode, User}
 
 TENANT_MODELS = [
     model

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
@@ -16,6 +13,7 @@ from pytest_django.fixtures import Settings
 from speechportal.accounts import second_factor
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, User
 from tests import factories
+from tests.safety.authenticators import authenticator, code, wrong
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough password"
@@ -29,23 +27,6 @@ def enforced(settings: Settings) -> None:
 @pytest.fixture
 def staff() -> User:
     return User.objects.create_superuser("root@example.com", PASSWORD)
-
-
-def authenticator(secret: bytes, digits: int) -> TOTP:
-    return TOTP(secret, digits, SHA1(), 30)  # noqa: S303 - what RFC 6238 and the apps use
-
-
-def code(app: AuthenticatorApp, steps: int = 0) -> str:
-    return authenticator(app.secret, 6).generate(int(time.time()) + 30 * steps).decode()
-
-
-def wrong(app: AuthenticatorApp) -> str:
-    near = {code(app, steps) for steps in range(-3, 4)}
-    return next(
-        each
-        for each in ("000000", "111111", "222222", "333333", "444444", "555555", "666666", "777777")
-        if each not in near
-    )
 
 
 def test_the_arithmetic_is_rfc_6238_s() -> None:

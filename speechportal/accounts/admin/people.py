@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import members, second_factor, tokens
+from speechportal.accounts import members, second_factor, sessions, tokens
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
@@ -23,7 +23,8 @@ from speechportal.support.lists import neighbour
 class ResetTwoFactor(Action):
     name, label = "reset_two_factor", _("Reset two-factor")
     description = _(
-        "Takes the authenticator app away: the next sign-in sets up another. Make sure who is asking."
+        "Takes the authenticator app and its recovery codes away and signs the person out everywhere."
+        " Make sure who is asking."
     )
     permission = "accounts.delete_authenticatorapp"
     for_many = False
@@ -35,7 +36,8 @@ class ResetTwoFactor(Action):
     def perform(self, row: User, answers: dict[str, Any]) -> str:
         if not second_factor.remove(row.pk):
             raise ValidationError(_("There is no authenticator app to take away."))
-        return _now("The next sign-in sets up another authenticator app.")
+        sessions.end(row.pk)
+        return _now("The next sign-in asks for the password alone; staff set up another app then.")
 
 
 class UserForm(ReasonedForm, UserChangeForm):  # type: ignore[type-arg] # Django's is not generic at run time

@@ -1,4 +1,4 @@
-"""Take a person's authenticator app away: the next sign-in sets up another. Make sure who is asking."""
+"""Take a person's authenticator app away and end their sessions. Make sure who is asking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from speechportal.accounts import second_factor
+from speechportal.accounts import second_factor, sessions
 from speechportal.accounts.actor import because
 from speechportal.accounts.models import User
 
@@ -25,4 +25,5 @@ class Command(BaseCommand):
         with because(options["reason"]):
             if not second_factor.remove(user.pk):
                 raise CommandError(f"{user.email} has no authenticator app.")
-        self.stdout.write(f"{user.email} sets up another authenticator app at the next sign-in.")
+            sessions.end(user.pk)
+        self.stdout.write(f"{user.email} signs in with the password alone, and staff set up another app.")
