@@ -337,12 +337,12 @@ SPECTACULAR_SETTINGS = {
 # --- Logs -------------------------------------------------------------------------------------------
 DEFAULT_EXCEPTION_REPORTER_FILTER = "speechportal.error_reports.ReportFilter"
 METRICS_TOKEN = env.text("METRICS_TOKEN")  # Without one, only this machine may read /metrics.
+SENTRY_DSN = env.text("SENTRY_DSN")  # Where errors are reported to, with [sentry].
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", ("line", "json"))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-SENTRY_DSN = env.text("SENTRY_DSN")  # Where errors are reported to, with [sentry].
     "formatters": {
         "line": {
             "()": "speechportal.logs.LineFormatter",
