@@ -108,8 +108,8 @@ def _call_back_due() -> None:
     callbacks.wake()
 
 
-def call_back(request_id: int) -> None:
-    callbacks.send(request_id)
+def send_callbacks() -> None:
+    callbacks.send_due(queue.stopping)
 
 
 def _forget() -> None:

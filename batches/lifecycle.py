@@ -20,6 +20,7 @@ from django.utils import timezone
 from batches import execution_results, webhooks
 from batches.claim import CancelRequested, Cause, Claim, ClaimLost
 from batches.claims import claim_next, claimable
+from batches.clova import callbacks
 from batches.holding import set_error, set_normal
 from batches.models import Batch, Charge, Task, Transcript
 
@@ -124,6 +125,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
         set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
     webhooks.announce_task(batch, task_id)
+    callbacks.ended(task_id)
     return True
 
 

@@ -27,6 +27,7 @@ def result_context(task: Task) -> Context:
         min_speakers=task_settings.get("min_speakers", -1),
         max_speakers=task_settings.get("max_speakers", -1),
         keywords=tuple(task_settings.get("keywords", ())),
+        forbidden=task_settings.get("forbidden", ""),
         speaker_names=dict(correction.speaker_names) if correction else {},
         edited_texts=correction.edited_texts() if correction else {},
     )

@@ -196,4 +196,6 @@ def _as_clova_tells(error: Exception, context: dict[str, Any]) -> Response:
         "requestId": told["request_id"],
     }
     headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
-    return Response(document, status=response.status_code, headers=headers)
+    # CLOVA knows no 422: what is wrong with a parameter is "Invalid request parameters", 400.
+    status = 400 if response.status_code == 422 else response.status_code
+    return Response(document, status=status, headers=headers)

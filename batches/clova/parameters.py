@@ -57,6 +57,7 @@ class _Reader:
         for name in sorted(set(self.given) - KNOWN):
             self.errors[name] = _("This parameter is not known here.")
         self.refuse_unsupported()
+        self.flag("noiseFiltering", default=True)  # CLOVA's default. Here nothing is filtered, nor need be.
         output = self.one_of("format", FORMATS, "json")
         wanted = Wanted(
             completion=self.one_of("completion", COMPLETIONS, "async"),
@@ -76,10 +77,6 @@ class _Reader:
         return wanted
 
     def refuse_unsupported(self) -> None:
-        if self.given.get("forbiddens"):
-            self.errors["forbiddens"] = _("Forbidden words are not supported here: leave them out.")
-        if self.given.get("noiseFiltering"):
-            self.errors["noiseFiltering"] = _("Noise filtering is not supported here: leave it out.")
         events = self.given.get("sed")
         if events and not (isinstance(events, dict) and not events.get("enable")):
             self.errors["sed"] = _("The detection of sound events is not supported here: leave it out.")
@@ -95,7 +92,13 @@ class _Reader:
     def recognition(self, output: str) -> dict[str, Any]:
         # Results are in the answer; files are written only for who asks for them.
         files = [output] if self.flag("resultToObs", default=False) else []
-        return {"formats": files, **self.language(), **self.speakers(), **self.keywords()}
+        return {
+            "formats": files,
+            **self.language(),
+            **self.speakers(),
+            **self.keywords(),
+            **self.forbidden(),
+        }
 
     def language(self) -> dict[str, Any]:
         wanted = self.text("language").lower()
@@ -145,6 +148,15 @@ class _Reader:
         except ValidationError as error:
             self.errors["boostings"] = " ".join(error.messages)
             return {}
+
+    def forbidden(self) -> dict[str, Any]:
+        """``forbiddens``: words, separated by commas, that the result shows as asterisks."""
+        try:
+            words = check_keywords([self.text("forbiddens")])
+        except ValidationError as error:
+            self.errors["forbiddens"] = " ".join(error.messages)
+            return {}
+        return {"forbidden": ",".join(words)} if words else {}
 
     def userdata(self) -> dict[str, Any]:
         value = self.given.get("userdata", {})

@@ -14,11 +14,12 @@ from batches.recognition.transcript import Transcript
 from batches.results import result_context
 
 State = Task.State
-UNFINISHED: dict[str, tuple[str, str]] = {
+# CLOVA's clients know WAITING, PROCESSING, FAILED, COMPLETED and TIMEOUT, and ask again at any other word.
+WITHOUT_RESULT: dict[str, tuple[str, str]] = {
     State.WAITING: ("WAITING", "Waiting"),
     State.IN_PROGRESS: ("PROCESSING", "Processing"),
-    State.CANCELING: ("CANCELING", "Canceling"),
-    State.CANCELED: ("CANCELED", "Canceled"),
+    State.CANCELING: ("PROCESSING", "Canceling"),
+    State.CANCELED: ("FAILED", "Canceled"),
 }
 
 
@@ -36,7 +37,7 @@ def document(task: Task, request: ClovaRequest | None) -> dict[str, Any]:
         return {**told, "params": {"userdata": _answer(request).get("userdata", {})}}
     found = _transcript(task) if task.state == State.COMPLETED else None
     if found is None:
-        result, message = UNFINISHED.get(task.state, ("FAILED", "The transcript was deleted"))
+        result, message = WITHOUT_RESULT.get(task.state, ("FAILED", "The transcript was deleted"))
         return {"result": result, "message": message, "token": task.uid, "progress": task.progress}
     return clova_json.document(found, context(task, request))
 

@@ -10,6 +10,7 @@ from batches.recognition.transcript import Transcript
 
 from . import clova_json, plain_text, sami, srt, tsv, webvtt
 from .context import Context
+from .forbidden import without_forbidden
 
 __all__ = ["FORMATS", "Context", "Format", "render"]
 
@@ -48,4 +49,4 @@ def render(name: str, transcript: Transcript, context: Context | None = None) ->
 
     Raises KeyError for a name that is not in ``FORMATS``.
     """
-    return FORMATS[name].renderer(transcript, context or Context())
+    return FORMATS[name].renderer(*without_forbidden(transcript, context or Context()))

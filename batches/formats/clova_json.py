@@ -14,6 +14,7 @@ from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
 
 from .characters import encodable
 from .context import Context
+from .forbidden import without_forbidden
 
 # What CLOVA answers in ``params.lang`` to a ``language`` of its own.
 _CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}
@@ -25,6 +26,7 @@ def render(transcript: Transcript, context: Context) -> str:
 
 def document(transcript: Transcript, context: Context) -> dict[str, Any]:
     """The result as plain data, for a webhook or an answer of the API."""
+    transcript, context = without_forbidden(transcript, context)
     result: dict[str, Any] = {
         "result": "COMPLETED",
         "message": "Succeeded",
@@ -37,6 +39,9 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
         "text": transcript.text if context.full_text else "",
         "confidence": _rounded(transcript.confidence),
         "speakers": [_speaker(label, context) for label in _labels(transcript)],
+        # Sounds that are not speech, which nobody looks for here; CLOVA's clients read the lists.
+        "events": [],
+        "eventTypes": [],
         "language": {
             "code": transcript.language,
             "probability": _rounded(transcript.language_probability),
@@ -60,6 +65,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
             "speakerCountMin": context.min_speakers,
             "speakerCountMax": context.max_speakers,
         },
+        "sed": {"enable": False},
         "boostings": [{"words": ",".join(context.keywords)}] if context.keywords else [],
         "forbiddens": context.forbidden,
         "wordAlignment": context.word_alignment,

@@ -84,6 +84,7 @@ def _as_recognised(task: Task) -> Context:
         min_speakers=chosen.get("min_speakers", -1),
         max_speakers=chosen.get("max_speakers", -1),
         keywords=tuple(chosen.get("keywords", ())),
+        forbidden=chosen.get("forbidden", ""),
     )
 
 

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,10 +17,11 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from batches import services
+from batches import jobs, lifecycle, services
 from batches.clova import callbacks
 from batches.models import Batch, ClovaRequest, Task
 from domains.models import Keyword
+from speechportal import queue
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.api.work import complete
@@ -31,6 +33,9 @@ class Receiver(BaseHTTPRequestHandler):
 
     posted: list[Any] = []
     status = 200
+    arrived = threading.Event()  # whatever is posted elsewhere than to /hang, which waits for it
+    hanging = 0
+    most_hanging = 0
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path.split("?")[0].endswith(".mp3") else 404)
@@ -39,7 +44,14 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/hang":
+            Receiver.hanging += 1
+            Receiver.most_hanging = max(Receiver.most_hanging, Receiver.hanging)
+            self.arrived.wait(30)
+            Receiver.hanging -= 1
         self.posted.append(json.loads(body))
+        if self.path != "/hang":
+            self.arrived.set()
         self.send_response(self.status)
         self.end_headers()
 
@@ -53,6 +65,8 @@ def receiver(settings: Any) -> Iterator[str]:
     settings.OUTBOUND_HTTP = True
     settings.OUTBOUND_PORTS = []
     Receiver.posted, Receiver.status = [], 200
+    Receiver.arrived.clear()
+    Receiver.hanging = Receiver.most_hanging = 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -146,6 +160,36 @@ def test_what_is_not_asked_for_is_the_batchs(alice: Api, batch: Batch) -> None:
     assert task.overrides["formats"] == ["srt"]
 
 
+@pytest.mark.parametrize("wanted", [{"noiseFiltering": True}, {"noiseFiltering": False}, {"sed": {}}])
+def test_what_changes_nothing_is_taken(alice: Api, batch: Batch, wanted: dict[str, Any]) -> None:
+    assert upload(alice, batch, **wanted).json()["result"] == "SUCCEEDED"
+
+
+def test_forbidden_words_are_masked_in_all_that_is_told(alice: Api, batch: Batch, receiver: str) -> None:
+    wanted: dict[str, Any] = {
+        "forbiddens": "바보, Damn,",
+        "callback": f"{receiver}/hook",
+        "resultToObs": True,
+    }
+    task = Task.unscoped.get(uid=upload(alice, batch, **wanted).json()["token"])
+    assert task.overrides["forbidden"] == "바보,Damn"
+    complete(task, "바보야, damn it!")
+    told = Client().get(address(batch, task.uid), headers=key_of(alice)).json()
+    assert (told["text"], told["params"]["forbiddens"]) == ("**야, **** it!", "바보,Damn")
+    callbacks.send_due()
+    assert [each["text"] for each in Receiver.posted] == ["**야, **** it!"]
+    assert alice.get(f"tasks/{task.uid}/results/txt").content.decode() == "**야, **** it!\n"
+    assert alice.get(f"tasks/{task.uid}/transcript").json()["text"] == "**야, **** it!"
+
+
+def test_a_canceled_task_is_told_as_a_failed_one(alice: Api, batch: Batch) -> None:
+    """CLOVA's clients know no other end, and would ask for ever."""
+    token = upload(alice, batch).json()["token"]
+    alice.post(f"tasks/{token}/cancel")
+    told = Client().get(address(batch, token), headers=key_of(alice)).json()
+    assert (told["result"], told["message"]) == ("FAILED", "Canceled")
+
+
 def test_a_result_is_had_as_subtitles(alice: Api, batch: Batch) -> None:
     task = Task.unscoped.get(uid=upload(alice, batch, format="SRT").json()["token"])
     complete(task)
@@ -166,11 +210,11 @@ def test_a_file_is_fetched_from_an_address(alice: Api, batch: Batch, receiver: s
 
 def test_an_address_inside_is_not_fetched(alice: Api, batch: Batch, receiver: str, settings: Any) -> None:
     missing = send(alice, batch, "url", url=f"{receiver}/nothing.txt")
-    assert (missing.status_code, missing.json()["result"]) == (422, "FAILED")
+    assert (missing.status_code, missing.json()["result"]) == (400, "FAILED")
     settings.OUTBOUND_NETWORKS = []
     for url in (f"{receiver}/one.mp3", "http://169.254.169.254/one.mp3", "file:///etc/one.mp3"):
         answer = send(alice, batch, "url", url=url)
-        assert (answer.status_code, answer.json()["result"]) == (422, "FAILED"), url
+        assert (answer.status_code, answer.json()["result"]) == (400, "FAILED"), url
     refused = send(alice, batch, "url", url="https://example.com/a.mp3", callback=f"{receiver}/hook")
     assert refused.json()["message"].startswith("callback: ")
     assert not Task.unscoped.exists()
@@ -189,17 +233,18 @@ def test_a_file_in_the_storage_is_recognised_and_stays(alice: Api, batch: Batch,
     with store.open(task.input_key) as stream:
         assert stream.read() == b"old sound"
     for key, code in [("archive/none.wav", "not_found"), ("../x.wav", "invalid_key"), ("", "")]:
-        assert send(alice, batch, "object-storage", dataKey=key).status_code == 422, code
+        assert send(alice, batch, "object-storage", dataKey=key).status_code == 400, code
     store.put("in/new.wav", b"new sound")
     watched = send(alice, batch, "object-storage", dataKey="in/new.wav")
-    assert watched.status_code == 422
+    assert watched.status_code == 400
     assert "recognised by itself" in watched.json()["message"]
 
 
 def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"forbiddens": "a,b"}, "forbiddens: Forbidden words are not supported"),
-        ({"noiseFiltering": True}, "noiseFiltering: "),
+        ({"forbiddens": ["a", "b"]}, "forbiddens: This must be text."),
+        ({"forbiddens": "a" * 200}, "forbiddens: "),
+        ({"noiseFiltering": "strong"}, "noiseFiltering: "),
         ({"sed": {"enable": True}}, "sed: "),
         ({"language": "tlh"}, "language: "),
         ({"completion": "later"}, "completion: Choose one of: async, sync."),
@@ -211,9 +256,9 @@ def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:
     ]
     for params, part in cases:
         answer = upload(alice, batch, **params)
-        assert (answer.status_code, answer.json()["result"]) == (422, "FAILED"), params
+        assert (answer.status_code, answer.json()["result"]) == (400, "FAILED"), params
         assert part in answer.json()["message"], params
-    assert upload(alice, batch, name="notes.txt").status_code == 422
+    assert upload(alice, batch, name="notes.txt").status_code == 400
     broken = {"media": io.BytesIO(b"x"), "params": "{"}
     assert Client().post(address(batch, "upload"), broken, headers=key_of(alice)).status_code == 400
     nothing = Client().post(address(batch, "upload"), {"params": "{}"}, headers=key_of(alice))
@@ -252,21 +297,21 @@ def test_strangers_find_nothing_and_viewers_only_look(
 
 def test_the_result_is_posted_until_it_is_accepted(alice: Api, batch: Batch, receiver: str) -> None:
     token = upload(alice, batch, callback=f"{receiver}/hook", userdata={"n": 1}).json()["token"]
-    assert callbacks.due() == []
+    callbacks.send_due()
+    assert Receiver.posted == []
     complete(Task.unscoped.get(uid=token))
     Receiver.status = 500
-    [request_id] = callbacks.due()
-    assert callbacks.send(request_id) is False
+    callbacks.send_due()
     request = ClovaRequest.unscoped.get()
     assert (request.callback_tries, request.callback_status) == (1, 500)
     assert request.callback_due_at is not None
     assert request.callback_due_at > timezone.now()
-    assert callbacks.due() == []
+    assert not callbacks.due().exists()
     Receiver.status = 204
     ClovaRequest.unscoped.update(callback_due_at=timezone.now())
-    assert callbacks.send(request_id) is True
-    assert callbacks.send(request_id) is False
-    assert callbacks.due() == []
+    callbacks.send_due()
+    callbacks.send_due()
+    assert not callbacks.due().exists()
     assert [each["token"] for each in Receiver.posted] == [token, token]
     assert Receiver.posted[1]["params"]["userdata"] == {"n": 1}
     assert ClovaRequest.unscoped.get().called_back_at is not None
@@ -276,9 +321,41 @@ def test_a_receiver_that_is_gone_is_left_alone(alice: Api, batch: Batch, receive
     token = upload(alice, batch, callback=f"{receiver}/hook").json()["token"]
     complete(Task.unscoped.get(uid=token))
     Receiver.status = 410
-    assert callbacks.send(callbacks.due()[0]) is False
-    assert callbacks.due() == []
+    callbacks.send_due()
+    assert len(Receiver.posted) == 1
     assert ClovaRequest.unscoped.get().callback_due_at is None
+
+
+def test_the_end_of_a_task_has_its_callback_sent(alice: Api, batch: Batch, receiver: str) -> None:
+    """Not a beat later: the message is queued in the transaction that ends the task."""
+    upload(alice, batch)
+    claim = lifecycle.claim_next("test")
+    assert claim is not None
+    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
+    before = queue.queued_messages("short")
+    upload(alice, batch, callback=f"{receiver}/hook")
+    claim = lifecycle.claim_next("test")
+    assert claim is not None
+    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
+    assert queue.queued_messages("short") == before + 1
+    jobs.send_callbacks()
+    assert [each["result"] for each in Receiver.posted] == ["FAILED"]
+
+
+def test_a_receiver_that_hangs_holds_up_its_own_batch_alone(alice: Api, batch: Batch, receiver: str) -> None:
+    """Twenty are waiting for it; another batch's is answered while the first of them are under way."""
+    other = make_batch(alice.account, input_path="other/")
+    for _number in range(20):
+        hanging = upload(alice, batch, callback=f"{receiver}/hang").json()["token"]
+        complete(Task.unscoped.get(uid=hanging))
+    ClovaRequest.unscoped.update(callback_due_at=timezone.now() - timedelta(hours=1))
+    token = upload(alice, other, callback=f"{receiver}/hook").json()["token"]
+    complete(Task.unscoped.get(uid=token))
+    # Lets go of the hanging ones when the other batch's has come.
+    callbacks.send_due(Receiver.arrived.is_set)
+    assert [each["token"] for each in Receiver.posted if each["token"] == token] == [token]
+    assert 1 <= Receiver.most_hanging <= callbacks.OF_A_BATCH
+    assert callbacks.due().count() == 20 - callbacks.OF_A_BATCH
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:

@@ -1,0 +1,71 @@
+"""Forbidden words: in what leaves the portal, asterisks stand for their letters.
+
+A word is found whatever its capitals are. In scripts that join particles to words or write no spaces between
+them (Hangul, Kana, Han, Thai and their neighbours) it is found wherever it stands; in others as a whole word
+alone, so that what only begins like it is left in peace. The checkpoint and its corrections stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from batches.recognition.transcript import Segment, Transcript, Word
+
+from .context import Context
+
+_JOINING = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_LETTER = f"[^\\W{_JOINING}]"
+_SPACES = re.compile(r"\s+")
+
+
+def without_forbidden(transcript: Transcript, context: Context) -> tuple[Transcript, Context]:
+    """Both as they may be told. What holds no forbidden word is handed back as it is."""
+    pattern = _pattern(context.forbidden)
+    if pattern is None:
+        return transcript, context
+    segments = [_masked_segment(segment, pattern) for segment in transcript.segments]
+    edited = {index: _masked(text, pattern) for index, text in context.edited_texts.items()}
+    return replace(transcript, segments=segments), replace(context, edited_texts=edited)
+
+
+@lru_cache(maxsize=64)
+def _pattern(forbidden: str) -> re.Pattern[str] | None:
+    words = {" ".join(word.split()) for word in forbidden.split(",")} - {""}
+    if not words:
+        return None
+    # Where one word is the beginning of another, all of the other goes.
+    longest_first = sorted(words, key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(_alternative, longest_first)), re.IGNORECASE)
+
+
+def _alternative(word: str) -> str:
+    spaced = r"\s+".join(map(re.escape, _SPACES.split(word)))
+    before = f"(?<!{_LETTER})" if re.match(_LETTER, word[0]) else ""
+    after = f"(?!{_LETTER})" if re.match(_LETTER, word[-1]) else ""
+    return f"{before}{spaced}{after}"
+
+
+def _masked(text: str, pattern: re.Pattern[str]) -> str:
+    return pattern.sub(lambda found: re.sub(r"\S", "*", found[0]), text)
+
+
+def _masked_segment(segment: Segment, pattern: re.Pattern[str]) -> Segment:
+    text, words = _masked(segment.text, pattern), _masked_words(segment.words, pattern)
+    return replace(segment, text=text, words=words)
+
+
+def _masked_words(words: Sequence[Word], pattern: re.Pattern[str]) -> list[Word]:
+    """As one text, since a forbidden word may be several of the engine's; a mask is as long as its word."""
+    whole = _masked("".join(word.text for word in words), pattern)
+    masked, start = [], 0
+    for word in words:
+        end = start + len(word.text)
+        masked.append(replace(word, text=whole[start:end]))
+        start = end
+    return masked
