@@ -14,7 +14,14 @@ from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
-ADVANCED = ("min_speakers", "max_speakers", "channels_as_speakers", "webhook_url", "priority")
+ADVANCED = (
+    "min_speakers",
+    "max_speakers",
+    "channels_as_speakers",
+    "webhook_url",
+    "priority",
+    "transcript_days",
+)
 
 
 class ConnectionSelect(forms.Select):
@@ -53,6 +60,7 @@ class BatchForm(forms.ModelForm[Batch]):
             "channels_as_speakers",
             "webhook_url",
             "priority",
+            "transcript_days",
         ]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {

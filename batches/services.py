@@ -74,6 +74,7 @@ class BatchFields(TypedDict, total=False):
     channels_as_speakers: bool
     keyword_boosting: bool
     priority: int
+    transcript_days: int | None
     webhook_url: str
 
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("new/", batches.batch_create, name="create"),
     path("service/", batches.service_details, name="service"),
     path("check/", actions.check, name="check"),
+    path("try-webhook/", actions.try_webhook, name="try_webhook"),
     path("delete/", actions.delete, name="delete"),
     path("pause/", actions.pause, name="pause"),
     path("resume/", actions.resume, name="resume"),

@@ -63,6 +63,7 @@ class BatchAdminForm(ReasonedForm):
             "channels_as_speakers",
             "keyword_boosting",
             "priority",
+            "transcript_days",
             "webhook_url",
         ]
 

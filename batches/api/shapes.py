@@ -13,6 +13,7 @@ from batches.formats import FORMATS
 from batches.models import Batch, Task
 from batches.models.batch import SPEAKER_LIMIT
 from domains.models import Domain
+from speechportal.accounts.models import LONGEST_RETENTION
 from speechportal.api.fields import Choice, Flag, Own, Text, Whole
 from speechportal.api.serializers import Input, Output
 from speechportal.storage.models import Connection
@@ -96,6 +97,13 @@ class BatchInput(Input):
     )
     keyword_boosting = Flag(required=False, help_text="Prefer the keywords of the domain.")
     priority = Priority(required=False, help_text="Among the batches of the account.")
+    transcript_days = Whole(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=LONGEST_RETENTION,
+        help_text="How many days transcripts are kept; the account's own days count where they are fewer.",
+    )
     webhook_url = Text(
         max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
     )
@@ -120,6 +128,7 @@ class BatchOutput(Output):
     channels_as_speakers = serializers.BooleanField()
     keyword_boosting = serializers.BooleanField()
     priority = Priority()
+    transcript_days = serializers.IntegerField(allow_null=True)
     webhook_url = serializers.CharField()
     status = serializers.ChoiceField(Batch.Status.choices)
     cause = serializers.SerializerMethodField(help_text="Why the status is `error`.")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from batches import languages
 from batches.formats import FORMATS
 from domains.models import Domain
-from speechportal.accounts.models import Account
+from speechportal.accounts.models import LONGEST_RETENTION, Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.storage.models import Connection
@@ -123,6 +123,16 @@ class Batch(models.Model):
         choices=Priority.choices,
         default=Priority.NORMAL,
         help_text=_("Whose files are recognised first among the batches of the account."),
+    )
+    transcript_days = models.PositiveIntegerField(
+        _("days to keep transcripts"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION)],
+        help_text=_(
+            "Counted from the end of each task. Where the account keeps transcripts for fewer days, those"
+            " count. Leave it empty to keep them as the account says."
+        ),
     )
     webhook_url = models.CharField(
         _("webhook URL"),

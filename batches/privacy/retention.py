@@ -11,8 +11,8 @@ from axes.models import AccessAttempt
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
-from speechportal.accounts.models import Account, AuditEntry, MemberSession
+from batches.models import Batch, Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
+from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession
 
 logger = logging.getLogger(__name__)
 CHUNK = 500
@@ -20,15 +20,20 @@ SIGN_IN_DAYS = 90  # Wrong passwords, with addresses, of the whole installation.
 
 
 def enforce(now: datetime | None = None) -> Counter[str]:
-    """Remove what is older than its account keeps it; returns how many rows of what kind went."""
+    """Remove what is older than its account or its batch keeps it, whichever is shorter.
+
+    Returns how many rows of what kind went.
+    """
     now = now or timezone.now()
     removed: Counter[str] = Counter()
     for account in Account.objects.exclude(transcript_days=None).order_by("pk"):
-        assert account.transcript_days is not None  # noqa: S101 - excluded
-        removed += remove_transcripts(account, now - timedelta(days=account.transcript_days))
+        tasks = Task.unscoped.filter(account=account)
+        removed += remove_transcripts(tasks, _before(now, account.transcript_days))
+    for batch in Batch.unscoped.exclude(transcript_days=None).order_by("pk"):
+        tasks = Task.unscoped.filter(batch=batch)
+        removed += remove_transcripts(tasks, _before(now, batch.transcript_days))
     for account in Account.objects.exclude(log_days=None).order_by("pk"):
-        assert account.log_days is not None  # noqa: S101 - excluded
-        removed += remove_logs(account, now - timedelta(days=account.log_days))
+        removed += remove_logs(account, _before(now, account.log_days))
     removed["sessions"] = MemberSession.objects.filter(expire_date__lt=now).delete()[0]
     old = AccessAttempt.objects.filter(attempt_time__lt=now - timedelta(days=SIGN_IN_DAYS))
     removed["sign-in attempts"] = old.delete()[0]
@@ -36,9 +41,14 @@ def enforce(now: datetime | None = None) -> Counter[str]:
     return removed
 
 
-def remove_transcripts(account: Account, before: datetime) -> Counter[str]:
+def _before(now: datetime, days: int | None) -> datetime:
+    assert days is not None  # noqa: S101 - the callers leave out whoever has said nothing
+    return now - timedelta(days=min(days, LONGEST_RETENTION))
+
+
+def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
     """Words, corrections and search texts of tasks that ended before a time. Files in the storage stay."""
-    ended = Task.unscoped.filter(account=account, state__in=Task.FINAL, finished_at__lt=before)
+    ended = tasks.filter(state__in=Task.FINAL, finished_at__lt=before)
     removed: Counter[str] = Counter()
     for name, rows in (
         ("corrections", Correction.unscoped.filter(task__in=ended)),

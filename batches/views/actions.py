@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from batches import preview, selectors, services
 from batches.models import Batch
+from batches.webhooks import trial
 from speechportal.accounts.access import MemberRequest, manager_required
 from speechportal.storage.models import Connection
 
@@ -69,6 +70,17 @@ def check(request: MemberRequest) -> HttpResponse:
             result_path=request.GET.get("result_path", ""),
         )
     return render(request, "batches/check.html", {"connection": connection, "found": found})
+
+
+@manager_required
+@require_POST
+def try_webhook(request: MemberRequest) -> HttpResponse:
+    """Send a test to the webhook URL of the form, signed like the messages of ``?batch=<ID>``."""
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    batch = live.filter(uid=request.GET.get("batch", "")).first()
+    url = request.POST.get("webhook_url", "").strip()
+    sent = trial.send(account=request.account, url=url, batch=batch) if url else None
+    return render(request, "batches/try_webhook.html", {"trial": sent, "batch": batch})
 
 
 @manager_required

@@ -85,6 +85,7 @@ COPIED = (
     "channels_as_speakers",
     "keyword_boosting",
     "priority",
+    "transcript_days",
     "webhook_url",
 )
 

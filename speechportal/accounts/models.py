@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from speechportal.accounts.scopes import validate_networks, validate_scopes
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+
+LONGEST_RETENTION = 36_500  # days
 
 
 def default_price() -> Decimal:
@@ -113,14 +115,14 @@ class Account(models.Model):
         _("days to keep transcripts"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION)],
         help_text=_("Counted from the end of each task. Leave it empty to keep them."),
     )
     log_days = models.PositiveIntegerField(
         _("days to keep logs"),
         null=True,
         blank=True,
-        validators=[MinValueValidator(30)],
+        validators=[MinValueValidator(30), MaxValueValidator(LONGEST_RETENTION)],
         help_text=_("Of activity and deliveries, at least 30. Leave it empty to keep them."),
     )
     # Its data was deleted; the row stays for the ledger.

@@ -41,6 +41,7 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
     assert alice.get(path).json() == batch
 
     assert batch["channels_as_speakers"] is False
+    assert batch["transcript_days"] is None
     changed = alice.patch(path, {"name": "Phone calls", "max_speakers": None, "channels_as_speakers": True})
     assert changed.status_code == 200, changed.content
     assert (changed.json()["name"], changed.json()["max_speakers"]) == ("Phone calls", None)
@@ -68,6 +69,8 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
         ({"input_path": "a/../b"}, "input_path", "invalid"),
         ({"name": "a/b"}, "name", "invalid"),
         ({"priority": 1}, "priority", "invalid_choice"),
+        ({"transcript_days": 0}, "transcript_days", "min_value"),
+        ({"transcript_days": 36_501}, "transcript_days", "max_value"),
     ],
 )
 def test_what_breaks_a_rule_is_told_at_its_field(
@@ -77,6 +80,13 @@ def test_what_breaks_a_rule_is_told_at_its_field(
     assert answer.status_code == 422, answer.content
     assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [(field, code)]
     assert not Batch.unscoped.exists()
+
+
+def test_days_to_keep_transcripts_are_set_and_taken_back(alice: Api) -> None:
+    made = alice.post("batches", body(alice, transcript_days=7)).json()
+    assert made["transcript_days"] == 7
+    path = f"batches/{made['id']}"
+    assert alice.patch(path, {"transcript_days": None}).json()["transcript_days"] is None
 
 
 def test_the_limits_are_those_of_the_portal(alice: Api) -> None:

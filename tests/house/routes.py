@@ -65,6 +65,7 @@ ROUTES: dict[str, Route] = {
     "batches:create": Route(Guard.MANAGER),
     "batches:service": Route(Guard.MEMBER),
     "batches:check": Route(Guard.MANAGER),
+    "batches:try_webhook": Route(Guard.MANAGER, "POST"),
     "batches:delete": Route(Guard.MANAGER),
     "batches:pause": Route(Guard.MANAGER),
     "batches:resume": Route(Guard.MANAGER, "POST"),

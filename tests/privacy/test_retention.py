@@ -49,6 +49,34 @@ def heard(account: Account, days_ago: int) -> Task:
     return task
 
 
+def kept(account: Account) -> set[int]:
+    return set(Transcript.unscoped.filter(task__account=account).values_list("task", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("account_days", "batch_days", "left"),
+    [(None, 10, [9]), (30, 10, [9]), (10, 30, [9]), (30, None, [9, 29]), (None, None, [9, 29, 31])],
+)
+def test_of_the_account_s_days_and_the_batch_s_the_fewer_count(
+    account_days: int | None, batch_days: int | None, left: list[int]
+) -> None:
+    account = account_with(transcript_days=account_days)
+    tasks = {days: heard(account, days) for days in (9, 29, 31)}
+    account.batches.update(transcript_days=batch_days)
+    other = account_with()
+    stays = heard(other, 1000)
+    retention.enforce()
+    assert kept(account) == {tasks[days].pk for days in left}
+    assert kept(other) == {stays.pk}
+
+
+def test_days_beyond_all_times_break_nothing() -> None:
+    account = account_with(transcript_days=2_000_000_000, log_days=2_000_000_000)
+    task = heard(account, 10_000)
+    retention.enforce()
+    assert kept(account) == {task.pk}
+
+
 def test_transcripts_go_after_their_days_and_the_task_stays() -> None:
     account = account_with(transcript_days=30)
     old, new = heard(account, 31), heard(account, 29)

@@ -3,8 +3,8 @@
 
 // --- Dialogs: a link or form with data-dialog shows the page it leads to in a <dialog> -----------------
 
-async function openDialog(address, opener) {
-  const response = await fetch(address, { headers: { Accept: "text/html" } });
+async function openDialog(address, opener, options = {}) {
+  const response = await fetch(address, { headers: { Accept: "text/html" }, ...options });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const body = page.querySelector("[data-dialog-body]");
   if (!response.ok || !body) {
@@ -57,8 +57,15 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     const names = check.dataset.check.split(" ");
     const values = names.map((name) => [name, form.elements[name]?.value ?? ""]);
-    const address = `${check.getAttribute("formaction")}?${new URLSearchParams(values)}`;
-    withBusy(check, () => openDialog(address, check)).catch(() => window.location.assign(address));
+    let address = check.getAttribute("formaction");
+    const options = {};
+    if (check.formMethod === "post") {
+      const token = form.elements.csrfmiddlewaretoken.value;
+      Object.assign(options, { method: "POST", headers: { "X-CSRFToken": token }, body: new URLSearchParams(values) });
+    } else {
+      address += `?${new URLSearchParams(values)}`;
+    }
+    withBusy(check, () => openDialog(address, check, options)).catch(() => window.location.assign(address));
     return;
   }
   if (form.matches("form[data-dialog]")) {
