@@ -22,6 +22,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from . import containers
 from .errors import (
     DamagedMedia,
     EmptyFile,
@@ -49,14 +50,9 @@ _AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILI
 _LAYOUT = re.compile(r"\d+ Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
 _NAMED_LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8}
 _ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECASE)
-_DAMAGED = re.compile(
-    r"moov atom not found|no 'data' tag|could not find codec parameters|error reading header|truncat|"
-    r"EBML header parsing failed|invalid (?:header|frame)|header missing",
-    re.IGNORECASE,
-)
 _CUT_SHORT = re.compile(
     r"packet corrupt|corrupt input packet|file ended prematurely|truncated|end of file before|"
-    r"partial file|ended unexpectedly",
+    r"partial file|ended unexpectedly|amr[nw]b @ \w+\] Corrupt bitstream",
     re.IGNORECASE,
 )
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
@@ -128,6 +124,8 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
     streams = _AUDIO_STREAM.findall(log)
     if not streams:
         raise _without_audio(log)
+    if containers.sound_is_encrypted(path):
+        raise _encrypted()
     duration = 0
     if match := _DURATION.search(log):
         hours, minutes, seconds = match.groups()
@@ -145,7 +143,7 @@ def _channel_count(stream: str) -> int:
 
 def _unreadable(path: Path, log: str) -> Exception:
     if _ENCRYPTED.search(log):
-        return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+        return _encrypted()
     with path.open("rb") as file:
         head = file.read(16)
     known = head.startswith(_MAGIC) or head[4:8] in {b"ftyp", b"moov", b"mdat"}
@@ -156,9 +154,13 @@ def _unreadable(path: Path, log: str) -> Exception:
     return NotMedia("The file is not audio or video in a format we know.")
 
 
+def _encrypted() -> EncryptedMedia:
+    return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+
+
 def _without_audio(log: str) -> Exception:
     if _ENCRYPTED.search(log):
-        return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+        return _encrypted()
     if "Stream #" in log:
         return NoAudioStream("The file has no audio stream, only video or pictures.")
     return NotMedia("The file holds no audio or video.")
@@ -192,12 +194,12 @@ def decode(
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
     if len(samples) == 0:
         if _ENCRYPTED.search(log):
-            raise EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+            raise _encrypted()
         raise DamagedMedia("The file has an audio stream, but no sound in it could be decoded.")
     _make_sane(samples)
     duration = len(samples) * 1000 // SAMPLE_RATE
-    cut = bool(_CUT_SHORT.search(log)) or duration < 0.9 * _audio_duration(info) - 500
-    return Audio(samples, cut)
+    short = duration < 0.9 * _audio_duration(info) - 500
+    return Audio(samples, short or bool(_CUT_SHORT.search(log)) or containers.ends_early(path))
 
 
 def _audio_duration(info: MediaInfo) -> int:
