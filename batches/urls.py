@@ -21,6 +21,7 @@ urlpatterns = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
+    path("<str:uid>/activity/", batches.batch_activity, name="activity"),
     path("<str:uid>/deliveries/", include("batches.delivery_urls")),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),
     path("<str:uid>/tasks/<str:task_uid>/media/", transcripts.task_media, name="task_media"),

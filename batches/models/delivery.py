@@ -141,6 +141,8 @@ class Delivery(models.Model):
     state it leaves and, once claimed, the sender's lease token and the number of the attempt.
     """
 
+    audited_with = "batch"
+
     class Event(models.TextChoices):
         TASK_COMPLETED = "task.completed", _("Task completed")
         TASK_FAILED = "task.failed", _("Task failed")

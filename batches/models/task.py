@@ -62,6 +62,7 @@ class Task(models.Model):
         )
         REMOVED = "input_removed", _("The input file was removed while it was recognised.")
 
+    audited_with = "batch"
     FINAL = (State.COMPLETED, State.FAILED, State.CANCELED)
     REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
 

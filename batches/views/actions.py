@@ -105,9 +105,10 @@ def pause(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-@require_POST
 def resume(request: MemberRequest) -> HttpResponse:
     batches = _selected(request)
+    if request.method != "POST":
+        return _ask(request, "batches/resume.html", batches)
     done = _each(request, batches, lambda batch: services.resume_batch(batch=batch))
     messages.success(request, ngettext("%d batch runs again.", "%d batches run again.", done) % done)
     return _back(request, batches)

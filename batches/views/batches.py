@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -20,6 +20,8 @@ from batches.models import Batch, Task
 from batches.views.fragments import render_live
 from domains.models import Domain
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.models import AuditEntry
+from speechportal.accounts.privacy_views import activity_page
 from speechportal.forms import submit
 from speechportal.http import download
 
@@ -174,6 +176,21 @@ def result_download(request: MemberRequest, uid: str, result_uid: str) -> HttpRe
     result = get_object_or_404(results, uid=result_uid)
     name = result.key.rpartition("/")[2] or f"{result.uid}.csv"
     return download(execution_results.render(result), name, "text/csv; charset=utf-8")
+
+
+@member_required
+def batch_activity(request: MemberRequest, uid: str) -> HttpResponse:
+    """The audit trail of the batch and of what is part of it."""
+    batch = any_batch(request, uid)
+    about = Q(target_uid=batch.uid) | Q(part_of=batch.uid)
+    entries = AuditEntry.objects.for_account(request.account).filter(about)
+    context = {
+        "batch": batch,
+        "result_count": batch.last_execution_result,
+        "tab": "activity",
+        **activity_page(request, entries),
+    }
+    return render(request, "batches/activity.html", context)
 
 
 def _overview(request: MemberRequest, batch: Batch) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from batches.models import Charge, ResultFile, Task
 from batches.views.fragments import render_live
 from batches.views.transcripts import any_task, reading_context
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.models import AuditEntry
 
+DEEDS = 20  # The latest that are told; Activity has them all.
 UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
 
 
@@ -30,6 +32,7 @@ class Event:
     what: str | Promise
     when: datetime
     kind: str = ""  # a state, for the colour of its dot
+    who: str = ""  # of what people did
 
 
 @member_required
@@ -57,13 +60,14 @@ def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
 
 
 def _events(task: Task) -> list[Event]:
-    """What happened, in order. Only what is over is told; the state says what goes on."""
+    """What happened and who did what, in order. Only what is over is told; the state says what goes on."""
     ends: dict[str, str | Promise] = {
         Task.State.COMPLETED: gettext_lazy("Completed"),
         Task.State.FAILED: gettext_lazy("Failed"),
         Task.State.CANCELED: gettext_lazy("Canceled"),
     }
     result = task.execution_result
+    deeds = AuditEntry.objects.for_account(task.account).filter(target_uid=task.uid).select_related("actor")
     moments: list[tuple[str | Promise, datetime | None, str]] = [
         (gettext_lazy("File last written"), task.input_modified_at, ""),
         (gettext_lazy("Discovered"), task.created_at, ""),
@@ -72,7 +76,9 @@ def _events(task: Task) -> list[Event]:
         (gettext_lazy("Input file moved"), task.moved_at, ""),
         (gettext_lazy("Reported in an execution result"), result.written_at if result else None, ""),
     ]
-    return [Event(what, when, kind) for what, when, kind in moments if when is not None]
+    happened = [Event(what, when, kind) for what, when, kind in moments if when is not None]
+    people = [Event(deed.verb_label.capitalize(), deed.created_at, who=deed.who) for deed in deeds[:DEEDS]]
+    return sorted(happened + people, key=lambda event: event.when)
 
 
 @manager_required

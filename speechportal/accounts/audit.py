@@ -92,6 +92,8 @@ class AuditEntry(models.Model):
     target_id = models.CharField(max_length=40, blank=True)
     target_uid = models.CharField(_("ID"), max_length=40, blank=True)
     target_name = models.CharField(_("what"), max_length=300, blank=True)
+    # The ID of what the target is a part of, such as a task's batch: its page tells of both.
+    part_of = models.CharField(max_length=40, blank=True, editable=False)
     changes = models.JSONField(_("changes"), default=dict)
     reason = models.TextField(_("reason"), blank=True)
 
@@ -107,6 +109,7 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["account", "-id"], name="audit_of_account"),
             models.Index(fields=["target_uid", "-id"], name="audit_of_target"),
+            models.Index(fields=["part_of", "-id"], condition=~models.Q(part_of=""), name="audit_of_whole"),
             models.Index(fields=["created_at"], name="audit_by_time"),
         ]
 
@@ -175,9 +178,16 @@ def record(
         target_id=str(target.pk or ""),
         target_uid=str(getattr(target, "uid", "")),
         target_name=str(target)[:300],
+        part_of=_part_of(target),
         changes=changes or {},
         reason=reason or actor.reason,
     )
+
+
+def _part_of(target: models.Model) -> str:
+    """The ID of the row that ``audited_with`` of the target's model leads to."""
+    whole = getattr(target, str(getattr(target, "audited_with", "")), None)
+    return str(getattr(whole, "uid", ""))
 
 
 def account_of(target: models.Model) -> models.Model | None:

@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -24,14 +25,19 @@ READING_DAYS = (1, 7, 30)
 @member_required
 def activity(request: MemberRequest) -> HttpResponse:
     """The account's audit trail, newest first; ``?before=ID`` goes on from there."""
-    entries = AuditEntry.objects.for_account(request.account).select_related("actor").order_by("-pk")
+    entries = AuditEntry.objects.for_account(request.account)
+    return render(request, "accounts/activity.html", activity_page(request, entries))
+
+
+def activity_page(request: MemberRequest, entries: QuerySet[AuditEntry]) -> dict[str, Any]:
+    """What ``accounts/_activity.html`` shows of ``entries``, which are of the request's account."""
+    entries = entries.select_related("actor").order_by("-pk")
     before = AuditEntry.objects.for_account(request.account).filter(uid=request.GET.get("before", ""))
     if (last := before.first()) is not None:
         entries = entries.filter(pk__lt=last.pk)
     found = list(entries[: PAGE_SIZE + 1])
     older = found[PAGE_SIZE - 1].uid if len(found) > PAGE_SIZE else ""
-    context = {"entries": found[:PAGE_SIZE], "older": older, "is_first": last is None}
-    return render(request, "accounts/activity.html", context)
+    return {"entries": found[:PAGE_SIZE], "older": older, "is_first": last is None}
 
 
 class PrivacyForm(forms.ModelForm[Account]):

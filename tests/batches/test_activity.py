@@ -1,0 +1,81 @@
+"""A batch's page tells who changed what in the batch, its tasks and its deliveries; a task's page its own."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from batches import services
+from batches.models import Batch, Task
+from batches.webhooks import redelivery
+from speechportal.accounts.actor import Actor, Kind, acting
+from speechportal.accounts.models import Membership, User
+from tests.factories import add_member, make_account, make_batch, make_task, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return make_user("alice@example.com")
+
+
+@pytest.fixture
+def batch(alice: User) -> Batch:
+    return make_batch(make_account(owner=alice), name="calls", webhook_url="https://hooks.example.com/")
+
+
+def page(user: User, path: str) -> str:
+    client = Client()
+    client.force_login(user)
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_it_tells_of_the_batch_and_of_what_is_part_of_it(alice: User, batch: Batch) -> None:
+    other = make_batch(batch.account, name="another one")
+    failed, stranger = (make_task(each, state=Task.State.FAILED) for each in (batch, other))
+    delivery = redelivery.send_test(batch=batch)
+    with acting(Actor(Kind.MEMBER, alice.pk, address="192.0.2.9")):
+        services.pause_batch(batch=batch)
+        services.retry_task(task=failed)
+        services.retry_task(task=stranger)
+        redelivery.redeliver(delivery=delivery)
+    bob = make_user("bob@example.com")
+    add_member(batch.account, bob, Membership.Role.VIEWER)
+    text = page(bob, f"/batches/{batch.uid}/activity/")
+    for told in ("Batch changed", "Task retried", failed.name, "sent again", "192.0.2.9", alice.email):
+        assert told in text, told
+    assert text.count("Task retried") == 1
+    assert "another one" not in text
+
+
+def test_a_deleted_batch_s_is_still_there(alice: User, batch: Batch) -> None:
+    services.delete_batch(batch=batch)
+    assert "Batch deleted" in page(alice, f"/batches/{batch.uid}/activity/")
+
+
+def test_a_task_s_page_says_who_did_what_when(alice: User, batch: Batch) -> None:
+    task = make_task(batch, state=Task.State.FAILED)
+    with acting(Actor(Kind.MEMBER, alice.pk)):
+        services.retry_task(task=task)
+    text = page(alice, f"/batches/{batch.uid}/tasks/{task.uid}/")
+    assert f'Retried<span class="sub">{alice.email}</span>' in text
+
+
+def test_its_queries_do_not_grow_with_it(alice: User, batch: Batch) -> None:
+    client = Client()
+    client.force_login(alice)
+    client.get("/")
+    counts = []
+    for _ in range(2):
+        with acting(Actor(Kind.MEMBER, alice.pk)):
+            for _ in range(5):
+                services.retry_task(task=make_task(batch, state=Task.State.FAILED))
+        with CaptureQueriesContext(connection) as queries:
+            client.get(f"/batches/{batch.uid}/activity/")
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
