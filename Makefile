@@ -15,7 +15,7 @@ help:
 	@echo "make test             the tests, JOBS=2 at once; ARGS='-k name' selects some"
 	@echo "make chaos            the portal under kills and faults; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
-	@echo "make lint             ruff, mypy and the migrations check"
+	@echo "make lint             ruff, mypy, bandit and the migrations check"
 
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (set PYTHON=/path/to/python3.11)." >&2; exit 1; }
@@ -51,12 +51,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive speechportal domains batches manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 # Exact versions of everything the project runs on and is tested with.
 lock: $(READY)
 	@echo "# Exact versions of everything the project runs on and is tested with (Python 3.11, Linux x86-64); made by make lock." > requirements.lock.new
-	@$(BIN)/pip-compile --quiet --extra redis --extra swift --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
+	@$(BIN)/pip-compile --quiet --extra redis --extra sentry --extra swift --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --output-file - pyproject.toml | sed 's/+cpu$$//' | grep '==' >> requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
