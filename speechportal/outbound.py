@@ -5,8 +5,7 @@ a name that changes its answer in between gains nothing. Only global addresses p
 allows a network. No redirect is followed, no proxy is taken from the environment, no content is decoded.
 One deadline covers all of it, from the name to the last byte, however slowly the other side drips.
 
-boto3 makes its own connections: for storage, :func:`check_endpoint` is a check of the form, and a firewall
-has to be the rest.
+boto3 makes its own connections: :mod:`speechportal.storage.backends.s3_guard` does the same for them.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from speechportal.outbound_addresses import is_allowed
 from speechportal.storage.errors import ForbiddenEndpoint, HostUnknown, Misconfigured
 
 
@@ -44,19 +45,28 @@ def check_endpoint(url: str) -> None:
     if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
         return
     parts = urlsplit(url)
-    host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+        judged_addresses(parts.hostname or "", port)
+    except ForbiddenEndpoint as error:
+        raise ForbiddenEndpoint(url) from error
+    except socket.gaierror as error:
         raise HostUnknown(url) from error
-    for *_rest, address in found:
-        if not _is_public(str(address[0])):
-            raise ForbiddenEndpoint(url)
 
 
-def _is_public(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.is_global and not address.is_multicast
+def judged_addresses(host: str, port: int) -> list[str]:
+    """Every address that a host has, in the resolver's order: what may be connected to.
+
+    One that is not public refuses the host as a whole (:class:`ForbiddenEndpoint`), unless
+    ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set. ``socket.gaierror`` where it has none.
+    """
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # A label that is no name.
+        raise socket.gaierror(socket.EAI_NONAME, "no such name") from error
+    addresses = list(dict.fromkeys(str(address[0]) for *_rest, address in found))
+    if not settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
+        for address in addresses:
+            if not is_allowed(ipaddress.ip_address(address)):
+                raise ForbiddenEndpoint(host)
+    return addresses

@@ -17,10 +17,13 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from storages.backends.s3 import S3Storage
 
+from speechportal.storage.backends.s3_guard import JudgedSession
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MIB = 1024 * 1024
+CONNECT_SECONDS, READ_SECONDS = 10, 60
 
 # Without these a client reads profiles and files of the user that the portal runs as.
 _NO_AMBIENT = {
@@ -72,6 +75,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
 
     def __init__(self, given: S3Settings) -> None:
         self.clock = ServerClock()
+        self.http = JudgedSession(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         super().__init__(
             access_key=given.access_key,
             secret_key=given.secret,
@@ -99,6 +103,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
 
     def _create_session(self) -> boto3.Session:
         core = botocore.session.Session(session_vars=cast("Any", _NO_AMBIENT))
+        core.register("before-send.s3", cast("Any", self.http.answer))
         core.register("after-call.s3", self.clock.note)
         loader = _descriptions()
         core.register_component("data_loader", loader)
@@ -129,8 +134,6 @@ def _config(given: S3Settings) -> Config:
         # Newer defaults send trailing checksums, which NCP and others refuse.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        connect_timeout=10,
-        read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 3},
         proxies={},
         use_dualstack_endpoint=False,

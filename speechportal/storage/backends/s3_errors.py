@@ -128,6 +128,9 @@ def from_fault(error: Exception, key: str) -> StorageError:
     """The error for a server that gave no answer, or none that can be read."""
     if isinstance(error, boto.EndpointConnectionError):
         return _unreachable(error)(key)
+    cause = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
+    if isinstance(cause, StorageError):  # Ours, from the making of the connection.
+        return type(cause)(key)
     for kinds, portal_kind in _FAULTS:
         if isinstance(error, kinds):
             return portal_kind(key)
