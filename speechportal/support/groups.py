@@ -65,6 +65,7 @@ ADMINISTRATOR = [
     "accounts.erase_account",
     "accounts.view_authenticatorapp",
     "accounts.delete_authenticatorapp",
+    "accounts.view_recoverycode",
     "auth.change_group",
     "batches.view_searchtext",
     "django_q.view_failure",

@@ -226,6 +226,17 @@ def test_a_lost_authenticator_app_is_taken_away_by_an_administrator() -> None:
     assert second_factor.app_of(lost.pk) is None
 
 
+def test_a_person_is_signed_out_everywhere() -> None:
+    alice = factories.make_user("alice@example.com")
+    theirs = Client()
+    theirs.force_login(alice)
+    act(signed_in("viewer"), alice, "end_sessions")
+    assert theirs.get("/profile/").status_code == 200
+    act(signed_in("support"), alice, "end_sessions")
+    assert theirs.get("/profile/").status_code == 302
+    assert last_entry("user.sessions_ended").changes == {"sessions": [None, 1]}
+
+
 def test_only_an_administrator_makes_staff_and_only_a_superuser_a_superuser() -> None:
     alice = factories.make_user("alice@example.com")
     page = f"/admin/accounts/user/{alice.pk}/change/"

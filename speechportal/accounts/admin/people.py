@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import members, second_factor, sessions, tokens
+from speechportal.accounts import audit, members, second_factor, sessions, tokens
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
@@ -38,6 +38,18 @@ class ResetTwoFactor(Action):
             raise ValidationError(_("There is no authenticator app to take away."))
         sessions.end(row.pk)
         return _now("The next sign-in asks for the password alone; staff set up another app then.")
+
+
+class EndSessions(Action):
+    name, label = "end_sessions", _("Sign out everywhere")
+    description = _("Ends every session of the person, such as on a device that was stolen.")
+    permission = "accounts.change_user"
+    for_many = False
+
+    def perform(self, row: User, answers: dict[str, Any]) -> str:
+        ended = sessions.end(row.pk)
+        audit.record("user.sessions_ended", row, changes={"sessions": [None, ended]})
+        return _now("Sessions that were ended: %d.") % ended
 
 
 class UserForm(ReasonedForm, UserChangeForm):  # type: ignore[type-arg] # Django's is not generic at run time
@@ -69,7 +81,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
-    portal_actions: ClassVar[list[type[Action]]] = [ResetTwoFactor]
+    portal_actions: ClassVar[list[type[Action]]] = [ResetTwoFactor, EndSessions]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         user: Any = request.user
@@ -101,6 +113,8 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         return [
             (_("Last signed in"), row.last_login),
             (_("Two-factor"), _("set up") if second_factor.app_of(row.pk) else _("not set up")),
+            # Not a list of them: a session's key, by which the admin would call it, opens the portal.
+            (_("Sessions"), len(sessions.of_user(row.pk))),
             *((membership.get_role_display(), link_to(membership.account)) for membership in memberships),
         ]
 

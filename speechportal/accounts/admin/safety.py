@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.models import AuditEntry, AuthenticatorApp
+from speechportal.accounts.models import AuditEntry, AuthenticatorApp, RecoveryCode
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to
 from speechportal.support.lists import neighbour
@@ -83,6 +83,23 @@ class AuthenticatorAppAdmin(ReadOnlyAdmin[AuthenticatorApp]):
         return [(_("User"), link_to(row.user))]
 
     def find(self, request: HttpRequest, text: str) -> list[AuthenticatorApp]:
+        return []
+
+
+@admin.register(RecoveryCode)
+class RecoveryCodeAdmin(ReadOnlyAdmin[RecoveryCode]):
+    """How many somebody has left; the codes themselves nobody knows."""
+
+    find_exact: ClassVar[list[str]] = []
+    find_part = ("app__user__email",)
+    list_display = ["app"]
+    list_select_related = ["app__user"]
+    fields = ["app"]
+
+    def glance(self, row: RecoveryCode) -> list[tuple[Any, Any]]:
+        return [(_("User"), link_to(row.app.user))]
+
+    def find(self, request: HttpRequest, text: str) -> list[RecoveryCode]:
         return []
 
 
