@@ -139,6 +139,31 @@ def test_pausing_duplicating_and_deleting(world: World, page: Page) -> None:
     assert Batch.unscoped.get(pk=world.batch.pk).deleted_at is not None
 
 
+def test_pausing_and_resuming_what_is_selected(world: World, page: Page) -> None:
+    page.goto(world.url("/batches/"))
+    for word, state in (("Pause", "Paused"), ("Resume", "Normal")):
+        page.get_by_role("checkbox", name="Select calls").check()
+        page.get_by_role("button", name=word).click()
+        page.locator("dialog").get_by_role("button", name=word).click()
+        expect(page.locator("tbody")).to_contain_text(state)
+    page.goto(world.url(world.batch_path))
+    page.get_by_role("link", name="Activity").last.click()
+    expect(page.locator("tbody tr")).to_have_count(3)  # It was made, paused and resumed.
+    expect(page.locator("tbody tr").first).to_contain_text(world.alice.email)
+
+
+def test_a_webhook_is_tried_before_it_is_saved(world: World, page: Page) -> None:
+    page.goto(world.url("/batches/new/"))
+    page.get_by_text("Advanced settings").click()
+    page.get_by_label("Batch name").fill("typed already")
+    page.get_by_label("Webhook URL").fill("ftp://hooks.example.com/")
+    page.get_by_role("button", name="Send a test").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_contain_text("The test did not arrive")
+    dialog.get_by_role("link", name="Close").click()
+    expect(page.get_by_label("Batch name")).to_have_value("typed already")
+
+
 def test_deleting_without_javascript(world: World, new_context: OpenContext) -> None:
     page = new_context(world.alice, java_script_enabled=False).new_page()
     page.goto(world.url("/batches/"))

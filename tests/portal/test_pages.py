@@ -45,6 +45,7 @@ def pages_of(world: World) -> dict[str, str]:
         "batch-results": f"{world.batch_path}execution-results/",
         "batch-result": f"{world.batch_path}execution-results/{result.uid}/",
         "batch-deliveries": f"{world.batch_path}deliveries/",
+        "batch-activity": f"{world.batch_path}activity/",
         "batch-delete": f"/batches/delete/?batch={world.batch.uid}",
         "batch-pause": f"/batches/pause/?batch={world.batch.uid}",
         "service": "/batches/service/",
@@ -67,6 +68,8 @@ def pages_of(world: World) -> dict[str, str]:
         "privacy": "/account/privacy/",
         "activity": "/account/activity/",
         "profile": "/profile/",
+        "security": "/profile/security/",
+        "two-factor-on": "/profile/security/two-factor/",
         "password": "/profile/password/",
         "not-found": "/batches/bat_nothing/",
     }
