@@ -69,6 +69,41 @@ def test_a_source_that_is_replaced_meanwhile_stays(
     assert content(store, "target") == b"old"
 
 
+@pytest.mark.parametrize("parts", [False, True], ids=["at once", "in parts"])
+@pytest.mark.parametrize("server", ["moto", "swift"])
+def test_a_source_that_is_replaced_before_it_is_copied_is_not_copied(
+    server: str, parts: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replaced after the look at it, before the server copies: told apart by the server itself.
+
+    moto stands for the servers that ignore the condition: there the second look tells, and nothing is lost.
+    """
+    store: S3Store = request.getfixturevalue(f"{server}_store")()
+    if parts:
+        monkeypatch.setattr(S3Store, "copy_limit", 1)
+        monkeypatch.setattr(S3Store, "copy_part", 5 * 1024 * 1024)
+    data = os.urandom(6_000_000 if parts else 100)
+    source = store.put("key", data)
+    replaced: list[str] = []
+
+    def replace(**_kwargs: object) -> None:
+        if not replaced:  # Between the first two parts, where there are several.
+            replaced.append(store.put("key", data[::-1]).version)
+
+    call = "UploadPartCopy" if parts else "CopyObject"
+    store._client.meta.events.register(f"before-call.s3.{call}", replace)
+    with pytest.raises(Changed):
+        store.move("key", "target", if_version=source.version)
+    assert replaced != [source.version]
+    assert content(store, "key") == data[::-1]
+    if server == "moto":
+        assert store.stat("target") is not None
+        return
+    assert store.stat("target") is None
+    unfinished = store._client.list_multipart_uploads(Bucket=store._given.bucket)
+    assert unfinished.get("Uploads", []) == []
+
+
 def test_a_missing_source_is_not_found(store: ObjectStore) -> None:
     for method in (store.move, store.copy):
         with pytest.raises(NotFound):
