@@ -303,7 +303,7 @@ def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
         cause = Cause("work_disk_full", "The portal's own disk is full; the operator has to make room.", {})
         _give_back(claim, task, cause, count_attempt=False)
         return
-    logger.error("task %s: unexpected error", task.uid)
+    logger.error("task %s: unexpected error", task.uid, exc_info=error)
     cause = Cause(
         "internal_error", f"Unexpected error ({type(error).__name__}); the log has the details.", {}
     )
