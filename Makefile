@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (set PYTHON=/path/to/python3.11)." >&2; exit 1; }
 	@echo "==> Creating the environment in $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check \
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile \
 	    --requirement requirements.lock 2>&1 | $(BIN)/python -u -c "import sys; [print('   ', line.rstrip()) for line in sys.stdin if line.startswith(('Collecting', 'ERROR', 'Successfully'))]"
 	@$(BIN)/python -c "import django, torch, whisper, swift"
 	@touch $(READY)
