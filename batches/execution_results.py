@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from batches import faults, keys, webhooks
 from batches.models import Arrival, Batch, ExecutionResult, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
 from speechportal import queue
 from speechportal.http import neutral
 from speechportal.storage.backends.base import ObjectStore
@@ -30,6 +32,10 @@ COLUMNS = [
     "cause",
     "media duration",
     "task ID",
+    "confidence",
+    "no-speech share",
+    "mean log-probability",
+    "flags",
 ]
 LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
 
@@ -152,4 +158,19 @@ def _row(task: Task) -> Iterable[str]:
         neutral(task.error_message),
         f"{task.media_duration / 1000:.1f}" if task.media_duration is not None else "",
         task.uid,
+        *_quality(task),
+    )
+
+
+def _quality(task: Task) -> Iterable[str]:
+    """How far the transcript can be trusted; nothing where there is none."""
+    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    if checkpoint is None or task.state != Task.State.COMPLETED:
+        return ("", "", "", "")
+    transcript = Transcript.from_dict(checkpoint.document)
+    return (
+        f"{transcript.confidence:.2f}",
+        f"{transcript.no_speech_share:.2f}",
+        f"{transcript.mean_logprob:.2f}",
+        "; ".join(transcript.all_flags),
     )

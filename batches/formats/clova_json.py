@@ -1,7 +1,8 @@
 """JSON in the shape of CLOVA Speech's result, so that what was written for it works.
 
-Ours, beside it: ``language``, ``engine`` and ``flags`` of the whole, ``quality`` of each segment. A client
-that does not know them is not disturbed: CLOVA's own keys keep their names, types and meanings.
+Ours, beside it: ``language``, ``engine``, ``quality`` and ``flags`` of the whole, and ``quality`` of each
+segment. A client that does not know them is not disturbed: CLOVA's own keys keep their names, types and
+meanings.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
             "requested": context.language,
         },
         "engine": transcript.engine,
+        "quality": {
+            "noSpeechShare": _rounded(transcript.no_speech_share),
+            "meanLogProbability": _rounded(transcript.mean_logprob),
+            "flags": transcript.all_flags,
+        },
         "flags": list(transcript.flags),
     }
     clean: dict[str, Any] = _encodable(result)

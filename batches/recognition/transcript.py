@@ -70,11 +70,29 @@ class Transcript:
     @property
     def confidence(self) -> float:
         """Mean confidence of the segments, weighted by their length; 0 where there is no speech."""
+        return self._mean([segment.confidence for segment in self.segments])
+
+    @property
+    def mean_logprob(self) -> float:
+        """Mean log-probability of the text, weighted by the segments' length; 0 where there is no speech."""
+        return self._mean([segment.mean_logprob for segment in self.segments])
+
+    @property
+    def no_speech_share(self) -> float:
+        """The share of the media in which nobody speaks, 0..1."""
+        return max(0.0, 1.0 - self.speech_duration / self.duration) if self.duration else 1.0
+
+    @property
+    def all_flags(self) -> list[str]:
+        """The whole's flags, and then those that any segment has."""
+        raised = (flag for segment in self.segments for flag in segment.flags)
+        return list(dict.fromkeys([*self.flags, *raised]))
+
+    def _mean(self, values: list[float]) -> float:
+        """Of one value for each segment, weighted by the segments' length."""
         weights = [max(1, segment.end - segment.start) for segment in self.segments]
-        if not weights:
-            return 0.0
-        pairs = zip(self.segments, weights, strict=True)
-        return sum(segment.confidence * weight for segment, weight in pairs) / sum(weights)
+        pairs = zip(values, weights, strict=True)
+        return sum(value * weight for value, weight in pairs) / sum(weights) if weights else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -12,10 +12,11 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from batches import execution_results, lifecycle
-from batches.models import Arrival, Batch, ExecutionResult, ResultFile, Task
+from batches.models import Arrival, Batch, ExecutionResult, ResultFile, Task, Transcript
 from speechportal.http import neutral
 from speechportal.storage.errors import StorageError
 from tests.factories import claimed, make_batch, make_task
+from tests.formats.samples import interview, silence
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +50,24 @@ def rows(batch: Batch, key: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
 
 
+def test_signs_of_doubt_are_beside_the_task(batch: Batch) -> None:
+    doubted, silent, failed = [*finish(batch, 2), make_task(batch, state=Task.State.FAILED)]
+    transcript = interview()
+    transcript.flags, transcript.segments[0].flags = ["language_mismatch"], ["repetition"]
+    for task, document in ((doubted, transcript), (silent, silence()), (failed, transcript)):
+        Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    become_idle(batch)
+    execution_results.collect_idle()
+    execution_results.write(ExecutionResult.unscoped.get().pk)
+    header, *found = rows(batch, ExecutionResult.unscoped.get().key)
+    names = ["confidence", "no-speech share", "mean log-probability", "flags"]
+    assert [[row[header.index(name)] for name in names] for row in found] == [
+        ["0.95", "0.30", "-0.25", "language_mismatch; repetition"],
+        ["0.00", "1.00", "0.00", "no_speech"],
+        ["", "", "", ""],
+    ]
+
+
 def test_the_columns_come_in_the_order_of_the_guide(batch: Batch) -> None:
     (task,) = finish(batch, 1, name="a.wav")
     ResultFile.unscoped.create(
@@ -78,7 +97,7 @@ def test_the_columns_come_in_the_order_of_the_guide(batch: Batch) -> None:
     ]
     assert row[:3] == ["1", "a.wav", "out/a.json"]
     assert float(row[3]) >= 0
-    assert row[6:] == ["Completed", "", "61.5", task.uid]
+    assert row[6:10] == ["Completed", "", "61.5", task.uid]
 
 
 def test_ten_make_one_and_the_rest_waits_for_the_idle_time(batch: Batch, settings: Settings) -> None:

@@ -24,7 +24,7 @@ def interview() -> Transcript:
         said(6000, "Then let us begin.", speaker="1"),
     ]
     engine = {"name": "openai-whisper", "version": "20250625", "model": "base"}
-    return Transcript("en", 0.98765, 10_000, segments, ["1", "2"], engine=engine)
+    return Transcript("en", 0.98765, 10_000, segments, ["1", "2"], speech_duration=7_000, engine=engine)
 
 
 def korean() -> Transcript:

@@ -61,6 +61,7 @@ def test_example() -> None:
         "eventTypes": [],
         "language": {"code": "en", "probability": 0.9877, "requested": "en-US"},
         "engine": {"name": "openai-whisper", "version": "20250625", "model": "base"},
+        "quality": {"noSpeechShare": 0.3, "meanLogProbability": -0.25, "flags": []},
         "flags": [],
     }
     assert segments[1] == {
@@ -79,6 +80,19 @@ def test_example() -> None:
             "flags": [],
         },
     }
+
+
+def test_signs_of_doubt_are_told_of_the_whole_and_of_the_segment() -> None:
+    transcript = interview()
+    transcript.flags = ["language_mismatch", "truncated"]
+    transcript.segments[2].flags = ["repetition", "low_confidence"]
+    transcript.segments[2].mean_logprob = -1.5
+    read = json.loads(render("json", transcript, CONTEXT))
+    assert read["flags"] == ["language_mismatch", "truncated"]
+    assert read["quality"]["flags"] == ["language_mismatch", "truncated", "repetition", "low_confidence"]
+    assert -1.5 < read["quality"]["meanLogProbability"] < -0.25
+    assert read["segments"][2]["quality"]["flags"] == ["repetition", "low_confidence"]
+    assert len(read["segments"]) == 3
 
 
 def test_keys_stand_in_clovas_order() -> None:
