@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from domains import selectors, services
 from domains.keywords import check_keywords, parse_keywords
-from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword
+from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword, validate_code
 from speechportal.api.fields import Choice, Text
 from speechportal.api.idempotency import idempotent
 from speechportal.api.parsers import PlainTextParser
@@ -24,13 +24,16 @@ from speechportal.api.serializers import Input, ItemParameters, ListParameters, 
 from speechportal.api.views import ApiView, etag_of
 from speechportal.http import download
 
-CODE = r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z"
 EXAMPLE = {"name": "Call centre", "code": "calls", "plan": "basic", "keywords": ["Ryzen", "갤럭시 버즈"]}
 
 
 class DomainInput(Input):
     name = Text(max_length=100, help_text="What people call it.")
-    code = Text(max_length=50, help_text="A short name for programs, unique in the account.")
+    code = Text(
+        max_length=50,
+        validators=[validate_code],
+        help_text="A short name for programs, unique in the account.",
+    )
     plan = Choice(Domain.Plan.choices, required=False, help_text="Only a Basic domain can have a batch.")
     keywords = serializers.ListField(
         child=Text(),

@@ -299,7 +299,7 @@ CLOVA_SYNC_SECONDS = env.integer("CLOVA_SYNC_SECONDS", 600, minimum=1)  # A sync
 CLOVA_FETCH_SECONDS = env.integer("CLOVA_FETCH_SECONDS", 300, minimum=1)  # For fetching what `url` names.
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["speechportal.api.parsers.StrictJsonParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": ["speechportal.api.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["speechportal.api.permissions.TokenMay"],
     "DEFAULT_PAGINATION_CLASS": "speechportal.api.pagination.Cursors",

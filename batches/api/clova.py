@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import tempfile
 import threading
 import time
@@ -14,7 +14,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -26,6 +27,7 @@ from batches.models import Batch, Task
 from domains.models import Domain
 from speechportal.api import problems
 from speechportal.api.authentication import TokenAuthentication, rate_headers, token_of
+from speechportal.api.parsers import StrictJsonParser
 from speechportal.api.problems import Problem
 
 HEADER = "X-CLOVASPEECH-API-KEY"
@@ -134,7 +136,7 @@ class Upload(ClovaView):
 class FromUrl(ClovaView):
     """A file at an address."""
 
-    parser_classes = [JSONParser]
+    parser_classes = [StrictJsonParser]
 
     def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
         batch = self.batch()
@@ -146,7 +148,7 @@ class FromUrl(ClovaView):
 class FromObjectStorage(ClovaView):
     """A file in the batch's storage."""
 
-    parser_classes = [JSONParser]
+    parser_classes = [StrictJsonParser]
 
     def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
         batch = self.batch()
@@ -177,10 +179,10 @@ def _wait(task: Task) -> bool:
 def _decoded(params: Any) -> Any:
     if params is None:
         return {}
-    text = params.read() if isinstance(params, UploadedFile) else params
+    data = params.read() if isinstance(params, UploadedFile) else params.encode(errors="surrogatepass")
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return StrictJsonParser().parse(io.BytesIO(data))
+    except ParseError as error:
         raise Problem(400, "malformed_params", _("The part “params” is not JSON.")) from error
 
 

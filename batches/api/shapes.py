@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -11,7 +12,7 @@ from batches import languages
 from batches.causes import Cause, cause_of_batch, cause_of_task
 from batches.formats import FORMATS
 from batches.models import Batch, Task
-from batches.models.batch import SPEAKER_LIMIT
+from batches.models.batch import SPEAKER_LIMIT, validate_batch_name
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
 from speechportal.api.fields import Choice, Flag, Own, Text, Whole
@@ -70,7 +71,11 @@ class Priority(serializers.ChoiceField):
 
 
 class BatchInput(Input):
-    name = Text(max_length=100, help_text="Also the folder that finished inputs are moved to.")
+    name = Text(
+        max_length=100,
+        validators=[validate_batch_name],
+        help_text="Also the folder that finished inputs are moved to.",
+    )
     domain = Own(Domain, help_text="The ID of a Basic domain that has no batch yet.")
     connection = Own(Connection, help_text="The ID of the connection that holds both paths.")
     input_path = Text(
@@ -107,6 +112,14 @@ class BatchInput(Input):
     webhook_url = Text(
         max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Where one of the two is the batch's own, a constraint of the database has the last word."""
+        least, most = attrs.get("min_speakers"), attrs.get("max_speakers")
+        if least is not None and most is not None and least > most:
+            sentence = _("The least number of speakers is above the greatest.")
+            raise serializers.ValidationError({"max_speakers": [sentence]}, code="below_min_speakers")
+        return attrs
 
 
 class BatchOutput(Output):

@@ -6,6 +6,7 @@ clients, which send ``null`` for whatever they do not want.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,10 @@ KNOWN = {
 }
 
 
+DEEPEST = 50
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
+
+
 @dataclass
 class Wanted:
     """A request, understood. ``overrides`` are the settings that differ from the batch's."""
@@ -44,6 +49,9 @@ def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
     """
     if not isinstance(given, dict):
         raise ValidationError({"params": _("This must be a JSON object.")})
+    if not _can_be_kept(given):
+        sentence = _("It holds what cannot be kept: characters such as U+0000, or too many levels.")
+        raise ValidationError({"params": sentence})
     return _Reader({name: value for name, value in given.items() if value is not None}, batch).read(source)
 
 
@@ -174,7 +182,7 @@ class _Reader:
 
     def text(self, name: str) -> str:
         value = self.given.get(name, "")
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str):
             self.errors[name] = _("This must be text.")
             return ""
         return value.strip()
@@ -184,6 +192,21 @@ class _Reader:
         if value not in choices:
             self.errors[name] = _("Choose one of: %s.") % ", ".join(sorted(choices))
         return value
+
+
+def _can_be_kept(given: Any) -> bool:
+    """Whether a database can hold it: no NUL, no half of a surrogate pair, nothing nested without end."""
+    level = [given]
+    for _depth in range(DEEPEST):
+        texts = [value for value in level if isinstance(value, str)]
+        if any(_UNKEPT.search(text) for text in texts):
+            return False
+        pairs = [pair for value in level if isinstance(value, dict) for pair in value.items()]
+        lists = [value for value in level if isinstance(value, list)]
+        level = [each for group in (*pairs, *lists) for each in group]
+        if not level:
+            return True
+    return False
 
 
 def _count(wanted: dict[str, Any], name: str) -> int | None:

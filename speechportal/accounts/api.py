@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urljoin
 
 from django.conf import settings
+from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -197,7 +198,9 @@ class MemberView(ApiView):
 
 
 class InvitationInput(Input):
-    email = Text(max_length=254, help_text="Only who has this address can accept.")
+    email = Text(
+        max_length=254, validators=[validate_email], help_text="Only who has this address can accept."
+    )
     role = Choice(Membership.Role.choices)
 
 

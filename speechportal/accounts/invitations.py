@@ -81,6 +81,9 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
         Invitation.unscoped.filter(
             account=account, email=email, accepted_at=None, expires_at__lte=timezone.now()
         ).delete()
+        if Invitation.unscoped.filter(account=account, email=email, accepted_at=None).exists():
+            sentence = gettext("This address is invited already: withdraw that invitation first.")
+            raise ValidationError(sentence, code="invited_already")
         invitation.full_clean()
         invitation.save()
     return invitation, token

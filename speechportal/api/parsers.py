@@ -1,4 +1,4 @@
-"""Bodies that are not JSON."""
+"""Bodies: JSON, and text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from typing import IO, Any
 
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, JSONParser
+
+
+class StrictJsonParser(JSONParser):
+    """JSON as its standard has it; what is nested too deeply to be read is no fault of the portal."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError(_("The JSON is nested too deeply.")) from error
 
 
 class PlainTextParser(BaseParser):

@@ -12,7 +12,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.conf import settings
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, JsonResponse
 from django.utils.translation import gettext as _
@@ -70,6 +76,12 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
         error = exceptions.NotFound(_("There is no such thing in this account."))
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None, code="role_missing")
+    elif isinstance(error, RequestDataTooBig):
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2
+        sentence = _("The body has more than %(limit)d MB, which is the limit.") % {"limit": limit}
+        error = Problem(413, "body_too_large", sentence)
+    elif isinstance(error, SuspiciousOperation):  # Too many fields or files.
+        error = Problem(400, "malformed_body", str(error))
     elif isinstance(error, StorageError):
         status = 404 if isinstance(error, FolderMissing | NotFound) else 502
         return status, {}, _document(status, error.code, str(error))

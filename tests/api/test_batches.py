@@ -89,6 +89,18 @@ def test_days_to_keep_transcripts_are_set_and_taken_back(alice: Api) -> None:
     assert alice.patch(path, {"transcript_days": None}).json()["transcript_days"] is None
 
 
+def test_all_that_is_wrong_is_told_at_once(alice: Api) -> None:
+    wrong = {"name": "a/b", "language": "klingon", "formats": [], "min_speakers": 0}
+    answer = alice.post("batches", body(alice, **wrong))
+    assert {each["field"] for each in answer.json()["errors"]} == set(wrong)
+    answer = alice.post("batches", body(alice, min_speakers=5, max_speakers=2))
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "max_speakers")
+    batch = make_batch(alice.account, max_speakers=2)
+    answer = alice.patch(f"batches/{batch.uid}", {"min_speakers": 5})
+    assert answer.status_code == 409
+
+
 def test_the_limits_are_those_of_the_portal(alice: Api) -> None:
     taken = make_batch(alice.account, name="Taken", input_path="taken/")
     assert taken.domain is not None

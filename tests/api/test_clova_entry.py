@@ -266,6 +266,26 @@ def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:
     assert not Task.unscoped.exists()
 
 
+@pytest.mark.parametrize(
+    ("params", "status"),
+    [
+        ('{"userdata": {"a": NaN}}', 400),
+        ('{"userdata": {"a": "\\u0000"}}', 400),
+        ('{"userdata": {"\\ud800": 1}}', 400),
+        ('{"forbiddens": "\\ud800"}', 400),
+        ('{"boostings": [{"words": "\\u0000"}]}', 400),
+        ('{"userdata": {"a": ' + "[" * 60 + "]" * 60 + "}}", 400),
+        ("[" * 100_000 + "]" * 100_000, 400),
+        ('{"userdata": {"a": ' + "[" * 20 + "]" * 20 + ', "b": "\\ud83d\\ude00"}}', 200),
+    ],
+)
+def test_what_no_database_holds_is_refused(alice: Api, batch: Batch, params: str, status: int) -> None:
+    data = {"media": SimpleUploadedFile("talk.mp3", b"sound"), "params": params}
+    answer = Client().post(address(batch, "upload"), data, headers=key_of(alice))
+    assert answer.status_code == status, answer.content
+    assert Task.unscoped.exists() is (status == 200)
+
+
 def test_a_domain_without_a_batch_says_so(alice: Api, batch: Batch) -> None:
     domain = make_domain(alice.account, code="lonely")
     path = f"/external/v1/lonely/{domain.uid}/recognizer/url"

@@ -53,6 +53,11 @@ def test_all_wrong_fields_are_told_at_once_and_unknown_ones_too(alice: Api) -> N
     assert problem["request_id"] == answer.headers["X-Request-ID"]
 
 
+def test_a_rule_of_one_field_does_not_hide_that_of_another(alice: Api) -> None:
+    answer = alice.post("domains", {"name": "x" * 101, "code": "é"})
+    assert {each["field"] for each in answer.json()["errors"]} == {"name", "code"}
+
+
 def test_the_rules_are_those_of_the_portal(alice: Api) -> None:
     make_domain(alice.account, code="Calls")
     answer = alice.post("domains", {"name": "Calls", "code": "calls"})

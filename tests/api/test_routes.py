@@ -131,6 +131,15 @@ def test_a_body_that_cannot_be_taken_is_a_problem(alice: Api, body: Any) -> None
     assert answer.json()["code"] in {"malformed_body", "validation_failed"}
 
 
+def test_a_body_that_is_too_deep_or_too_long_is_a_problem(alice: Api, settings: Any) -> None:
+    deep = alice.post("domains", "[" * 100_000 + "]" * 100_000)
+    assert (deep.status_code, deep.json()["code"]) == (400, "malformed_body")
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1024**2
+    long = alice.post("domains", {"name": "x" * 1024**2, "code": "x"})
+    assert (long.status_code, long.json()["code"]) == (413, "body_too_large")
+    assert "1 MB" in long.json()["detail"]
+
+
 def test_a_body_of_another_type_is_refused(alice: Api) -> None:
     answer = alice.send(
         "POST", "domains", None, data="name=x", content_type="application/x-www-form-urlencoded"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,6 +10,8 @@ from django.utils.module_loading import import_string
 
 from speechportal.supervisor import NAMES, Supervisor, services
 from speechportal.watchdog import Watchdog
+
+ADDRESS = "SPEECHPORTAL_PUBLIC_URL"
 
 
 class Command(BaseCommand):
@@ -25,6 +28,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, bind: str, only: list[str], **_options: Any) -> None:
+        if not (settings.PRODUCTION or os.environ.get(ADDRESS) or os.environ.get(f"{ADDRESS}_FILE")):
+            # Links lead to where it runs, unless the operator says otherwise.
+            os.environ[ADDRESS] = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - to it nothing binds
         supervisor = Supervisor(services(bind, only=only))
         supervisor.stop_on_signals()
         supervisor.start()
