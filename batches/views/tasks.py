@@ -76,9 +76,13 @@ def _events(task: Task) -> list[Event]:
         (gettext_lazy("Input file moved"), task.moved_at, ""),
         (gettext_lazy("Reported in an execution result"), result.written_at if result else None, ""),
     ]
-    happened = [Event(what, when, kind) for what, when, kind in moments if when is not None]
-    people = [Event(deed.verb_label.capitalize(), deed.created_at, who=deed.who) for deed in deeds[:DEEDS]]
-    return sorted(happened + people, key=lambda event: event.when)
+    events = [Event(what, when, kind) for what, when, kind in moments if when is not None]
+    for deed in reversed(deeds[:DEEDS]):
+        # Behind what it came after: the storage's clock, which the first of them is from, may differ.
+        before = [at for at, event in enumerate(events) if event.when <= deed.created_at]
+        event = Event(deed.verb_label.capitalize(), deed.created_at, who=deed.who)
+        events.insert(before[-1] + 1 if before else 0, event)
+    return events
 
 
 @manager_required

@@ -111,6 +111,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["target_uid", "-id"], name="audit_of_target"),
             models.Index(fields=["part_of", "-id"], condition=~models.Q(part_of=""), name="audit_of_whole"),
             models.Index(fields=["created_at"], name="audit_by_time"),
+            models.Index(fields=["request_id"], condition=~models.Q(request_id=""), name="audit_of_request"),
         ]
 
     def __str__(self) -> str:
@@ -145,7 +146,7 @@ class AuditEntry(models.Model):
     @property
     def change_list(self) -> list[tuple[str, Any, Any]]:
         """(field as people call it, before, after)"""
-        return [(self._field_label(name), *values) for name, values in self.changes.items()]
+        return [(self._field_label(name), *map(_readable, values)) for name, values in self.changes.items()]
 
     def _field_label(self, name: str) -> str:
         try:
@@ -297,6 +298,15 @@ def _plain(field: models.Field[Any, Any], value: Any) -> Any:
     related = field.related_model
     row = related._base_manager.filter(pk=value).first() if isinstance(related, type) else None
     return f"{row} ({row.uid})" if row is not None and hasattr(row, "uid") else str(row or value)
+
+
+def _readable(value: Any) -> Any:
+    """A value of JSON as people write it."""
+    if isinstance(value, bool):
+        return str(_("on") if value else _("off"))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value
 
 
 def _json(value: Any) -> Any:

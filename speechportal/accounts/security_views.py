@@ -31,6 +31,11 @@ class PasswordAndCodeForm(CodeForm):
     )
     field_order = ("password", "code")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].widget.attrs["autofocus"] = True
+        del self.fields["code"].widget.attrs["autofocus"]
+
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])
         user = self.app.user

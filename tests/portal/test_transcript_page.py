@@ -119,3 +119,8 @@ def test_three_hours_open_with_words_only_where_one_looks(world: World, page: Pa
     assert page.locator(".transcript li").count() == 2000
     page.wait_for_selector("li.at-hit .word")
     assert page.locator(".word").count() < 2000
+    for _ in range(40):  # To read on leaves nothing behind.
+        page.mouse.wheel(0, 1500)
+    page.wait_for_function("() => !document.querySelector('li.at-hit .word')")
+    assert 0 < page.locator(".word").count() < 2000
+    expect(page.locator("li.at-hit p")).to_have_text("A line of a very long meeting.")

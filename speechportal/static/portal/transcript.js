@@ -1,5 +1,5 @@
-// Reading a transcript along with its recording. The server sends lines of plain text; words become
-// elements only when a line comes near the window, so that a transcript of three hours opens at once.
+// Reading a transcript along with its recording. The server sends lines of plain text; words are elements
+// only while their line is near the window, so that a transcript of three hours opens and scrolls at once.
 
 const list = document.querySelector("[data-transcript]");
 const player = document.querySelector("[data-player]");
@@ -20,7 +20,7 @@ function start() {
 
   function makeWords(line) {
     const text = line.querySelector("p[data-words]");
-    if (!text) return;
+    if (!text || text.firstElementChild) return;
     const whole = text.textContent;
     const from = Number(line.dataset.start);
     const parts = [];
@@ -38,15 +38,19 @@ function start() {
     }
     parts.push(whole.slice(at));
     text.replaceChildren(...parts);
-    text.removeAttribute("data-words");
+  }
+
+  function dropWords(line) {
+    const text = line.querySelector("p[data-words]");
+    if (!text || line === spokenLine || window.getSelection().containsNode(text, true)) return;
+    text.textContent = text.textContent; // Its words, one after the other, are the line.
   }
 
   const near = new IntersectionObserver(
     (entries) => {
       for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        near.unobserve(entry.target);
-        makeWords(entry.target);
+        if (entry.isIntersecting) makeWords(entry.target);
+        else dropWords(entry.target);
       }
     },
     { rootMargin: "400px" },
@@ -55,7 +59,9 @@ function start() {
 
   function replaceLine(line, html) {
     const fresh = new DOMParser().parseFromString(html, "text/html").querySelector("li");
+    near.unobserve(line);
     line.replaceWith(fresh);
+    near.observe(fresh);
     lines = [...list.children];
     starts = lines.map((each) => Number(each.dataset.start));
     makeWords(fresh);
@@ -245,7 +251,8 @@ function start() {
   player?.querySelector("[data-shortcuts]")?.addEventListener("click", () => shortcuts.showModal());
 
   function step(by) {
-    const here = lines.indexOf(spokenLine ?? lineAt((media?.currentTime ?? 0) * 1000));
+    // By the clock, which is ahead of what is lit while a seek is under way: keys may come fast.
+    const here = lines.indexOf(lineAt((media?.currentTime ?? 0) * 1000));
     const line = lines[Math.min(Math.max(here + by, 0), lines.length - 1)];
     if (!line) return;
     if (media) media.currentTime = Number(line.dataset.start) / 1000 + 0.001;
