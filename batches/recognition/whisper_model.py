@@ -205,7 +205,9 @@ def choose_precision(wanted: str, device: str) -> torch.dtype:
     if device == "cuda":
         return torch.float16
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
-    return torch.bfloat16 if native else torch.float32
+    # ATEN_CPU_CAPABILITY may keep torch from what the processor has.
+    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.bfloat16 if native and used else torch.float32
 
 
 def _heads_by_layer(heads: Tensor) -> dict[int, list[int]]:

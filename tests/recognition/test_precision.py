@@ -7,9 +7,10 @@ from batches.recognition.engine import BATCH_SIZES, Engine
 from batches.recognition.whisper_model import choose_precision
 
 
-def processor(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
+def processor(monkeypatch: pytest.MonkeyPatch, *, native: bool, capability: str = "AVX512") -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
 
 
 def test_a_gpu_takes_half_precision_and_larger_batches() -> None:
@@ -23,6 +24,8 @@ def test_a_processor_takes_16_bits_only_where_it_multiplies_them_itself(
     processor(monkeypatch, native=True)
     assert choose_precision("auto", "cpu") == torch.bfloat16
     processor(monkeypatch, native=False)
+    assert choose_precision("auto", "cpu") == torch.float32
+    processor(monkeypatch, native=True, capability="AVX2")
     assert choose_precision("auto", "cpu") == torch.float32
 
 

@@ -20,6 +20,14 @@ from batches.recognition.bench import report, variants
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
 from batches.recognition.child_process import clean_environment
 
+# What torch, oneDNN, MKL and CTranslate2 take for the word that there is no AVX-512.
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "CT2_FORCE_CPU_ISA": "AVX2",
+}
+
 
 class Command(BaseCommand):
     help = "Measure speed, memory and errors of this engine and of its peers, in turns."
@@ -34,6 +42,9 @@ class Command(BaseCommand):
         parser.add_argument("--speakers", action="store_true", help="measure the separation of speakers too")
         parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
         parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
+        parser.add_argument(
+            "--avx2", action="store_true", help="measure as on a processor without AVX-512 and AMX"
+        )
         parser.add_argument("--threads", type=int, default=1, metavar="N")
         parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
 
@@ -47,7 +58,8 @@ class Command(BaseCommand):
         report.set_ratios(rows, reference)
         minutes = sum(recording.seconds for recording in recordings) / 60
         self.stdout.write(
-            f"{report.processor()}, {arguments['threads']} thread(s), {len(recordings)} recordings of "
+            f"{report.processor()}{', AVX2 alone' if arguments['avx2'] else ''}, "
+            f"{arguments['threads']} thread(s), {len(recordings)} recordings of "
             f"{minutes:.1f} minutes, medians of {arguments['rounds']} rounds"
         )
         self.stdout.write(report.as_table(rows, reference))
@@ -81,6 +93,7 @@ class Command(BaseCommand):
             speaker_model=arguments["speaker_model"],
             threads=arguments["threads"],
             cache=scratch / "weights",
+            avx2=arguments["avx2"],
         )
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for number in range(1, arguments["rounds"] + 1):
@@ -102,13 +115,15 @@ def _recordings(manifest: Path | None) -> list[Recording]:
     return recordings
 
 
-def _environment(threads: int, scratch: Path) -> dict[str, str]:
+def _environment(setup: variants.Setup, scratch: Path) -> dict[str, str]:
     """As the child's, with an ``ffmpeg`` on the path: whisper's command line calls it by that name."""
     programs = scratch / "bin"
     if not programs.is_dir():
         programs.mkdir()
         (programs / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
-    environment = clean_environment(threads, scratch, os.environ)
+    environment = clean_environment(setup.threads, scratch, os.environ)
+    if setup.avx2:
+        environment |= AVX2
     return {**environment, "PATH": f"{programs}{os.pathsep}{environment.get('PATH', os.defpath)}"}
 
 
@@ -124,7 +139,7 @@ def _run(name: str, setup: variants.Setup, recordings: list[Recording], scratch:
     result.unlink(missing_ok=True)
     process = subprocess.run(
         [sys.executable, "-m", "batches.recognition.bench.runner", str(job), str(result)],
-        env=_environment(setup.threads, scratch),
+        env=_environment(setup, scratch),
         cwd=scratch,
         stderr=subprocess.PIPE,
         check=False,

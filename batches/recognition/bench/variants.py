@@ -35,6 +35,7 @@ class Setup:
     speaker_model: str
     threads: int
     cache: Path  # for weights in another format
+    avx2: bool = False  # whether to do without AVX-512
 
 
 class Variant(Protocol):
