@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
@@ -15,7 +16,7 @@ from batches import adjustments
 from batches.models import Adjustment, Charge, ExecutionResult, Task
 from speechportal.support.actions import Action, ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
-from speechportal.support.lists import neighbour
+from speechportal.support.lists import file_at, neighbour
 
 
 class AdjustForm(ReasonForm):
@@ -94,7 +95,7 @@ class AdjustmentAdmin(ReadOnlyAdmin[Adjustment]):
 
 @admin.register(ExecutionResult)
 class ExecutionResultAdmin(ReadOnlyAdmin[ExecutionResult]):
-    find_exact = ("uid", "batch__uid", "account__uid", "key")
+    find_exact = ("uid", "batch__uid", "account__uid")
     list_display = ["created_at", "uid", "account", "batch", "number", "task_count", "written_at"]
     list_select_related = ["account", "batch"]
     list_filter = [
@@ -111,5 +112,9 @@ class ExecutionResultAdmin(ReadOnlyAdmin[ExecutionResult]):
             (_("Tasks"), link_to_list(Task, row.task_count, execution_result=row.uid)),
         ]
 
+    def matching(self, queryset: QuerySet[ExecutionResult], text: str) -> Q:
+        return super().matching(queryset, text) | file_at(ExecutionResult, text)
+
     def find(self, request: HttpRequest, text: str) -> list[ExecutionResult]:
-        return super().find(request, text) if text.startswith("exr_") else []
+        """By its own ID or file; the ID of a batch or an account finds that itself."""
+        return super().find(request, text) if text.startswith("exr_") or text.endswith(".csv") else []

@@ -15,7 +15,7 @@ from batches import task_services
 from batches.models import Charge, Delivery, ResultFile, Task, Transcript
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
-from speechportal.support.lists import choices, neighbour
+from speechportal.support.lists import choices, file_at, having, neighbour
 
 RECENT = 20_000  # Among so many of the newest, any part of a name is found.
 
@@ -104,7 +104,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         kinds = {"tsk_": "uid", "bat_": "batch__uid", "acc_": "account__uid"}
         for prefix, field in kinds.items():
             if text.startswith(prefix):
-                return Q(**{field: text})
+                return having(Task, field, text)
         newest = Task.unscoped.order_by("-pk").values_list("pk", flat=True)[:1].first() or 0
         recent = Q(pk__gt=newest - RECENT, name__icontains=text)
         return Q(pk__in=self._beginning(queryset, text)) | recent
@@ -148,7 +148,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
 
 @admin.register(ResultFile)
 class ResultFileAdmin(ReadOnlyAdmin[ResultFile]):
-    find_exact = ("key", "task__uid")
+    find_exact = ("task__uid",)
     list_display = ["key", "format", "task", "size", "written_at"]
     list_select_related = ["task"]
     list_filter = [neighbour("task", "task__uid", _("task"))]
@@ -156,6 +156,9 @@ class ResultFileAdmin(ReadOnlyAdmin[ResultFile]):
 
     def glance(self, row: ResultFile) -> list[tuple[Any, Any]]:
         return [(_("Task"), link_to(row.task)), (_("Connection"), link_to(row.connection))]
+
+    def matching(self, queryset: QuerySet[ResultFile], text: str) -> Q:
+        return super().matching(queryset, text) | file_at(ResultFile, text)
 
     def found_as(self, row: ResultFile) -> list[Any]:
         return [row.format, row.key, ""]

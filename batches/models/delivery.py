@@ -163,8 +163,8 @@ class Delivery(models.Model):
     FINAL = (State.DELIVERED, State.FAILED, State.CANCELED)
 
     uid = UidField("dlv")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="deliveries")
-    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="deliveries")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
     task = models.ForeignKey(Task, on_delete=models.PROTECT, null=True, related_name="deliveries")
     event = models.CharField(_("event"), max_length=30, choices=Event.choices)
     # Whose event it is (the ID of a task, batch, ...), and which of its kind: one row for each, whoever
@@ -224,6 +224,8 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["batch", "-id"], name="delivery_of_batch"),
             models.Index(fields=["account", "-id"], name="delivery_of_account"),
+            # Support staff's lists by state; of those that arrived there are enough anywhere.
+            models.Index(fields=["state", "-id"], condition=~Q(state="delivered"), name="delivery_by_state"),
         ]
 
     def __str__(self) -> str:

@@ -83,8 +83,8 @@ class Charge(models.Model):
     """The immutable ledger row for one recognised input file."""
 
     uid = UidField("chg")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="charges")
-    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="charges")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="charges")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="charges")
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="charge")
     # As they were on the day, whatever is renamed later.
     batch_name = models.CharField(_("batch name"), max_length=100)
@@ -104,7 +104,11 @@ class Charge(models.Model):
         ordering = ["-pk"]
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
-        indexes = [models.Index(fields=["account", "created_at"], name="charge_of_account")]
+        indexes = [
+            models.Index(fields=["account", "created_at"], name="charge_of_account"),
+            models.Index(fields=["account", "-id"], name="charge_newest_of_account"),
+            models.Index(fields=["batch", "-id"], name="charge_newest_of_batch"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.uid} {self.amount} {self.currency}"

@@ -67,8 +67,8 @@ class Task(models.Model):
     REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
 
     uid = UidField("tsk")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="tasks")
-    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="tasks")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="tasks")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="tasks")
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
     task_order = models.PositiveIntegerField(_("task order"))
     original = models.ForeignKey(
@@ -196,6 +196,7 @@ class Task(models.Model):
                 name="task_unreported",
             ),
             models.Index(fields=["batch", "-id"], name="task_of_batch"),
+            models.Index(fields=["account", "-id"], name="task_of_account"),
             # Support staff's lists over all accounts: by state, newest first, and by the beginning of a name.
             models.Index(fields=["state", "-id"], name="task_by_state"),
             models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.actor import because
 from speechportal.support.actions import Action, run
-from speechportal.support.lists import KeysetChangeList, beginning_with
+from speechportal.support.lists import NOTHING, KeysetChangeList, beginning_with, having
 
 M = TypeVar("M", bound=models.Model)
 MOST_AT_ONCE = 500
@@ -98,10 +98,13 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         return (queryset.filter(self.matching(queryset, text)), False) if text else (queryset, False)
 
     def matching(self, queryset: QuerySet[M], text: str) -> Q:
-        """The condition for rows that ``text`` finds."""
-        condition = Q(pk__in=[])
+        """The condition for rows that ``text`` finds; those of a neighbour, where it is a neighbour's ID."""
+        condition = NOTHING
         for field in self.find_exact:
-            condition |= Q(**{field: text})
+            found = having(self.model, field, text)
+            if "__" in field and found != NOTHING:
+                return found
+            condition |= found
         for field in self.find_beginning:
             condition |= beginning_with(queryset, field, text)
         for field in self.find_part:

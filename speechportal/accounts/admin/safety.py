@@ -12,6 +12,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
@@ -68,7 +69,7 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
 def _text(value: Any) -> str:
     if value is None:
         return "–"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, str | Promise) else json.dumps(value, ensure_ascii=False)
 
 
 @admin.register(AuthenticatorApp)
