@@ -37,6 +37,11 @@ class Bar:
     width: float
     height: float
 
+    @property
+    def middle(self) -> float:
+        """Where its label stands."""
+        return round(self.x + self.width / 2, 1)
+
 
 @dataclass(frozen=True)
 class Chart:

@@ -146,14 +146,17 @@ class AuditEntry(models.Model):
     @property
     def change_list(self) -> list[tuple[str, Any, Any]]:
         """(field as people call it, before, after)"""
-        return [(self._field_label(name), *map(_readable, values)) for name, values in self.changes.items()]
-
-    def _field_label(self, name: str) -> str:
-        try:
-            field = apps.get_model(self.target_kind)._meta.get_field(name)
-        except (LookupError, FieldDoesNotExist):
-            return name.replace("_", " ")
-        return str(getattr(field, "verbose_name", name))
+        found = []
+        for name, (before, after) in self.changes.items():
+            if name == "account":  # Who reads this knows.
+                continue
+            try:
+                field = apps.get_model(self.target_kind)._meta.get_field(name)
+            except (LookupError, FieldDoesNotExist):  # Of another release, or no field but a count.
+                field = None
+            label = str(getattr(field, "verbose_name", name.replace("_", " ")))
+            found.append((label, _readable(before, field), _readable(after, field)))
+        return found
 
 
 def record(
@@ -300,8 +303,10 @@ def _plain(field: models.Field[Any, Any], value: Any) -> Any:
     return f"{row} ({row.uid})" if row is not None and hasattr(row, "uid") else str(row or value)
 
 
-def _readable(value: Any) -> Any:
-    """A value of JSON as people write it."""
+def _readable(value: Any, field: Any) -> Any:
+    """A value of JSON as people write it, or as the field's choices call it."""
+    if not isinstance(value, list | dict) and (label := dict(getattr(field, "flatchoices", ())).get(value)):
+        return str(label)
     if isinstance(value, bool):
         return str(_("on") if value else _("off"))
     if isinstance(value, list):

@@ -42,19 +42,24 @@ function start() {
 
   function dropWords(line) {
     const text = line.querySelector("p[data-words]");
-    if (!text || line === spokenLine || window.getSelection().containsNode(text, true)) return;
+    if (!text?.firstElementChild || line === spokenLine || window.getSelection().containsNode(text, true)) return;
     text.textContent = text.textContent; // Its words, one after the other, are the line.
   }
 
+  // Only once there is time: what a fast scroll passes by costs nothing.
+  const whenIdle = window.requestIdleCallback ?? ((work) => window.setTimeout(work, 50));
+  const passing = new Map(); // line -> whether it is near
   const near = new IntersectionObserver(
     (entries) => {
-      for (const entry of entries) {
-        if (entry.isIntersecting) makeWords(entry.target);
-        else dropWords(entry.target);
-      }
+      if (!passing.size) whenIdle(settle, { timeout: 500 });
+      for (const entry of entries) passing.set(entry.target, entry.isIntersecting);
     },
     { rootMargin: "400px" },
   );
+  function settle() {
+    for (const [line, isNear] of passing) (isNear ? makeWords : dropWords)(line);
+    passing.clear();
+  }
   for (const line of lines) near.observe(line);
 
   function replaceLine(line, html) {
