@@ -45,6 +45,8 @@ class Portal:
                 "Set SPEECHPORTAL_URL to the portal's address and SPEECHPORTAL_TOKEN to an API token"
                 " (portal: Account, API tokens)."
             )
+        if not url.startswith(("https://", "http://")):
+            raise CommandError(f"SPEECHPORTAL_URL must begin with https:// or http://, unlike {url!r}.")
         return cls(url, token.strip())
 
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
@@ -135,12 +137,17 @@ def _problem(answer: requests.Response) -> str:
         told = answer.json()
         lines = [told["detail"]]
         errors = told.get("errors", [])
-        if len(errors) > 1 or (errors and errors[0]["field"]):
+        if len(errors) > 1:  # One alone is in the detail already.
             lines += [f"  {each['field']}: {each['message']}" for each in errors]
         return "\n".join([*lines, f"  (request {told.get('request_id', '?')})"])
     except (ValueError, KeyError, TypeError):
         return f"The answer is not the portal's (HTTP {answer.status_code}). Check SPEECHPORTAL_URL."
 
 
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """What is at the bottom of it: the libraries above wrap it in names of their own."""
+    inner: object = error
+    while isinstance(inner, BaseException):
+        error = inner
+        inner = getattr(error, "reason", None) or error.__context__ or next(iter(error.args), None)
+    return str(getattr(error, "strerror", None) or error)[:200] or type(error).__name__

@@ -17,7 +17,7 @@ from speechportal.accounts import tokens
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.api.work import worker
-from tests.factories import make_account, make_batch, make_user
+from tests.factories import make_account, make_batch, make_task, make_user
 
 
 @pytest.fixture
@@ -97,6 +97,22 @@ def test_batches_are_listed_for_people_and_for_programs(shell: Shell, batch: Bat
     assert row["id"] == batch.uid
 
 
+def test_a_reader_that_has_enough_is_no_fault(shell: Shell, batch: Batch) -> None:
+    for _number in range(300):  # More than a pipe holds.
+        make_task(batch)
+    command = f"{sys.executable} -m speechportal.cli.main tasks list {batch.uid} --json | head -n 1"
+    environ = {**shell.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
 def test_faults_are_said_in_plain_words(shell: Shell, api: Api, batch: Batch) -> None:
     assert "There is no batch “None”" in shell.run("upload", "None", "two.wav", status=1).stderr
     assert "No such file: three.wav" in shell.run("upload", "Phone calls", "three.wav", status=1).stderr
@@ -105,8 +121,11 @@ def test_faults_are_said_in_plain_words(shell: Shell, api: Api, batch: Batch) ->
     shell.run("upload", "Phone calls", "two.wav", "--replace")
     assert "SPEECHPORTAL_URL" in shell.run("batches", "list", status=1, SPEECHPORTAL_URL="").stderr
     nobody = shell.run("batches", "list", status=1, SPEECHPORTAL_URL="http://127.0.0.1:9")
-    assert "cannot be reached" in nobody.stderr
-    assert "Traceback" not in nobody.stderr
+    assert nobody.stderr == "speechportal: The portal cannot be reached: Connection refused\n"
+    bare = shell.run("batches", "list", status=1, SPEECHPORTAL_URL="127.0.0.1:9")
+    assert "must begin with https://" in bare.stderr
+    told = shell.run("tasks", "list", "Phone calls", "--state", "done", status=1).stderr
+    assert told.count("is not a valid choice") == 1
     tokens.revoke_token(token=api.token)
     assert "This API token was revoked." in shell.run("batches", "list", status=1).stderr
     shell.run("fly", status=2)
