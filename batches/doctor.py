@@ -76,6 +76,7 @@ def examine() -> Iterator[Finding]:
     ]
     others = [
         ("settings", configuration),
+        ("pages", static_files),
         ("models", models),
         ("ffmpeg", ffmpeg),
         ("clock", clock),
@@ -197,6 +198,18 @@ def configuration() -> Iterator[Finding]:
         yield make("settings", str(message.msg), str(message.hint or ""))
     if not found:
         yield good("settings", f"They are in order ({settings.MODE}).")
+
+
+def static_files() -> Iterator[Finding]:
+    """In production each page names its styles and scripts by a list that is made beforehand."""
+    if not settings.PRODUCTION:
+        return
+    if not (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():
+        yield bad(
+            "pages", "Their styles and scripts were not collected.", "Run: manage.py collectstatic --noinput"
+        )
+        return
+    yield good("pages", "Their styles and scripts are collected.")
 
 
 def models() -> Iterator[Finding]:

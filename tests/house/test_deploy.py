@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import configparser
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from speechportal.supervisor import NAMES
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / ".deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+ANALYZE = shutil.which("systemd-analyze") or ""
 FILES = [DEPLOY / "Dockerfile", DEPLOY / "compose.yaml", *UNITS]
 
 
@@ -77,6 +81,17 @@ def test_a_unit_stops_its_processes_in_order(unit: Path) -> None:
     assert service["KillMode"] == "mixed"
     assert service["NoNewPrivileges"] == "true"
     assert parser["Install"]["WantedBy"] == "multi-user.target"
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd's own judgement needs its programs")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda file: file.name)
+def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
+    copy = tmp_path / unit.name
+    # It looks for the programs, which are here instead.
+    copy.write_text(unit.read_text().replace("/opt/speechportal/.venv/bin/python", sys.executable))
+    told = subprocess.run([ANALYZE, "verify", str(copy)], capture_output=True, text=True, check=False)
+    mine = [line for line in (told.stdout + told.stderr).splitlines() if unit.name in line]
+    assert (told.returncode, mine) == (0, [])
 
 
 def test_the_lock_file_holds_every_dependency() -> None:

@@ -65,6 +65,16 @@ def test_a_secret_that_no_key_fits(settings: Settings) -> None:
     assert sentence.startswith("1 stored secrets cannot be read")
 
 
+def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path
+    assert list(doctor.static_files()) == []  # Embedded, they are found where they are.
+    settings.PRODUCTION = True
+    (sentence,) = bad(doctor.static_files)
+    assert "not collected" in sentence
+    (tmp_path / "staticfiles.json").write_text("{}")
+    assert bad(doctor.static_files) == []
+
+
 def test_models_that_were_not_fetched(settings: Settings, tmp_path: Path) -> None:
     settings.MODELS_DIR = tmp_path
     assert len(bad(doctor.models)) == 2
