@@ -48,7 +48,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         neighbour("account", "account__uid", _("account")),
         neighbour("batch", "batch__uid", _("batch")),
         neighbour("task", "task__uid", _("task")),
-        choices("state", _("state"), lambda: list(Delivery.State.choices)),
+        choices("state", _("state"), lambda: list(Delivery.State.choices), Delivery.State.DELIVERED),
     ]
     fields = [
         ("event", "about"),

@@ -120,8 +120,13 @@ def neighbour(parameter: str, lookup: str, title: Any) -> type[SimpleListFilter]
     return Neighbour
 
 
-def choices(field: str, title: Any, values: Callable[[], list[tuple[Any, Any]]]) -> type[SimpleListFilter]:
-    """A filter by an indexed column with few values."""
+def choices(
+    field: str, title: Any, values: Callable[[], list[tuple[Any, Any]]], common: str = ""
+) -> type[SimpleListFilter]:
+    """A filter by an indexed column with few values.
+
+    ``common`` is the value that an index of the others leaves out; SQLite uses that one only when told so.
+    """
 
     class Choice(SimpleListFilter):
         parameter_name = field
@@ -136,7 +141,10 @@ def choices(field: str, title: Any, values: Callable[[], list[tuple[Any, Any]]])
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
             allowed = {str(value) for value, _label in values()}
             value = self.value()
-            return queryset.filter(**{field: value}) if value in allowed else queryset
+            if value not in allowed:
+                return queryset
+            rows = queryset.filter(**{field: value})
+            return rows.exclude(**{field: common}) if common and value != common else rows
 
     return Choice
 

@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from batches.models import Batch, Task
+from batches.models import Batch, ResultFile, Task
 from speechportal.accounts.models import Account
 from tests import factories
 from tests.admin.staff import signed_in
@@ -157,3 +157,34 @@ def test_everything_is_found_from_one_field(batch: Batch) -> None:
     assert several.count("tsk_") == 5
     assert client.get("/admin/search/", {"q": "nothing like it"}).status_code == 200
     assert client.get("/admin/search/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["task", "delivery", "charge", "executionresult"])
+def test_neighbours_are_looked_up_before_their_rows(batch: Batch, name: str) -> None:
+    """With a join instead, PostgreSQL reads the whole table (tests/bench_admin.py measures it)."""
+    client = signed_in("viewer")
+    table = f'"batches_{name}"'
+    for query in (f"q={batch.uid}", f"q={batch.account.uid}", "q=nothing", f"account={batch.account.uid}"):
+        with CaptureQueriesContext(connection) as queries:
+            client.get(f"/admin/batches/{name}/?{query}")
+        lists = [each["sql"] for each in queries if f"FROM {table}" in each["sql"]]
+        (conditions,) = [sql.partition(" WHERE ")[2] for sql in lists if sql.endswith("LIMIT 51")]
+        for other in {'"accounts_account"', '"batches_batch"', '"batches_task"'} - {table}:
+            assert other not in conditions
+
+
+def test_a_neighbour_s_rows_and_their_own_are_found(batch: Batch) -> None:
+    task = factories.make_task(factories.make_batch(), "alone.wav", state="completed")
+    result = ResultFile.unscoped.create(
+        task=task, connection=task.connection, format="srt", key="out/alone.srt"
+    )
+    client = signed_in("viewer")
+
+    def rows(address: str) -> list[object]:
+        return list(client.get(address).context["cl"].result_list)
+
+    assert rows(f"/admin/batches/resultfile/?q={task.uid}") == [result]
+    assert rows("/admin/batches/resultfile/?q=out/alone.srt") == [result]
+    assert rows("/admin/batches/resultfile/?q=out/other.srt") == []
+    assert rows(f"/admin/batches/task/?account={task.account.uid}") == [task]
+    assert rows("/admin/batches/task/?account=acc_0000000000000000") == []
