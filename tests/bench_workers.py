@@ -1,0 +1,143 @@
+"""How much faster two recognition workers on two cores are than one, and how much audio a core does in a day.
+
+    .venv/bin/python -m tests.bench_workers [--files 16] [--rounds 3] [--no-speakers] [--engine whisper]
+
+Copies of pyannote.audio's sample (30 s, two speakers) go through the whole portal on two cores: found in a
+local folder, claimed, recognised, written, charged, moved. One worker and two take turns, each with warm
+models; the time runs from the start of the first file to the end of the last. Prints the ratio of the
+medians, and ends with status 1 when it is below 1.8. Anything else that runs on the machine spoils it: the
+load is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+WANTED = 1.8
+CORES = 2
+SAMPLE_SECONDS = 30
+PATIENCE_SECONDS = 1800
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def prepare(folder: Path, engine: str) -> None:
+    """An installation of its own; its processes, and theirs, run on two cores alone."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    models = os.environ.get("SPEECHPORTAL_MODELS_DIR") or str(ROOT / "var" / "models")
+    for name in [name for name in os.environ if name.startswith("SPEECHPORTAL_")]:
+        del os.environ[name]
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="speechportal.settings",
+        SPEECHPORTAL_DATA_DIR=str(folder),
+        SPEECHPORTAL_MODELS_DIR=models,
+        SPEECHPORTAL_RECOGNITION_ENGINE=engine,
+        SPEECHPORTAL_POLL_SECONDS="1",
+        SPEECHPORTAL_SETTLE_SECONDS="0",
+        SPEECHPORTAL_IDLE_SECONDS="1",
+        SPEECHPORTAL_LOG_LEVEL="WARNING",
+    )
+    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], check=True, cwd=ROOT)
+    import django
+
+    django.setup()
+
+
+class Portal:
+    """The portal's clusters with so many recognition workers, on a batch of its own."""
+
+    def __init__(self, folder: Path, workers: int, *, speakers: bool) -> None:
+        from speechportal.supervisor import Supervisor, services
+        from tests.factories import make_batch
+
+        self.workers = workers
+        self.batch = make_batch(name=f"{workers} workers {time.time_ns()}", speakers=speakers)
+        assert self.batch.connection is not None
+        self.input = Path(self.batch.connection.local_folder) / "in"
+        environ = {"SPEECHPORTAL_RECOGNITION_WORKERS": str(workers)}
+        only = ("short", "recognition")
+        self.supervisor = Supervisor(services("127.0.0.1:0", folder / "log", environ, only))
+        self.drops = 0
+
+    def __enter__(self) -> Portal:
+        self.supervisor.start()
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        self.supervisor.stop()
+
+    def recognise(self, files: int) -> list[Any]:
+        """Drop so many copies of the sample at once, and wait until all are done; their tasks."""
+        from batches.demo.recordings import sample_path
+        from batches.models import Task
+
+        self.drops += 1
+        draft = self.input.parent / f"draft-{self.drops}"
+        draft.mkdir()
+        for number in range(files):
+            shutil.copy(sample_path(), draft / f"{number:03}.wav")
+        draft.rename(self.input / f"drop-{self.drops}")
+        end = time.monotonic() + PATIENCE_SECONDS
+        mine = Task.unscoped.filter(batch=self.batch, name__startswith=f"drop-{self.drops}/")
+        while mine.filter(state="completed").count() < files:
+            assert time.monotonic() < end, "the files are not recognised"
+            assert not mine.filter(state="failed").exists(), mine.filter(state="failed").first()
+            time.sleep(0.5)
+        return list(mine)
+
+    def warm_up(self) -> None:
+        """Until each worker has done a file, and so has its models."""
+        seen: set[str] = set()
+        while len(seen) < self.workers:
+            seen |= {task.worker for task in self.recognise(2 * self.workers)}
+
+
+def seconds_for(files: int, tasks: list[Any]) -> float:
+    started: list[datetime] = [task.started_at for task in tasks]
+    finished: list[datetime] = [task.finished_at for task in tasks]
+    assert len(tasks) == files
+    return (max(finished) - min(started)).total_seconds()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench_workers", description=__doc__)
+    parser.add_argument("--files", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-speakers", action="store_true")
+    parser.add_argument("--engine", default="whisper")
+    options = parser.parse_args()
+    if len(os.sched_getaffinity(0)) < CORES:
+        print(f"This machine has fewer than {CORES} cores.", file=sys.stderr)
+        return 2
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory(prefix="speechportal-workers-") as name:
+        folder = Path(name)
+        prepare(folder, options.engine)
+        (folder / "log").mkdir()
+        print(f"load before: {os.getloadavg()[0]:.2f}", flush=True)
+        for _ in range(options.rounds):
+            for workers, times in taken.items():
+                with Portal(folder, workers, speakers=not options.no_speakers) as portal:
+                    portal.warm_up()
+                    times.append(seconds_for(options.files, portal.recognise(options.files)))
+                print(f"  {workers} at work: {options.files} files in {times[-1]:.1f} s", flush=True)
+    one, two = (statistics.median(times) for times in taken.values())
+    audio = options.files * SAMPLE_SECONDS
+    for workers, median in ((1, one), (2, two)):
+        speed = audio / median
+        print(f"{workers} at work: {speed:.1f} x real time, {24 * speed:.0f} hours of audio a day")
+    print(f"2 workers on {CORES} cores are {one / two:.2f} x as fast as 1 (wanted: {WANTED})")
+    return 0 if one / two >= WANTED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
