@@ -1,9 +1,13 @@
 """Finding words in everything that an account has had recognised.
 
-Each transcript keeps its words in one row, folded the way a query is (:func:`fold`). A query's words must
-all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun without a
-space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram index
-(migration 0005) serves exactly such a search; SQLite reads the account's rows.
+Each transcript keeps its words in one row, folded and spelt the way a query is (:func:`spell`). A query's
+words must all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun
+without a space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram
+index (migration 0005) serves exactly such a search; SQLite reads the account's rows.
+
+A trigram is three letters, and most Korean words are two syllables: too short for it. So a syllable is kept
+as its three letters, with a stand-in where the last is missing. Then "상품" is six of them, and is still
+found where these two syllables stand and nowhere else, since the three places have letters of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Length, Replace
 
 from batches.models import Correction, SearchText, Task
 from batches.models import Transcript as Checkpoint
@@ -22,6 +27,18 @@ from speechportal.accounts.models import Account
 
 WORD_LIMIT = 8  # of a query
 HIT_LIMIT = 5  # lines shown of one transcript
+RANKED = 500  # The newest that match are put in order of how well they do; to rank is to read each.
+
+# A Hangul syllable is a first letter, a vowel, and a last letter or none (Unicode, chapter 3.12).
+SYLLABLES, FIRSTS, VOWELS, LASTS = 0xAC00, 0x1100, 0x1161, 0x11A7
+NO_LAST = "\u11ff"  # A last letter that no syllable has.
+SPELLING = {
+    SYLLABLES + 588 * first + 28 * vowel + last: f"{chr(FIRSTS + first)}{chr(VOWELS + vowel)}"
+    + (chr(LASTS + last) if last else NO_LAST)
+    for first in range(19)
+    for vowel in range(21)
+    for last in range(28)
+}
 
 
 @dataclass(frozen=True)
@@ -47,14 +64,20 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def spell(text: str) -> str:
+    """Folded text with every Hangul syllable as three letters."""
+    return text.translate(SPELLING)
+
+
 def query_words(query: str) -> list[str]:
-    return list(dict.fromkeys(fold(query).split()))[:WORD_LIMIT]
+    # PostgreSQL takes no NUL, and nobody says one.
+    return list(dict.fromkeys(fold(query.replace("\0", " ")).split()))[:WORD_LIMIT]
 
 
 def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
     """Keep the words of a transcript, as corrected, for searching."""
     edited = correction.edited_texts() if correction else {}
-    lines = (fold(edited.get(at, segment.text)) for at, segment in enumerate(transcript.segments))
+    lines = (spell(fold(edited.get(at, segment.text))) for at, segment in enumerate(transcript.segments))
     SearchText.unscoped.update_or_create(
         task=task, defaults={"account_id": task.account_id, "text": "\n".join(lines)}
     )
@@ -66,29 +89,43 @@ def index_checkpoint(*, instance: Checkpoint, **_kwargs: Any) -> None:
     index(instance.task, Transcript.from_dict(instance.document), correction)
 
 
-def search(account: Account, query: str) -> QuerySet[Task]:
-    """The account's tasks whose transcript has every word of ``query``, newest first."""
+def matching(account: Account, query: str) -> QuerySet[Task]:
+    """The account's tasks whose transcript has every word of ``query``."""
     words = query_words(query)
     texts = SearchText.objects.for_account(account)
     if not words:
         return Task.objects.for_account(account).none()
     for word in words:
-        texts = texts.filter(text__contains=word)
-    tasks = Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
-    return tasks.select_related("batch", "transcript", "correction").order_by("-pk")
+        texts = texts.filter(text__contains=spell(word))
+    return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
+
+
+def search(account: Account, query: str) -> QuerySet[Task]:
+    """The same, best first: the words side by side, then how often they are said, then the newest."""
+    tasks = matching(account, query)
+    words = [spell(word) for word in query_words(query)]
+    edge = next(iter(tasks.order_by("-pk").values_list("pk", flat=True)[RANKED - 1 : RANKED]), 0)
+    text = "search_text__text"
+    said = sum((Length(text) - Length(Replace(text, Value(word), Value("")))) / len(word) for word in words)
+    together = Q(pk__gte=edge) & Q(search_text__text__contains=" ".join(words))
+    tasks = tasks.annotate(
+        together=Case(When(together, then=1), default=0, output_field=IntegerField()),
+        said=Case(When(pk__gte=edge, then=said), default=0, output_field=IntegerField()),
+    )
+    return tasks.select_related("batch", "transcript", "correction").order_by("-together", "-said", "-pk")
 
 
 def lines_of(task: Task, query: str) -> Found:
     """Where in a task that :func:`search` returned the words are said: best lines, in order of time."""
-    words = query_words(query)
+    words = [spell(word) for word in query_words(query)]
     transcript = Transcript.from_dict(task.transcript.document)
     correction: Correction | None = getattr(task, "correction", None)
     edited = correction.edited_texts() if correction else {}
     counted = []
     for at, segment in enumerate(transcript.segments):
         text = edited.get(at, segment.text).strip()
-        folded = fold(text)
-        if count := sum(word in folded for word in words):
+        spelt = spell(fold(text))
+        if count := sum(word in spelt for word in words):
             counted.append((count, Hit(at, segment.start, segment.speaker, text)))
     best = max((count for count, _ in counted), default=0)
     hits = [hit for count, hit in counted if count == best]

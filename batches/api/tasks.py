@@ -65,7 +65,7 @@ class TaskView(ApiView):
             "created_at__lt": asked.get("created_before"),
         }
         if text := asked.get("text"):
-            tasks = tasks.filter(pk__in=search.search(request.account, text).order_by().values("pk"))
+            tasks = tasks.filter(pk__in=search.matching(request.account, text).values("pk"))
         return self.page(tasks.filter(**{name: value for name, value in conditions.items() if value}))
 
     @extend_schema(responses=TaskOutput, summary="Read a task")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
+from django.db import connection
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
 from batches import corrections, search
 from batches.models import SearchText, Task, Transcript
@@ -35,6 +40,72 @@ def test_case_width_and_order_make_no_difference(query: str) -> None:
     account = make_account()
     task = recognised(account, "Your Order number is 5.")
     assert list(search.search(account, query)) == [task]
+
+
+@given(st.text(), st.text(min_size=1, max_size=4))
+@example("각", "가")
+@example("가나", "나")
+def test_what_is_spelt_is_found_exactly_where_it_stands(text: str, word: str) -> None:
+    text, word = search.fold(text), search.fold(word)
+    assume(word)
+    # But a lone letter is part of syllables, as somebody means who has typed only that.
+    assume(not any(0x1100 <= ord(letter) <= 0x11FF for letter in text + word))
+    assert (search.spell(word) in search.spell(text)) == (word in text)
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3)))
+def test_a_syllable_is_three_letters_and_one_spelling(text: str) -> None:
+    spelt = search.spell(text)
+    assert len(spelt) == 3 * len(text)
+    assert unicodedata.normalize("NFC", spelt.replace(search.NO_LAST, "")) == text
+
+
+def test_a_syllable_is_not_found_inside_another() -> None:
+    account = make_account()
+    recognised(account, "각각 다른 상자")
+    assert list(search.search(account, "가")) == []
+    assert list(search.search(account, "사")) == []
+
+
+def test_the_words_side_by_side_come_first_then_the_most_then_the_newest() -> None:
+    account = make_account()
+    together = recognised(account, "my order number please")
+    often = recognised(account, "number of the order", "order", "order", "number")
+    old, new = (recognised(account, "number and order") for _ in range(2))
+    assert list(search.search(account, "order number")) == [together, often, new, old]
+    assert search.search(account, "order").first() == often
+
+
+def test_only_the_newest_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "RANKED", 2)
+    account = make_account()
+    oldest = recognised(account, "order order order")
+    middle = recognised(account, "order order")
+    newest = recognised(account, "order")
+    assert list(search.search(account, "order")) == [middle, newest, oldest]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no trigrams")
+@pytest.mark.parametrize("query", ["상품", "배송 조회", "order"])
+def test_postgresql_finds_words_of_two_syllables_by_the_index(query: str) -> None:
+    account = make_account()
+    recognised(account, "지난주에 주문한 상품의 배송 조회를 하고 싶어요. my order")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_indexscan = off")
+        cursor.execute("ANALYZE batches_searchtext")
+    texts = SearchText.unscoped.all()
+    for word in search.query_words(query):
+        texts = texts.filter(text__contains=search.spell(word))
+    assert "batches_searchtext_trigrams" in texts.explain()
+    assert search.search(account, query).count() == 1
+
+
+def test_a_nul_finds_nothing_and_breaks_nothing() -> None:
+    account = make_account()
+    task = recognised(account, "an order")
+    assert list(search.search(account, "\0")) == []
+    assert list(search.search(account, "an\0order")) == [task]
 
 
 def test_all_words_must_be_there() -> None:
