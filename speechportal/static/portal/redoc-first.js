@@ -16,3 +16,12 @@ Object.defineProperty(HTMLImageElement.prototype, "src", {
     if (!this.hidden) source.set.call(this, value);
   },
 });
+
+// It writes its style sheets at run time: those may be, since they carry the nonce of the policy.
+const { nonce } = document.currentScript.dataset;
+const { createElement } = Document.prototype;
+Document.prototype.createElement = function (name, ...options) {
+  const made = createElement.call(this, name, ...options);
+  if (made instanceof HTMLStyleElement) made.nonce = nonce;
+  return made;
+};
