@@ -100,15 +100,10 @@ def test_batches_are_listed_for_people_and_for_programs(shell: Shell, batch: Bat
 def test_a_reader_that_has_enough_is_no_fault(shell: Shell, batch: Batch) -> None:
     for _number in range(300):  # More than a pipe holds.
         make_task(batch)
-    command = f"{sys.executable} -m speechportal.cli.main tasks list {batch.uid} --json | head -n 1"
+    listing = f"{sys.executable} -m speechportal.cli.main tasks list {batch.uid} --json"
     environ = {**shell.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(
-        ["/bin/bash", "-o", "pipefail", "-c", command],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = ["/bin/bash", "-o", "pipefail", "-c", f"{listing} | head -n 1"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
 
