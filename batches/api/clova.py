@@ -142,7 +142,15 @@ class FromUrl(ClovaView):
         batch = self.batch()
         wanted = understand(request.data, batch, source="url")
         intake.check_callback(wanted.callback)
-        return self.answered(intake.take_url(batch, wanted), wanted)
+        # A slow server holds a thread as a waiting request does.
+        if not _waiting.acquire(blocking=False):
+            sentence = _("Too many files are being fetched at present. Send it again in a moment.")
+            raise Problem(503, "too_many_fetches", sentence, {"Retry-After": "10"})
+        try:
+            task = intake.take_url(batch, wanted)
+        finally:
+            _waiting.release()
+        return self.answered(task, wanted)
 
 
 class FromObjectStorage(ClovaView):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from speechportal.accounts import tokens
 from speechportal.accounts.models import Account, Membership, User
 from tests.api.client import Api
+from tests.api.clova_calls import Receiver
 from tests.factories import add_member, make_account, make_user
 
 MakeApi = Callable[..., Api]
@@ -56,3 +59,18 @@ def vera(account: Account, make_api: MakeApi) -> Api:
 def charlie(make_api: MakeApi) -> Api:
     user = make_user("charlie@example.com")
     return make_api(make_account("Charlie's account", user), user)
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[str]:
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    settings.OUTBOUND_HTTP = True
+    settings.OUTBOUND_PORTS = []
+    Receiver.posted, Receiver.status = [], 200
+    Receiver.arrived.clear()
+    Receiver.hanging = Receiver.most_hanging = 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,89 +14,20 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from batches import jobs, lifecycle, services
+from batches import services
+from batches.api import clova
 from batches.clova import callbacks
-from batches.models import Batch, ClovaRequest, Task
-from domains.models import Keyword
-from speechportal import queue
+from batches.models import Batch, Task
 from tests.api.client import Api
+from tests.api.clova_calls import Receiver, address, key_of, make_clova_batch, send, upload
 from tests.api.conftest import MakeApi
 from tests.api.work import complete
 from tests.factories import make_account, make_batch, make_domain, make_user
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Serves a recording, and keeps what is posted to it."""
-
-    posted: list[Any] = []
-    status = 200
-    arrived = threading.Event()  # whatever is posted elsewhere than to /hang, which waits for it
-    hanging = 0
-    most_hanging = 0
-
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path.split("?")[0].endswith(".mp3") else 404)
-        self.end_headers()
-        self.wfile.write(b"sound from afar")
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/hang":
-            Receiver.hanging += 1
-            Receiver.most_hanging = max(Receiver.most_hanging, Receiver.hanging)
-            self.arrived.wait(30)
-            Receiver.hanging -= 1
-        self.posted.append(json.loads(body))
-        if self.path != "/hang":
-            self.arrived.set()
-        self.send_response(self.status)
-        self.end_headers()
-
-    def log_message(self, *_args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def receiver(settings: Any) -> Iterator[str]:
-    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
-    settings.OUTBOUND_HTTP = True
-    settings.OUTBOUND_PORTS = []
-    Receiver.posted, Receiver.status = [], 200
-    Receiver.arrived.clear()
-    Receiver.hanging = Receiver.most_hanging = 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture
 def batch(alice: Api) -> Batch:
-    batch = make_batch(alice.account, language="ko-KR", formats=["json", "srt"])
-    assert batch.domain is not None
-    Keyword.unscoped.create(domain=batch.domain, text="Ryzen")
-    return batch
-
-
-def address(batch: Batch, below: str) -> str:
-    assert batch.domain is not None
-    return f"/external/v1/{batch.domain.code}/{batch.domain.uid}/recognizer/{below}"
-
-
-def key_of(api: Api) -> dict[str, str]:
-    return {"X-CLOVASPEECH-API-KEY": api.plain}
-
-
-def upload(api: Api, batch: Batch, name: str = "통화.mp3", **params: Any) -> Any:
-    """As CLOVA Speech's sample client does it."""
-    media = SimpleUploadedFile(name, b"sound")
-    data = {"media": media, "params": json.dumps(params)}
-    return Client().post(address(batch, "upload"), data, headers=key_of(api))
-
-
-def send(api: Api, batch: Batch, below: str, **params: Any) -> Any:
-    return Client().post(address(batch, below), params, content_type="application/json", headers=key_of(api))
+    return make_clova_batch(alice)
 
 
 def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Batch) -> None:
@@ -220,6 +148,21 @@ def test_an_address_inside_is_not_fetched(alice: Api, batch: Batch, receiver: st
     assert not Task.unscoped.exists()
 
 
+def test_slow_servers_do_not_take_all_threads(alice: Api, batch: Batch, receiver: str) -> None:
+    held = 0
+    while clova._waiting.acquire(blocking=False):  # As requests that wait do.
+        held += 1
+    try:
+        answer = send(alice, batch, "url", url=f"{receiver}/one.mp3")
+        assert (answer.status_code, answer.json()["code"]) == (503, "too_many_fetches")
+        assert int(answer.headers["Retry-After"]) > 0
+    finally:
+        for _number in range(held):
+            clova._waiting.release()
+    assert held > 0
+    assert send(alice, batch, "url", url=f"{receiver}/one.mp3").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["dataKey", "datakey"])
 def test_a_file_in_the_storage_is_recognised_and_stays(alice: Api, batch: Batch, name: str) -> None:
     assert batch.connection is not None
@@ -313,69 +256,6 @@ def test_strangers_find_nothing_and_viewers_only_look(
     assert upload(reader, batch).json()["code"] == "scope_missing"
     wrong = path.replace("domain-", "other-")
     assert Client().get(wrong, headers=key_of(alice)).status_code == 404
-
-
-def test_the_result_is_posted_until_it_is_accepted(alice: Api, batch: Batch, receiver: str) -> None:
-    token = upload(alice, batch, callback=f"{receiver}/hook", userdata={"n": 1}).json()["token"]
-    callbacks.send_due()
-    assert Receiver.posted == []
-    complete(Task.unscoped.get(uid=token))
-    Receiver.status = 500
-    callbacks.send_due()
-    request = ClovaRequest.unscoped.get()
-    assert (request.callback_tries, request.callback_status) == (1, 500)
-    assert request.callback_due_at is not None
-    assert request.callback_due_at > timezone.now()
-    assert not callbacks.due().exists()
-    Receiver.status = 204
-    ClovaRequest.unscoped.update(callback_due_at=timezone.now())
-    callbacks.send_due()
-    callbacks.send_due()
-    assert not callbacks.due().exists()
-    assert [each["token"] for each in Receiver.posted] == [token, token]
-    assert Receiver.posted[1]["params"]["userdata"] == {"n": 1}
-    assert ClovaRequest.unscoped.get().called_back_at is not None
-
-
-def test_a_receiver_that_is_gone_is_left_alone(alice: Api, batch: Batch, receiver: str) -> None:
-    token = upload(alice, batch, callback=f"{receiver}/hook").json()["token"]
-    complete(Task.unscoped.get(uid=token))
-    Receiver.status = 410
-    callbacks.send_due()
-    assert len(Receiver.posted) == 1
-    assert ClovaRequest.unscoped.get().callback_due_at is None
-
-
-def test_the_end_of_a_task_has_its_callback_sent(alice: Api, batch: Batch, receiver: str) -> None:
-    """Not a beat later: the message is queued in the transaction that ends the task."""
-    upload(alice, batch)
-    claim = lifecycle.claim_next("test")
-    assert claim is not None
-    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
-    before = queue.queued_messages("short")
-    upload(alice, batch, callback=f"{receiver}/hook")
-    claim = lifecycle.claim_next("test")
-    assert claim is not None
-    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
-    assert queue.queued_messages("short") == before + 1
-    jobs.send_callbacks()
-    assert [each["result"] for each in Receiver.posted] == ["FAILED"]
-
-
-def test_a_receiver_that_hangs_holds_up_its_own_batch_alone(alice: Api, batch: Batch, receiver: str) -> None:
-    """Twenty are waiting for it; another batch's is answered while the first of them are under way."""
-    other = make_batch(alice.account, input_path="other/")
-    for _number in range(20):
-        hanging = upload(alice, batch, callback=f"{receiver}/hang").json()["token"]
-        complete(Task.unscoped.get(uid=hanging))
-    ClovaRequest.unscoped.update(callback_due_at=timezone.now() - timedelta(hours=1))
-    token = upload(alice, other, callback=f"{receiver}/hook").json()["token"]
-    complete(Task.unscoped.get(uid=token))
-    # Lets go of the hanging ones when the other batch's has come.
-    callbacks.send_due(Receiver.arrived.is_set)
-    assert [each["token"] for each in Receiver.posted if each["token"] == token] == [token]
-    assert 1 <= Receiver.most_hanging <= callbacks.OF_A_BATCH
-    assert callbacks.due().count() == 20 - callbacks.OF_A_BATCH
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:
