@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from speechportal.outbound_addresses import is_allowed
-from speechportal.storage.errors import ForbiddenEndpoint, HostUnknown, Misconfigured
+from speechportal.storage.errors import (
+    ForbiddenEndpoint,
+    ForbiddenPort,
+    HostUnknown,
+    InsecureEndpoint,
+    Misconfigured,
+)
 
 
 def check_endpoint_shape(url: str) -> None:
@@ -39,13 +45,18 @@ def check_endpoint(url: str) -> None:
     """The one check before a storage is talked to.
 
     Unless ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set, every address that the host has must be a public
-    one: members must not reach into the operator's network through the portal.
+    one: members must not reach into the operator's network through the portal. Scheme and port are then
+    those that webhooks may use (``OUTBOUND_HTTP``, ``OUTBOUND_PORTS``).
     """
     check_endpoint_shape(url)
     if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
         return
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme == "http" and not settings.OUTBOUND_HTTP:
+        raise InsecureEndpoint(url)
+    if settings.OUTBOUND_PORTS and port not in settings.OUTBOUND_PORTS:
+        raise ForbiddenPort(url)
     try:
         judged_addresses(parts.hostname or "", port)
     except ForbiddenEndpoint as error:

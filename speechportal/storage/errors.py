@@ -181,6 +181,16 @@ class ForbiddenEndpoint(Misconfigured):
     sentence = _("The endpoint lies in a private network, which the operator does not allow.")
 
 
+class InsecureEndpoint(Misconfigured):
+    code = "insecure_endpoint"
+    sentence = _("The address must begin with https://.")
+
+
+class ForbiddenPort(Misconfigured):
+    code = "forbidden_port"
+    sentence = _("The endpoint’s port is none of those that the operator allows.")
+
+
 class ForbiddenFolder(Misconfigured):
     code = "forbidden_folder"
     sentence = _("The folder does not lie where the operator allows connections.")

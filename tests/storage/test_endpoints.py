@@ -15,7 +15,14 @@ from pytest_django.fixtures import Settings
 from speechportal.storage import gateway
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.endpoints import check_endpoint
-from speechportal.storage.errors import ConnectionRefused, ForbiddenEndpoint, HostUnknown, TlsFailed
+from speechportal.storage.errors import (
+    ConnectionRefused,
+    ForbiddenEndpoint,
+    ForbiddenPort,
+    HostUnknown,
+    InsecureEndpoint,
+    TlsFailed,
+)
 from speechportal.storage.providers import Provider
 
 HOST = "storage.example.com"
@@ -106,7 +113,7 @@ def store(url: str) -> ObjectStore:
 def test_an_endpoint_inside_is_refused(host: str, settings: Settings) -> None:
     settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = False
     with pytest.raises(ForbiddenEndpoint):
-        check_endpoint(f"http://{host}:9000")
+        check_endpoint(f"https://{host}:9000")
     settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
     check_endpoint(f"http://{host}:9000")
 
@@ -118,10 +125,25 @@ def test_one_address_inside_refuses_the_name(names: Names, settings: Settings) -
         check_endpoint(f"http://{HOST}")
 
 
+def test_schemes_and_ports_are_those_of_the_way_out(names: Names, settings: Settings) -> None:
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = False
+    names([PUBLIC])
+    for port in ("", ":9000", ":443"):
+        check_endpoint(f"https://{HOST}{port}")
+    with pytest.raises(ForbiddenPort):
+        check_endpoint(f"https://{HOST}:22")
+    settings.OUTBOUND_HTTP = False
+    with pytest.raises(InsecureEndpoint):
+        check_endpoint(f"http://{HOST}")
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True  # Then the operator's own network is trusted.
+    check_endpoint(f"http://{HOST}:22")
+
+
 def test_a_name_that_changes_its_answer_gains_nothing(
     names: Names, server: Server, settings: Settings
 ) -> None:
     settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = False
+    settings.OUTBOUND_PORTS = []
     questions = names([PUBLIC], ["127.0.0.1"])
     opened = store(f"http://{HOST}:{server.server_port}")
     assert len(questions) == 1
