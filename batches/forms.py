@@ -55,12 +55,7 @@ class BatchForm(forms.ModelForm[Batch]):
             "language",
             "speakers",
             "keyword_boosting",
-            "min_speakers",
-            "max_speakers",
-            "channels_as_speakers",
-            "webhook_url",
-            "priority",
-            "transcript_days",
+            *ADVANCED,
         ]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -17,7 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from speechportal.accounts import audit, recovery_codes, second_factor, sessions
-from speechportal.accounts.models import User
+from speechportal.accounts.models import AuthenticatorApp, User
 from speechportal.accounts.second_factor_views import CodeForm
 
 
@@ -91,15 +92,13 @@ def turn_on(request: HttpRequest) -> HttpResponse:
 @login_required
 def turn_off(request: HttpRequest) -> HttpResponse:
     user = _user(request)
-    app = second_factor.app_of(user.pk)
-    if app is None:
-        return redirect("security")
-    form = PasswordAndCodeForm(request.POST or None, app=app, request=request)
-    if request.method == "POST" and form.is_valid():
+
+    def remove(_app: AuthenticatorApp) -> HttpResponse:
         second_factor.remove(user.pk)
         messages.success(request, _("Two-factor sign-in is off: your password alone signs you in."))
         return redirect("security")
-    return render(request, "accounts/two_factor_off.html", {"form": form})
+
+    return _confirm(request, "accounts/two_factor_off.html", remove)
 
 
 @sensitive_post_parameters("password", "code")
@@ -107,13 +106,24 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @login_required
 def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     """Others in place of those that are left."""
+    return _confirm(
+        request,
+        "accounts/recovery_codes_new.html",
+        lambda app: _show_codes(request, recovery_codes.renew(app), turned_on=False),
+    )
+
+
+def _confirm(
+    request: HttpRequest, template: str, act: Callable[[AuthenticatorApp], HttpResponse]
+) -> HttpResponse:
+    """Ask for password and code; then do it."""
     app = second_factor.app_of(_user(request).pk)
     if app is None:
         return redirect("security")
     form = PasswordAndCodeForm(request.POST or None, app=app, request=request)
     if request.method == "POST" and form.is_valid():
-        return _show_codes(request, recovery_codes.renew(app), turned_on=False)
-    return render(request, "accounts/recovery_codes_new.html", {"form": form})
+        return act(app)
+    return render(request, template, {"form": form})
 
 
 def _show_codes(request: HttpRequest, codes: list[str], *, turned_on: bool) -> HttpResponse:
