@@ -18,7 +18,7 @@ from datetime import timedelta
 from django.db import connections
 from django.utils import timezone
 
-from batches import claims, processing
+from batches import claims, processing, room
 from batches.claim import CancelRequested, Claim, ClaimLost
 from batches.models import Task
 from speechportal.storage.errors import StorageError
@@ -49,7 +49,7 @@ class Ahead:
         if self._thread is not None or now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        claim = claims.claim_next(self.worker, waited=PATIENCE)
+        claim = claims.claim_next(self.worker, waited=PATIENCE) if room.enough() else None
         if claim is None:
             return
         self._claim = claim

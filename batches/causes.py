@@ -85,6 +85,7 @@ SENTENCES: dict[str, tuple[Text, Text, Callable[[Details], Details] | None]] = {
         lambda details: {"attempts": details["attempts"]},
     ),
     "work_disk_full": (_("The portal’s own disk is full."), OPERATOR, None),
+    "database_fault": (_("The portal’s database did not answer."), AUTOMATIC, None),
     "account_suspended": (
         _("Support staff have suspended the account: nothing new is started."),
         _("Ask support staff about it."),

@@ -6,7 +6,6 @@ still say theirs.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -24,6 +23,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from batches import room
 from batches.models import Delivery, ExecutionResult, Task, Webhook
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.model_store import ModelStore
@@ -135,6 +135,8 @@ def clusters() -> Iterator[Finding]:
             "Tasks have waited for a quarter of an hour and none is in progress.",
             "Start the recognition cluster: `manage.py cluster recognition`. If it runs, restart it.",
         )
+    if lacking := Task.unscoped.filter(state=Task.State.WAITING, error_code="work_disk_full").count():
+        yield bad("queue", f"{lacking} tasks wait: a worker's disk is full.", "Make room on that machine.")
     due = Delivery.unscoped.filter(
         state=Delivery.State.WAITING,
         next_attempt_at__lt=now - QUEUE_LATE,
@@ -279,11 +281,14 @@ def mail() -> Iterator[Finding]:
 
 def disk() -> Iterator[Finding]:
     for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
-        place = Path(folder)
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
-        if free < FREE_BYTES:
+        free = room.free_bytes(Path(folder))
+        if folder == settings.WORK_DIR and not room.enough():
+            yield bad(
+                "disk",
+                f"{free / 1024**2:.0f} MiB are left for {name} ({folder}): nothing is started here.",
+                "Make room; the tasks wait and then go on by themselves.",
+            )
+        elif free < FREE_BYTES:
             yield bad("disk", f"{free / 1024**3:.1f} GiB are left for {name} ({folder}).", "Make room.")
         else:
             yield good("disk", f"{free / 1024**3:.0f} GiB are left for {name}.")

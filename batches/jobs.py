@@ -14,7 +14,7 @@ from types import FrameType
 from django.conf import settings
 from django.utils import timezone
 
-from batches import budget_alerts, execution_results, holding, lifecycle, moving, polling, processing
+from batches import budget_alerts, execution_results, holding, lifecycle, moving, polling, processing, room
 from batches.ahead import Ahead
 from batches.clova import callbacks
 from batches.privacy import retention
@@ -153,6 +153,11 @@ def recognise_next() -> None:
     What was claimed ahead meanwhile follows at once.
     """
     worker = f"{socket.gethostname()}:{os.getpid()}"
+    if not room.enough():
+        logger.error(
+            "less than %d MB are free in %s: nothing is started", settings.WORK_FREE_MB, settings.WORK_DIR
+        )
+        return
     claim = lifecycle.claim_next(worker)
     if claim is None:
         return

@@ -8,7 +8,6 @@ outside of transactions, and the lease is extended along the way.
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import shutil
@@ -19,15 +18,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from batches import faults, lifecycle, moving, results
+from batches import faults, lifecycle, moving, results, room
 from batches.claims import PROBE
 from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
 from batches.models import Batch, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.client import RecognitionClient
-from batches.recognition.errors import ModelUnavailable, RecognitionError
+from batches.recognition.errors import ModelUnavailable, RecognitionError, WorkDiskFull
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
 from speechportal import logs
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # How the stages share a task's progress, in per cent.
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
+DATABASE_DELAYS = 10  # Then a fault of the database is taken for the task's: about two hours.
+DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a database that refuses
 LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
 
 
@@ -115,6 +117,8 @@ def process(
         _handle_recognition_error(claim, task, error)
     except StorageError as error:
         _handle_storage_error(claim, task, error, began_at)
+    except (OperationalError, InterfaceError) as error:
+        _handle_database_error(claim, task, error, stopping)
     except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
         _handle_unexpected(claim, task, error)
     else:
@@ -156,6 +160,7 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
     if task.connection is None:
         raise NotFound(task.input_key)
     workspace.mkdir(parents=True, exist_ok=True)
+    room.require(task.input_size)
     size = max(task.input_size, 1)
     report = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
     task.connection.store().download(
@@ -252,8 +257,8 @@ def _fail(claim: Claim, task: Task, cause: Cause) -> None:
 def _handle_recognition_error(claim: Claim, task: Task, error: RecognitionError) -> None:
     cause = Cause(error.code, error.message, error.details)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
-    # Missing models are the operator's to mend; any other fault may be the file's and counts.
-    counts = not isinstance(error, ModelUnavailable)
+    # Missing models and a full disk are the operator's to mend; any other fault may be the file's and counts.
+    counts = not isinstance(error, (ModelUnavailable, WorkDiskFull))
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
         _fail(claim, task, cause)
     else:
@@ -297,11 +302,33 @@ def _what_became_of_the_input(task: Task) -> Cause:
     )
 
 
+def _handle_database_error(claim: Claim, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
+    """The database is away, locked or out of room. The task goes back as soon as it takes a write again,
+    or when its lease has run out."""
+    logger.error("task %s: the database: %s", task.uid, type(error).__name__)
+    cause = Cause("database_fault", "The portal's database did not take what was to be written.", {})
+    counts = task.delays >= DATABASE_DELAYS
+    if counts and task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(claim, task, cause)
+        return
+    end = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            _give_back(claim, task, cause, count_attempt=counts)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end or stopping():
+                raise
+            connection.close()
+            time.sleep(DATABASE_PAUSE)
+        else:
+            return
+
+
 def _handle_unexpected(claim: Claim, task: Task, error: Exception) -> None:
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if room.is_lacking(error):
         logger.error("task %s: no space left in the work folder", task.uid)
-        cause = Cause("work_disk_full", "The portal's own disk is full; the operator has to make room.", {})
-        _give_back(claim, task, cause, count_attempt=False)
+        full = WorkDiskFull()
+        _give_back(claim, task, Cause(full.code, full.message, {}), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     cause = Cause(

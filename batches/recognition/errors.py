@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
+
+# What writing says where there is no room; the last answers a limit on the size of files (ulimit -f).
+NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
 class RecognitionError(Exception):
@@ -79,6 +83,18 @@ class ModelUnavailable(RecognitionError):
 
     code = "model_unavailable"
     permanent = False
+
+
+class WorkDiskFull(RecognitionError):
+    """There is no room for what is decoded or found: the operator's to mend, so worth a retry."""
+
+    code = "work_disk_full"
+    permanent = False
+
+    def __init__(
+        self, message: str = "The portal's own disk is full; the operator has to make room.", **details: Any
+    ) -> None:
+        super().__init__(message, **details)
 
 
 class EngineDied(RecognitionError):

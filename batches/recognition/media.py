@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from . import containers
 from .errors import (
+    NO_ROOM,
     DamagedMedia,
     EmptyFile,
     EncryptedMedia,
@@ -31,6 +32,7 @@ from .errors import (
     MediaTooLong,
     NoAudioStream,
     NotMedia,
+    WorkDiskFull,
 )
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
@@ -55,6 +57,8 @@ _CUT_SHORT = re.compile(
     r"partial file|ended unexpectedly|amr[nw]b @ \w+\] Corrupt bitstream",
     re.IGNORECASE,
 )
+# How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
+_NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
 
 
@@ -248,6 +252,8 @@ def _run(
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        if process.returncode in _NO_ROOM:  # What there is of the sound looks as if the file ended there.
+            raise WorkDiskFull
         log.seek(0)
         text = log.read(1 << 20).decode(errors="replace")
         count = os.fstat(sound.fileno()).st_size // 4
