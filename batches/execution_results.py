@@ -136,7 +136,8 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
 
 def render(result: ExecutionResult) -> bytes:
     """The CSV, UTF-8 with a byte order mark so that spreadsheets read Hangul, rows in task order."""
-    tasks = result.tasks.order_by("task_order").prefetch_related("result_files")
+    rows = result.tasks.order_by("task_order").select_related("transcript")
+    tasks = rows.prefetch_related("result_files")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -164,7 +165,7 @@ def _row(task: Task) -> Iterable[str]:
 
 def _quality(task: Task) -> Iterable[str]:
     """How far the transcript can be trusted; nothing where there is none."""
-    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    checkpoint: Checkpoint | None = getattr(task, "transcript", None)
     if checkpoint is None or task.state != Task.State.COMPLETED:
         return ("", "", "", "")
     transcript = Transcript.from_dict(checkpoint.document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches import lifecycle
-from batches.models import Batch, Task
+from batches.models import Batch, Charge, Task
 from domains.models import Domain
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.storage.models import Connection
@@ -100,6 +101,19 @@ def make_task(batch: Batch, name: str = "", **fields: Any) -> Task:
     return Task.unscoped.create(
         account=batch.account, batch=batch, connection=batch.connection, task_order=order, name=name, **fields
     )
+
+
+def make_charge(task: Task, **fields: Any) -> Charge:
+    """The charge for a finished task: 1.5 s of media, ten cents."""
+    values = {
+        "batch_name": task.batch.name,
+        "input_name": task.name,
+        "media_duration": 1500,
+        "amount": Decimal("0.10"),
+        "currency": "USD",
+        **fields,
+    }
+    return Charge.unscoped.create(account=task.account, batch=task.batch, task=task, **values)
 
 
 def claimed(batch: Batch, **fields: Any) -> tuple[Task, lifecycle.Claim]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -13,7 +12,6 @@ from django.utils import timezone
 from batches.formats import FORMATS
 from batches.models import (
     Batch,
-    Charge,
     Correction,
     DeliveryAttempt,
     ExecutionResult,
@@ -28,7 +26,7 @@ from speechportal.accounts import invitations, tokens
 from speechportal.accounts.models import Membership
 from tests.api.addresses import VIEWS, filled
 from tests.api.client import Api
-from tests.factories import add_member, make_batch, make_task, make_user
+from tests.factories import add_member, make_batch, make_charge, make_task, make_user
 from tests.webhooks.makers import make_delivery
 
 FEW, MANY = 2, 12
@@ -85,16 +83,7 @@ def _add_finished_task(batch: Batch) -> None:
     batch.refresh_from_db()
     original = batch.tasks.first()
     task = make_task(batch, state="completed", execution_result=result, original=original)
-    Charge.unscoped.create(
-        account=batch.account,
-        batch=batch,
-        task=task,
-        batch_name=batch.name,
-        input_name=task.name,
-        media_duration=1500,
-        amount=Decimal("0.10"),
-        currency="USD",
-    )
+    make_charge(task)
 
 
 def _add_delivery(batch: Batch) -> None:

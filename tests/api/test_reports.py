@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from batches.models import Batch, Charge, Delivery, DeliveryAttempt, ExecutionResult, Task
+from batches.models import Batch, Delivery, DeliveryAttempt, ExecutionResult
 from batches.webhooks import redelivery
 from tests.api.client import Api
-from tests.factories import make_batch, make_task
-
-
-def charge(task: Task, **fields: Any) -> Charge:
-    values = {
-        "batch_name": task.batch.name,
-        "input_name": task.name,
-        "media_duration": 1500,
-        "amount": Decimal("0.10"),
-        "currency": "USD",
-        **fields,
-    }
-    return Charge.unscoped.create(account=task.account, batch=task.batch, task=task, **values)
+from tests.factories import make_batch, make_charge, make_task
 
 
 def make_result(batch: Batch) -> ExecutionResult:
@@ -59,7 +46,7 @@ def test_usage_is_told_by_month_and_file(
 ) -> None:
     batch = make_batch(alice.account)
     for _number in range(3):
-        charge(make_task(batch, state="completed"))
+        make_charge(make_task(batch, state="completed"))
     [month] = alice.get("usage").json()
     assert (month["files"], month["amount"], month["currency"]) == (3, "0.3000", "USD")
     assert len(month["month"]) == 7
@@ -77,7 +64,7 @@ def test_the_account_tells_its_limits_and_its_budget(alice: Api) -> None:
     alice.account.monthly_budget = Decimal("1.00")
     alice.account.save()
     batch = make_batch(alice.account)
-    charge(make_task(batch, state="completed"), amount=Decimal("0.25"))
+    make_charge(make_task(batch, state="completed"), amount=Decimal("0.25"))
     told = alice.get("account").json()
     assert (told["id"], told["batches"], told["batch_limit"]) == (alice.account.uid, 1, 10)
     assert Decimal(told["spent_this_month"]) == Decimal("0.25")
