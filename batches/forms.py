@@ -24,6 +24,9 @@ ADVANCED = (
 )
 
 
+FORMAT_LABELS = {"txt": _("TXT (plain text)"), "tsv": _("TSV (table)")}
+
+
 class ConnectionSelect(forms.Select):
     """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
 
@@ -38,7 +41,7 @@ class BatchForm(forms.ModelForm[Batch]):
     formats = forms.MultipleChoiceField(
         label=_("File format"),
         help_text=_("Each recognised file gets a result file in every format you choose."),
-        choices=[(each.name, each.label) for each in FORMATS.values()],
+        choices=[(each.name, FORMAT_LABELS.get(each.name, each.label)) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
         initial=default_formats,
     )

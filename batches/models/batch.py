@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from batches import languages
 from batches.formats import FORMATS
@@ -68,9 +69,9 @@ class Batch(models.Model):
         ERROR = "error", _("Error")
 
     class Priority(models.IntegerChoices):
-        LOW = -1, _("Low")
-        NORMAL = 0, _("Normal")
-        HIGH = 1, _("High")
+        LOW = -1, pgettext_lazy("priority", "Low")
+        NORMAL = 0, pgettext_lazy("priority", "Normal")
+        HIGH = 1, pgettext_lazy("priority", "High")
 
     uid = UidField("bat")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="batches")

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import append_only
@@ -28,6 +29,8 @@ from speechportal.accounts.uids import UidField
 
 HIDDEN = "•••"  # Stands for a secret, before and after.
 Changes = dict[str, list[Any]]  # field -> [before, after]
+# What Django calls fields by itself; the page of the trail translates it.
+UNNAMED = (gettext_noop("user"), gettext_noop("created by"), gettext_noop("invited by"))
 VERBS = {
     "created": _("created"),
     "changed": _("changed"),
@@ -154,7 +157,7 @@ class AuditEntry(models.Model):
                 field = apps.get_model(self.target_kind)._meta.get_field(name)
             except (LookupError, FieldDoesNotExist):  # Of another release, or no field but a count.
                 field = None
-            label = str(getattr(field, "verbose_name", name.replace("_", " ")))
+            label = gettext(str(getattr(field, "verbose_name", name.replace("_", " "))))
             found.append((label, _readable(before, field), _readable(after, field)))
         return found
 
