@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,16 @@ def cpu_seconds() -> dict[int, float]:
     return {pid: seconds for pid, seconds in spent.items() if pid != os.getpid() and is_ours(pid)}
 
 
+def peak_memory(pids: Iterable[int]) -> float:
+    """MB that the largest of the processes has held at most."""
+    peaks = [0.0]
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+            peaks.append(int(found[1]) / 1024 if found else 0.0)
+    return max(peaks)
+
+
 def seconds_for(files: int, tasks: list[Any]) -> float:
     started: list[datetime] = [task.started_at for task in tasks]
     finished: list[datetime] = [task.finished_at for task in tasks]
@@ -143,6 +155,7 @@ def main() -> int:
         return 2
     taken: dict[int, list[float]] = {1: [], 2: []}
     spent: dict[int, list[float]] = {1: [], 2: []}
+    memory = 0.0
     with tempfile.TemporaryDirectory(prefix="speechportal-workers-") as name:
         folder = Path(name)
         prepare(folder, options.engine)
@@ -154,7 +167,9 @@ def main() -> int:
                     portal.warm_up()
                     before = cpu_seconds()
                     times.append(seconds_for(options.files, portal.recognise(options.files)))
-                    cpu = sum(seconds - before.get(pid, 0.0) for pid, seconds in cpu_seconds().items())
+                    after = cpu_seconds()
+                    cpu = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+                    memory = max(memory, peak_memory(after))
                     spent[workers].append(cpu / options.files)
                 print(
                     f"  {workers} at work: {options.files} files in {times[-1]:.1f} s,"
@@ -169,6 +184,7 @@ def main() -> int:
             f"{workers} at work: {speed:.1f} x real time, {24 * speed:.0f} hours of audio a day;"
             f" by CPU time {24 * alone:.0f} a core"
         )
+    print(f"a worker's recognition process holds {memory:.0f} MB at most")
     print(f"2 workers on {CORES} cores are {one / two:.2f} x as fast as 1 (wanted: {WANTED})")
     return 0 if one / two >= WANTED else 1
 
