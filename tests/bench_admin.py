@@ -113,8 +113,14 @@ class Bench:
         )
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_database_size(current_database())")
+            else:
+                cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            (size,) = cursor.fetchone()
         self.staff = member_of("administrator")
-        print(f"{self.rows:,} rows of each in {time.perf_counter() - started:.0f} s", flush=True)
+        taken = time.perf_counter() - started
+        print(f"{self.rows:,} rows of each: {size / 1e9:.2f} GB, made in {taken:.0f} s", flush=True)
 
     def owner(self, column: str) -> str:
         """Whose row the i-th is: nine of ten the first batch's, the first fifty the last one's."""
