@@ -1,8 +1,11 @@
 """Whose file comes next.
 
-The account that has least in progress comes first, and among equals the one that has waited longest since
-its latest start; within an account the batch of the highest priority, and in it the oldest task. Claims of
-one account take turns at its row, where the price of the file is set aside from the account's budget.
+An account that has not been at work lately has ``TURNS`` turns ahead of the others: its first files are next,
+however many files wait elsewhere and however few workers there are. A turn that was used comes back after
+``TURN_COMES_BACK`` (a leaky bucket, kept as one time), so that an account that is always busy has none. Among
+equals the account that has least in progress comes first, and then the one that has waited longest since its
+latest start; within an account the batch of the highest priority, and in it the oldest task. Claims of one
+account are made one after the other, at its row, where the price of the file is set aside from its budget.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,6 +28,8 @@ from speechportal.accounts.models import Account
 
 State = Task.State
 CLAIM_TRIES = 20
+TURNS = 3
+TURN_COMES_BACK = timedelta(minutes=10)
 PROBE = timedelta(seconds=60)  # How often one task of a batch in back-off is tried.
 
 
@@ -69,10 +74,14 @@ def _next_account(waited: timedelta) -> int | None:
     ready = ready_batches(now).filter(waiting, account=OuterRef("pk"))
     leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
+    used_up = Q(turns_used_until__gt=now + (TURNS - 1) * TURN_COMES_BACK)
     return (
         Account.objects.filter(Exists(ready), suspended_at=None)
-        .annotate(running=Coalesce(Subquery(running), 0))
-        .order_by("running", F("last_claimed_at").asc(nulls_first=True), "pk")
+        .annotate(
+            running=Coalesce(Subquery(running), 0),
+            without_turn=Case(When(used_up, then=1), default=0, output_field=IntegerField()),
+        )
+        .order_by("without_turn", "running", F("last_claimed_at").asc(nulls_first=True), "pk")
         .values_list("pk", flat=True)
         .first()
     )
@@ -89,7 +98,7 @@ def _claim_of(account_id: int, worker: str, waited: timedelta) -> Claim | None:
         if not budget.covers(account, price):
             holding.hold_for_budget(account)
             return None
-        return _take(task, price, worker)
+        return _take(task, account, price, worker)
 
 
 def _next_task(account: Account, waited: timedelta) -> Task | None:
@@ -113,7 +122,13 @@ def _price(account: Account, task: Task) -> Decimal:
     return budget.ZERO if charged else account.price_per_file
 
 
-def _take(task: Task, price: Decimal, worker: str) -> Claim | None:
+def _turns_used_until(account: Account, now: datetime) -> datetime:
+    """After one more start."""
+    used = max(account.turns_used_until or now, now) + TURN_COMES_BACK
+    return min(used, now + TURNS * TURN_COMES_BACK)
+
+
+def _take(task: Task, account: Account, price: Decimal, worker: str) -> Claim | None:
     now, token = timezone.now(), uuid.uuid4()
     taken = Task.unscoped.filter(pk=task.pk, state=State.WAITING, available_at__lte=now).update(
         state=State.IN_PROGRESS,
@@ -129,7 +144,9 @@ def _take(task: Task, price: Decimal, worker: str) -> Claim | None:
     )
     if not taken:
         return None
-    Account.objects.filter(pk=task.account_id).update(last_claimed_at=now)
+    Account.objects.filter(pk=account.pk).update(
+        last_claimed_at=now, turns_used_until=_turns_used_until(account, now)
+    )
     if task.batch.held_until is not None:
         Batch.unscoped.filter(pk=task.batch_id).update(held_until=now + PROBE)
     faults.admit(task.connection_id)

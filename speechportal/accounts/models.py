@@ -130,6 +130,8 @@ class Account(models.Model):
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
     # When a worker last claimed one of its tasks: who waited longest goes first.
     last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Its turns ahead of accounts that are always busy are used up until then; see batches/claims.py.
+    turns_used_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from batches import lifecycle
+from batches import claims, lifecycle
 from batches.models import Batch, Task
+from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,3 +100,71 @@ def test_workers_that_come_free_at_once_start_them_too() -> None:
     started = Counter(task.batch_id for task in workers.claim(3))
     assert started == {small.pk: 3}
     assert Task.unscoped.filter(state=Task.State.IN_PROGRESS).count() == 8
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_they_start_next_even_with_fewer_workers_than_files(count: int) -> None:
+    large, small = make_batch(make_account("large")), make_batch(make_account("small"))
+    fill(large, 10_000)
+    workers = Workers(1)
+    for _ in range(count):
+        workers.claim()
+    for _ in range(5):  # The large account has been at work for a while.
+        workers.finish_one()
+        workers.claim()
+    dropped = [make_task(small).pk for _ in range(5)]
+    started = []
+    for _ in range(8):
+        workers.finish_one()
+        started += workers.claim()
+    assert [task.pk for task in started[:3]] == dropped[:3]
+    # From then on they share.
+    assert [task.batch_id for task in started].count(small.pk) == 5
+    assert len({task.batch_id for task in started[3:5]}) == 2
+
+
+def test_more_accounts_than_workers_take_turns() -> None:
+    large = make_batch(make_account("large"))
+    fill(large, 1000)
+    workers = Workers(1)
+    workers.claim()
+    workers.claim()
+    for _ in range(4):
+        workers.finish_one()
+        workers.claim()
+    small = [make_batch(make_account(f"small {number}")) for number in range(4)]
+    for _ in range(3):
+        for batch in small:
+            make_task(batch)
+    started = []
+    for _ in range(13):
+        workers.finish_one()
+        started += [task.batch_id for task in workers.claim()]
+    rounds = [started[first : first + 4] for first in (0, 4, 8)]
+    assert all(set(each) == {batch.pk for batch in small} for each in rounds), rounds
+    assert started[12] == large.pk
+
+
+def test_a_turn_comes_back_and_no_more_than_three_gather() -> None:
+    large, small = make_batch(make_account("large")), make_batch(make_account("small"))
+    fill(large, 100)
+    workers = Workers(1)
+    for _ in range(3):
+        make_task(small)
+    assert len([workers.claim() for _ in range(8)]) == 8
+    while workers.claims:
+        workers.finish_one()
+    for _ in range(10):
+        make_task(small)
+    # As if both had been at rest for so long that the small account has two turns again; the large has none.
+    Account.objects.filter(pk=small.account_id).update(
+        turns_used_until=timezone.now() + claims.TURN_COMES_BACK
+    )
+    started = [workers.claim()[0].batch_id for _ in range(3)]
+    assert started == [small.pk, small.pk, large.pk]
+    # However long it rests, three turns are all.
+    while workers.claims:
+        workers.finish_one()
+    accounts.update(turns_used_until=timezone.now() - timedelta(days=9))
+    started = [workers.claim()[0].batch_id for _ in range(4)]
+    assert started == [small.pk] * 3 + [large.pk]
