@@ -13,7 +13,7 @@ help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
 	@echo "make test             the tests, JOBS=2 at once; ARGS='-k name' selects some"
-	@echo "make chaos            the portal under kills and faults; ARGS='--files 40 --database postgres --seed 7'"
+	@echo "make chaos            the portal under kills and faults; both databases; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
 	@echo "make lint             ruff, mypy, bandit and the migrations check"

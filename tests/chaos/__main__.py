@@ -28,7 +28,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the same seed plans the same faults")
     parser.add_argument("--files", type=int, default=200, help="inputs, over both batches")
     parser.add_argument("--minutes", type=float, default=20, help="then what is not done is stuck")
-    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
+    parser.add_argument("--speakers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--kills", type=int, default=3, help="how often to kill at each named step")
     parser.add_argument("--pause", type=float, default=8, help="mean seconds between kills at random")
     parser.add_argument(
@@ -58,6 +59,7 @@ def configure(folder: Path, url: str, workers: int) -> None:
         "IDLE_SECONDS": "10",
         "LEASE_SECONDS": "6",
         "WEBHOOK_LEASE_SECONDS": "30",
+        "WORK_FREE_MB": "8",
         "MAX_ATTEMPTS": "1000",  # The killer's work is not the files' fault.
         "OUTBOUND_NETWORKS": "127.0.0.0/8",
         "OUTBOUND_PORTS": "any",
@@ -111,6 +113,12 @@ def fill(folder: Path) -> None:
 
 def main() -> int:
     options = arguments()
+    if options.database == "both":  # Each has Django's settings, and so a process, of its own.
+        ends = [
+            subprocess.call([sys.executable, "-m", "tests.chaos", *sys.argv[1:], "--database", name])
+            for name in ("sqlite", "postgres")
+        ]
+        return max(ends)
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(options.keep))
         database = (Postgres if options.database == "postgres" else Sqlite)(folder)

@@ -34,6 +34,9 @@ STEPS: dict[tuple[str, str, str], str] = {
     ("put", ".reason.txt", "after"): "reason, written and not moved",
 }
 STAGES = (Task.Stage.DOWNLOADING, Task.Stage.RECOGNISING, Task.Stage.WRITING)
+SEPARATING = Task.Stage.SEPARATING_SPEAKERS
+SELDOM = ("report", "reason")  # Only every tenth or twentieth file comes to such a step.
+NO_ROOM = 4096  # bytes; every file that matters is longer
 
 
 def step_of(request: Request, when: str) -> str:
@@ -63,6 +66,7 @@ class Killer:
         pause: float,
         patience: int,
         fill_disk: Callable[[], None] | None,
+        speakers: bool,
     ) -> None:
         self.folder, self.proxy, self.database = folder, proxy, database
         self.rng = random.Random(f"killer {seed}")
@@ -70,9 +74,10 @@ class Killer:
         self.fill_disk = fill_disk
         self.done: Counter[str] = Counter()
         # How many more times to kill at a step, and how many of its moments to let pass before.
-        self.plan = dict.fromkeys((*STEPS.values(), *(f"stage {stage}" for stage in STAGES)), at_steps)
+        stages = (*STAGES, SEPARATING) if speakers else STAGES
+        self.plan = dict.fromkeys((*STEPS.values(), *(f"stage {stage}" for stage in stages)), at_steps)
         self.patience = patience
-        self.skips = {name: self.rng.randint(0, patience) for name in self.plan}
+        self.skips = {name: self._skips(name) for name in self.plan}
         self.resting = threading.Event()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -104,8 +109,11 @@ class Killer:
                 self.skips[name] -= 1
                 return False
             self.plan[name] -= 1
-            self.skips[name] = self.rng.randint(0, self.patience)
+            self.skips[name] = self._skips(name)
             return True
+
+    def _skips(self, name: str) -> int:
+        return 0 if name.startswith(SELDOM) else self.rng.randint(0, self.patience)
 
     def _watch(self, request: Request, when: str) -> None:
         """Called by the proxy, which holds the request meanwhile."""
@@ -145,6 +153,7 @@ class Killer:
             (1, lambda: self._kill("main", "short", signal.SIGTERM)),
             (1, self._everything),
             (1, self._quota),
+            (2, self._full),
         ]
         if isinstance(self.database, Postgres):
             actions.append((2, self._crash_database))
@@ -175,6 +184,15 @@ class Killer:
         time.sleep(self.rng.uniform(1, 3))
         self.proxy.full = False
         self.done["the bucket's quota was used up for a while"] += 1
+
+    def _full(self) -> None:
+        """No process of the run can lengthen a file, nor a SQLite database: this needs no root."""
+        for process in processes.of_run(self.folder):
+            process.limit_files(NO_ROOM)
+        time.sleep(self.rng.uniform(3, 5))
+        while sum(process.limit_files(None) for process in processes.of_run(self.folder)):
+            time.sleep(0.3)  # One may have been started with the limit after the look.
+        self.done["no process could write a file for a while"] += 1
 
     def _crash_database(self) -> None:
         assert isinstance(self.database, Postgres)

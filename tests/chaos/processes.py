@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,20 @@ class Process:
         except ProcessLookupError:
             return False
         return True
+
+    def limit_files(self, size: int | None) -> bool:
+        """Let it write no file beyond ``size`` bytes, as on a full disk; ``None`` lifts the limit.
+
+        What it starts meanwhile inherits that. Returns whether there was anything to do.
+        """
+        try:
+            soft, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+            wanted = hard if size is None else size
+            if soft != wanted:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (wanted, hard))
+        except ProcessLookupError:
+            return False
+        return soft != wanted
 
 
 def of_run(folder: Path) -> list[Process]:

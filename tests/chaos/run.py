@@ -32,6 +32,7 @@ from tests.chaos.proxy import FaultyProxy
 from tests.chaos.receiver import Receiver
 
 BUCKET = "chaos"
+BATCHES = [("calls", ["json"], False), ("통화 talks", ["json", "srt"], True)]
 CLUSTERS = [name for name in NAMES if name != "web"]
 
 
@@ -70,6 +71,7 @@ class Run:
             pause=options.pause,
             patience=min(options.files // 10, 4),
             fill_disk=self.fill_disk,
+            speakers=options.speakers,
         )
         killer.start()
         stack.callback(killer.stop)
@@ -79,6 +81,8 @@ class Run:
         killer.stop()
         stop_clusters()
         judged = verdict.judge(self.dropped, truth.store(), receiver.accepted, self.folder / "work")
+        if not options.rain:
+            judged.faults += [f"not often enough killed at: {name}" for name in killer.left()]
         judged.faults += [f"stuck: {what}" for what in stuck]
         judged.faults += [f"a process was left: {one}" for one in processes.of_run(self.folder)]
         self._tell(proxy, killer, receiver, judged)
@@ -88,7 +92,7 @@ class Run:
         """Returns a connection to the server itself, past the proxy."""
         account = Account.objects.create(name="Chaos")
         connections = [self._connection(account, swift, port) for port in (proxy.port, swift.port)]
-        for name, formats in (("calls", ["json"]), ("통화 talks", ["json", "srt"])):
+        for name, formats, speakers in BATCHES:
             domain = Domain.unscoped.create(account=account, name=name, code=f"d{len(self.dropped)}")
             batch = services.create_batch(
                 account=account,
@@ -99,7 +103,7 @@ class Run:
                 result_path=f"out/{name}",
                 formats=formats,
                 language="en-US",
-                speakers=False,
+                speakers=speakers and self.options.speakers,
                 webhook_url=url,
             )
             self.dropped[batch] = []
@@ -191,7 +195,7 @@ class Run:
         if killer.left():
             print(f"    not often enough killed at: {', '.join(killer.left())}")
         if self.fill_disk is None:
-            print("    the disk was not filled: this user may not mount one")
+            print("    no disk was filled: this user may not mount one")
         self.say("counted:")
         for name, count in sorted(judged.counted.items()):
             print(f"    {count:5}  {name}")

@@ -14,9 +14,21 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.chaos
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_nothing_is_lost_and_nothing_doubled(database: str) -> None:
-    options = ["--files", "8", "--rain", "25", "--pause", "10", "--kills", "1", "--minutes", "5"]
+    size = ["--files", "8", "--no-speakers", "--minutes", "5"]
+    faults = ["--seed", "7", "--rain", "25", "--pause", "10", "--kills", "1"]
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--database", database, "--seed", "7", *options],
+        [
+            sys.executable,
+            "-m",
+            "tests.chaos",
+            "--database",
+            database,
+            "--seed",
+            "7",
+            "--minutes",
+            "5",
+            *options,
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
