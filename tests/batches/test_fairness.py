@@ -157,9 +157,8 @@ def test_a_turn_comes_back_and_no_more_than_three_gather() -> None:
     for _ in range(10):
         make_task(small)
     # As if both had been at rest for so long that the small account has two turns again; the large has none.
-    Account.objects.filter(pk=small.account_id).update(
-        turns_used_until=timezone.now() + claims.TURN_COMES_BACK
-    )
+    accounts = Account.objects.filter(pk=small.account_id)
+    accounts.update(turns_used_until=timezone.now() + claims.TURN_COMES_BACK)
     started = [workers.claim()[0].batch_id for _ in range(3)]
     assert started == [small.pk, small.pk, large.pk]
     # However long it rests, three turns are all.

@@ -17,18 +17,7 @@ def test_nothing_is_lost_and_nothing_doubled(database: str) -> None:
     size = ["--files", "8", "--no-speakers", "--minutes", "5"]
     faults = ["--seed", "7", "--rain", "25", "--pause", "10", "--kills", "1"]
     ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.chaos",
-            "--database",
-            database,
-            "--seed",
-            "7",
-            "--minutes",
-            "5",
-            *options,
-        ],
+        [sys.executable, "-m", "tests.chaos", "--database", database, *size, *faults],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
