@@ -168,26 +168,14 @@ class Bench:
             self.page(client, f"/admin/search/?q={text}", MOST_OVER_ALL)
 
     def page(self, client: Any, address: str, most: float) -> None:
-        from django.db import connection
-
         from speechportal import metrics
+        from tests.query_times import query_times
 
         best, slowest, queries = float("inf"), (0.0, ""), 0
         for _ in range(3):
-            spent: list[tuple[float, str]] = []
-
-            def measure(
-                execute: Any, sql: str, *arguments: Any, spent: list[tuple[float, str]] = spent
-            ) -> Any:
-                started = time.perf_counter()
-                try:
-                    return execute(sql, *arguments)
-                finally:
-                    spent.append((time.perf_counter() - started, sql))
-
             metrics.forget()
             started = time.perf_counter()
-            with connection.execute_wrapper(measure):
+            with query_times() as spent:
                 status = client.get(address).status_code
             taken = time.perf_counter() - started
             assert status in {200, 302}, (address, status)

@@ -335,22 +335,11 @@ class Bench:
 
     def _database_time(self, call: Callable[[], Any]) -> tuple[float, int, int]:
         """The least of three, after one that warms up."""
-        from django.db import connection
+        from tests.query_times import query_times
 
         best, queries, status = float("inf"), 0, 0
         for _ in range(4):
-            spent: list[tuple[float, str]] = []
-
-            def measure(
-                execute: Any, sql: str, *arguments: Any, spent: list[tuple[float, str]] = spent
-            ) -> Any:
-                started = time.perf_counter()
-                try:
-                    return execute(sql, *arguments)
-                finally:
-                    spent.append((time.perf_counter() - started, sql))
-
-            with connection.execute_wrapper(measure):
+            with query_times() as spent:
                 status = call().status_code
             total = sum(took for took, _ in spent)
             if total < best:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import audit
+from tests.loopback import Handler, serving
 
 BAD = {
     "id": "PYSEC-2026-1",
@@ -24,31 +23,19 @@ BAD = {
 }
 
 
-class Osv(http.server.BaseHTTPRequestHandler):
+class Osv(Handler):
     """Knows one vulnerability, of ``gullible`` before 2.0."""
 
-    def do_POST(self) -> None:
-        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def asked(self) -> None:
+        question = json.loads(self.body())
         found = question["package"]["name"] == "gullible" and question["version"] < "2"
-        body = json.dumps({"vulns": [BAD]} if found else {}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Not on the tests' own output."""
+        self.answer(json.dumps({"vulns": [BAD]} if found else {}).encode())
 
 
 @pytest.fixture
 def osv() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Osv)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Osv) as place:
+        yield f"http://{place}/v1/query"
 
 
 @pytest.mark.parametrize(

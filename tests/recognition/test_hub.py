@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.model_store import ModelStore
+from tests.loopback import Handler, serving
 
 
 @pytest.fixture
@@ -19,22 +18,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What a hub on this machine is asked for; it has nothing."""
     paths: list[str] = []
 
-    class Hub(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Hub(Handler):
+        def asked(self) -> None:
             paths.append(self.path)
-            self.send_error(404)
+            self.answer(b"", 404)
 
-        def log_message(self, *_arguments: object) -> None:
-            """Not on the tests' own output."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield paths
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hub) as place:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://{place}")
+        yield paths
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ The portal runs in a process of its own, on a database without tables, so that i
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.loopback import Handler, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary7d41c0ffee"
@@ -54,25 +54,14 @@ def sentry() -> Iterator[tuple[str, list[bytes]]]:
     """A DSN, and what is sent to it."""
     received: list[bytes] = []
 
-    class Sentry(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class Sentry(Handler):
+        def asked(self) -> None:
+            body = self.body()
             received.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.answer(b"{}")
 
-        def log_message(self, *_arguments: object) -> None:
-            """Not on the tests' own output."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sentry)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://public@127.0.0.1:{server.server_port}/1", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Sentry) as place:
+        yield f"http://public@{place}/1", received
 
 
 def python(program: str, tmp_path: Path, **settings: str) -> subprocess.CompletedProcess[str]:
