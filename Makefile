@@ -25,6 +25,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile \
 	    --requirement requirements.lock 2>&1 | $(BIN)/python -u -c "import sys; [print('   ', line.rstrip()) for line in sys.stdin if line.startswith(('Collecting', 'ERROR', 'Successfully'))]"
 	@$(BIN)/python -c "import django, torch, whisper, swift"
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -m speechportal.cli.main "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(BIN)" > $(BIN)/speechportal
+	@chmod +x $(BIN)/speechportal
 	@touch $(READY)
 
 models: $(READY)
