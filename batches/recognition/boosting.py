@@ -9,6 +9,7 @@ as what the model would have written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 START_SHARE = 0.5  # of the weight goes to a keyword's first token
+FULL_STARTS = 50  # first tokens that get all of that share; more of them get less each
 PROMPT_TOKENS = 96  # at most that many tokens of keywords go into the prompt
 
 
@@ -59,11 +61,16 @@ class KeywordTree:
                 node = node.children.setdefault(token, _Node())
 
     def start_bias(self, size: int, *, at_start: bool) -> Tensor:
-        """(size,) bonus for tokens that start a keyword, at the start of the text or anywhere in it."""
+        """(size,) bonus for tokens that start a keyword, at the start of the text or anywhere in it.
+
+        Where many tokens may start one, each gets less, by the logarithm of how many there are, so that a
+        long list makes it no likelier that any keyword starts.
+        """
         bias = torch.zeros(size)
         root = self._at_start if at_start else self._anywhere
         starts = [token for token in root.children if token < size]
-        bias[starts] = self._weight * START_SHARE
+        less = math.log(max(1.0, len(starts) / FULL_STARTS))
+        bias[starts] = max(0.0, self._weight * START_SHARE - less)
         return bias
 
     def walker(self) -> KeywordWalker:

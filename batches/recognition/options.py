@@ -28,7 +28,7 @@ class Options:
 
     language: str = languages.AUTO
     keywords: Sequence[str] = ()
-    keyword_weight: float = 3.0  # logits; 0 leaves the keywords to the prompt
+    keyword_weight: float = 7.0  # logits; 0 leaves the keywords to the prompt
     speakers: bool = False
     channels: bool = False
     min_speakers: int = -1

@@ -156,13 +156,17 @@ class WhisperEngine:
                 batch[row].consider(decoded)
 
     def _decoder(self, job: _Job, language: str, temperature: float, *, prompted: bool) -> Decoder:
+        options = job.options
+        # A prompt of keywords beside the bias found one name more in eighty, cost a tenth of the time, and
+        # raised the errors of everything else from 8 % to 10 %: it is for a runtime that takes no bias.
+        biased = isinstance(self._model, WhisperModel) and options.keyword_weight > 0
+        prompted = prompted and not biased
         key = (language, temperature, prompted)
         if key not in job.decoders:
-            options = job.options
             tokenizer = self._model.tokenizer(language)
             prompt = prompt_tokens(options.keywords, tokenizer) if prompted else []
             rules = Rules(tokenizer, prompt, temperature=temperature)
-            if options.keywords and options.keyword_weight > 0:
+            if options.keywords and biased:
                 spaced = language not in _UNSPACED
                 rules.keywords = KeywordTree(
                     options.keywords, tokenizer, weight=options.keyword_weight, spaced=spaced

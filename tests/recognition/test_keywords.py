@@ -90,6 +90,13 @@ def test_the_first_token_gets_a_share_of_the_weight() -> None:
     assert tree("abc").start_bias(200, at_start=True)[ord("a")] == 4.0 * START_SHARE
 
 
+def test_a_long_list_makes_it_no_likelier_that_a_keyword_starts() -> None:
+    many = KeywordTree([chr(0x4E00 + n) * 2 for n in range(1000)], Letters(), weight=7.0, spaced=False)
+    few = KeywordTree([chr(0x4E00 + n) * 2 for n in range(20)], Letters(), weight=7.0, spaced=False)
+    chances = [float(each.start_bias(0xFFFF, at_start=False).exp().sub(1).sum()) for each in (many, few)]
+    assert chances[0] < 3 * chances[1]
+
+
 words = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=8)
 
 
