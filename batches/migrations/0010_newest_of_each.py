@@ -72,24 +72,4 @@ class Migration(migrations.Migration):
                 to="batches.batch",
             ),
         ),
-        migrations.AddIndex(
-            model_name="charge",
-            index=models.Index(fields=["account", "-id"], name="charge_newest_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="charge",
-            index=models.Index(fields=["batch", "-id"], name="charge_newest_of_batch"),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "delivered"), _negated=True),
-                fields=["state", "-id"],
-                name="delivery_by_state",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["account", "-id"], name="task_of_account"),
-        ),
     ]

@@ -27,6 +27,9 @@ def compose(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
+    # Row by row, so that no worker waits for it; spelling what is spelt changes nothing.
+    atomic = False
+
     dependencies = [("batches", "0010_newest_of_each")]
 
     operations = [migrations.RunPython(spell, compose)]

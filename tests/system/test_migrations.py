@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.db.migrations import Migration, operations
+from django.db.migrations.loader import MigrationLoader
+
+from speechportal.indexes_under_load import AddIndexUnderLoad
+from tests.system.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN_APPS = [label for label in ("batches", "storage", "domains", "accounts", "speechportal") if label]
@@ -40,3 +46,31 @@ def test_all_that_came_after_the_first_release_is_reversible(tmp_path: Path, sta
     for label in with_history:
         migrate(tmp_path, label, start)
     migrate(tmp_path)
+
+
+def after_the_first_release() -> Iterator[Migration]:
+    """What an installation with many rows goes through when it is upgraded, in order."""
+    loader = MigrationLoader(None)
+    released: set[tuple[str, str]] = set()
+    for app, name in RELEASES["0.1.0"].items():
+        if name != "zero":
+            released |= set(loader.graph.forwards_plan((app, name)))
+    own = [node for node in loader.graph.leaf_nodes() if node[0] in {*OWN_APPS, "api"}]
+    plan = dict.fromkeys(step for leaf in own for step in loader.graph.forwards_plan(leaf))
+    yield from (loader.graph.nodes[step] for step in plan if step not in released and step[0] in OWN_APPS)
+
+
+def test_no_upgrade_holds_up_who_writes() -> None:
+    """Indexes on tables with rows are built beside the work; no constraint looks at each row under a lock."""
+    new: set[tuple[str, str]] = set()
+    wrong = []
+    for migration in after_the_first_release():
+        for operation in migration.operations:
+            table = (migration.app_label, getattr(operation, "model_name", "").lower())
+            if isinstance(operation, operations.CreateModel):
+                new.add((migration.app_label, operation.name_lower))
+            elif isinstance(operation, AddIndexUnderLoad):
+                assert not migration.atomic, migration
+            elif isinstance(operation, (operations.AddIndex, operations.AddConstraint)) and table not in new:
+                wrong.append(f"{migration}: {operation.describe()}")
+    assert wrong == []

@@ -14,12 +14,4 @@ class Migration(migrations.Migration):
             name="part_of",
             field=models.CharField(blank=True, editable=False, max_length=40),
         ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(
-                condition=models.Q(("part_of", ""), _negated=True),
-                fields=["part_of", "-id"],
-                name="audit_of_whole",
-            ),
-        ),
     ]

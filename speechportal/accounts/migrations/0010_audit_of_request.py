@@ -2,14 +2,26 @@
 
 from django.db import migrations, models
 
+from speechportal.indexes_under_load import AddIndexUnderLoad
+
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("accounts", "0009_audited_whole"),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexUnderLoad(
+            model_name="auditentry",
+            index=models.Index(
+                condition=models.Q(("part_of", ""), _negated=True),
+                fields=["part_of", "-id"],
+                name="audit_of_whole",
+            ),
+        ),
+        AddIndexUnderLoad(
             model_name="auditentry",
             index=models.Index(
                 condition=models.Q(("request_id", ""), _negated=True),
