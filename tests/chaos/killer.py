@@ -160,8 +160,9 @@ class Killer:
         if self.fill_disk is not None:
             actions.append((1, self._fill))
         weights = [weight for weight, _ in actions]
+        first: list[Callable[[], None]] = [self._full]  # Also where the rain is short.
         while not self._stopped.wait(self.rng.uniform(0.5, 1.5) * self.pause):
-            action = self.rng.choices([action for _, action in actions], weights)[0]
+            action = first.pop() if first else self.rng.choices([each for _, each in actions], weights)[0]
             if not self.resting.is_set():
                 action()
 
