@@ -56,6 +56,8 @@ def test_all_wrong_fields_are_told_at_once_and_unknown_ones_too(alice: Api) -> N
 def test_a_rule_of_one_field_does_not_hide_that_of_another(alice: Api) -> None:
     answer = alice.post("domains", {"name": "x" * 101, "code": "é"})
     assert {each["field"] for each in answer.json()["errors"]} == {"name", "code"}
+    answer = alice.post("domains", {"name": "x" + " " * 100, "code": "x"})
+    assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [("name", "max_length")]
 
 
 def test_the_rules_are_those_of_the_portal(alice: Api) -> None:
