@@ -3,7 +3,7 @@
 Each transcript keeps its words in one row, folded and spelt the way a query is (:func:`spell`). A query's
 words must all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun
 without a space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram
-index (migration 0005) serves exactly such a search; SQLite reads the account's rows.
+index (migration 0013) serves exactly such a search; SQLite reads the account's rows.
 
 A trigram is three letters, and most Korean words are two syllables: too short for it. So a syllable is kept
 as its three letters, with a stand-in where the last is missing. Then "상품" is six of them, and is still
@@ -17,8 +17,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db import connections
+from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Length, Replace
+from django.db.models.lookups import Contains
 
 from batches.models import Correction, SearchText, Task
 from batches.models import Transcript as Checkpoint
@@ -92,12 +94,22 @@ def index_checkpoint(*, instance: Checkpoint, **_kwargs: Any) -> None:
 def matching(account: Account, query: str) -> QuerySet[Task]:
     """The account's tasks whose transcript has every word of ``query``."""
     words = query_words(query)
-    texts = SearchText.objects.for_account(account)
     if not words:
         return Task.objects.for_account(account).none()
+    texts = containing(SearchText.objects.for_account(account), words)
+    return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
+
+
+def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[SearchText]:
+    """Those that have every word, by the index where there is one."""
+    if connections[texts.db].vendor == "postgresql":
+        looked_into = Func("text", function="speechportal_looked_into", output_field=TextField())
+        for word in words:
+            texts = texts.filter(Contains(looked_into, spell(word)))
+        return texts
     for word in words:
         texts = texts.filter(text__contains=spell(word))
-    return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
+    return texts
 
 
 def search(account: Account, query: str) -> QuerySet[Task]:

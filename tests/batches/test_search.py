@@ -89,14 +89,14 @@ def test_only_the_newest_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("query", ["상품", "배송 조회", "order"])
 def test_postgresql_finds_words_of_two_syllables_by_the_index(query: str) -> None:
     account = make_account()
+    batch = make_batch(account)
+    for number in range(40):
+        task = make_task(batch)
+        SearchText.unscoped.create(task=task, account=account, text=search.spell(f"다른 말 {number}"))
     recognised(account, "지난주에 주문한 상품의 배송 조회를 하고 싶어요. my order")
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute("SET LOCAL enable_indexscan = off")
         cursor.execute("ANALYZE batches_searchtext")
-    texts = SearchText.unscoped.all()
-    for word in search.query_words(query):
-        texts = texts.filter(text__contains=search.spell(word))
+    texts = search.containing(SearchText.unscoped.all(), search.query_words(query))
     assert "batches_searchtext_trigrams" in texts.explain()
     assert search.search(account, query).count() == 1
 
