@@ -77,8 +77,8 @@ class Portal:
     def __exit__(self, *_reason: object) -> None:
         self.supervisor.stop()
 
-    def recognise(self, files: int) -> list[Any]:
-        """Drop so many copies of the sample at once, and wait until all are done; their tasks."""
+    def recognise(self, files: int, recording: Path | None = None) -> list[Any]:
+        """Drop so many copies of a recording at once, and wait until all are done; their tasks."""
         from batches import polling
         from batches.demo.recordings import sample_path
         from batches.models import Task
@@ -88,7 +88,7 @@ class Portal:
         draft = self.input.parent / f"draft-{self.drops}"
         draft.mkdir()
         for number in range(files):
-            shutil.copy(sample_path(), draft / f"{number:03}.wav")
+            shutil.copy(recording or sample_path(), draft / f"{number:03}.wav")
         draft.rename(self.input / f"drop-{self.drops}")
         for _look in range(2):  # A file is taken once it has been seen twice.
             polling.poll(self.batch.pk)
@@ -108,15 +108,18 @@ class Portal:
             seen |= {task.worker for task in self.recognise(2 * self.workers)}
 
 
-def cpu_seconds() -> dict[int, float]:
-    """CPU time so far of each process that this one has started, and of those that they have."""
+def spent_by_processes() -> dict[int, float]:
+    """CPU seconds so far of each process that this one has started, and of those that they have.
+
+    A process counts with those that it has started and seen end.
+    """
     parents, spent = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 parents[int(entry.name)] = int(fields[1])
-                spent[int(entry.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                spent[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def is_ours(pid: int) -> bool:
         while pid in parents and pid != os.getpid():
@@ -165,9 +168,9 @@ def main() -> int:
             for workers, times in taken.items():
                 with Portal(folder, workers, speakers=not options.no_speakers) as portal:
                     portal.warm_up()
-                    before = cpu_seconds()
+                    before = spent_by_processes()
                     times.append(seconds_for(options.files, portal.recognise(options.files)))
-                    after = cpu_seconds()
+                    after = spent_by_processes()
                     cpu = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
                     memory = max(memory, peak_memory(after))
                     spent[workers].append(cpu / options.files)
