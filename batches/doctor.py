@@ -71,6 +71,7 @@ def examine() -> Iterator[Finding]:
     yield from found_database
     needs_database: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("queue", clusters),
+        ("queue", broker),
         ("storage", storage),
         ("keys", keys),
     ]
@@ -150,7 +151,21 @@ def clusters() -> Iterator[Finding]:
         )
     if ExecutionResult.unscoped.filter(written_at=None, created_at__lt=now - QUEUE_LATE).exists():
         yield note("queue", "Execution results wait to be written.", "See which storages fail, below.")
-    if (messages := queue.queued_messages("short")) > 1000:
+
+
+def broker() -> Iterator[Finding]:
+    name = "Redis" if settings.REDIS_URL else "The database"
+    try:
+        messages = queue.queued_messages("short")
+    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+        yield bad(
+            "queue",
+            f"{name} does not carry the queue's messages: {type(error).__name__}.",
+            "Is it running, and is SPEECHPORTAL_REDIS_URL right (host, port, password)?",
+        )
+        return
+    yield good("queue", f"{name} carries its messages.")
+    if messages > 1000:
         yield note("queue", f"{messages:,} short jobs wait.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
 
 

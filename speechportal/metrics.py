@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from threading import Lock
 
-from django.db import DatabaseError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -66,7 +65,8 @@ class _All:
         for each in _collectors:
             try:
                 yield from list(each())
-            except DatabaseError:
+            except Exception:
+                # The database, the queue's broker: the others' figures are wanted then most of all.
                 logger.exception("metrics: %s failed", each.__name__)
                 broken += 1
         yield gauge("metrics_failed", "Collectors that could not read their figures.", broken)

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django.fixtures import Settings
+from redis import Redis
 
 from batches import doctor
 from batches.doctor import Finding, Health
@@ -63,6 +64,17 @@ def test_a_secret_that_no_key_fits(settings: Settings) -> None:
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     (sentence,) = bad(doctor.keys)
     assert sentence.startswith("1 stored secrets cannot be read")
+
+
+def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    assert bad(doctor.broker) == []
+
+    def ask(_cluster: str) -> int:
+        return int(Redis(port=1).llen("queue"))  # Nothing listens there.
+
+    monkeypatch.setattr("speechportal.queue.queued_messages", ask)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert bad(doctor.broker) == ["Redis does not carry the queue's messages: ConnectionError."]
 
 
 def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path) -> None:

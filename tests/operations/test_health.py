@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
+from redis import Redis
 
 from batches.models import Batch, ConnectionFault, Delivery, Task
 from batches.webhooks import endpoint
@@ -143,6 +144,21 @@ def test_storages_and_batches_in_error_are_counted_by_cause(client: Client) -> N
     found = figures(client)
     assert found["storage_errors", "timeout"] == 1
     assert found["batches_in_error", "no_bucket"] == 1
+
+
+def test_what_cannot_be_read_keeps_nothing_else_from_being_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.make_task(factories.make_batch())
+
+    def ask(_cluster: str) -> int:
+        return int(Redis(port=1).llen("queue"))  # Nothing listens there.
+
+    monkeypatch.setattr("speechportal.queue.queued_messages", ask)
+    found = figures(client)
+    assert found["tasks", "waiting"] == 1
+    assert found["metrics_failed", ""] == 1
+    assert ("queue_messages", "short") not in found
 
 
 def test_many_scrapes_cost_no_more_than_one(client: Client) -> None:
