@@ -72,6 +72,25 @@ def test_what_compose_refers_to_is_defined() -> None:
         assert set(service.get("depends_on", {})) <= set(read["services"]), name
 
 
+def test_secrets_come_neither_into_the_image_nor_into_git() -> None:
+    folders = {f".deploy/{each['file'].partition('/')[0]}" for each in compose()["secrets"].values()}
+    assert folders == {".deploy/secrets"}
+    kept_out = (ROOT / ".dockerignore").read_text().splitlines()
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for place in (*folders, ".deploy/.env"):
+        assert place in kept_out
+        assert {f"/{place}", f"/{place}/"} & set(ignored)
+
+
+def test_the_image_s_user_may_write_into_its_volumes() -> None:
+    """A folder that the image does not have would be root's."""
+    made = re.findall(r"(?:--home-dir|--owner=portal) (/\w+)", (DEPLOY / "Dockerfile").read_text())
+    services = [each for each in compose()["services"].values() if each.get("image") == "speechportal"]
+    mounted = {volume.partition(":")[2] for each in services for volume in each["volumes"]}
+    assert mounted
+    assert mounted <= set(made)
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda file: file.name)
 def test_a_unit_stops_its_processes_in_order(unit: Path) -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
