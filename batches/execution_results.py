@@ -122,9 +122,8 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
         def save(key: str) -> None:
             ExecutionResult.unscoped.filter(pk=result.pk, key="").update(key=key)
 
-        keys.reserve(
-            keys.candidates(result.batch.result_path, name), lambda key: store.stat(key) is not None, save
-        )
+        names = keys.candidates(result.batch.result_path, name, part_bytes=store.part_bytes)
+        keys.reserve(names, lambda key: store.stat(key) is not None, save)
         result.refresh_from_db(fields=["key"])
     store.put(result.key, render(result), content_type="text/csv")
     now = timezone.now()

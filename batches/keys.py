@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from django.db import IntegrityError, transaction
 
 KEY_BYTES = 1024  # The longest key that S3 allows, in UTF-8.
+SUFFIX_BYTES = 30  # A longer one is no ending, but a name with a dot in it.
 
 
 def numbered(name: str, number: int) -> str:
@@ -21,20 +22,37 @@ def numbered(name: str, number: int) -> str:
     return f"{folder}{path.stem} ({number}){path.suffix}"
 
 
-def fitted(folder: str, name: str, ending: str = "") -> str:
-    """``folder + name + ending``; a name too long for a key is cut and told apart by a digest."""
+def fitted(folder: str, name: str, ending: str = "", *, part_bytes: int = KEY_BYTES, spare: int = 0) -> str:
+    """``folder + name + ending``; a name too long for a key is cut and told apart by a digest.
+
+    No part between slashes has more than ``part_bytes``, and so many bytes are left to ``spare``.
+    """
     key = f"{folder}{name}{ending}"
-    if len(key.encode()) <= KEY_BYTES:
+    if _fits(key, part_bytes, spare):
         return key
-    digest = f"~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    suffix = PurePosixPath(name).suffix
-    room = KEY_BYTES - len(f"{folder}{digest}{suffix}{ending}".encode())
-    stem = PurePosixPath(name).name.removesuffix(suffix).encode()[: max(room, 1)].decode(errors="ignore")
-    return f"{folder}{stem}{digest}{suffix}{ending}"
+    path = PurePosixPath(name)
+    suffix = path.suffix if len(path.suffix.encode()) <= SUFFIX_BYTES else ""
+    fixed = f"~{hashlib.sha256(name.encode()).hexdigest()[:12]}{suffix}{ending}"
+    above = name.removesuffix(path.name)
+    if len(f"{folder}{above}{fixed}".encode()) + spare >= KEY_BYTES:
+        above = ""
+    room = min(KEY_BYTES - len(f"{folder}{above}".encode()), part_bytes) - len(fixed.encode()) - spare
+    stem = path.name.removesuffix(suffix).encode()[: max(room, 1)].decode(errors="ignore")
+    return f"{folder}{above}{stem}{fixed}"
 
 
-def candidates(folder: str, name: str, ending: str = "") -> Iterator[str]:
-    return (fitted(folder, numbered(name, number), ending) for number in itertools.count(1))
+def _fits(key: str, part_bytes: int, spare: int) -> bool:
+    data = key.encode()
+    return len(data) + spare <= KEY_BYTES and len(data.rpartition(b"/")[2]) + spare <= part_bytes
+
+
+def candidates(
+    folder: str, name: str, ending: str = "", *, part_bytes: int = KEY_BYTES, spare: int = 0
+) -> Iterator[str]:
+    return (
+        fitted(folder, numbered(name, number), ending, part_bytes=part_bytes, spare=spare)
+        for number in itertools.count(1)
+    )
 
 
 def reserve(keys: Iterator[str], is_taken: Callable[[str], bool], save: Callable[[str], None]) -> str:

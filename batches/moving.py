@@ -87,7 +87,9 @@ def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
         Task.unscoped.filter(pk=task.pk, moved_key="").update(moved_key=key)
 
     folder = f"{(task.settings or {}).get('folder') or task.batch.folder}{subfolder}"
-    keys.reserve(keys.candidates(folder, task.name), lambda key: store.stat(key) is not None, save)
+    spare = len(REASON_ENDING) if subfolder else 0
+    names = keys.candidates(folder, task.name, part_bytes=store.part_bytes, spare=spare)
+    keys.reserve(names, lambda key: store.stat(key) is not None, save)
     task.refresh_from_db(fields=["moved_key"])
 
 

@@ -65,7 +65,7 @@ def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
 
     result_path = (task.settings or {})["result_path"]
     keys.reserve(
-        keys.candidates(result_path, task.name, FORMATS[name].extension),
+        keys.candidates(result_path, task.name, FORMATS[name].extension, part_bytes=store.part_bytes),
         lambda key: store.stat(key) is not None,
         save,
     )

@@ -42,3 +42,30 @@ def test_every_key_fits(name: str, ending: str) -> None:
     key = fitted("input/my batch/", f"{name}.mp3", ending)
     assert len(key.encode()) <= KEY_BYTES
     assert key.endswith(f".mp3{ending}")
+
+
+@given(
+    st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=400),
+    st.sampled_from(["", ".json"]),
+    st.sampled_from([0, 11]),
+)
+def test_every_name_fits_a_file_system(name: str, ending: str, spare: int) -> None:
+    parts = [part for part in name.split("/") if part and len(part.encode()) <= 255 - spare]
+    name = "/".join([*parts, "call.mp3"])
+    key = fitted("in/", name, ending, part_bytes=255, spare=spare)
+    last = key.rpartition("/")[2].encode()
+    assert len(last) + spare <= 255
+    assert len(key.encode()) + spare <= KEY_BYTES
+    assert key.endswith(ending)
+
+
+def test_a_long_name_stays_in_its_folder() -> None:
+    key = fitted("out/", f"calls/{'x' * 251}.mp3", ".json", part_bytes=255)
+    assert key.startswith("out/calls/xxx")
+    assert key.endswith(".mp3.json")
+    assert len(key.rpartition("/")[2]) == 255
+
+
+def test_what_only_looks_like_an_ending_is_cut() -> None:
+    key = fitted("out/", f"a.{'x' * 253}", ".json", part_bytes=255)
+    assert len(key.rpartition("/")[2]) == 255

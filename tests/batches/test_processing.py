@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -292,3 +292,21 @@ def test_a_failed_task_can_be_retried_from_where_it_lies(batch: Batch, engine: E
     assert work(engine).state == Task.State.COMPLETED
     assert "in/calls/a.mp3" in files(batch)
     assert "in/calls/failed/a.mp3" not in files(batch)
+
+
+@pytest.mark.parametrize("name", [f"{'x' * 251}.mp3", f"{'한' * 83}a.mp3", f"{'x' * 243}.mp3"])
+def test_names_as_long_as_a_file_system_allows(batch: Batch, engine: Engine, name: str) -> None:
+    drop(batch, name)
+    assert work(engine).state == Task.State.COMPLETED
+    assert f"in/calls/{name}" in files(batch)
+    results = [path for path in files(batch) if path.startswith("out/")]
+    assert sorted(PurePosixPath(path).suffix for path in results) == [".json", ".srt"]
+
+    def refuse() -> None:
+        raise NotMedia("This is not an audio or video file.")
+
+    engine.during["transcribe"] = refuse
+    drop(batch, name, b"text")
+    task = work(engine)
+    assert task.moved_at is not None
+    assert {task.moved_key, f"{task.moved_key}.reason.txt"} <= files(batch)

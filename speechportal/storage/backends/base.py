@@ -108,6 +108,8 @@ class ObjectStore(abc.ABC):
     disk (``download``) stays an ``OSError``.
     """
 
+    part_bytes = 1024  # The longest name between two slashes, in UTF-8.
+
     @abc.abstractmethod
     def list_level(self, prefix: str) -> Iterator[Entry]:
         """Folders and files directly in the folder ``prefix`` (``""`` or with a slash at its end), by name.

@@ -46,6 +46,8 @@ class LocalStore(ObjectStore):
     bytes and the same time, is another one.
     """
 
+    part_bytes = 255  # Of Linux' file systems.
+
     def __init__(self, root: Root, link_maker: LinkMaker) -> None:
         self.root = root
         self._link_maker = link_maker
