@@ -21,6 +21,7 @@ from speechportal.accounts.uids import UidField
 from speechportal.storage.models import Connection
 
 SPEAKER_LIMIT = 30
+NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
 
 # The name is also the folder that finished inputs are moved to.
 validate_batch_name = RegexValidator(
@@ -216,6 +217,8 @@ class Batch(models.Model):
     def clean(self) -> None:
         super().clean()
         errors: dict[str, list[Any]] = {}
+        if len(self.name.encode()) > NAME_BYTES:
+            errors["name"] = [_("This name is too long for a folder: use at most 85 Korean letters.")]
         if unknown := [name for name in self.formats or [] if name not in FORMATS]:
             errors["formats"] = [_("Unknown file format: %s.") % ", ".join(map(str, unknown))]
         if not self.formats:

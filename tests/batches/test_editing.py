@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
 from batches import polling, services
@@ -67,3 +68,9 @@ def test_waiting_tasks_of_an_earlier_path_are_still_read_from_there(batch: Batch
     task = work(Engine())
     assert task.state == Task.State.COMPLETED
     assert task.connection == batch.connection
+
+
+def test_a_batch_s_name_fits_a_folder() -> None:
+    assert make_batch(name="통" * 85).name == "통" * 85
+    with pytest.raises(ValidationError, match="too long for a folder"):
+        make_batch(name="통" * 86)
