@@ -52,6 +52,7 @@ ERRORS = {
     "406": "The answer cannot be given in the form asked for.",
     "409": "The present state does not allow it.",
     "412": "It was changed since the ETag in `If-Match`.",
+    "413": "The body is larger than the portal takes.",
     "415": "The body is not of a type that is understood.",
     "422": "A field breaks a rule; `errors` lists all that do.",
     "429": "More requests than the token may make in a minute.",
@@ -169,7 +170,7 @@ class Description(AutoSchema):
         if "{" in self.path:
             codes.append("404")
         if self.method in {"POST", "PUT", "PATCH"}:
-            codes += ["409", "415", "422"]
+            codes += ["409", "413", "415", "422"]
         if self.method in {"PATCH", "PUT", "DELETE"}:
             codes += ["409", "412"]
         return sorted(set(codes) | set(getattr(self._handler(), "more_errors", ())))
