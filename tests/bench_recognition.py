@@ -104,10 +104,8 @@ def many_files(client: RecognitionClient, folder: Path, count: int) -> list[str]
         client.add_speakers(path, client.transcribe(path, options), options)
         memory.append(anonymous_mb(client))
     settled = memory[min(9, len(memory) - 1)]
-    print(
-        f"{count} files: {settled:.0f} MB after ten, {memory[-1]:.0f} MB at the end, "
-        f"at most {max(memory):.0f} MB"
-    )
+    stages = ", ".join(f"{memory[at]:.0f}" for at in range(9, count, max(1, count // 10)))
+    print(f"{count} files: MB of memory at every tenth of them {stages}, at most {max(memory):.0f}")
     return ["growth"] if memory[-1] - settled > MOST_GROWTH_MB else []
 
 

@@ -34,11 +34,6 @@ def call() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture(scope="module")
 def transcript(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
     path = write_wav(tmp_path_factory.mktemp("call") / "call.wav", call())
     options = Options(language="en", channels=True, speakers=True)

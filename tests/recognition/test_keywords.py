@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,11 +23,6 @@ class Letters:
 
 def tree(*keywords: str, spaced: bool = True) -> KeywordTree:
     return KeywordTree(keywords, Letters(), weight=4.0, spaced=spaced)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine()
 
 
 def heard(engine: Engine, path: Path, *keywords: str) -> str:

@@ -53,9 +53,9 @@ def test_a_doubtful_file_contradicts_nothing() -> None:
     assert not Detection({"en": 0.85, "ko": 0.15}).contradicts(("ko",))
 
 
-def test_korean_mixed_with_english_is_one_of_the_two() -> None:
+def test_korean_mixed_with_english_is_one_of_the_two(engine: Engine) -> None:
     assert Detection({"ja": 0.6, "en": 0.3, "ko": 0.1}).best(languages.candidates("enko")) == "en"
-    transcript = Engine().transcribe(
+    transcript = engine.transcribe(
         sample_folder() / "sample.wav", Options(language="enko"), lambda _stage, _share: None
     )
     assert transcript.language == "en"

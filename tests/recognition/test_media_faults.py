@@ -141,10 +141,10 @@ def test_of_a_file_without_its_end_the_beginning_is_recognised_and_marked(
     assert 500 < audio.duration < 3000
 
 
-def test_a_transcript_says_that_its_file_is_truncated(source: Path, tmp_path: Path) -> None:
+def test_a_transcript_says_that_its_file_is_truncated(engine: Engine, source: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.wav"
     path.write_bytes(source.read_bytes()[:64_000])
-    transcript = Engine().transcribe(path, Options(language="en"), lambda _stage, _share: None)
+    transcript = engine.transcribe(path, Options(language="en"), lambda _stage, _share: None)
     assert transcript.flags == ["truncated"]
     assert transcript.text
 
@@ -182,8 +182,7 @@ def test_a_file_that_lies_about_its_length_is_refused_when_that_shows(source: Pa
     assert decode(path, max_duration_ms=13_000).duration > 11_000
 
 
-def test_a_folder_and_a_missing_file_are_told_plainly(tmp_path: Path) -> None:
-    engine = Engine()
+def test_a_folder_and_a_missing_file_are_told_plainly(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(NotMedia, match="not a file"):
         engine.transcribe(tmp_path, Options(), lambda _stage, _share: None)
     with pytest.raises(MediaError, match="cannot be opened"):

@@ -24,11 +24,6 @@ def silent(_stage: str, _share: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture(scope="module")
 def transcript(engine: Engine) -> Transcript:
     path = own_sample().path
     options = Options(speakers=True)

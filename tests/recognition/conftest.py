@@ -1,0 +1,11 @@
+"""What the tests of recognition share: models take seconds to load."""
+
+import pytest
+
+from batches.recognition.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The real engine with the real models. It keeps the last file that it heard, and nothing else."""
+    return Engine()
