@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +14,9 @@ from batches.models.batch import default_formats
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
 ADVANCED = (
     "min_speakers",
     "max_speakers",
@@ -21,6 +24,17 @@ ADVANCED = (
     "webhook_url",
     "priority",
     "transcript_days",
+)
+# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+SETTINGS = (
+    "connection",
+    "input_path",
+    "result_path",
+    "formats",
+    "language",
+    "speakers",
+    "keyword_boosting",
+    *ADVANCED,
 )
 
 
@@ -37,29 +51,22 @@ class ConnectionSelect(forms.Select):
         return option
 
 
-class BatchForm(forms.ModelForm[Batch]):
-    formats = forms.MultipleChoiceField(
+def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
         label=_("File format"),
-        help_text=_("Each recognised file gets a result file in every format you choose."),
+        help_text=help_text,
         choices=[(each.name, FORMAT_LABELS.get(each.name, each.label)) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
         initial=default_formats,
     )
 
+
+class BatchForm(forms.ModelForm[Batch]):
+    formats = formats_field(_("Each recognised file gets a result file in every format you choose."))
+
     class Meta:
         model = Batch
-        fields = [
-            "name",
-            "domain",
-            "connection",
-            "input_path",
-            "result_path",
-            "formats",
-            "language",
-            "speakers",
-            "keyword_boosting",
-            *ADVANCED,
-        ]
+        fields = ["name", "domain", *SETTINGS]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {
             "domain": _("Free domains, and domains that already have a batch, are not listed."),

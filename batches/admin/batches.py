@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from batches import polling, selectors, services
 from batches.admin.accounts import shown
-from batches.formats import FORMATS
+from batches.forms import SETTINGS, formats_field
 from batches.models import (
     Arrival,
     Batch,
@@ -26,7 +26,6 @@ from batches.models import (
     FinishedFolder,
     Task,
 )
-from batches.models.batch import default_formats
 from batches.webhooks import endpoint
 from speechportal.accounts import audit
 from speechportal.accounts.models import Account
@@ -40,32 +39,11 @@ class BatchAdminForm(ReasonedForm):
     """``account`` is known before the form: its domains and connections are all there is to choose from."""
 
     account: Account | None = None
-    formats = forms.MultipleChoiceField(
-        label=_("File format"),
-        choices=[(each.name, each.label) for each in FORMATS.values()],
-        widget=forms.CheckboxSelectMultiple,
-        initial=default_formats,
-    )
+    formats = formats_field()
 
     class Meta:
         model = Batch
-        fields = [
-            "name",
-            "domain",
-            "connection",
-            "input_path",
-            "result_path",
-            "formats",
-            "language",
-            "speakers",
-            "min_speakers",
-            "max_speakers",
-            "channels_as_speakers",
-            "keyword_boosting",
-            "priority",
-            "transcript_days",
-            "webhook_url",
-        ]
+        fields = ["name", "domain", *SETTINGS]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from batches import execution_results, outlook, selectors, services
 from batches.causes import cause_of_batch, cause_of_task
-from batches.forms import BatchForm
+from batches.forms import SETTINGS, BatchForm
 from batches.models import Batch, Task
 from batches.views.fragments import render_live
 from domains.models import Domain
@@ -75,27 +75,10 @@ def batch_create(request: MemberRequest) -> HttpResponse:
     return render(request, "batches/form.html", context)
 
 
-COPIED = (
-    "connection",
-    "input_path",
-    "result_path",
-    "formats",
-    "language",
-    "speakers",
-    "min_speakers",
-    "max_speakers",
-    "channels_as_speakers",
-    "keyword_boosting",
-    "priority",
-    "transcript_days",
-    "webhook_url",
-)
-
-
 def _copied(request: MemberRequest) -> dict[str, Any]:
     """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
     source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
-    return {name: getattr(source, name) for name in COPIED} if source else {}
+    return {name: getattr(source, name) for name in SETTINGS} if source else {}
 
 
 @manager_required
