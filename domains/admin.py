@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from domains import services
@@ -49,7 +49,7 @@ class DeleteDomain(Action):
 
     def perform(self, row: Domain, answers: dict[str, Any]) -> str:
         services.delete_domain(domain=row)
-        return _now("The domain was deleted.")
+        return gettext("The domain was deleted.")
 
 
 @admin.register(Domain)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches import budget, services
@@ -34,7 +34,7 @@ class Suspend(Action):
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         services.suspend_account(account=row)
-        return _now("The account is suspended.")
+        return gettext("The account is suspended.")
 
 
 class Restore(Action):
@@ -49,7 +49,7 @@ class Restore(Action):
         if row.closed_at is not None:
             raise ValidationError(_("The account is closed: its data was deleted."))
         services.reinstate_account(account=row)
-        return _now("The account works again.")
+        return gettext("The account works again.")
 
 
 class Export(Action):

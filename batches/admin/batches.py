@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches import polling, selectors, services
@@ -72,7 +72,7 @@ class PollNow(Action):
             raise ValidationError(_("The batch was deleted."))
         audit.record("batch.polled", row)
         polling.request(row)
-        return _now("The input path is looked at as soon as a worker is free.")
+        return gettext("The input path is looked at as soon as a worker is free.")
 
 
 class RetryFailed(Action):
@@ -84,7 +84,7 @@ class RetryFailed(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        return _now("%d tasks run again.") % services.retry_failed(batch=row)
+        return gettext("%d tasks run again.") % services.retry_failed(batch=row)
 
 
 class CancelWaiting(Action):
@@ -97,7 +97,7 @@ class CancelWaiting(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        return _now("%d tasks were canceled.") % services.cancel_waiting(batch=row)
+        return gettext("%d tasks were canceled.") % services.cancel_waiting(batch=row)
 
 
 class Pause(Action):
@@ -110,7 +110,7 @@ class Pause(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         services.pause_batch(batch=row)
-        return _now("The batch is paused.")
+        return gettext("The batch is paused.")
 
 
 class Resume(Action):
@@ -122,7 +122,7 @@ class Resume(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         services.resume_batch(batch=row)
-        return _now("The batch goes on.")
+        return gettext("The batch goes on.")
 
 
 class RotateWebhookSecret(Action):
@@ -138,7 +138,7 @@ class RotateWebhookSecret(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         endpoint.rotate_secret(batch=row)
-        return _now("The webhook has a new secret; a member can see it once.")
+        return gettext("The webhook has a new secret; a member can see it once.")
 
 
 class ResumeWebhook(Action):
@@ -152,7 +152,7 @@ class ResumeWebhook(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         endpoint.resume(batch=row)
-        return _now("Its deliveries are sent again.")
+        return gettext("Its deliveries are sent again.")
 
 
 class DeleteBatch(Action):
@@ -166,7 +166,7 @@ class DeleteBatch(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         services.delete_batch(batch=row)
-        return _now("The batch was deleted.")
+        return gettext("The batch was deleted.")
 
 
 @admin.register(Batch)
@@ -273,10 +273,10 @@ class BatchAdmin(PortalModelAdmin[Batch]):
 
 def state_of(batch: Batch) -> str:
     if batch.is_deleted:
-        return _now("Deleted")
+        return gettext("Deleted")
     if batch.status == Batch.Status.ERROR:
         return f"{batch.get_status_display()}: {batch.cause}"
-    return _now("Paused") if batch.paused_at else batch.get_status_display()
+    return gettext("Paused") if batch.paused_at else batch.get_status_display()
 
 
 @admin.register(FinishedFolder)

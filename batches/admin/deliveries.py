@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import ClovaRequest, Delivery, DeliveryAttempt, Webhook
@@ -26,7 +26,7 @@ class Redeliver(Action):
 
     def perform(self, row: Delivery, answers: dict[str, Any]) -> str:
         redelivery.redeliver(delivery=row)
-        return _now("It is sent again.")
+        return gettext("It is sent again.")
 
 
 @admin.register(Delivery)

@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches import adjustments
@@ -41,7 +41,7 @@ class Adjust(Action):
     def perform(self, row: Charge, answers: dict[str, Any]) -> str:
         amount: Decimal = answers["amount"]
         made = adjustments.adjust(charge=row, amount=amount, reason=answers["reason"])
-        return _now("Corrected by %(amount)s %(currency)s.") % {
+        return gettext("Corrected by %(amount)s %(currency)s.") % {
             "amount": made.amount,
             "currency": made.currency,
         }

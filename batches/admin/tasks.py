@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches import task_services
@@ -30,7 +30,7 @@ class RetryTask(Action):
 
     def perform(self, row: Task, answers: dict[str, Any]) -> str:
         task_services.retry_task(task=row)
-        return _now("The task waits for its turn again.")
+        return gettext("The task waits for its turn again.")
 
 
 class CancelTask(Action):
@@ -55,7 +55,7 @@ class RecogniseAgain(Action):
         return row.state == Task.State.COMPLETED
 
     def perform(self, row: Task, answers: dict[str, Any]) -> str:
-        return _now("The new task is %s.") % task_services.recognise_again(task=row).uid
+        return gettext("The new task is %s.") % task_services.recognise_again(task=row).uid
 
 
 @admin.register(Task)
@@ -134,7 +134,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
             (_("Result files"), files or "–"),
             (
                 _("Transcript"),
-                link_to(Transcript.unscoped.filter(task=row).defer("document").first(), _now("kept")),
+                link_to(Transcript.unscoped.filter(task=row).defer("document").first(), gettext("kept")),
             ),
             (_("Charge"), link_to(Charge.unscoped.filter(task=row).first())),
             (_("Execution result"), link_to(row.execution_result)),

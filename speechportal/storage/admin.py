@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.html import format_html_join
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.storage import services
@@ -52,7 +52,7 @@ class TestConnection(Action):
         fault = next((each for each in services.check_connection(connection=row) if not each.ok), None)
         if fault is not None:
             raise ValidationError(f"{fault.label}: {fault.message}")
-        return _now("The storage is in order.")
+        return gettext("The storage is in order.")
 
 
 class DeleteConnection(Action):
@@ -63,7 +63,7 @@ class DeleteConnection(Action):
 
     def perform(self, row: Connection, answers: dict[str, Any]) -> str:
         services.delete_connection(connection=row)
-        return _now("The connection was deleted.")
+        return gettext("The connection was deleted.")
 
 
 @admin.register(Connection)
@@ -94,7 +94,7 @@ class ConnectionAdmin(PortalModelAdmin[Connection]):
     def state(self, connection: Connection) -> str:
         if connection.last_error:
             return connection.last_error
-        return _now("In order") if connection.last_ok_at else _now("Not checked yet")
+        return gettext("In order") if connection.last_ok_at else gettext("Not checked yet")
 
     def glance(self, row: Connection) -> list[tuple[Any, Any]]:
         batches = row.batches.order_by("-pk")[:BATCHES_SHOWN]

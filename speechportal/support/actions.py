@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
 from django.utils.text import format_lazy
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.actor import because
@@ -85,5 +85,5 @@ def run(action: Action, request: HttpRequest, rows: Sequence[models.Model], answ
             messages.error(request, format_lazy("{row}: {causes}", row=row, causes=" ".join(error.messages)))
             continue
         done += 1
-        messages.success(request, f"{row}: {sentence}" if sentence else _now("Done: %s.") % row)
+        messages.success(request, f"{row}: {sentence}" if sentence else gettext("Done: %s.") % row)
     return done

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.models import Account, ApiToken, Membership
@@ -38,7 +38,7 @@ class SetBatchLimit(Action):
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         change(row, batch_limit=answers["batch_limit"])
-        return _now("The account may now have %d batches.") % row.batch_limit
+        return gettext("The account may now have %d batches.") % row.batch_limit
 
 
 class PriceForm(ReasonForm):
@@ -59,7 +59,7 @@ class SetPrice(Action):
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         change(row, price_per_file=answers["price_per_file"])
-        return _now("A file now costs %(price)s %(currency)s.") % {
+        return gettext("A file now costs %(price)s %(currency)s.") % {
             "price": row.price_per_file,
             "currency": row.currency,
         }
@@ -88,7 +88,7 @@ class SetBudget(Action):
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         change(row, monthly_budget=answers["monthly_budget"])
-        return _now("The budget was saved.")
+        return gettext("The budget was saved.")
 
 
 def change(account: Account, **fields: Any) -> None:
@@ -154,8 +154,8 @@ class AccountAdmin(PortalModelAdmin[Account]):
 
 def state_of(account: Account) -> str:
     if account.closed_at is not None:
-        return _now("Closed")
-    return _now("Suspended") if account.is_suspended else _now("Active")
+        return gettext("Closed")
+    return gettext("Suspended") if account.is_suspended else gettext("Active")
 
 
 def _no_batches(_account: Account) -> Any:

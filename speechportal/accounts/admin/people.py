@@ -10,7 +10,7 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import audit, members, second_factor, sessions, tokens
@@ -37,7 +37,7 @@ class ResetTwoFactor(Action):
         if not second_factor.remove(row.pk):
             raise ValidationError(_("There is no authenticator app to take away."))
         sessions.end(row.pk)
-        return _now("The next sign-in asks for the password alone; staff set up another app then.")
+        return gettext("The next sign-in asks for the password alone; staff set up another app then.")
 
 
 class EndSessions(Action):
@@ -49,7 +49,7 @@ class EndSessions(Action):
     def perform(self, row: User, answers: dict[str, Any]) -> str:
         ended = sessions.end(row.pk)
         audit.record("user.sessions_ended", row, changes={"sessions": [None, ended]})
-        return _now("Sessions that were ended: %d.") % ended
+        return gettext("Sessions that were ended: %d.") % ended
 
 
 class UserForm(ReasonedForm, UserChangeForm):  # type: ignore[type-arg] # Django's is not generic at run time
@@ -130,7 +130,7 @@ class RemoveMember(Action):
 
     def perform(self, row: Membership, answers: dict[str, Any]) -> str:
         members.remove_member(membership=row)
-        return _now("They are not a member any more.")
+        return gettext("They are not a member any more.")
 
 
 @admin.register(Membership)
@@ -202,7 +202,7 @@ class RevokeToken(Action):
         if row.revoked_at is not None:
             raise ValidationError(_("The token was revoked already."))
         tokens.revoke_token(token=row)
-        return _now("The token was revoked.")
+        return gettext("The token was revoked.")
 
 
 @admin.register(ApiToken)

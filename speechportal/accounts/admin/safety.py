@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, RecoveryCode
@@ -111,7 +111,7 @@ class LetTryAgain(Action):
 
     def perform(self, row: AccessAttempt, answers: dict[str, Any]) -> str:
         reset(username=row.username, ip=row.ip_address)
-        return _now("Signing in is possible again.")
+        return gettext("Signing in is possible again.")
 
 
 @admin.register(AccessAttempt)
