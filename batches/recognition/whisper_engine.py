@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from . import language_detection, languages, sentences
+from . import heap, language_detection, languages, sentences
 from .boosting import KeywordTree, prompt_tokens
 from .chunks import make_chunks
 from .decoding import BatchDecoder, Decoded, Rules
@@ -117,6 +117,7 @@ class WhisperEngine:
 
     def _encode(self, batch: Sequence[Piece], frames: int | None) -> Tensor:
         """The batch through the encoder, at the context given or at what its longest chunk needs."""
+        heap.trim()
         longest = max(piece.seconds for piece in batch)
         needed = round(longest * FRAMES_PER_SECOND) + _MARGIN_FRAMES
         context = frames or max(FLOOR_FRAMES, needed)
