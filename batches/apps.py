@@ -30,7 +30,7 @@ class BatchesConfig(AppConfig):
         from speechportal.support.groups import install_groups
 
         import_module("batches.metrics")  # Adds its collectors.
-        follow(Batch, ignore=MACHINE_FIELDS)
+        follow(Batch, ignore=MACHINE_FIELDS, addresses=["webhook_url"])
         pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -26,6 +25,7 @@ from batches.webhooks import endpoint, redelivery, selectors
 from batches.webhooks.forms import RedeliverForm
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
 from speechportal.forms import submit
+from speechportal.http import host_alone
 
 PAGE_SIZE = 50
 
@@ -50,7 +50,7 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
         "batch": batch,
         "result_count": batch.last_execution_result,
         "tab": "deliveries",
-        "address": _address(batch, whole=request.membership.can_change),
+        "address": batch.webhook_url if request.membership.can_change else host_alone(batch.webhook_url),
         "webhook": webhook,
         "held_until": held_until if held_until and held_until > timezone.now() else None,
         "counts": selectors.open_deliveries(request.account, batch),
@@ -61,14 +61,6 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
         **_window(found, request.GET.get("before", "")),
     }
     return render_live(request, "deliveries/list.html", "deliveries/_list.html", context)
-
-
-def _address(batch: Batch, *, whole: bool) -> str:
-    """The webhook URL; for viewers its host alone, since what follows is often a secret."""
-    if whole or not batch.webhook_url:
-        return batch.webhook_url
-    parts = urlsplit(batch.webhook_url)
-    return f"{parts.scheme}://{parts.netloc}/…"
 
 
 def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from speechportal.accounts import append_only
 from speechportal.accounts.actor import Kind, current_actor
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+from speechportal.http import host_alone
 
 HIDDEN = "•••"  # Stands for a secret, before and after.
 Changes = dict[str, list[Any]]  # field -> [before, after]
@@ -217,19 +218,27 @@ class Followed:
     name: str
     fields: tuple[str, ...]
     secret: frozenset[str]
+    addresses: frozenset[str]
 
 
 _followed: dict[type[models.Model], Followed] = {}
 
 
-def follow(model: type[models.Model], *, ignore: Iterable[str] = (), secret: Iterable[str] = ()) -> None:
+def follow(
+    model: type[models.Model],
+    *,
+    ignore: Iterable[str] = (),
+    secret: Iterable[str] = (),
+    addresses: Iterable[str] = (),
+) -> None:
     """From now on, write an entry whenever a row is saved with a difference, or deleted.
 
-    ``ignore`` names fields that the machine keeps; of ``secret`` ones only that they changed is told.
+    ``ignore`` names fields that the machine keeps; of ``secret`` ones only that they changed is told, and of
+    ``addresses`` the host alone.
     """
     ignored = {"id", "uid", "created_at", "updated_at", *ignore}
     fields = tuple(field.name for field in model._meta.concrete_fields if field.name not in ignored)
-    _followed[model] = Followed(model._meta.model_name or "", fields, frozenset(secret))
+    _followed[model] = Followed(model._meta.model_name or "", fields, frozenset(secret), frozenset(addresses))
     key = model._meta.label
     pre_save.connect(_before_save, sender=model, dispatch_uid=f"audit:{key}")
     post_save.connect(_after_save, sender=model, dispatch_uid=f"audit:{key}")
@@ -272,8 +281,12 @@ def _after_save(sender: type[models.Model], instance: Any, created: bool, raw: b
         new = field.to_python(new) if not field.is_relation else new
         if old == new or (created and new in (None, "", [], {})):
             continue
-        hidden = name in followed.secret
-        changes[name] = [HIDDEN, HIDDEN] if hidden else [_plain(field, old), _plain(field, new)]
+        if name in followed.secret:
+            changes[name] = [HIDDEN, HIDDEN]
+        elif name in followed.addresses:
+            changes[name] = [host_alone(old or ""), host_alone(new or "")]
+        else:
+            changes[name] = [_plain(field, old), _plain(field, new)]
     if created or changes:
         record(f"{followed.name}.{_verb(created, changes)}", instance, changes=changes)
 

@@ -49,6 +49,17 @@ def test_what_runs_without_a_request_is_the_system() -> None:
     assert entry.changes["name"][1] == "Calls"
 
 
+def test_of_a_webhook_url_the_host_alone_is_told() -> None:
+    batch = factories.make_batch(webhook_url="https://one.example/hooks/secret-1")
+    batch.webhook_url = "https://two.example/hooks?key=secret-2"
+    batch.save()
+    (entry,) = entries(action="batch.changed")
+    assert entry.changes == {"webhook_url": ["https://one.example/…", "https://two.example/…"]}
+    batch.webhook_url = ""
+    batch.save()
+    assert entries(action="batch.changed")[1].changes == {"webhook_url": ["https://two.example/…", ""]}
+
+
 def test_saving_without_a_difference_writes_nothing() -> None:
     account = factories.make_account()
     before = AuditEntry.unscoped.count()
