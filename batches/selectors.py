@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict, cast
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncMonth
 from django.utils import timezone
 
@@ -72,6 +72,14 @@ def sort_batches(batches: BatchQuerySet, sort: str) -> BatchQuerySet:
 
 def count_batches(account: Account) -> int:
     return Batch.objects.for_account(account).live().count()
+
+
+def batch_with(account: Account, uid: str | None) -> Subquery | None:
+    """For a filter on rows of an account that are a batch's.
+
+    A join by the batch's ID instead would keep SQLite from reading the newest from their index.
+    """
+    return Subquery(Batch.objects.for_account(account).filter(uid=uid).values("pk")[:1]) if uid else None
 
 
 def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progress]:

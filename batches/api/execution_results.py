@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import execution_results
+from batches import execution_results, selectors
 from batches.api.shapes import Reference
 from batches.models import ExecutionResult
 from speechportal.api.requests import ApiRequest
@@ -51,7 +51,7 @@ class ExecutionResultView(ApiView):
     def list(self, request: ApiRequest) -> Response:
         found = self.results()
         if batch := self.parameters.get("batch"):
-            found = found.filter(batch__uid=batch)
+            found = found.filter(batch=selectors.batch_with(request.account, batch))
         return self.page(found)
 
     @extend_schema(responses=ExecutionResultOutput, summary="Read an execution result")

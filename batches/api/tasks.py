@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import search, services
+from batches import search, selectors, services
 from batches.api.shapes import TaskOutput
 from batches.models import Task
 from speechportal.api.idempotency import idempotent
@@ -57,7 +57,7 @@ class TaskView(ApiView):
     def list(self, request: ApiRequest) -> Response:
         asked, tasks = self.parameters, self.tasks()
         conditions = {
-            "batch__uid": asked.get("batch"),
+            "batch": selectors.batch_with(request.account, asked.get("batch")),
             "state__in": asked.get("state"),
             "name__icontains": asked.get("q"),
             "name": asked.get("name"),

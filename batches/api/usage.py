@@ -81,7 +81,7 @@ class ChargeView(ApiView):
     def list(self, request: ApiRequest) -> Response:
         asked = self.parameters
         conditions = {
-            "batch__uid": asked.get("batch"),
+            "batch": selectors.batch_with(request.account, asked.get("batch")),
             "created_at__gte": asked.get("created_after"),
             "created_at__lt": asked.get("created_before"),
         }

@@ -201,7 +201,8 @@ class Task(models.Model):
             models.Index(fields=["state", "-id"], name="task_by_state"),
             models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),
             models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
-            models.Index(fields=["batch", "state"], name="task_state"),
+            # A batch's page by state, newest first; where none is in a state, SQLite looked at all.
+            models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
         ]
 
     def __str__(self) -> str:
