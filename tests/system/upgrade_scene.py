@@ -115,17 +115,10 @@ class Past:
     def connections(self, account: Any) -> tuple[Any, Any]:
         uid = new_uid("con")
         credentials = EncryptedCredentials(account=account.uid, row=uid, field="secret")
+        place = {"endpoint_url": "https://s3.example", "region": "us-east-1", "bucket": "calls"}
+        keys = {"access_key": "AKIA", "encrypted_secret": credentials.encrypt("s3cret")}
         s3 = self.make(
-            "storage.Connection",
-            uid=uid,
-            account=account,
-            name="S3",
-            provider="s3",
-            endpoint_url="https://s3.example",
-            region="us-east-1",
-            bucket="calls",
-            access_key="AKIA",
-            encrypted_secret=credentials.encrypt("s3cret"),
+            "storage.Connection", uid=uid, account=account, name="S3", provider="s3", **place, **keys
         )
         for name in ("in", "out"):
             (FOLDER / name).mkdir(parents=True)
