@@ -203,6 +203,8 @@ class Task(models.Model):
             models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
             # A batch's page by state, newest first; where none is in a state, SQLite looked at all.
             models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
+            # The same for the API, which pages by ID: SQLite sorted all of them.
+            models.Index(fields=["batch", "state", "-id"], name="task_of_batch_by_state_and_id"),
         ]
 
     def __str__(self) -> str:
