@@ -15,6 +15,7 @@ from .media import SAMPLE_RATE, Samples
 
 Region = tuple[float, float]  # seconds from the start of the file
 
+SPEECH_MARGIN = 0.1  # s that a region of speech reaches beyond what was heard, at either side
 MAX_SECONDS = 15.0
 KEPT_PAUSE = 1.0  # s of a longer pause that stay, half at either side
 

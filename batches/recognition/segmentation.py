@@ -24,6 +24,7 @@ from batches.recognition import (
     _torchaudio,  # noqa: F401 - must be imported before pyannote
     pyannet,
 )
+from batches.recognition.chunks import SPEECH_MARGIN
 from batches.recognition.errors import ModelUnavailable
 
 SAMPLE_RATE = 16_000  # Hz, of all samples in this package
@@ -83,7 +84,7 @@ class Segmentation:
         offset: float = 0.35,
         min_speech: float = 0.1,
         min_silence: float = 0.3,
-        pad: float = 0.1,
+        pad: float = SPEECH_MARGIN,
     ) -> list[tuple[float, float]]:
         """Stretches of speech as (start, end) in seconds, in order and apart from each other.
 

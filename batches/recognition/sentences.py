@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
-from .chunks import Region
+from .chunks import SPEECH_MARGIN, Region
 from .transcript import Segment, Word
 
 MAX_SEGMENT_MS = 15_000
@@ -12,28 +13,34 @@ PAUSE_MS = 1_200  # a pause that ends a segment whatever the punctuation
 _SENTENCE_END = (".", "?", "!", "。", "？", "！", "…", "۔", "।")
 _CLAUSE_END = (",", ";", ":", "，", "、", "；", "：")
 _SHORTEST_MS = 20  # of a word
+_MARGIN_MS = round(SPEECH_MARGIN * 1000)
+_FADING_MS = 400  # of speech after a word's end that still belong to it if no other word does
 
 
 def fit_to_speech(words: Sequence[Word], speech: Sequence[Region]) -> None:
     """In place: end words where speech ends and begin them where it begins.
 
-    Attention tends to stretch a word over the pause beside it. A word that touches speech is cut to it; one
-    that touches none is left alone. Times stay monotonic.
+    Attention tends to stretch a word over the pause beside it, and to leave the last word before a pause too
+    soon. A word that touches speech is cut to it, and the last one lasts until speech ends; one that touches
+    none is left alone. Times stay monotonic.
     """
+    stretches = [(round(start * 1000), round(end * 1000)) for start, end in speech]
     index = 0
-    for word in words:
-        while index < len(speech) and speech[index][1] * 1000 <= word.start:
+    for word, following in zip_longest(words, words[1:]):
+        while index < len(stretches) and stretches[index][1] <= word.start:
             index += 1
-        touching = []
-        for start, end in speech[index:]:
-            if start * 1000 >= word.end:
-                break
-            touching.append((round(start * 1000), round(end * 1000)))
+        beyond = index
+        while beyond < len(stretches) and stretches[beyond][0] < word.end:
+            beyond += 1
+        touching = stretches[index:beyond]
         if not touching:
             continue
         # Of several stretches that a word spans, it was said in the one it shares most time with.
-        start, end = max(touching, key=lambda region: min(region[1], word.end) - max(region[0], word.start))
+        start, end = max(touching, key=lambda each: min(each[1], word.end) - max(each[0], word.start))
         word.start, word.end = max(word.start, start), min(word.end, end)
+        silent_from = end - _MARGIN_MS
+        if (following is None or following.start >= end) and 0 < silent_from - word.end <= _FADING_MS:
+            word.end = silent_from
 
 
 def make_monotonic(words: Sequence[Word], duration: int) -> None:
