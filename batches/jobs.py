@@ -161,6 +161,7 @@ def recognise_next() -> None:
     claim = lifecycle.claim_next(worker)
     if claim is None:
         return
+    _wake()  # Each worker that starts wakes others, so that many machines are soon all at work.
     previous = signal.signal(signal.SIGTERM, _on_terminate)
     ahead = Ahead(worker, _should_stop)
     end = time.monotonic() + RECOGNISE_SECONDS

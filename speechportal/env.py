@@ -10,13 +10,30 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 PREFIX = "SPEECHPORTAL_"
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+
+# When a PostgreSQL client gives up a server that is gone (libpq's parameters: seconds, the last in ms).
+LOST_SERVER = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+# When the server gives up a client that is gone or stands still in a transaction, and frees its locks.
+LOST_CLIENT = (
+    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=30000 -c client_connection_check_interval=10000"
+    " -c idle_in_transaction_session_timeout=60000"
+)
+# Redis only carries messages: whoever cannot reach it goes on without.
+LOST_REDIS = {"socket_connect_timeout": "5", "socket_timeout": "10", "socket_keepalive": "true"}
 
 
 class Env:
@@ -101,7 +118,9 @@ class Env:
 def database(url: str) -> dict[str, object]:
     """Django's database settings from ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME?OPTIONS``.
 
-    PostgreSQL's query options go to libpq (``sslmode``, ``host`` for a socket folder, ...).
+    PostgreSQL's query options go to libpq (``sslmode``, ``host`` for a socket folder, ...). Both ends notice
+    within half a minute that the other is gone: a machine that loses its network in the middle of a
+    transaction must not keep its locks.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
@@ -119,7 +138,7 @@ def database(url: str) -> dict[str, object]:
             },
         }
     if parts.scheme in {"postgres", "postgresql"}:
-        options = dict(parse_qsl(parts.query))
+        options = {**LOST_SERVER, "options": LOST_CLIENT, **dict(parse_qsl(parts.query))}
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": unquote(parts.path[1:]),
@@ -134,6 +153,14 @@ def database(url: str) -> dict[str, object]:
     raise ImproperlyConfigured(
         f"{PREFIX}DATABASE_URL starts with {parts.scheme!r}; use sqlite:///PATH or postgresql://..."
     )
+
+
+def redis(url: str) -> str:
+    """The address with an end to all waiting for a Redis that is gone, unless it names its own."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss"}:  # A socket of this machine.
+        return url
+    return urlunsplit(parts._replace(query=urlencode({**LOST_REDIS, **dict(parse_qsl(parts.query))})))
 
 
 def stored_secret(path: Path, new_value: str) -> str:

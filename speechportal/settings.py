@@ -16,7 +16,7 @@ import django_stubs_ext
 from cryptography.fernet import Fernet
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.env import Env, database, stored_secret
+from speechportal.env import Env, database, redis, stored_secret
 
 django_stubs_ext.monkeypatch()  # Makes ModelForm[User] and its like mean something at run time too.
 
@@ -265,7 +265,7 @@ Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
     # The database carries the messages, or Redis, which does it for many machines at less cost.
-    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
+    **({"redis": redis(REDIS_URL)} if REDIS_URL else {"orm": "default"}),
     "poll": 0.5,
     "workers": SHORT_WORKERS,
     "queue_limit": SHORT_WORKERS,

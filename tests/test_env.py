@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from speechportal.env import Env, database, stored_secret
+from speechportal.env import Env, database, redis, stored_secret
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
@@ -69,10 +69,25 @@ def test_database_addresses() -> None:
         "5433",
         "portal",
     )
-    assert postgres["OPTIONS"] == {"sslmode": "require"}
+    assert isinstance(postgres["OPTIONS"], dict)
+    assert postgres["OPTIONS"]["sslmode"] == "require"
     assert database("sqlite:////data/portal.sqlite3")["NAME"] == "/data/portal.sqlite3"
     with pytest.raises(ImproperlyConfigured, match="mysql"):
         database("mysql://somewhere/else")
+
+
+def test_a_lost_machine_is_noticed_unless_the_address_says_otherwise() -> None:
+    usual = database("postgresql://me@db/portal")["OPTIONS"]
+    own = database("postgresql://me@db/portal?connect_timeout=3&options=-c+work_mem%3D64MB")["OPTIONS"]
+    assert isinstance(usual, dict)
+    assert isinstance(own, dict)
+    assert (usual["connect_timeout"], own["connect_timeout"]) == ("10", "3")
+    assert "tcp_keepalives_idle" in usual["options"]
+    assert own["options"] == "-c work_mem=64MB"
+    assert "socket_timeout=10" in redis("redis://:p%40ss@queue:6379/0")
+    assert redis("redis://:p%40ss@queue:6379/0").startswith("redis://:p%40ss@queue:6379/0?")
+    assert "socket_timeout=2" in redis("redis://queue/0?socket_timeout=2")
+    assert redis("unix:///run/redis.sock?db=1") == "unix:///run/redis.sock?db=1"
 
 
 def test_a_stored_secret_is_made_once_and_is_private(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ class Machine:
         self.processes.append(process)
         return process
 
+    def signal(self, number: signal.Signals) -> None:
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def cut_off(self) -> None:
         """Pull the network cable, where there is one."""
         if self.namespace:
@@ -53,10 +58,8 @@ class Machine:
     def lose_power(self) -> None:
         """Everything on it ends at once, whoever started it."""
         end = time.monotonic() + 10
-        while (pids := self.pids()) and time.monotonic() < end:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        while self.pids() and time.monotonic() < end:
+            self.signal(signal.SIGKILL)
             time.sleep(0.05)
         for process in self.processes:
             process.wait()
@@ -136,11 +139,14 @@ def free_port(address: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+def wait_for(
+    condition: Callable[[], object], seconds: float, what: str, instead: Callable[[], object] = str
+) -> None:
+    """Fails after ``seconds``, saying what is there ``instead``."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
+        assert time.monotonic() < end, f"{what}: not within {seconds} s; {instead()}"
+        time.sleep(0.5)
 
 
 def answers(address: str, port: int) -> bool:

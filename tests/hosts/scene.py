@@ -1,4 +1,8 @@
-"""Run on the web host of the test of several hosts: ``scene.py make`` or ``scene.py count``; prints JSON."""
+"""Run on a host of the test of several hosts.
+
+``make``: an account with a batch. ``drop FIRST LAST``: files for it. ``count``: what became of them, as JSON.
+``hold``: hold the account's row, as a worker does while it claims a task or charges it, and never let go.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import django
@@ -17,6 +22,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "speechportal.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402 - after django.setup()
+from django.db import transaction  # noqa: E402 - as above
 
 from batches import services  # noqa: E402 - as above
 from batches.demo.recordings import Recording, make  # noqa: E402 - as above
@@ -28,7 +34,7 @@ from speechportal.storage.models import Connection  # noqa: E402 - as above
 CLIP = Recording("clip.ogg", 17.9, 4, ("-c:a", "libvorbis"))
 
 
-def make_scene(files: int) -> None:
+def make_scene() -> None:
     account = Account.objects.create(name="Hosts")
     domain = Domain.unscoped.create(account=account, name="Hosts", code="hosts", plan=Domain.Plan.BASIC)
     connection = Connection(
@@ -43,10 +49,6 @@ def make_scene(files: int) -> None:
     connection.set_secret(os.environ["S3_SECRET"])
     connection.full_clean()
     connection.save()
-    store = connection.store()
-    clip = make(CLIP, settings.DATA_DIR / "recordings")
-    for number in range(files):
-        store.put(f"in/{number:02}.ogg", clip)
     services.create_batch(
         account=account,
         name="hosts",
@@ -58,6 +60,20 @@ def make_scene(files: int) -> None:
         language="en-US",
         speakers=False,
     )
+
+
+def drop(first: int, last: int) -> None:
+    store = Connection.unscoped.get().store()
+    clip = make(CLIP, settings.DATA_DIR / "recordings")
+    for number in range(first, last):
+        store.put(f"in/{number:02}.ogg", clip)
+
+
+def hold() -> None:
+    with transaction.atomic():
+        Account.objects.select_for_update().get()
+        print("held", flush=True)
+        time.sleep(3600)
 
 
 def count() -> dict[str, object]:
@@ -79,15 +95,18 @@ def count() -> dict[str, object]:
         "transcripts": sum(key.endswith((".json", ".srt")) for key in outputs),
         "charges": Charge.unscoped.count(),
         "reported": sorted(reported),
-        "hosts": sorted({worker.split(":")[0] for worker in Task.unscoped.values_list("worker", flat=True)}),
-        "running_on": sorted(
-            Task.unscoped.filter(state="in_progress").values_list("worker", flat=True).distinct()
-        ),
+        "workers": sorted(set(Task.unscoped.exclude(worker="").values_list("worker", flat=True))),
+        "at_work": sorted(set(Task.unscoped.filter(state="in_progress").values_list("worker", flat=True))),
     }
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
-        make_scene(int(sys.argv[2]))
-    else:
-        print(json.dumps(count()))
+    match sys.argv[1:]:
+        case ["make"]:
+            make_scene()
+        case ["drop", first, last]:
+            drop(int(first), int(last))
+        case ["hold"]:
+            hold()
+        case _:
+            print(json.dumps(count()))
