@@ -42,7 +42,7 @@ run: models migrate
 	@exec $(BIN)/python manage.py run --bind $(BIND)
 
 test: models
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not chaos and not hosts and not programs" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" $(ARGS)
 
 chaos: models
 	$(BIN)/python -m tests.chaos $(ARGS)

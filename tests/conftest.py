@@ -11,7 +11,13 @@ from django.db import connections
 from pytest_django.fixtures import Settings
 
 pytest_plugins = ["tests.fixtures_storage"]
-BROWSER_TESTS = Path(__file__).parent / "portal"
+TESTS = Path(__file__).parent
+BROWSER_TESTS = TESTS / "portal"
+# Several processes take the tests file by file. A long one that is taken last keeps the others waiting.
+LONGEST_FIRST = [
+    TESTS / path
+    for path in ("api/test_schemathesis.py", "chaos", "hosts", "system", "queue", "recognition", "portal")
+]
 
 # The same examples at every run, so that what passed here passes there; HYPOTHESIS_PROFILE=explore looks for
 # new ones.
@@ -25,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker(pytest.mark.browser)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    turns = (turn for turn, path in enumerate(LONGEST_FIRST) if item.path.is_relative_to(path))
+    return next(turns, len(LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")
