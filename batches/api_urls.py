@@ -10,6 +10,7 @@ from batches.api.deliveries import DeliveryView, WebhookView
 from batches.api.execution_results import ExecutionResultView
 from batches.api.tasks import TaskView
 from batches.api.transcripts import TranscriptView
+from batches.api.trials import TrialView
 from batches.api.usage import AccountView, ChargeView, UsageView
 from speechportal.api.views import UID
 
@@ -33,10 +34,16 @@ def _transcript(below: str, actions: dict[str, Any]) -> URLPattern:
     return re_path(f"^tasks/(?P<uid>{UID})/{below}$", view, name=name)
 
 
+def _try(below: str, action: str) -> URLPattern:
+    return path(f"batches/{below}", TrialView.as_view({"post": action}, basename="trial"), name=action)
+
+
 ACCOUNT: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
 urlpatterns = [
     path("account", AccountView.as_view(ACCOUNT, basename="account"), name="account"),
     path("account/estimate", AccountView.as_view({"get": "estimate"}, basename="account"), name="estimate"),
+    _try("check", "check"),
+    _try("try-webhook", "try_webhook"),
     _webhook("", "get", "retrieve"),
     _webhook("/show-secret", "post", "show_secret"),
     _webhook("/rotate-secret", "post", "rotate_secret"),

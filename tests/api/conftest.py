@@ -62,10 +62,14 @@ def charlie(make_api: MakeApi) -> Api:
 
 
 @pytest.fixture
-def receiver(settings: Any) -> Iterator[str]:
+def loopback_is_allowed(settings: Any) -> None:
     settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
     settings.OUTBOUND_HTTP = True
     settings.OUTBOUND_PORTS = []
+
+
+@pytest.fixture
+def receiver(loopback_is_allowed: None) -> Iterator[str]:
     Receiver.posted, Receiver.status = [], 200
     Receiver.arrived.clear()
     Receiver.hanging = Receiver.most_hanging = 0
