@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from batches import budget, usage
+from speechportal import mail
 from speechportal.accounts.models import Account, Membership
-
-logger = logging.getLogger(__name__)
 
 
 def tell() -> int:
@@ -43,23 +40,17 @@ def _mark(now: datetime, threshold: int) -> str:
 
 
 def _mail(account: Account, state: usage.BudgetState) -> None:
-    if not settings.EMAIL_HOST:
-        return
     owners = Membership.objects.filter(account=account, role=Membership.Role.OWNER, user__is_active=True)
     for membership in owners.select_related("user"):
         with translation.override(membership.user.language or settings.LANGUAGE_CODE):
             subject, text = _message(account, state)
-            try:
-                send_mail(subject, text, None, [membership.user.email])
-            except OSError as error:
-                logger.warning("account %s: its budget alert was not sent: %s", account.uid, error)
+            mail.send(membership.user.email, subject, text)
 
 
 def _message(account: Account, state: usage.BudgetState) -> tuple[str, str]:
-    name = account.name.replace("\n", " ")
     subject = _("%(percent)d %% of the budget of “%(account)s” is used") % {
         "percent": state.reached,
-        "account": name,
+        "account": account.name,
     }
     text = _("%(spent)s %(currency)s of %(limit)s %(currency)s are used this month.") % {
         "spent": state.spent.normalize(),

@@ -57,6 +57,7 @@ VERBS = {
     "groups_changed": _("put into other groups"),
     "recovery_codes_made": _("given new recovery codes"),
     "recovery_code_used": _("identified by a recovery code"),
+    "password_reset_asked": _("asked for a new password"),
     "sessions_ended": _("signed out elsewhere"),
 }
 

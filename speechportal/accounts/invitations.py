@@ -7,14 +7,13 @@ import secrets
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import mail
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -91,8 +90,6 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
 
 def send(invitation: Invitation, address: str) -> bool:
     """Mail the link; ``False`` where no mail can be sent, so that it has to be handed over by hand."""
-    if not settings.EMAIL_HOST:
-        return False
     account = invitation.account.name
     text = gettext(
         "%(who)s invites you to the account “%(account)s” of Speech Portal:\n\n%(address)s\n\n"
@@ -104,11 +101,7 @@ def send(invitation: Invitation, address: str) -> bool:
         "until": timezone.localtime(invitation.expires_at).strftime("%Y-%m-%d %H:%M %Z"),
     }
     subject = gettext("Invitation to “%s”") % account
-    try:
-        send_mail(subject.replace("\n", " "), text, None, [invitation.email])
-    except OSError:
-        return False
-    return True
+    return mail.send(invitation.email, subject, text)
 
 
 def find(token: str) -> Invitation | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -28,11 +27,7 @@ class MemberPreferencesMiddleware:
         if request.user.language and settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
             translation.activate(request.user.language)
             request.LANGUAGE_CODE = translation.get_language() or settings.LANGUAGE_CODE
-        try:
-            zone = zoneinfo.ZoneInfo(request.user.time_zone) if request.user.time_zone else None
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            zone = None
-        with timezone.override(zone or timezone.get_default_timezone()):
+        with timezone.override(request.user.zone):
             return self.get_response(request)
 
 

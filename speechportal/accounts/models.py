@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
@@ -13,6 +15,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import notices
 from speechportal.accounts.scopes import validate_networks, validate_scopes
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -71,6 +74,21 @@ class User(AbstractUser):
 
     def __str__(self) -> str:
         return self.email
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # Not set where the same password is only hashed anew, or a person is new.
+        is_new_password = getattr(self, "_password", None) is not None and not self._state.adding
+        super().save(*args, **kwargs)
+        if is_new_password:
+            notices.tell(self.pk, "password_changed")
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Theirs, or the portal's where they have chosen none, or one that is no more."""
+        with suppress(zoneinfo.ZoneInfoNotFoundError, ValueError):
+            if self.time_zone:
+                return zoneinfo.ZoneInfo(self.time_zone)
+        return zoneinfo.ZoneInfo(settings.TIME_ZONE)
 
 
 class Account(models.Model):

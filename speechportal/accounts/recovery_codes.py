@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import audit
+from speechportal.accounts import audit, notices
 from speechportal.accounts.uids import ALPHABET
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def use(app: AuthenticatorApp, text: str) -> bool:
         audit.record(
             "user.recovery_code_used", app.user, changes={"recovery codes": [left(app) + 1, left(app)]}
         )
+        notices.tell(app.user_id, "recovery_code_used")
     return True
 
 

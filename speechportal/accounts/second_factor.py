@@ -25,7 +25,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import recovery_codes
+from speechportal.accounts import notices, recovery_codes
 from speechportal.storage.secrets import EncryptedCredentials, rotate
 
 SESSION_KEY = "second_factor"
@@ -101,6 +101,8 @@ def verify(app: AuthenticatorApp, code: str) -> bool:
             return False
         step = _matching_step(locked, digits)
         if step is not None:
+            if locked.confirmed_at is None:
+                notices.tell(locked.user_id, "two_factor_on")
             locked.last_step, locked.confirmed_at = step, locked.confirmed_at or timezone.now()
         elif not recovery_codes.use(locked, code):
             _note_failure(locked)
@@ -117,7 +119,11 @@ def seconds_to_wait(app: AuthenticatorApp) -> int:
 
 def remove(user_id: int) -> bool:
     """Take the app away, with its recovery codes. Staff set up another at the next sign-in."""
-    return bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
+    was_on = app_of(user_id) is not None
+    removed = bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
+    if was_on:
+        notices.tell(user_id, "two_factor_off")
+    return removed
 
 
 def pass_session(request: HttpRequest, app: AuthenticatorApp) -> None:

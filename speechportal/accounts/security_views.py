@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts import audit, recovery_codes, second_factor, sessions
+from speechportal.accounts import audit, notices, recovery_codes, second_factor, sessions
 from speechportal.accounts.models import AuthenticatorApp, User
 from speechportal.accounts.second_factor_views import CodeForm
 
@@ -106,11 +106,13 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @login_required
 def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     """Others in place of those that are left."""
-    return _confirm(
-        request,
-        "accounts/recovery_codes_new.html",
-        lambda app: _show_codes(request, recovery_codes.renew(app), turned_on=False),
-    )
+
+    def renew(app: AuthenticatorApp) -> HttpResponse:
+        codes = recovery_codes.renew(app)
+        notices.tell(app.user_id, "recovery_codes_made")
+        return _show_codes(request, codes, turned_on=False)
+
+    return _confirm(request, "accounts/recovery_codes_new.html", renew)
 
 
 def _confirm(

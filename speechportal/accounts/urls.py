@@ -3,6 +3,7 @@ from django.urls import path
 
 from speechportal.accounts import (
     member_views,
+    password_reset,
     privacy_views,
     second_factor_views,
     security_views,
@@ -32,5 +33,11 @@ urlpatterns = [
     path("profile/security/two-factor/off/", security_views.turn_off, name="two_factor_off"),
     path("profile/security/recovery-codes/", security_views.new_recovery_codes, name="recovery_codes"),
     path("profile/security/sessions/end/", security_views.end_sessions, name="end_sessions"),
+    path("password-reset/", password_reset.AskForPassword.as_view(), name="password_reset"),
+    path(
+        "password-reset/<uidb64>/<token>/",
+        password_reset.SetPassword.as_view(),
+        name="password_reset_confirm",
+    ),
     path("profile/password/", views.ChangePassword.as_view(), name="password"),
 ]

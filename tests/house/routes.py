@@ -39,6 +39,8 @@ ROUTES: dict[str, Route] = {
     "home": Route(Guard.MEMBER),
     "login": Route(Guard.OPEN),
     "logout": Route(Guard.OPEN, "POST"),
+    "password_reset": Route(Guard.OPEN),
+    "password_reset_confirm": Route(Guard.OPEN, kwargs={"uidb64": "token", "token": "token"}),
     "set_language": Route(Guard.OPEN, "POST"),
     "switch_account": Route(Guard.SIGNED_IN, "POST"),
     "profile": Route(Guard.SIGNED_IN),

@@ -139,7 +139,11 @@ def test_pages_of_anybody(language: str, world: World, new_context: OpenContext)
     )
     page = new_context(locale=language).new_page()
     wrong = []
-    for name, path in {"login": "/login/", "invitation": f"/invitations/{token}/"}.items():
+    for name, path in {
+        "login": "/login/",
+        "invitation": f"/invitations/{token}/",
+        "forgot-password": "/password-reset/",
+    }.items():
         page.goto(world.url(path), wait_until="load")
         wrong += look(page, name, language)
     assert wrong == []

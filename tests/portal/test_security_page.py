@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.core import mail
 from playwright.sync_api import BrowserContext, Page, expect
+from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import AuthenticatorApp, User
+from tests.accounts.queued import work_off
 from tests.portal.scene import World
 from tests.portal.test_pages import look
 from tests.safety.authenticators import code
@@ -69,6 +72,35 @@ def test_two_factor_sign_in_from_on_to_off(world: World, new_context: OpenContex
     page.get_by_label("Code").fill(code(app, 1))
     page.get_by_role("button", name="Turn off").click()
     expect(page.locator(".messages")).to_contain_text("Two-factor sign-in is off")
+    assert wrong == []
+
+
+def test_a_forgotten_password_is_replaced(world: World, new_context: OpenContext, settings: Settings) -> None:
+    give_password(world.alice)
+    settings.EMAIL_HOST = "mail.example.com"
+    settings.PUBLIC_URL = world.url("").rstrip("/")
+    page = new_context().new_page()
+    page.goto(world.url("/login/"))
+    page.get_by_role("link", name="Forgot your password?").click()
+    wrong = look(page, "forgot-password", "en")
+    page.get_by_label("E-mail address").fill(world.alice.email)
+    page.get_by_role("button", name="Send the link").click()
+    expect(page.locator(".messages")).to_contain_text("a mail with a link is on its way")
+    mail.outbox.clear()
+    work_off()
+    [link] = [word for word in str(mail.outbox[0].body).split() if word.startswith("http")]
+    page.goto(link)
+    wrong += look(page, "new-password", "en")
+    page.get_by_label("New password", exact=True).fill("another pass phrase")
+    page.get_by_label("New password confirmation").fill("another pass phrase")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".messages")).to_contain_text("Sign in with the new one")
+    page.get_by_label("E-mail address").fill(world.alice.email)
+    page.get_by_label("Password").fill("another pass phrase")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".rail")).to_be_visible()
+    page.goto(link)
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link no longer works")
     assert wrong == []
 
 
