@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from batches import polling, selectors, services
@@ -84,7 +84,8 @@ class RetryFailed(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        return gettext("%d tasks run again.") % services.retry_failed(batch=row)
+        done = services.retry_failed(batch=row)
+        return ngettext("%d task runs again.", "%d tasks run again.", done) % done
 
 
 class CancelWaiting(Action):
@@ -97,7 +98,8 @@ class CancelWaiting(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        return gettext("%d tasks were canceled.") % services.cancel_waiting(batch=row)
+        done = services.cancel_waiting(batch=row)
+        return ngettext("%d task was canceled.", "%d tasks were canceled.", done) % done
 
 
 class Pause(Action):

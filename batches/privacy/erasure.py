@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from batches import services
 from batches.models import (
@@ -81,9 +82,12 @@ def close_account(*, account: Account) -> Report:
     for batch in Batch.unscoped.live().filter(account=account):
         services.delete_batch(batch=batch)
     if busy := Task.unscoped.filter(account=account, state__in=Task.LEASED).count():
-        raise ValidationError(
-            _("%d tasks are still being stopped. Try again in a minute.") % busy, code="account_busy"
+        sentence = ngettext(
+            "%d task is still being stopped. Try again in a minute.",
+            "%d tasks are still being stopped. Try again in a minute.",
+            busy,
         )
+        raise ValidationError(sentence % busy, code="account_busy")
     _remove_contents(account, report)
     _remove_settings(account, report)
     with transaction.atomic():

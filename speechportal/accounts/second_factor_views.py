@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -57,7 +58,11 @@ class CodeForm(forms.Form):
         self.app.refresh_from_db()
         if wait := second_factor.seconds_to_wait(self.app):
             raise forms.ValidationError(
-                _("Too many wrong codes: wait %(seconds)d seconds, then enter the next code."),
+                ngettext_lazy(
+                    "Too many wrong codes: wait %(seconds)d second, then enter the next code.",
+                    "Too many wrong codes: wait %(seconds)d seconds, then enter the next code.",
+                    "seconds",
+                ),
                 code="wait",
                 params={"seconds": wait},
             )

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.models import Account, ApiToken, Membership
@@ -38,7 +38,11 @@ class SetBatchLimit(Action):
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         change(row, batch_limit=answers["batch_limit"])
-        return gettext("The account may now have %d batches.") % row.batch_limit
+        limit = row.batch_limit
+        sentence = ngettext(
+            "The account may now have %d batch.", "The account may now have %d batches.", limit
+        )
+        return sentence % limit
 
 
 class PriceForm(ReasonForm):
