@@ -8,12 +8,13 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from domains.keywords import parse_keywords
-from domains.models import Domain, Keyword
+from domains.models import KEYWORD_LENGTH, KEYWORD_LIMIT, Domain, Keyword
 
 FILE_BYTES = 1024 * 1024
 
 
 class DomainForm(forms.ModelForm[Domain]):
+    keyword_limit, keyword_length = KEYWORD_LIMIT, KEYWORD_LENGTH
     keywords = forms.CharField(
         label=_("Keywords to boost"),
         required=False,

@@ -12,6 +12,7 @@ from batches.models import Batch
 from domains.models import Domain, Keyword
 from speechportal.accounts.models import Membership
 from tests.portal.scene import World, finish_waiting
+from tests.portal.test_pages import look
 
 OpenContext = Callable[..., BrowserContext]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +52,7 @@ def test_a_domain_and_its_keywords(world: World, page: Page) -> None:
     page.get_by_role("link", name="Create domain").click()
     page.get_by_label("Domain name").fill("강의")
     page.get_by_label("Domain code").fill("lectures")
+    page.get_by_role("button", name="Edit as text").click()
     page.locator("#id_keywords").fill(f"훈민정음, 세종\n{'x' * 101}")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert")).to_contain_text("Line 2")
@@ -72,6 +74,43 @@ def test_a_domain_and_its_keywords(world: World, page: Page) -> None:
     page.get_by_role("link", name="Delete 강의").click()
     page.locator("dialog").get_by_role("button", name="Delete domain").click()
     expect(page.locator(".messages")).to_contain_text("was deleted")
+
+
+def test_keywords_in_a_table(world: World, page: Page) -> None:
+    page.goto(world.url(f"/domains/{world.domain.uid}/"))
+    rows, status = page.locator(".keywords tbody tr:visible"), page.locator(".keywords [role=status]")
+    expect(rows).to_have_count(2)
+    expect(status).to_have_text("2 of 1,000 keywords")
+    adding = page.get_by_placeholder("Add a keyword, or paste many")
+    adding.fill("훈민정음")
+    adding.press("Enter")  # Not the form's.
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.setData("text", "세종\\n집현전, 한빛");
+          const init = { clipboardData: data, bubbles: true, cancelable: true };
+          document.activeElement.dispatchEvent(new ClipboardEvent("paste", init));
+        }"""
+    )
+    expect(rows).to_have_count(6)
+    expect(rows.nth(5)).to_contain_text("Already in line 2.")
+    expect(status).to_have_text("5 of 1,000 keywords")
+    rows.nth(5).get_by_role("textbox").fill("x" * 101)
+    expect(rows.nth(5)).to_contain_text("A keyword has at most 100 characters; this has 101.")
+    wrong = look(page, "domain-keywords", "en")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Line 6")
+    expect(rows.nth(5)).to_contain_text("A keyword has at most 100 characters; this has 101.")
+    rows.nth(5).get_by_role("button", name="Remove").click()
+    page.get_by_role("searchbox", name="Find a keyword").fill("집현")
+    expect(rows).to_have_count(1)
+    rows.first.get_by_role("textbox").fill("집현전 학사")
+    adding.fill("장영실")  # Not added by hand: sent all the same.
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".messages")).to_be_visible()
+    texts = set(Keyword.unscoped.filter(domain=world.domain).values_list("text", flat=True))
+    assert texts == {"배송 조회", "한빛", "훈민정음", "세종", "집현전 학사", "장영실"}
+    assert wrong == []
 
 
 def test_creating_a_batch(world: World, page: Page) -> None:
