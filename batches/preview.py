@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
-from batches import polling, services
+from batches import lengths, polling, services
 from batches.models import FinishedFolder
 from batches.models.batch import as_folder
 from speechportal.storage import keys
@@ -28,6 +28,7 @@ class Preview:
     size: int = 0  # bytes
     is_more: bool = False
     names: list[str] = field(default_factory=list)  # the first few
+    media_duration: int | None = None  # ms, estimated; None where it cannot be told
     estimate: services.Estimate | None = None
 
     @property
@@ -66,6 +67,7 @@ def _counted(connection: Connection, store: ObjectStore, source: str, found: Pre
         files=len(counted),
         size=sum(file.size for file in counted),
         is_more=len(waiting) > MOST_FILES,
+        media_duration=lengths.estimate(store, counted),
         names=[file.key[len(source) :] for file in counted[:5]],
         estimate=services.estimate(account=connection.account, files=len(counted)),
     )

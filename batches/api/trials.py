@@ -36,6 +36,10 @@ class CheckOutput(serializers.Serializer[Any]):
     )
     files = serializers.IntegerField(help_text="Media files that wait in the input path.")
     size = serializers.IntegerField(help_text="Of these, in bytes.")
+    media_duration = serializers.IntegerField(
+        allow_null=True,
+        help_text="About how long these are, in milliseconds; null where it cannot be told.",
+    )
     has_more = serializers.BooleanField(source="is_more", help_text="Whether only the first were counted.")
     estimate = EstimateOutput(allow_null=True, help_text="What recognising these costs.")
 

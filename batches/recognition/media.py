@@ -22,7 +22,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from . import containers
+from . import containers, sandbox
 from .errors import (
     NO_ROOM,
     DamagedMedia,
@@ -102,8 +102,19 @@ def _command(path: Path, output: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
-    """Look at a file's container. Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind."""
+def _alone() -> None:
+    """For ``preexec_fn``: like :func:`die_with_parent`, without a network and new rights."""
+    sandbox.leave_network()
+    sandbox.set_limits()
+    die_with_parent()
+
+
+def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
+    """Look at a file's container, for ``seconds`` at most.
+
+    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. Safe outside the child process
+    too: what reads the file has neither a network nor this process's environment.
+    """
     size = path.stat().st_size
     if size == 0:
         raise EmptyFile("The file is empty (0 bytes).")
@@ -116,9 +127,10 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
         result = subprocess.run(
             _command(path, []),
             capture_output=True,
-            timeout=_PROBE_SECONDS,
+            timeout=seconds,
             check=False,
-            preexec_fn=die_with_parent,
+            env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
+            preexec_fn=_alone,
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
@@ -132,8 +144,8 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES) -> MediaInfo:
         raise _encrypted()
     duration = 0
     if match := _DURATION.search(log):
-        hours, minutes, seconds = match.groups()
-        duration = round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 1000)
+        hours, minutes, rest = match.groups()
+        duration = round((int(hours) * 3600 + int(minutes) * 60 + float(rest)) * 1000)
     return MediaInfo(duration, _channel_count(streams[0]), log)
 
 

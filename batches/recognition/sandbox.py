@@ -11,6 +11,7 @@ import resource
 import signal
 from pathlib import Path
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -24,9 +25,8 @@ def leave_network() -> bool:
     The user namespace that this needs also keeps the process from reading its parent's environment and
     memory through /proc.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+    if _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
     try:
         Path("/proc/self/setgroups").write_text("deny")
@@ -42,7 +42,7 @@ def die_with_parent(parent: int) -> None:
 
     The kernel watches the thread of the parent that started this process.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -53,4 +53,4 @@ def set_limits() -> None:
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     limit = MAX_FILE_BYTES if hard == resource.RLIM_INFINITY else min(MAX_FILE_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

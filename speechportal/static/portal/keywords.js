@@ -3,8 +3,8 @@
 const wrapper = document.querySelector("[data-keywords]");
 const separators = /[\n\r,\t]+/;
 
-function words(text, ...values) {
-  return values.reduce((said, value) => said.replace("%d", value.toLocaleString()), text);
+function words(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_all, name) => values[name].toLocaleString());
 }
 
 function enhance() {
@@ -55,12 +55,12 @@ function enhance() {
       row.querySelector("button").setAttribute("aria-label", `${row.querySelector("button").textContent} ${text}`);
       row.hidden = !key.includes(wanted);
       const letters = [...text].length;
-      if (letters > Number(length)) complain(row, words(tooLong, Number(length), letters));
-      else if (text && seen.has(key)) complain(row, words(twice, seen.get(key)));
+      if (letters > Number(length)) complain(row, words(tooLong, { limit: Number(length), count: letters }));
+      else if (text && seen.has(key)) complain(row, words(twice, { line: seen.get(key) }));
       else complain(row, "");
       if (text && !seen.has(key)) seen.set(key, number);
     }
-    status.textContent = words(count, seen.size, Number(limit));
+    status.textContent = words(count, { count: seen.size, limit: Number(limit) });
     status.classList.toggle("bad", seen.size > Number(limit));
     field.value = rows().map(valueOf).join("\n");
   }
