@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -46,7 +46,7 @@ class Bar:
 @dataclass(frozen=True)
 class Chart:
     bars: Sequence[Bar]
-    highest: int  # of whatever is drawn
+    highest: int | Decimal  # of whatever is drawn: ms, or an amount
     width: int = CHART_WIDTH
     height: int = CHART_HEIGHT
 
@@ -64,19 +64,28 @@ class BudgetState:
 
 
 def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
-    """Files, duration and amount for each value of ``fields``, dearest first; currencies apart."""
+    """Files, duration and amount for each value of ``fields``, dearest first; currencies apart.
+
+    ``share`` is the duration in per cent of the longest, for a bar.
+    """
     rows = charges.order_by().values(*fields, "currency")
     rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
-    return [dict(row) for row in rows.order_by("-amount", *fields)]
+    found: list[dict[str, Any]] = [dict(row) for row in rows.order_by("-amount", *fields)]
+    longest = max((row["duration"] for row in found), default=0)
+    return [{**row, "share": round(100 * row["duration"] / longest) if longest else 0} for row in found]
 
 
-def daily_chart(charges: QuerySet[Charge], month: datetime, measure: str = "duration") -> Chart:
-    """A bar for each day of the month, as high as its ``measure``: files or duration."""
+def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
+    """A bar for each day of the month: as high as the media recognised, and as what it cost."""
     rows = charges.order_by().annotate(day=TruncDate("created_at")).values("day")
     found: dict[date, dict[str, Any]] = {
         row["day"]: dict(row)
         for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
     }
+    return _chart(found, month, "duration"), _chart(found, month, "amount")
+
+
+def _chart(found: Mapping[date, Mapping[str, Any]], month: datetime, measure: str) -> Chart:
     first = month.date()
     count = (selectors.next_month(month).date() - first).days
     highest = max((row[measure] for row in found.values()), default=0)
@@ -85,7 +94,7 @@ def daily_chart(charges: QuerySet[Charge], month: datetime, measure: str = "dura
     for number in range(count):
         day = first + timedelta(days=number)
         row = found.get(day, {"files": 0, "duration": 0, "amount": Decimal(0)})
-        height = round(CHART_HEIGHT * row[measure] / highest, 1) if highest else 0.0
+        height = round(float(CHART_HEIGHT * row[measure] / highest), 1) if highest else 0.0
         bars.append(
             Bar(
                 day=day,

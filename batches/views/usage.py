@@ -49,7 +49,7 @@ def usage_page(request: MemberRequest) -> HttpResponseBase:
             "totals": [row for row in months if row["month"] == month],
             "corrections": corrections,
             "corrected": usage.corrected_totals(corrections),
-            "chart": usage.daily_chart(charges, month),
+            "charts": list(zip(("duration", "amount"), usage.daily_charts(charges, month), strict=True)),
             "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
             "by_domain": usage.charges_by(charges, "domain_code"),
         }

@@ -47,18 +47,20 @@ def test_a_bar_for_each_day_as_high_as_its_minutes(charge_on: ChargeOn) -> None:
     charge_on(batch, 1, 10)
     charge_on(batch, 30, 5)
     charge_on(batch, 30, 15)
-    chart = usage.daily_chart(selectors.charges_in(batch.account, NOVEMBER), NOVEMBER)
+    chart, costs = usage.daily_charts(selectors.charges_in(batch.account, NOVEMBER), NOVEMBER)
     assert len(chart.bars) == 30
     assert (chart.bars[0].height, chart.bars[29].height) == (chart.height / 2, chart.height)
     assert (chart.bars[29].files, chart.bars[29].duration) == (2, 20 * 60_000)
     assert {bar.height for bar in chart.bars[1:29]} == {0.0}
+    assert [bar.height for bar in costs.bars if bar.height] == [costs.height / 2, costs.height]
+    assert costs.highest == Decimal("0.2")
     last = chart.bars[-1]
     assert last.x + last.width <= chart.width
 
 
 def test_a_month_without_charges_has_a_flat_chart() -> None:
     account = make_account()
-    chart = usage.daily_chart(selectors.charges_in(account, NOVEMBER), NOVEMBER)
+    chart, _ = usage.daily_charts(selectors.charges_in(account, NOVEMBER), NOVEMBER)
     assert {bar.height for bar in chart.bars} == {0.0}
 
 
@@ -74,6 +76,7 @@ def test_sums_by_batch_are_dearest_first_and_only_the_accounts(charge_on: Charge
         (large.name, 2, Decimal("0.2")),
         (small.name, 1, Decimal("0.1")),
     ]
+    assert [row["share"] for row in rows] == [100, 20]
 
 
 def test_matters_are_told_worst_first() -> None:
