@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -46,6 +47,7 @@ FORMATS = (
     "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
 )  # fmt: skip
 _PROBE_SECONDS = 60
+_PROBE_MEMORY = 1024**3  # bytes
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
 # The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
@@ -103,9 +105,10 @@ def _command(path: Path, output: Sequence[str]) -> list[str]:
 
 
 def _alone() -> None:
-    """For ``preexec_fn``: like :func:`die_with_parent`, without a network and new rights."""
+    """For ``preexec_fn``: like :func:`die_with_parent`, without a network, new rights and much memory."""
     sandbox.leave_network()
     sandbox.set_limits()
+    resource.setrlimit(resource.RLIMIT_AS, (_PROBE_MEMORY, _PROBE_MEMORY))
     die_with_parent()
 
 
