@@ -16,7 +16,7 @@ from django.contrib.auth.forms import PasswordResetForm
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.auth.views import PasswordResetConfirmView, PasswordResetView
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone, translation
 from django.utils.encoding import force_bytes
@@ -87,6 +87,11 @@ class AskForPassword(PasswordResetView):
     form_class = AskForm
     success_url = reverse_lazy("login")
     extra_context = {"can_mail": mail.is_set_up}
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not mail.is_set_up():
+            return self.get(request, *args, **kwargs)  # Which says so.
+        return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
