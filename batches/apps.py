@@ -11,6 +11,8 @@ MACHINE_FIELDS = [
     "cause",
     "cause_details",
     "held_until",
+    "unusable_names",
+    "unusable_count",
     "next_poll_at",
     "polled_at",
     "last_task_order",

@@ -21,10 +21,11 @@ from django.utils import timezone
 from batches import faults, holding
 from batches.claim import Cause
 from batches.models import Arrival, Batch, ConnectionFault, FinishedFolder, Task
-from batches.models.batch import BatchQuerySet
+from batches.models.batch import UNUSABLE_NAMES_KEPT, BatchQuerySet
 from speechportal import logs, queue
-from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
+from speechportal.storage.backends.base import Folder, ObjectStore, OnUnusable, StoredFile
 from speechportal.storage.errors import StorageError
+from speechportal.storage.keys import printable
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +129,31 @@ def _poll(batch: Batch, store: ObjectStore) -> int:
     poll_started = timezone.now()
     skipped = _folders_to_skip(batch)
     created = 0
-    for chunk in _chunks(walk(store, batch.input_path, skipped), CHUNK):
+    unusable = _Unusable()
+    for chunk in _chunks(walk(store, batch.input_path, skipped, unusable.add), CHUNK):
         created += _take(batch, chunk, store.server_time())
     # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
     Arrival.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
+    unusable.note(batch)
     return created
+
+
+class _Unusable:
+    """Names that this look met and that cannot be keys. Said on the batch, so that nobody waits for them."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.count = 0
+
+    def add(self, name: str) -> None:
+        if name.endswith("/") or is_media(name):
+            self.count += 1
+            if self.count <= UNUSABLE_NAMES_KEPT:
+                self.names.append(printable(name))
+
+    def note(self, batch: Batch) -> None:
+        if (self.names, self.count) != (batch.unusable_names, batch.unusable_count):
+            Batch.unscoped.filter(pk=batch.pk).update(unusable_names=self.names, unusable_count=self.count)
 
 
 def _folders_to_skip(batch: Batch) -> set[str]:
@@ -142,13 +163,18 @@ def _folders_to_skip(batch: Batch) -> set[str]:
     return {batch.folder, batch.result_path, *folders.values_list("path", flat=True)}
 
 
-def walk(store: ObjectStore, path: str, skipped: set[str]) -> Iterator[StoredFile]:
-    """Media files below ``path``, level by level, without the folders in ``skipped``."""
+def walk(
+    store: ObjectStore, path: str, skipped: set[str], on_unusable: OnUnusable | None = None
+) -> Iterator[StoredFile]:
+    """Media files below ``path``, level by level, without the folders in ``skipped``.
+
+    ``on_unusable`` is told the names of files and folders that cannot be taken.
+    """
     level = [path]
     for _ in range(MAX_DEPTH):
         below: list[str] = []
         for folder in level:
-            for entry in store.list_level(folder):
+            for entry in store.list_level(folder, on_unusable):
                 if isinstance(entry, Folder):
                     if entry.path not in skipped:
                         below.append(entry.path)
@@ -157,6 +183,9 @@ def walk(store: ObjectStore, path: str, skipped: set[str]) -> Iterator[StoredFil
         if not below:
             return
         level = below
+    if on_unusable:
+        for folder in level:
+            on_unusable(folder)
 
 
 def _chunks(files: Iterable[StoredFile], size: int) -> Iterator[list[StoredFile]]:

@@ -224,6 +224,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
             (_("Found"), link_to_list(Task, f"{row.last_task_order:,}", batch=row.uid)),
             *counts,
             (_("Last look at the input path"), row.polled_at),
+            (_("Names that cannot be used"), ", ".join(row.unusable_names)),
             (_("Next look"), row.next_poll_at),
             (_("Domain"), link_to(row.domain)),
             (_("Connection"), link_to(row.connection)),

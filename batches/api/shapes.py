@@ -12,7 +12,7 @@ from batches import languages
 from batches.causes import Cause, cause_of_batch, cause_of_task
 from batches.formats import FORMATS
 from batches.models import Batch, Task
-from batches.models.batch import SPEAKER_LIMIT, validate_batch_name
+from batches.models.batch import SPEAKER_LIMIT, UNUSABLE_NAMES_KEPT, validate_batch_name
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
 from speechportal.api.fields import Choice, Flag, Own, Text, Whole
@@ -125,7 +125,9 @@ class BatchInput(Input):
 class BatchOutput(Output):
     """A standing instruction: what appears in the input path is recognised."""
 
-    passing = frozenset({"status", "cause", "progress", "polled_at", "paused_at"})
+    passing = frozenset(
+        {"status", "cause", "progress", "polled_at", "unusable_count", "unusable_names", "paused_at"}
+    )
 
     id = serializers.CharField(source="uid", help_text="Begins with `bat_`.")
     name = serializers.CharField()
@@ -148,6 +150,13 @@ class BatchOutput(Output):
     progress = serializers.SerializerMethodField()
     paused_at = serializers.DateTimeField(allow_null=True)
     polled_at = serializers.DateTimeField(allow_null=True, help_text="The last look at the input path.")
+    unusable_count = serializers.IntegerField(
+        help_text="Files and folders that this look left alone because of their names: an empty part, `.` or"
+        " `..` between slashes, not UTF-8, longer than 1,024 bytes, or more than 50 folders deep."
+    )
+    unusable_names = serializers.ListField(
+        child=serializers.CharField(), help_text=f"The first {UNUSABLE_NAMES_KEPT} of them."
+    )
     created_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
 

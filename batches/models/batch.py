@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Value
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -21,6 +22,7 @@ from speechportal.accounts.uids import UidField
 from speechportal.storage.models import Connection
 
 SPEAKER_LIMIT = 30
+UNUSABLE_NAMES_KEPT = 5
 NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
 
 # The name is also the folder that finished inputs are moved to.
@@ -152,6 +154,9 @@ class Batch(models.Model):
     cause_details = models.JSONField(default=dict, blank=True, editable=False)
     # After a fault that a person has to mend: until then none of its tasks is started, then one as a probe.
     held_until = models.DateTimeField(null=True, editable=False)
+    # Names in the input path that cannot be keys, as the last look found them: the first few, and how many.
+    unusable_names = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
+    unusable_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
     last_task_order = models.PositiveIntegerField(default=0, editable=False)

@@ -43,6 +43,11 @@ def is_valid_folder(path: str) -> bool:
     return True
 
 
+def printable(name: str) -> str:
+    """A name that need not be a key, as a database can keep it: NUL and lone bytes are spelt out."""
+    return name.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def as_folder(path: str) -> str:
     """What a person typed as a folder, in the spelling of :func:`check_folder`. Checked by that, not here."""
     parts = [part for part in path.strip().split("/") if part]

@@ -137,7 +137,7 @@ def test_polls_moves_and_reports_wait_too(batch: Batch, request: Any) -> None:
 
 
 def test_a_passing_fault_is_shown_only_when_it_stays(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
-    def busy(self: LocalStore, key: str) -> Any:
+    def busy(self: LocalStore, key: str, *_args: Any) -> Any:
         raise Throttled(key)
 
     monkeypatch.setattr(LocalStore, "list_level", busy)

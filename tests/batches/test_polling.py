@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from pytest_django.fixtures import Settings
 
 from batches import lifecycle, polling
 from batches.models import Arrival, Batch, FinishedFolder, Task
-from tests.factories import make_batch
+from tests.factories import make_account, make_batch, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -184,3 +185,37 @@ def test_a_poll_asks_the_database_little(batch: Batch, django_assert_max_num_que
     polling.poll(batch.pk)
     with django_assert_max_num_queries(20):
         assert polling.poll(batch.pk) == 50
+
+
+def test_names_that_cannot_be_taken_are_said_until_they_are_gone(client: Client) -> None:
+    owner = make_user()
+    client.force_login(owner)
+    batch = make_batch(make_account(owner=owner), name="calls")
+    drop(batch, "good.wav")
+    for number in range(7):
+        drop(batch, os.fsdecode(b"\xff%d.wav" % number))
+    drop(batch, os.fsdecode(b"\xff.txt"))  # Nobody waits for that.
+    assert (polling.poll(batch.pk), polling.poll(batch.pk)) == (0, 1)
+    batch.refresh_from_db()
+    assert (batch.status, batch.unusable_count) == (Batch.Status.NORMAL, 7)
+    assert batch.unusable_names == [f"in/\\udcff{number}.wav" for number in range(5)]
+
+    page = client.get(f"/batches/{batch.uid}/").content.decode()
+    assert "7 files or folders are left alone" in page
+    assert f"<code>{batch.unusable_names[4]}</code> …" in page
+
+    for path in input_folder(batch).iterdir():
+        if path.is_file():
+            path.unlink()
+    polling.poll(batch.pk)
+    batch.refresh_from_db()
+    assert (batch.unusable_count, batch.unusable_names) == (0, [])
+    assert "unusable-names" not in client.get(f"/batches/{batch.uid}/").content.decode()
+
+
+def test_folders_that_lie_too_deep_are_said(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "MAX_DEPTH", 2)
+    drop(batch, "1/2/3/deep.wav")
+    polling.poll(batch.pk)
+    batch.refresh_from_db()
+    assert batch.unusable_names == ["in/1/2/"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from speechportal.storage.backends import s3
 from speechportal.storage.backends.base import Folder, FolderMissing, InvalidKey, ObjectStore, StoredFile
 from speechportal.storage.backends.s3_client import S3Settings
+from speechportal.storage.models import Connection
 
 
 def names(store: ObjectStore, prefix: str = "") -> list[str]:
@@ -130,3 +133,36 @@ def test_a_large_local_folder_is_listed_in_little_memory(tmp_path: Path) -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200 * 5000  # Names only.
+
+
+def unusable(store: ObjectStore, prefix: str) -> tuple[list[str], list[str]]:
+    told: list[str] = []
+    found = [
+        entry.path if isinstance(entry, Folder) else entry.key
+        for entry in store.list_level(prefix, told.append)
+    ]
+    return found, told
+
+
+def test_names_that_cannot_be_keys_are_told_in_a_bucket(
+    swift_store: Callable[..., ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "PAGE", 1)
+    store = swift_store()
+    assert isinstance(store, s3.S3Store)
+    for key in ("in/", "in/a.wav", "in//double.wav", "in//second.wav", "in/z/1.wav"):
+        store._client.put_object(Bucket=store._given.bucket, Key=store._given.root + key, Body=b"x")
+    assert unusable(store, "in/") == (["in/a.wav", "in/z/"], ["in//"])
+
+
+def test_names_that_cannot_be_keys_are_told_in_a_folder(local_connection: Connection) -> None:
+    root = Path(local_connection.local_folder)
+    (root / "good.wav").write_bytes(b"x")
+    bad = os.fsencode(root) + b"/\xff.wav"
+    Path(os.fsdecode(bad)).write_bytes(b"x")
+    deep = "/".join(["x" * 200] * 5)
+    (root / deep).mkdir(parents=True)
+    (root / deep / f"{'y' * 100}.wav").write_bytes(b"x")
+    store = local_connection.store()
+    assert unusable(store, "") == (["good.wav", f"{'x' * 200}/"], ["\udcff.wav"])
+    assert unusable(store, f"{deep}/") == ([], [f"{deep}/{'y' * 100}.wav"])

@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int], None]
+OnUnusable = Callable[[str], None]
 Method = Literal["get", "put"]
 CONTENT_TYPE = "application/octet-stream"
 CHUNK = 1024 * 1024  # bytes
@@ -111,11 +112,12 @@ class ObjectStore(abc.ABC):
     part_bytes = 1024  # The longest name between two slashes, in UTF-8.
 
     @abc.abstractmethod
-    def list_level(self, prefix: str) -> Iterator[Entry]:
+    def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         """Folders and files directly in the folder ``prefix`` (``""`` or with a slash at its end), by name.
 
         Read page by page while iterating. Names that cannot be keys, temporary files and folder markers
-        are left out. A local folder that does not exist raises :class:`FolderMissing`; in a bucket it
+        are left out; ``on_unusable`` is told each name that cannot be a key, of a folder with a slash at its
+        end. A local folder that does not exist raises :class:`FolderMissing`; in a bucket it
         is just empty.
         """
 

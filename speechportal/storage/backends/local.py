@@ -19,6 +19,7 @@ from speechportal.storage.backends.base import (
     Folder,
     Method,
     ObjectStore,
+    OnUnusable,
     Progress,
     StoredFile,
 )
@@ -52,12 +53,15 @@ class LocalStore(ObjectStore):
         self.root = root
         self._link_maker = link_maker
 
-    def list_level(self, prefix: str) -> Iterator[Entry]:
+    def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         keys.check_folder(prefix)
         with confined.faults(prefix), confined.folder(self.root, prefix) as above:
             # The names of one level are held at once, to sort them as S3 does; their details are not.
             for name in sorted(_names(above)):
-                if name.endswith("/"):
+                if not keys.is_valid_key(prefix + name.removesuffix("/")):
+                    if on_unusable:
+                        on_unusable(prefix + name)
+                elif name.endswith("/"):
                     yield Folder(prefix + name)
                 elif (found := Place(above, name).stat()) is not None:
                     yield _stored(prefix + name, found)
@@ -212,11 +216,11 @@ class LocalStore(ObjectStore):
 
 
 def _names(above: int) -> Iterator[str]:
-    """Files, and folders with a slash, that can be keys."""
+    """Files, and folders with a slash at their end."""
     with os.scandir(above) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith(TEMPORARY) or not keys.is_valid_key(name):
+            if name.startswith(TEMPORARY):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield f"{name}/"

@@ -24,6 +24,7 @@ from speechportal.storage.backends.base import (
     Folder,
     Method,
     ObjectStore,
+    OnUnusable,
     Progress,
     StoredFile,
 )
@@ -72,7 +73,7 @@ class S3Store(ObjectStore):
     def _client(self) -> S3Client:
         return self._storage.client
 
-    def list_level(self, prefix: str) -> Iterator[Entry]:
+    def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         # The first version of the call: NCP does not know the second.
         full_prefix, root = keys.check_folder(prefix, root=self._given.root), self._given.root
         marker, last_folder = "", ""
@@ -86,13 +87,16 @@ class S3Store(ObjectStore):
             found.update((item["Prefix"], None) for item in page.get("CommonPrefixes", []))
             for full_key in sorted(found):
                 key, item = full_key[len(root) :], found[full_key]
+                if key in (prefix, last_folder):  # The marker of this folder, or told on the page before.
+                    continue
                 if item is None:
-                    if keys.is_valid_folder(key) and key != last_folder:
-                        last_folder = key
-                        yield Folder(key)
-                elif keys.is_valid_key(
-                    key
-                ):  # Not so the marker of the folder itself, which ends with a slash.
+                    last_folder = key
+                if not (keys.is_valid_folder(key) if item is None else keys.is_valid_key(key)):
+                    if on_unusable:
+                        on_unusable(key)
+                elif item is None:
+                    yield Folder(key)
+                else:
                     yield _stored(key, item["Size"], item["ETag"], item["LastModified"])
             if not page["IsTruncated"]:
                 return
