@@ -26,12 +26,12 @@ class BatchesConfig(AppConfig):
     verbose_name = _("Batches")
 
     def ready(self) -> None:
-        from batches import limits, search
-        from batches.models import Batch, Transcript
-        from speechportal.accounts.audit import follow
+        from batches.models import Batch, Transcript, limits
+        from batches.transcripts import search
+        from speechportal.accounts.audit.trail import follow
         from speechportal.support.groups import install_groups
 
-        import_module("batches.metrics")  # Adds its collectors.
+        import_module("batches.operations.metrics")  # Adds its collectors.
         follow(Batch, ignore=MACHINE_FIELDS, addresses=["webhook_url"])
         pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)

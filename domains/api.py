@@ -16,27 +16,27 @@ from rest_framework.response import Response
 from domains import selectors, services
 from domains.keywords import check_keywords, parse_keywords
 from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword, validate_code
-from speechportal.api.fields import Choice, Text
+from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.parsers import PlainTextParser
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, YesOrNo
 from speechportal.api.views import ApiView, etag_of
-from speechportal.http import download
+from speechportal.platform.http import download
 
 EXAMPLE = {"name": "Call centre", "code": "calls", "plan": "basic", "keywords": ["Ryzen", "갤럭시 버즈"]}
 
 
 class DomainInput(Input):
-    name = Text(max_length=100, help_text="What people call it.")
-    code = Text(
+    name = StrictCharField(max_length=100, help_text="What people call it.")
+    code = StrictCharField(
         max_length=50,
         validators=[validate_code],
         help_text="A short name for programs, unique in the account.",
     )
     plan = Choice(Domain.Plan.choices, required=False, help_text="Only a Basic domain can have a batch.")
     keywords = serializers.ListField(
-        child=Text(),
+        child=StrictCharField(),
         required=False,
         max_length=KEYWORD_LIMIT,
         help_text="Words that recognition should prefer.",
@@ -44,7 +44,7 @@ class DomainInput(Input):
 
 
 class KeywordsInput(Input):
-    keywords = serializers.ListField(child=Text(), max_length=KEYWORD_LIMIT)
+    keywords = serializers.ListField(child=StrictCharField(), max_length=KEYWORD_LIMIT)
 
 
 class BatchReference(serializers.Serializer[Any]):

@@ -8,6 +8,6 @@ class DomainsConfig(AppConfig):
 
     def ready(self) -> None:
         from domains.models import Domain
-        from speechportal.accounts.audit import follow
+        from speechportal.accounts.audit.trail import follow
 
         follow(Domain)

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 
 from domains.keywords import check_keywords
 from domains.models import Domain, Keyword
-from speechportal import rules
-from speechportal.accounts import audit
+from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
+from speechportal.platform import validation
 
 
 class DomainFields(TypedDict, total=False):
@@ -82,7 +82,7 @@ def delete_domain(*, domain: Domain) -> None:
 
 
 def _save(domain: Domain, keywords: list[str] | None) -> Domain:
-    rules.clean(domain, {"domain_code_unique": "code"})
+    validation.clean(domain, {"domain_code_unique": "code"})
     try:
         with transaction.atomic():
             domain.save()
@@ -100,7 +100,7 @@ def _replace_keywords(domain: Domain, keywords: list[str]) -> None:
     Keyword.unscoped.filter(pk__in=[kept[text] for text in gone]).delete()
     Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in new)
     if gone or new:
-        audit.record("domain.keywords_changed", domain, changes={"keywords": [gone, new]})
+        trail.record("domain.keywords_changed", domain, changes={"keywords": [gone, new]})
 
 
 def _as_validation_error(error: IntegrityError) -> ValidationError:

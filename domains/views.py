@@ -16,8 +16,8 @@ from domains import selectors, services
 from domains.forms import DomainForm
 from domains.models import Domain, Keyword
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
-from speechportal.forms import submit
-from speechportal.http import download, neutral
+from speechportal.platform.forms import submit
+from speechportal.platform.http import download, neutral
 
 PAGE_SIZE = 50
 

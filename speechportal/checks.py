@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from speechportal import sentry
+from speechportal.platform import sentry
 
 
 def check_encryption_keys(

@@ -58,7 +58,7 @@ CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if PRODUCTIO
 PUBLIC_URL = env.text("PUBLIC_URL", f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://127.0.0.1:8000")
 
 INSTALLED_APPS = [
-    "speechportal.admin_site.PortalAdminConfig",
+    "speechportal.support.site.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -70,7 +70,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "speechportal",
+    "speechportal.platform",
     "speechportal.accounts",
     "speechportal.storage",
     "speechportal.api",
@@ -79,17 +79,17 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "speechportal.health.HealthMiddleware",
+    "speechportal.platform.health.HealthMiddleware",
     "speechportal.api.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "speechportal.security.ContentSecurityPolicyMiddleware",
+    "speechportal.platform.content_security.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "speechportal.accounts.actor.ActorMiddleware",
+    "speechportal.accounts.audit.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "speechportal.accounts.middleware.SessionNotesMiddleware",
     "speechportal.accounts.middleware.SecondFactorMiddleware",
@@ -118,7 +118,7 @@ TEMPLATES = [
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_HTTPONLY = True
-SESSION_ENGINE = "speechportal.accounts.sessions"
+SESSION_ENGINE = "speechportal.accounts.sign_in.sessions"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -159,15 +159,15 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "speechportal.accounts.backends.MemberBackend",
+    "speechportal.accounts.sign_in.backends.MemberBackend",
 ]
 # Sign-in is refused for a while after so many wrong passwords for one address from one place.
 AXES_FAILURE_LIMIT = env.integer("SIGN_IN_TRIES", 8, minimum=1)
 AXES_COOLOFF_TIME = timedelta(minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "speechportal.http.client_address"
-AXES_USERNAME_CALLABLE = "speechportal.accounts.throttling.address_of"
-AXES_LOCKOUT_CALLABLE = "speechportal.accounts.throttling.refused"
+AXES_CLIENT_IP_CALLABLE = "speechportal.platform.http.client_address"
+AXES_USERNAME_CALLABLE = "speechportal.accounts.sign_in.throttling.address_of"
+AXES_LOCKOUT_CALLABLE = "speechportal.accounts.sign_in.throttling.refused"
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False  # Our own admin shows them.
@@ -227,8 +227,8 @@ MAX_ATTEMPTS = env.integer("MAX_ATTEMPTS", 3, minimum=1)
 MAX_MEDIA_SECONDS = env.integer("MAX_MEDIA_SECONDS", 6 * 3600, minimum=1)
 MAX_MEDIA_BYTES = env.integer("MAX_MEDIA_BYTES", 2 * 1024**3, minimum=1)
 
-# --- The way out ------------------------------------------------------------------------------------
-# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound.py);
+# --- Outbound requests ------------------------------------------------------------------------------
+# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound);
 # here the operator allows more.
 OUTBOUND_NETWORKS = env.networks("OUTBOUND_NETWORKS")  # Such as 10.1.0.0/16: reachable too.
 OUTBOUND_HTTP = env.flag("OUTBOUND_HTTP", default=not PRODUCTION)
@@ -253,11 +253,11 @@ RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
 STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.
 
 # Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
-STALLED_CLUSTERS = "batches.health.stalled_clusters"
+STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"
 
 # --- The queue --------------------------------------------------------------------------------------
 # Three clusters: `recognition` for long work, `deliveries` for webhooks, `short` for everything else
-# (speechportal/queue.py).
+# (speechportal/platform/queue.py).
 RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
 SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
 DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
@@ -303,8 +303,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["speechportal.api.parsers.StrictJsonParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": ["speechportal.api.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["speechportal.api.permissions.TokenMay"],
-    "DEFAULT_PAGINATION_CLASS": "speechportal.api.pagination.Cursors",
+    "DEFAULT_PERMISSION_CLASSES": ["speechportal.api.permissions.TokenPermission"],
+    "DEFAULT_PAGINATION_CLASS": "speechportal.api.pagination.CursorPages",
     "DEFAULT_SCHEMA_CLASS": "speechportal.api.schema.Description",
     "EXCEPTION_HANDLER": "speechportal.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
@@ -324,7 +324,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SORT_OPERATIONS": False,
     "ENUM_NAME_OVERRIDES": {
-        "FormatEnum": "batches.api.shapes.FORMAT_NAMES",
+        "FormatEnum": "batches.api.serializers.FORMAT_NAMES",
         "TaskState": "batches.models.Task.State",
         "DeliveryState": "batches.models.Delivery.State",
         "WebhookState": "batches.models.Webhook.State",
@@ -337,7 +337,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Logs -------------------------------------------------------------------------------------------
-DEFAULT_EXCEPTION_REPORTER_FILTER = "speechportal.error_reports.ReportFilter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "speechportal.platform.error_reports.ReportFilter"
 METRICS_TOKEN = env.text("METRICS_TOKEN")  # Without one, only this machine may read /metrics.
 SENTRY_DSN = env.text("SENTRY_DSN")  # Where errors are reported to, with [sentry].
 LOG_FORMAT = env.choice("LOG_FORMAT", "line", ("line", "json"))
@@ -347,11 +347,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "speechportal.logs.LineFormatter",
+            "()": "speechportal.platform.logs.LineFormatter",
             "format": "{asctime} {levelname} {name} {message}",
             "style": "{",
         },
-        "json": {"()": "speechportal.logs.JsonFormatter"},
+        "json": {"()": "speechportal.platform.logs.JsonFormatter"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},

@@ -168,7 +168,7 @@ class Bench:
             self.page(client, f"/admin/search/?q={text}", MOST_OVER_ALL)
 
     def page(self, client: Any, address: str, most: float) -> None:
-        from speechportal import metrics
+        from speechportal.platform import metrics
         from tests.query_times import query_times
 
         best, slowest, queries = float("inf"), (0.0, ""), 0

@@ -53,8 +53,8 @@ def recording(folder: Path, seconds: int) -> Path:
 
 def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
     """In a process of its own: print the cost as JSON."""
-    from batches.recognition.engine import Engine
     from batches.recognition.options import Options
+    from batches.recognition.runtime.engine import Engine
 
     options = Options(language="en-US", speakers=speakers)
     working = Engine(models_dir=Path(os.environ["SPEECHPORTAL_MODELS_DIR"]), threads=1, engine=engine)
@@ -74,7 +74,7 @@ def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
 
 
 def bare_cost(folder: Path, path: Path, options: argparse.Namespace) -> Cost:
-    from batches.recognition.child_process import clean_environment
+    from batches.recognition.runtime.child_process import clean_environment
 
     environ = clean_environment(1, folder, os.environ)
     environ["SPEECHPORTAL_MODELS_DIR"] = os.environ["SPEECHPORTAL_MODELS_DIR"]

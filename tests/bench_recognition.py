@@ -20,8 +20,8 @@ from statistics import median
 
 import numpy as np
 
-from batches.recognition.client import RecognitionClient
 from batches.recognition.options import Options
+from batches.recognition.runtime.client import RecognitionClient
 from tests.sample_speech import load_sample
 
 RATE = 16_000

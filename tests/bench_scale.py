@@ -113,15 +113,15 @@ class Bench:
 
     def polling(self, objects: int) -> None:
         """Each of the two polls that a new file needs, beside listing and inserting the same rows."""
-        from batches import polling
-        from batches.models import Arrival, Task
+        from batches.intake import polling
+        from batches.models import PendingFile, Task
 
         print(f"Polling a path with {objects:,} new objects", flush=True)
         ratios: dict[str, list[float]] = {"first look": [], "second look": []}
         for _ in range(self.rounds):
             batch = self.batch(objects)
             bare_arrivals = seconds(partial(self._bare, batch, arrivals=True))
-            forget(Arrival.unscoped.all())
+            forget(PendingFile.unscoped.all())
             first = seconds(partial(polling.poll, batch.pk))
             bare_tasks = seconds(partial(self._bare, batch, arrivals=False))
             forget(Task.unscoped.filter(batch=batch))
@@ -140,7 +140,7 @@ class Bench:
     def _bare(self, batch: Any, *, arrivals: bool) -> None:
         import boto3
 
-        from batches.models import Arrival, Task
+        from batches.models import PendingFile, Task
 
         client = boto3.client(
             "s3",
@@ -155,8 +155,8 @@ class Bench:
         )
         for page in pages:
             if arrivals:
-                Arrival.unscoped.bulk_create(
-                    Arrival(
+                PendingFile.unscoped.bulk_create(
+                    PendingFile(
                         batch=batch,
                         key=row["Key"],
                         version=row["ETag"].strip('"'),
@@ -186,7 +186,7 @@ class Bench:
 
     def polling_beside(self, finished: int) -> None:
         """Three new files, with and without a history."""
-        from batches import polling
+        from batches.intake import polling
         from batches.models import Task
 
         print(f"Polling three new files, with {finished:,} finished ones in the batch's folder", flush=True)
@@ -233,8 +233,8 @@ class Bench:
             cursor.execute("ANALYZE")
 
     def claiming(self, waiting: int, workers: int) -> None:
-        from batches import lifecycle
         from batches.models import Task
+        from batches.tasks import lifecycle
         from tests.factories import make_batch
 
         print(f"Claiming with {workers} workers", flush=True)
@@ -305,7 +305,7 @@ class Bench:
         from django.urls import reverse
 
         from batches.models import Task
-        from speechportal.accounts.tokens import create_token
+        from speechportal.accounts.tokens.api_tokens import create_token
         from tests.factories import add_member, make_user
 
         batch = self.full

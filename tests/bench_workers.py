@@ -58,7 +58,7 @@ class Portal:
     """The portal's clusters with so many recognition workers, on a batch of its own."""
 
     def __init__(self, folder: Path, workers: int, *, speakers: bool) -> None:
-        from speechportal.supervisor import Supervisor, services
+        from speechportal.platform.supervisor import Supervisor, services
         from tests.factories import make_batch
 
         self.workers = workers
@@ -79,10 +79,10 @@ class Portal:
 
     def recognise(self, files: int, recording: Path | None = None) -> list[Any]:
         """Drop so many copies of a recording at once, and wait until all are done; their tasks."""
-        from batches import polling
-        from batches.demo.recordings import sample_path
+        from batches.intake import polling
         from batches.models import Task
-        from speechportal import queue
+        from batches.operations.demo.recordings import sample_path
+        from speechportal.platform import queue
 
         self.drops += 1
         draft = self.input.parent / f"draft-{self.drops}"

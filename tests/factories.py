@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from batches import lifecycle
 from batches.models import Batch, Charge, Task
+from batches.tasks import lifecycle
 from domains.models import Domain
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.storage.models import Connection
@@ -116,7 +116,7 @@ def make_charge(task: Task, **fields: Any) -> Charge:
     return Charge.unscoped.create(account=task.account, batch=task.batch, task=task, **values)
 
 
-def claimed(batch: Batch, **fields: Any) -> tuple[Task, lifecycle.Claim]:
+def claimed(batch: Batch, **fields: Any) -> tuple[Task, lifecycle.Lease]:
     """A task in progress, and the right to work on it."""
     task = make_task(batch, **fields)
     claim = lifecycle.claim_next("test")

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from speechportal.accounts.models import Account
 from speechportal.storage import gateway
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
 from speechportal.storage.providers import Provider
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batches.recognition.segmentation import Samples
+from batches.recognition.diarization.segmentation import Samples
 from batches.recognition.transcript import SpeakerTurn
 
 

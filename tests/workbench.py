@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from batches import lifecycle, polling, processing
-from batches.models import Batch, ConnectionFault, Task
+from batches.intake import polling
+from batches.models import Batch, ConnectionBackoff, Task
 from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+from batches.tasks import lifecycle
+from batches.worker import processing
 
 Progress = Callable[[float], None]
 
@@ -80,6 +82,6 @@ def files(batch: Batch) -> set[str]:
 
 def again_at_once() -> None:
     """As if every pause were over."""
-    ConnectionFault.unscoped.all().delete()
+    ConnectionBackoff.unscoped.all().delete()
     Batch.unscoped.update(held_until=None)
     Task.unscoped.update(available_at=Task.unscoped.earliest("pk").created_at)

@@ -11,10 +11,11 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches import budget, services
+from batches.billing import budget
 from batches.models import Batch, Charge, Task
-from batches.privacy.erasure import close_account, erase_person
-from batches.privacy.export import export_account
+from batches.operations.privacy.erasure import close_account, erase_person
+from batches.operations.privacy.export import export_account
+from batches.services import batches as batch_services
 from speechportal.accounts.admin import account as account_page
 from speechportal.accounts.admin import people as people_page
 from speechportal.accounts.models import Account, User
@@ -33,7 +34,7 @@ class Suspend(Action):
         return not row.is_suspended
 
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
-        services.suspend_account(account=row)
+        batch_services.suspend_account(account=row)
         return gettext("The account is suspended.")
 
 
@@ -48,7 +49,7 @@ class Restore(Action):
     def perform(self, row: Account, answers: dict[str, Any]) -> str:
         if row.closed_at is not None:
             raise ValidationError(_("The account is closed: its data was deleted."))
-        services.reinstate_account(account=row)
+        batch_services.reinstate_account(account=row)
         return gettext("The account works again.")
 
 

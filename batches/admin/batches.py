@@ -13,21 +13,24 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from batches import polling, selectors, services
 from batches.admin.accounts import shown
-from batches.forms import SETTINGS, formats_field
+from batches.intake import polling
 from batches.models import (
-    Arrival,
     Batch,
     Charge,
-    ConnectionFault,
+    ConnectionBackoff,
     Delivery,
     ExecutionResult,
-    FinishedFolder,
+    PendingFile,
+    ProcessedFolder,
     Task,
 )
+from batches.services import batches as batch_services
+from batches.services import selectors
+from batches.services import tasks as task_services
+from batches.web.forms import SETTINGS, formats_field
 from batches.webhooks import endpoint
-from speechportal.accounts import audit
+from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 from speechportal.support.actions import Action
@@ -70,7 +73,7 @@ class PollNow(Action):
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         if row.is_deleted:
             raise ValidationError(_("The batch was deleted."))
-        audit.record("batch.polled", row)
+        trail.record("batch.polled", row)
         polling.request(row)
         return gettext("The input path is looked at as soon as a worker is free.")
 
@@ -84,7 +87,7 @@ class RetryFailed(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        done = services.retry_failed(batch=row)
+        done = task_services.retry_failed(batch=row)
         return ngettext("%d task runs again.", "%d tasks run again.", done) % done
 
 
@@ -98,7 +101,7 @@ class CancelWaiting(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        done = services.cancel_waiting(batch=row)
+        done = task_services.cancel_waiting(batch=row)
         return ngettext("%d task was canceled.", "%d tasks were canceled.", done) % done
 
 
@@ -111,7 +114,7 @@ class Pause(Action):
         return not row.is_deleted and row.paused_at is None
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        services.pause_batch(batch=row)
+        task_services.pause_batch(batch=row)
         return gettext("The batch is paused.")
 
 
@@ -123,7 +126,7 @@ class Resume(Action):
         return not row.is_deleted and row.paused_at is not None
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        services.resume_batch(batch=row)
+        task_services.resume_batch(batch=row)
         return gettext("The batch goes on.")
 
 
@@ -167,7 +170,7 @@ class DeleteBatch(Action):
         return not row.is_deleted
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
-        services.delete_batch(batch=row)
+        batch_services.delete_batch(batch=row)
         return gettext("The batch was deleted.")
 
 
@@ -268,9 +271,9 @@ class BatchAdmin(PortalModelAdmin[Batch]):
         names: list[str] = BatchAdminForm.Meta.fields
         given = {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
         if change:
-            saved = services.update_batch(batch=obj, **given)
+            saved = batch_services.update_batch(batch=obj, **given)
         else:
-            saved = services.create_batch(account=obj.account, **given)
+            saved = batch_services.create_batch(account=obj.account, **given)
         obj.__dict__.update(saved.__dict__)
 
 
@@ -282,22 +285,22 @@ def state_of(batch: Batch) -> str:
     return gettext("Paused") if batch.paused_at else batch.get_status_display()
 
 
-@admin.register(FinishedFolder)
-class FinishedFolderAdmin(ReadOnlyAdmin[FinishedFolder]):
+@admin.register(ProcessedFolder)
+class FinishedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
     find_exact = ("connection__uid", "path")
     list_display = ["path", "connection"]
     list_select_related = ["connection"]
     fields = ["path"]
 
-    def glance(self, row: FinishedFolder) -> list[tuple[Any, Any]]:
+    def glance(self, row: ProcessedFolder) -> list[tuple[Any, Any]]:
         return [(_("Connection"), link_to(row.connection))]
 
-    def find(self, request: HttpRequest, text: str) -> list[FinishedFolder]:
+    def find(self, request: HttpRequest, text: str) -> list[ProcessedFolder]:
         return []
 
 
-@admin.register(Arrival)
-class ArrivalAdmin(ReadOnlyAdmin[Arrival]):
+@admin.register(PendingFile)
+class ArrivalAdmin(ReadOnlyAdmin[PendingFile]):
     """Files that one poll has seen and that still may be growing."""
 
     find_exact = ("batch__uid",)
@@ -306,15 +309,15 @@ class ArrivalAdmin(ReadOnlyAdmin[Arrival]):
     list_filter = [neighbour("batch", "batch__uid", _("batch"))]
     fields = ["key", "size", "modified_at", "seen_at"]
 
-    def glance(self, row: Arrival) -> list[tuple[Any, Any]]:
+    def glance(self, row: PendingFile) -> list[tuple[Any, Any]]:
         return [(_("Batch"), link_to(row.batch))]
 
-    def find(self, request: HttpRequest, text: str) -> list[Arrival]:
+    def find(self, request: HttpRequest, text: str) -> list[PendingFile]:
         return []
 
 
-@admin.register(ConnectionFault)
-class ConnectionFaultAdmin(ReadOnlyAdmin[ConnectionFault]):
+@admin.register(ConnectionBackoff)
+class ConnectionFaultAdmin(ReadOnlyAdmin[ConnectionBackoff]):
     """Storages that do not answer as they should, and when they are asked again."""
 
     find_exact = ("connection__uid", "code")
@@ -322,8 +325,8 @@ class ConnectionFaultAdmin(ReadOnlyAdmin[ConnectionFault]):
     list_select_related = ["connection"]
     fields = ["code", "faults", "since", "seen_at", "retry_at"]
 
-    def glance(self, row: ConnectionFault) -> list[tuple[Any, Any]]:
+    def glance(self, row: ConnectionBackoff) -> list[tuple[Any, Any]]:
         return [(_("Connection"), link_to(row.connection)), (_("Account"), link_to(row.connection.account))]
 
-    def find(self, request: HttpRequest, text: str) -> list[ConnectionFault]:
+    def find(self, request: HttpRequest, text: str) -> list[ConnectionBackoff]:
         return []

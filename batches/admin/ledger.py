@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches import adjustments
+from batches.billing import adjustments
 from batches.models import Adjustment, Charge, ExecutionResult, Task
 from speechportal.support.actions import Action, ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list

@@ -13,7 +13,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
-from batches.models import Batch, ConnectionFault, Delivery, ExecutionResult, Task
+from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, Task
 from speechportal.accounts.models import Account
 from speechportal.support.admin import link_to, link_to_list
 from speechportal.support.lists import bounded_count
@@ -62,7 +62,7 @@ def batches() -> Panel:
     overdue = live.filter(
         next_poll_at__lt=now - LATE, paused_at=None, account__suspended_at=None, status="normal"
     )
-    faults = ConnectionFault.unscoped.count()
+    faults = ConnectionBackoff.unscoped.count()
     url = reverse("admin:batches_batch_changelist")
     newest = in_error.select_related("account").order_by("-pk")[:FEW]
     return Panel(

@@ -11,8 +11,8 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches import task_services
 from batches.models import Charge, Delivery, ResultFile, Task, Transcript
+from batches.services import tasks as task_services
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
 from speechportal.support.lists import choices, file_at, having, neighbour

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from batches.models import Correction, SearchText, Transcript
 from batches.recognition.transcript import Transcript as Document
-from speechportal.accounts import audit
+from speechportal.accounts.audit import trail
 from speechportal.support.actions import ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to
 
@@ -57,7 +57,7 @@ class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
         form = ReasonForm(request.POST or None)
         lines: list[str] = []
         if request.method == "POST" and form.is_valid():
-            audit.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
+            trail.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
             lines = [segment.text for segment in Document.from_dict(row.document).segments]
         context = {
             **self.admin_site.each_context(request),

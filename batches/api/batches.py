@@ -10,9 +10,12 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import selectors, services, uploads
-from batches.api.shapes import BatchInput, BatchOutput, Count, UploadInput, UploadLink
+from batches.api.serializers import BatchInput, BatchOutput, Count, UploadInput, UploadLink
+from batches.intake import uploads
 from batches.models import Batch
+from batches.services import batches as batch_services
+from batches.services import selectors
+from batches.services import tasks as task_services
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters, YesOrNo
@@ -84,13 +87,16 @@ class BatchView(ApiView):
     def create(self, request: ApiRequest) -> Response:
         """It starts by itself within a minute. The domain must be a Basic one without a batch."""
         fields = self.read(BatchInput)
-        return self._create(request, fields, services.look_at(fields.get("webhook_url", "")))
+        return self._create(request, fields, batch_services.check_endpoint(fields.get("webhook_url", "")))
 
     create.is_idempotent = True  # type: ignore[attr-defined] # by what it calls
 
     @idempotent
-    def _create(self, request: ApiRequest, fields: dict[str, Any], looked_at: services.LookedAt) -> Response:
-        created = services.create_batch(account=request.account, looked_at=looked_at, **fields)
+    def _create(
+        self, request: ApiRequest, fields: dict[str, Any], endpoint_check: batch_services.EndpointCheck
+    ) -> Response:
+        account = request.account
+        created = batch_services.create_batch(account=account, endpoint_check=endpoint_check, **fields)
         batch = self.found(selectors.list_batches(request.account), created.uid)
         return self.one(batch, status=201, location=self.address(batch))
 
@@ -104,13 +110,13 @@ class BatchView(ApiView):
         """Tasks that have started keep the settings they started with."""
         fields = self.read(BatchInput, partial=True)
         # Not under_match(): the service asks the name service about a webhook URL before it locks anything.
-        services.update_batch(batch=self.live(), confirm=self.check_match, **fields)
+        batch_services.update_batch(batch=self.live(), confirm=self.check_match, **fields)
         return self.one(self.any())
 
     @extend_schema(responses={204: None}, summary="Delete a batch")
     def destroy(self, request: ApiRequest, uid: str) -> Response:
         """Its unfinished tasks are canceled; files in the storage, results and charges stay."""
-        self.under_match(self.live, lambda batch: services.delete_batch(batch=batch))
+        self.under_match(self.live, lambda batch: batch_services.delete_batch(batch=batch))
         return Response(status=204)
 
     @extend_schema(request=None, responses={200: BatchOutput}, summary="Pause a batch")
@@ -118,14 +124,14 @@ class BatchView(ApiView):
     @idempotent
     def pause(self, request: ApiRequest, uid: str) -> Response:
         """Its input path is not looked at and no task is started; what is in progress ends."""
-        services.pause_batch(batch=self.live())
+        task_services.pause_batch(batch=self.live())
         return self.one(self.live())
 
     @extend_schema(request=None, responses={200: BatchOutput}, summary="Resume a batch")
     @action(detail=True, methods=["post"])
     @idempotent
     def resume(self, request: ApiRequest, uid: str) -> Response:
-        services.resume_batch(batch=self.live())
+        task_services.resume_batch(batch=self.live())
         return self.one(self.live())
 
     @extend_schema(request=None, responses={200: Count}, summary="Retry all failed tasks")
@@ -133,14 +139,14 @@ class BatchView(ApiView):
     @idempotent
     def retry_failed(self, request: ApiRequest, uid: str) -> Response:
         """Nothing is charged twice."""
-        return Response({"count": services.retry_failed(batch=self.live())})
+        return Response({"count": task_services.retry_failed(batch=self.live())})
 
     @extend_schema(request=None, responses={200: Count}, summary="Cancel all waiting tasks")
     @action(detail=True, methods=["post"], url_path="cancel-waiting")
     @idempotent
     def cancel_waiting(self, request: ApiRequest, uid: str) -> Response:
         """Their input files stay where they are."""
-        return Response({"count": services.cancel_waiting(batch=self.live())})
+        return Response({"count": task_services.cancel_waiting(batch=self.live())})
 
     @extend_schema(
         request=UploadInput,

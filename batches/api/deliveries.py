@@ -11,12 +11,12 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import selectors
-from batches.api.shapes import Count, Reference
+from batches.api.serializers import Count, Reference
 from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
+from batches.services import selectors
 from batches.webhooks import endpoint, redelivery
 from batches.webhooks import selectors as webhooks
-from speechportal.api.fields import Flag
+from speechportal.api.fields import StrictBooleanField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
@@ -165,7 +165,7 @@ class SecretOutput(serializers.Serializer[Any]):
 
 class RedeliverInput(Input):
     since = serializers.DateTimeField()
-    only_failed = Flag(default=True, help_text="Those that failed or were canceled; otherwise all.")
+    only_failed = StrictBooleanField(default=True, help_text="Only those that failed or were canceled.")
 
 
 class WebhookView(ApiView):

@@ -11,13 +11,14 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import execution_results, selectors
-from batches.api.shapes import Reference
+from batches.api.serializers import Reference
 from batches.models import ExecutionResult
+from batches.reports import execution_results
+from batches.services import selectors
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters, Output
 from speechportal.api.views import ApiView
-from speechportal.http import download
+from speechportal.platform.http import download
 
 
 class ExecutionResultOutput(Output):

@@ -10,9 +10,11 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import search, selectors, services
-from batches.api.shapes import TaskOutput
+from batches.api.serializers import TaskOutput
 from batches.models import Task
+from batches.services import selectors
+from batches.services import tasks as task_services
+from batches.transcripts import search
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters
@@ -83,7 +85,7 @@ class TaskView(ApiView):
 
         It is charged once, however often it runs.
         """
-        services.retry_task(task=self.task())
+        task_services.retry_task(task=self.task())
         return self.answer(self.task())
 
     @extend_schema(request=None, responses={200: TaskOutput}, summary="Cancel a task")
@@ -91,7 +93,7 @@ class TaskView(ApiView):
     @idempotent
     def cancel(self, request: ApiRequest, uid: str) -> Response:
         """Its input file stays where it is. One in progress is `canceling` until its worker notices."""
-        services.cancel_task(task=self.task())
+        task_services.cancel_task(task=self.task())
         return self.answer(self.task())
 
     @extend_schema(request=None, responses={201: TaskOutput}, summary="Recognise again")
@@ -99,6 +101,6 @@ class TaskView(ApiView):
     @idempotent
     def recognise_again(self, request: ApiRequest, uid: str) -> Response:
         """A new task for the same file, with the batch's present settings and a charge of its own."""
-        repeat = services.recognise_again(task=self.task())
+        repeat = task_services.recognise_again(task=self.task())
         task = get_object_or_404(self.tasks(), uid=repeat.uid)
         return self.answer(task, status=201, location=self.address(task))

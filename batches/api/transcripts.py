@@ -14,19 +14,20 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from batches import corrections, formats
-from batches.api.shapes import FORMAT_NAMES, Count, Link, ResultFileOutput
+from batches import formats
+from batches.api.serializers import FORMAT_NAMES, Count, Link, ResultFileOutput
 from batches.formats import clova_json
 from batches.models import Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.transcript import Transcript
-from batches.results import result_context
-from speechportal.api.fields import Text, Whole
+from batches.transcripts import corrections
+from batches.worker.result_files import result_context
+from speechportal.api.fields import StrictCharField, StrictIntegerField
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input
 from speechportal.api.views import ApiView
-from speechportal.http import download
+from speechportal.platform.http import download
 
 LINK_SECONDS = 3600
 RESULT = OpenApiResponse(
@@ -36,13 +37,13 @@ RESULT = OpenApiResponse(
 
 
 class LineInput(Input):
-    segment = Whole(min_value=0, help_text="Its place in `segments`, from 0.")
-    text = Text(allow_blank=True, help_text="The machine's own text takes the correction back.")
+    segment = StrictIntegerField(min_value=0, help_text="Its place in `segments`, from 0.")
+    text = StrictCharField(allow_blank=True, help_text="The machine's own text takes the correction back.")
 
 
 class SpeakerInput(Input):
-    label = Text(help_text="As in `speakers`: `1`.")  # type: ignore[assignment] # a field here, text in the base
-    name = Text(allow_blank=True, help_text="An empty name gives the letter back.")
+    label = StrictCharField(help_text="As in `speakers`: `1`.")  # type: ignore[assignment] # a field here, text in the base
+    name = StrictCharField(allow_blank=True, help_text="An empty name gives the letter back.")
 
 
 class CorrectionInput(Input):

@@ -11,12 +11,14 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches import budget, selectors, services
-from batches.api.shapes import Reference
+from batches.api.serializers import Reference
+from batches.billing import budget
 from batches.models import Charge
+from batches.services import selectors
+from batches.services import tasks as task_services
 from speechportal.accounts.models import Membership
 from speechportal.accounts.services import update_account
-from speechportal.api.fields import Text
+from speechportal.api.fields import StrictCharField
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ListParameters, Number, Output, Parameters
@@ -119,7 +121,7 @@ class AccountOutput(Output):
 
 
 class AccountInput(Input):
-    name = Text(max_length=100)
+    name = StrictCharField(max_length=100)
     monthly_budget = serializers.DecimalField(
         max_digits=12,
         decimal_places=2,
@@ -166,5 +168,5 @@ class AccountView(ApiView):
     @extend_schema(responses=EstimateOutput, summary="Estimate a cost")
     @action(detail=False)
     def estimate(self, request: ApiRequest) -> Response:
-        estimate = services.estimate(account=request.account, files=self.parameters["files"])
+        estimate = task_services.estimate(account=request.account, files=self.parameters["files"])
         return Response(EstimateOutput(estimate).data)

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from batches import languages
 from batches.formats import FORMATS
+from batches.models import languages
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION, Account
 from speechportal.accounts.scoping import ScopedManager
@@ -283,7 +283,7 @@ class Batch(models.Model):
         }
 
 
-class FinishedFolder(models.Model):
+class ProcessedFolder(models.Model):
     """A folder that finished inputs were moved to, now or under an earlier name.
 
     Polling skips these, also after a batch was renamed or deleted, so that nothing is recognised twice.
@@ -306,7 +306,7 @@ class FinishedFolder(models.Model):
         return self.path
 
 
-class Arrival(models.Model):
+class PendingFile(models.Model):
     """A file that one poll has seen and that no other poll has yet found unchanged."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="arrivals")

@@ -16,7 +16,7 @@ from speechportal.accounts.scoping import ScopedManager
 class Correction(models.Model):
     """Laid over a transcript, which itself stays as the machine heard it.
 
-    Only :mod:`batches.corrections` changes it.
+    Only :mod:`batches.transcripts.corrections` changes it.
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="correction")
@@ -58,7 +58,7 @@ class Correction(models.Model):
 class SearchText(models.Model):
     """A transcript's words as people search them: corrected, folded, one segment a line.
 
-    Only :mod:`batches.search` writes it.
+    Only :mod:`batches.transcripts.search` writes it.
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="search_text")

@@ -16,7 +16,7 @@ from batches.models.task import Task
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
-from speechportal.storage.secrets import EncryptedCredentials
+from speechportal.encryption import EncryptedCredentials
 
 SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is bound to
 
@@ -137,8 +137,8 @@ class Delivery(models.Model):
            │   its sender died                                          │
            └── redeliver ───────────────────────────────────────────────┘
 
-    Only :mod:`batches.webhooks.states` changes ``state``, each time by a conditional update that names the
-    state it leaves and, once claimed, the sender's lease token and the number of the attempt.
+    Only :mod:`batches.webhooks.delivery_lifecycle` changes ``state``, each time by a conditional update that
+    names the state it leaves and, once claimed, the sender's lease token and the number of the attempt.
     """
 
     audited_with = "batch"

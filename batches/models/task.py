@@ -31,7 +31,7 @@ class Task(models.Model):
     FAILED and CANCELED go back to WAITING by a retry. Recognising a completed file again makes another
     task, whose ``original`` is the first: its result is written beside the first one, its input stays.
 
-    Only :mod:`batches.lifecycle` changes ``state``, each time by a conditional update that names the
+    Only :mod:`batches.tasks.lifecycle` changes ``state``, each time by a conditional update that names the
     state it leaves and, once claimed, the claimant's lease token.
     """
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from . import languages
-from .media import MAX_BYTES, MAX_DURATION_MS
+from batches.recognition import languages
+from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS
 
 MAX_SPEAKERS = 30
 WHISPER, FASTER = "whisper", "faster-whisper"

@@ -16,11 +16,12 @@ from django.utils.translation import gettext as _
 from batches.models import Batch, Delivery, Webhook
 from batches.models.delivery import Problem
 from batches.webhooks import signing
-from speechportal import outbound, queue
-from speechportal.accounts import audit
-from speechportal.outbound_errors import OutboundError
-from speechportal.outbound_policy import policy
-from speechportal.storage import secrets as encryption
+from speechportal import encryption as encryption
+from speechportal.accounts.audit import trail
+from speechportal.outbound import client
+from speechportal.outbound.errors import OutboundError
+from speechportal.outbound.policy import policy
+from speechportal.platform import queue
 
 PREVIOUS_SIGNS_FOR = timedelta(hours=24)
 CHECK_SECONDS = 5.0
@@ -34,7 +35,7 @@ def refusal_of(url: str) -> ValidationError | None:
     if not url:
         return None
     try:
-        outbound.check_endpoint(url, policy(), timeout=CHECK_SECONDS)
+        client.check_endpoint(url, policy(), timeout=CHECK_SECONDS)
     except OutboundError as error:
         return ValidationError(error.message, code=error.code)
     return None
@@ -70,7 +71,7 @@ def resume(*, batch: Batch) -> None:
     with transaction.atomic():
         of(batch)
         _activate(batch)
-        audit.record("batch.webhook_resumed", batch)
+        trail.record("batch.webhook_resumed", batch)
 
 
 def _activate(batch: Batch) -> None:
@@ -109,7 +110,7 @@ def rotate_secret(*, batch: Batch) -> None:
                 "secret_shown_at",
             ]
         )
-        audit.record("batch.secret_rotated", batch)
+        trail.record("batch.secret_rotated", batch)
 
 
 def show_secret_once(*, batch: Batch) -> str:
@@ -122,7 +123,7 @@ def show_secret_once(*, batch: Batch) -> str:
             raise ValidationError(
                 _("The secret was shown already. Rotate it to get a new one."), code="secret_already_shown"
             )
-        audit.record("batch.secret_shown", batch)
+        trail.record("batch.secret_shown", batch)
     webhook.refresh_from_db()
     return webhook.encryption().decrypt(webhook.encrypted_secret)
 

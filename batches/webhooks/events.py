@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from batches.models import Batch, Delivery, ExecutionResult, ResultFile, Task
 from batches.webhooks import endpoint, payload
-from speechportal import queue
 from speechportal.accounts.models import Account
+from speechportal.platform import queue
 
 Event = Delivery.Event
 

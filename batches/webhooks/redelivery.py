@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from batches.models import Batch, Delivery, Webhook
 from batches.webhooks import endpoint, events
-from speechportal import queue
-from speechportal.accounts import audit
+from speechportal.accounts.audit import trail
+from speechportal.platform import queue
 
 State = Delivery.State
 
@@ -25,7 +25,7 @@ def redeliver(*, delivery: Delivery) -> None:
     with transaction.atomic():
         if not _again(Delivery.unscoped.filter(pk=delivery.pk)):
             raise ValidationError(_("The delivery is being sent at this moment."), code="delivery_sending")
-        audit.record("delivery.redelivered", delivery)
+        trail.record("delivery.redelivered", delivery)
         queue.wake_deliveries()
     delivery.refresh_from_db()
 
@@ -38,7 +38,7 @@ def redeliver_since(*, batch: Batch, since: datetime, only_failed: bool = True) 
     with transaction.atomic():
         count = _again(wanted)
         if count:
-            audit.record("batch.redelivered", batch, changes={"deliveries": [None, count]})
+            trail.record("batch.redelivered", batch, changes={"deliveries": [None, count]})
             queue.wake_deliveries()
     return count
 

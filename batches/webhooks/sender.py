@@ -23,12 +23,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches.models import Delivery, Transcript, Webhook
-from batches.webhooks import endpoint, payload, schedule, signing, states
-from batches.webhooks.states import Outcome
-from speechportal import outbound
-from speechportal.outbound import Policy
-from speechportal.outbound_errors import OutboundError
-from speechportal.outbound_policy import policy
+from batches.webhooks import delivery_lifecycle, endpoint, payload, retry_policy, signing
+from batches.webhooks.delivery_lifecycle import Outcome
+from speechportal.outbound import client
+from speechportal.outbound.client import Policy
+from speechportal.outbound.errors import OutboundError
+from speechportal.outbound.policy import policy
 
 logger = logging.getLogger(__name__)
 
@@ -97,11 +97,11 @@ class Sender:
         if self._under_way.total() >= self._threads:
             return started
         now = self._clock()
-        for webhook in sorted(states.ready_webhooks(now), key=self._place_of):
+        for webhook in sorted(delivery_lifecycle.ready_webhooks(now), key=self._place_of):
             room = self._room_for(webhook)
             if room <= 0:
                 continue
-            deliveries = states.claim(webhook, room, self.token, now)
+            deliveries = delivery_lifecycle.claim(webhook, room, self.token, now)
             started += len(deliveries)
             self._turn += 1
             self._turns[webhook.batch_id] = self._turn
@@ -191,7 +191,7 @@ class Sender:
         except Empty:
             pass
         if outcomes:
-            states.record(outcomes, self.token, self._clock())
+            delivery_lifecycle.record(outcomes, self.token, self._clock())
 
     def _adapt(self, batch_id: int, outcome: Outcome) -> None:
         if outcome.accepted:
@@ -200,7 +200,7 @@ class Sender:
             self._widths[batch_id] = 1
 
     def _is_due_soon(self) -> bool:
-        return states.ready_webhooks(self._clock() + self._linger).exists()
+        return delivery_lifecycle.ready_webhooks(self._clock() + self._linger).exists()
 
 
 def attempt(message: Message, allowed: Policy, timeout: float) -> Outcome:
@@ -219,7 +219,7 @@ def attempt(message: Message, allowed: Policy, timeout: float) -> Outcome:
         )
 
     try:
-        answer = outbound.post(
+        answer = client.post(
             message.url,
             message.body,
             message.headers,
@@ -235,7 +235,7 @@ def attempt(message: Message, allowed: Policy, timeout: float) -> Outcome:
         error=_refusal(answer.status),
         error_code="" if 200 <= answer.status < 300 else "refused",
         answer=answer.body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        retry_after=schedule.retry_after(asked, timezone.now()) if asked else None,
+        retry_after=retry_policy.retry_after(asked, timezone.now()) if asked else None,
     )
 
 

@@ -13,8 +13,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
-from speechportal import logs
 from speechportal.accounts.models import Account, Membership, User
+from speechportal.platform import logs
 
 SESSION_KEY = "account"
 VIEWER_REFUSED = _("Your role in this account is viewer: ask an owner or manager.")

@@ -15,10 +15,11 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from speechportal.accounts import invitations, members, scopes, tokens
-from speechportal.accounts.invitations import Invitation
+from speechportal.accounts.members import invitations, memberships
+from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import ApiToken, Membership
-from speechportal.api.fields import Choice, Text
+from speechportal.accounts.tokens import api_tokens, scopes
+from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
@@ -29,14 +30,14 @@ SCOPE_CHOICES = [(scope, scope) for scope in scopes.SCOPES]
 
 
 class TokenInput(Input):
-    name = Text(max_length=100, help_text="What uses it, so that you know it again.")
+    name = StrictCharField(max_length=100, help_text="What uses it, so that you know it again.")
     scopes = serializers.ListField(
         child=Choice(SCOPE_CHOICES),
         min_length=1,
         help_text="No more than the token has that makes it.",
     )
     allowed_addresses = serializers.ListField(
-        child=Text(),
+        child=StrictCharField(),
         required=False,
         help_text="Addresses and networks that it may be used from: `192.0.2.0/24`.",
     )
@@ -92,7 +93,7 @@ class TokenView(ApiView):
         wanted = self.parameters.get("active")
         found = self.tokens()
         if wanted is not None:
-            active = tokens.active(found)
+            active = api_tokens.active(found)
             found = active if wanted else found.exclude(pk__in=active.values("pk"))
         return self.page(found)
 
@@ -115,7 +116,7 @@ class TokenView(ApiView):
         if not scopes.within(fields["scopes"], request.auth.scopes):
             sentence = _("A token can make only tokens that may do no more than itself.")
             raise Problem(403, "scope_exceeded", sentence)
-        token, plain = tokens.create_token(account=request.account, created_by=request.user, **fields)
+        token, plain = api_tokens.create_token(account=request.account, created_by=request.user, **fields)
         token.plain = plain  # type: ignore[attr-defined] # for this answer alone
         data = NewTokenOutput(token).data
         return Response(data, status=201, headers={"Location": self.address(token)})
@@ -127,7 +128,7 @@ class TokenView(ApiView):
     @extend_schema(responses={204: None}, summary="Revoke an API token")
     def destroy(self, request: ApiRequest, uid: str) -> Response:
         """From the next request on it opens nothing. It stays in the list."""
-        tokens.revoke_token(token=self.token())
+        api_tokens.revoke_token(token=self.token())
         return Response(status=204)
 
 
@@ -187,18 +188,18 @@ class MemberView(ApiView):
     def partial_update(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
         """The last owner stays owner (409, `last_owner`)."""
         fields = self.read(MemberInput)
-        self.under_match(self.member, lambda one: members.change_role(membership=one, **fields))
+        self.under_match(self.member, lambda one: memberships.change_role(membership=one, **fields))
         return self.answer(self.member())
 
     @extend_schema(responses={204: None}, summary="Remove a member")
     def destroy(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
         """They see nothing of the account from now on, and their tokens for it stop working."""
-        self.under_match(self.member, lambda one: members.remove_member(membership=one))
+        self.under_match(self.member, lambda one: memberships.remove_member(membership=one))
         return Response(status=204)
 
 
 class InvitationInput(Input):
-    email = Text(
+    email = StrictCharField(
         max_length=254, validators=[validate_email], help_text="Only who has this address can accept."
     )
     role = Choice(Membership.Role.choices)

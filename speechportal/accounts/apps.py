@@ -9,8 +9,8 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        from speechportal.accounts import append_only
-        from speechportal.accounts.audit import follow, follow_groups
+        from speechportal.accounts.audit import append_only
+        from speechportal.accounts.audit.trail import follow, follow_groups
         from speechportal.accounts.models import (
             Account,
             ApiToken,

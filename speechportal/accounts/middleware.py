@@ -12,8 +12,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from speechportal.accounts import second_factor, sessions
 from speechportal.accounts.models import User
+from speechportal.accounts.sign_in import second_factor, sessions
 
 
 class MemberPreferencesMiddleware:

@@ -15,9 +15,9 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import notices
-from speechportal.accounts.scopes import validate_networks, validate_scopes
 from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.sign_in import notices
+from speechportal.accounts.tokens.scopes import validate_networks, validate_scopes
 from speechportal.accounts.uids import UidField
 
 LONGEST_RETENTION = 36_500  # days
@@ -148,7 +148,7 @@ class Account(models.Model):
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
     # When a worker last claimed one of its tasks: who waited longest goes first.
     last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Its turns ahead of accounts that are always busy are used up until then; see batches/claims.py.
+    # Its fair-scheduling tokens are used up until then; see batches/tasks/scheduling.py.
     turns_used_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -229,7 +229,7 @@ class ApiToken(models.Model):
 
     It belongs to the account and acts for the member who made it: with that member's present role, within
     its own scopes. Of the token itself only ``key``, its public part, and an HMAC are kept
-    (:mod:`speechportal.accounts.tokens`).
+    (:mod:`speechportal.accounts.tokens.api_tokens`).
     """
 
     uid = UidField("tok")
@@ -281,11 +281,11 @@ class ApiToken(models.Model):
 
 
 # Tables of this app that have a module of their own.
-from speechportal.accounts.audit import AuditEntry  # noqa: E402 - Django looks for models in this module
-from speechportal.accounts.invitations import Invitation  # noqa: E402 - likewise
-from speechportal.accounts.recovery_codes import RecoveryCode  # noqa: E402 - likewise
-from speechportal.accounts.second_factor import AuthenticatorApp  # noqa: E402 - likewise
-from speechportal.accounts.sessions import MemberSession  # noqa: E402 - likewise
+from speechportal.accounts.audit.trail import AuditEntry  # noqa: E402 - Django looks for models in this module
+from speechportal.accounts.members.invitations import Invitation  # noqa: E402 - likewise
+from speechportal.accounts.sign_in.recovery_codes import RecoveryCode  # noqa: E402 - likewise
+from speechportal.accounts.sign_in.second_factor import AuthenticatorApp  # noqa: E402 - likewise
+from speechportal.accounts.sign_in.sessions import MemberSession  # noqa: E402 - likewise
 
 __all__ = [
     "Account",

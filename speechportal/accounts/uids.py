@@ -24,10 +24,9 @@ class UidField(models.CharField[str, str]):
         super().__init__(**kwargs)
 
     def deconstruct(self) -> tuple[str, str, Any, dict[str, Any]]:
-        name, path, args, kwargs = super().deconstruct()
-        for fixed in ("max_length", "unique", "editable"):
-            kwargs.pop(fixed, None)
-        return name, path, args, {**kwargs, "prefix": self.prefix}
+        """As a plain column: migrations import no code that may change."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
 
     def get_default(self) -> str:
         return new_uid(self.prefix)

@@ -1,33 +1,31 @@
+"""The pages of signing in, one's own settings, and the account's: members, tokens, privacy."""
+
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from speechportal.accounts import (
-    member_views,
-    password_reset,
-    privacy_views,
-    second_factor_views,
-    security_views,
-    views,
-    views_tokens,
-)
+from speechportal.accounts.members import views as member_views
+from speechportal.accounts.privacy import views as privacy_views
+from speechportal.accounts.sign_in import password_reset, second_factor_views, security_views
+from speechportal.accounts.sign_in import views as sign_in_views
+from speechportal.accounts.tokens import views as token_views
 
 urlpatterns = [
-    path("login/", views.SignIn.as_view(), name="login"),
+    path("login/", sign_in_views.SignIn.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
-    path("account/switch/", views.switch_account, name="switch_account"),
+    path("account/switch/", sign_in_views.switch_account, name="switch_account"),
     path("account/", member_views.member_list, name="account_members"),
     path("account/invite/", member_views.invite, name="account_invite"),
     path("account/invitations/<str:uid>/withdraw/", member_views.withdraw, name="account_withdraw"),
     path("account/members/<int:pk>/role/", member_views.change_role, name="account_role"),
     path("account/members/<int:pk>/remove/", member_views.remove, name="account_remove"),
-    path("account/tokens/", views_tokens.token_list, name="account_tokens"),
-    path("account/tokens/<str:uid>/revoke/", views_tokens.token_revoke, name="account_token_revoke"),
+    path("account/tokens/", token_views.token_list, name="account_tokens"),
+    path("account/tokens/<str:uid>/revoke/", token_views.token_revoke, name="account_token_revoke"),
     path("account/settings/", member_views.account_settings, name="account_settings"),
     path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
     path("account/activity/", privacy_views.activity, name="account_activity"),
     path("account/privacy/", privacy_views.privacy, name="account_privacy"),
     path("two-factor/", second_factor_views.show_code, name="second_factor"),
-    path("profile/", views.profile, name="profile"),
+    path("profile/", sign_in_views.profile, name="profile"),
     path("profile/security/", security_views.security, name="security"),
     path("profile/security/two-factor/", security_views.turn_on, name="two_factor_on"),
     path("profile/security/two-factor/off/", security_views.turn_off, name="two_factor_off"),
@@ -39,5 +37,5 @@ urlpatterns = [
         password_reset.SetPassword.as_view(),
         name="password_reset_confirm",
     ),
-    path("profile/password/", views.ChangePassword.as_view(), name="password"),
+    path("profile/password/", sign_in_views.ChangePassword.as_view(), name="password"),
 ]

@@ -8,19 +8,19 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.api.models import KeptAnswer
+from speechportal.api.models import IdempotencyRecord
 from speechportal.support.admin import ReadOnlyAdmin, link_to
 
 
-@admin.register(KeptAnswer)
-class KeptAnswerAdmin(ReadOnlyAdmin[KeptAnswer]):
+@admin.register(IdempotencyRecord)
+class KeptAnswerAdmin(ReadOnlyAdmin[IdempotencyRecord]):
     find_exact = ("key", "token__uid")
     list_display = ["key", "token", "status", "created_at"]
     list_select_related = ["token"]
     fields = ["key", "status", "created_at"]
 
-    def glance(self, row: KeptAnswer) -> list[tuple[Any, Any]]:
+    def glance(self, row: IdempotencyRecord) -> list[tuple[Any, Any]]:
         return [(_("API token"), link_to(row.token)), (_("Account"), link_to(row.token.account))]
 
-    def find(self, request: HttpRequest, text: str) -> list[KeptAnswer]:
+    def find(self, request: HttpRequest, text: str) -> list[IdempotencyRecord]:
         return []

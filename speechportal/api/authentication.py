@@ -10,11 +10,11 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from speechportal import logs
-from speechportal.accounts import scopes, tokens
 from speechportal.accounts.models import ApiToken, Membership, User
+from speechportal.accounts.tokens import api_tokens, scopes
 from speechportal.api.problems import Problem
-from speechportal.http import client_address
+from speechportal.platform import logs
+from speechportal.platform.http import client_address
 
 CHALLENGE = 'Bearer realm="speechportal"'
 
@@ -50,7 +50,7 @@ class TokenAuthentication(BaseAuthentication):
         return plain.strip()
 
     def checked(self, request: Request, plain: str) -> ApiToken:
-        token = tokens.find_token(plain)
+        token = api_tokens.find_token(plain)
         if token is None:
             raise _refused("token_invalid", _("This API token does not exist."))
         if token.revoked_at is not None:
@@ -66,8 +66,8 @@ class TokenAuthentication(BaseAuthentication):
 
     def count(self, token: ApiToken) -> None:
         limit = settings.API_REQUESTS_PER_MINUTE
-        if not tokens.note_use(token, limit):
-            wait = str(tokens.seconds_left(token))
+        if not api_tokens.note_use(token, limit):
+            wait = str(api_tokens.seconds_left(token))
             raise Problem(
                 429,
                 "rate_limited",
@@ -86,7 +86,7 @@ def rate_headers(token: ApiToken, *, used_up: bool = False) -> dict[str, str]:
     left = 0 if used_up else max(0, limit - token.minute_requests)
     return {
         "RateLimit-Policy": f'"token";q={limit};w=60',
-        "RateLimit": f'"token";r={left};t={tokens.seconds_left(token)}',
+        "RateLimit": f'"token";r={left};t={api_tokens.seconds_left(token)}',
     }
 
 

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 
-class Text(serializers.CharField):
+class StrictCharField(serializers.CharField):
     default_error_messages = {"invalid": _("This must be text.")}
 
     def to_internal_value(self, data: Any) -> str:
@@ -33,7 +33,7 @@ class Choice(serializers.ChoiceField):
         return super().to_internal_value(data)
 
 
-class Flag(serializers.BooleanField):
+class StrictBooleanField(serializers.BooleanField):
     default_error_messages = {"invalid": _("This must be true or false.")}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -42,7 +42,7 @@ class Flag(serializers.BooleanField):
         return data
 
 
-class Whole(serializers.IntegerField):
+class StrictIntegerField(serializers.IntegerField):
     default_error_messages = {"invalid": _("This must be a whole number.")}
 
     def to_internal_value(self, data: Any) -> int:
@@ -54,11 +54,11 @@ class Whole(serializers.IntegerField):
 class Texts(serializers.ListField):
     """A list of texts."""
 
-    child = Text()
+    child = StrictCharField()
 
 
 @extend_schema_field({"type": "string", "pattern": "^[a-z]{3}_[0-9a-z]{16}$"})
-class Own(serializers.SlugRelatedField[Any]):
+class AccountRelatedField(serializers.SlugRelatedField[Any]):
     """The ID of something of the request's account; anything else is unknown, as it is to a stranger."""
 
     default_error_messages = {

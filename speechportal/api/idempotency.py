@@ -20,10 +20,10 @@ from django.utils.translation import gettext as _
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from speechportal.api.models import KeptAnswer
+from speechportal.api.models import IdempotencyRecord
 from speechportal.api.problems import InvalidParameters, Problem
 from speechportal.api.requests import ApiRequest
-from speechportal.storage.secrets import EncryptedCredentials, EncryptionError
+from speechportal.encryption import EncryptedCredentials, EncryptionError
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -57,9 +57,9 @@ def idempotent(handler: Handler) -> Handler:
     return once
 
 
-def _claim(request: ApiRequest, key: str) -> tuple[KeptAnswer, bool]:
+def _claim(request: ApiRequest, key: str) -> tuple[IdempotencyRecord, bool]:
     """The row of this key. A second request waits here until the first has committed, or has failed."""
-    own = KeptAnswer.objects.for_account(request.account).filter(token=request.auth)
+    own = IdempotencyRecord.objects.for_account(request.account).filter(token=request.auth)
     own.filter(created_at__lt=timezone.now() - KEPT_FOR).delete()
     try:
         with transaction.atomic():
@@ -75,7 +75,7 @@ def _fingerprint(request: ApiRequest) -> str:
     return digest.hexdigest()
 
 
-def _replay(kept: KeptAnswer, request: ApiRequest) -> Response:
+def _replay(kept: IdempotencyRecord, request: ApiRequest) -> Response:
     if kept.fingerprint != _fingerprint(request):
         raise Problem(
             422,
@@ -90,7 +90,7 @@ def _replay(kept: KeptAnswer, request: ApiRequest) -> Response:
     return Response(content["body"], status=kept.status, headers={**content["headers"], REPLAYED: "true"})
 
 
-def _keep(kept: KeptAnswer, request: ApiRequest, response: Response) -> None:
+def _keep(kept: IdempotencyRecord, request: ApiRequest, response: Response) -> None:
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     body = JSONRenderer().render(response.data) if response.data is not None else b"null"
     content = json.dumps({"headers": headers, "body": json.loads(body)})

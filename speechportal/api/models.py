@@ -11,7 +11,7 @@ from speechportal.accounts.models import ApiToken
 from speechportal.accounts.scoping import ScopedManager
 
 
-class KeptAnswer(models.Model):
+class IdempotencyRecord(models.Model):
     """The answer to a request that came with an ``Idempotency-Key``, for whoever sends it again.
 
     The row is made in the transaction of the request's effect: either both are there or neither is, and

@@ -13,7 +13,7 @@ from speechportal.api.problems import InvalidParameters
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 
 
-class Cursors(CursorPagination):
+class CursorPages(CursorPagination):
     """``{"next": address or null, "previous": ..., "results": [...]}``."""
 
     page_size = PAGE_SIZE

@@ -8,14 +8,14 @@ from django.utils.translation import gettext as _
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from speechportal.accounts import scopes
 from speechportal.accounts.access import VIEWER_REFUSED
 from speechportal.accounts.models import Membership
+from speechportal.accounts.tokens import scopes
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
 
 
-class TokenMay(BasePermission):
+class TokenPermission(BasePermission):
     """Reads ``area`` and, for areas that are not every member's, ``roles`` of the view."""
 
     def has_permission(self, request: Request, view: Any) -> bool:

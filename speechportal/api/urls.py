@@ -12,6 +12,6 @@ urlpatterns = [
     path("v1/", include("speechportal.accounts.api_urls")),
     path("v1/", include("speechportal.storage.api_urls")),
     path("v1/", include("domains.api_urls")),
-    path("v1/", include("batches.api_urls")),
+    path("v1/", include("batches.api.urls")),
     re_path("", views.not_found),
 ]

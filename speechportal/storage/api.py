@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from speechportal.api.fields import Choice, Text
+from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters
@@ -32,24 +32,24 @@ S3_EXAMPLE = {
 
 
 class ConnectionChange(Input):
-    name = Text(max_length=100)
-    endpoint_url = Text(
+    name = StrictCharField(max_length=100)
+    endpoint_url = StrictCharField(
         max_length=300, required=False, allow_blank=True, help_text="Empty: the provider's own address."
     )
-    region = Text(max_length=50, required=False, allow_blank=True)
-    bucket = Text(max_length=63, required=False, allow_blank=True)
-    root_path = Text(
+    region = StrictCharField(max_length=50, required=False, allow_blank=True)
+    bucket = StrictCharField(max_length=63, required=False, allow_blank=True)
+    root_path = StrictCharField(
         max_length=500, required=False, allow_blank=True, help_text="Batches see nothing outside of it."
     )
-    access_key = Text(max_length=200, required=False, allow_blank=True)
-    secret = Text(
+    access_key = StrictCharField(max_length=200, required=False, allow_blank=True)
+    secret = StrictCharField(
         max_length=1000,
         required=False,
         allow_blank=True,
         write_only=True,
         help_text="Kept encrypted and never told. Left out or empty, the present one stays.",
     )
-    local_folder = Text(
+    local_folder = StrictCharField(
         max_length=400, required=False, allow_blank=True, help_text="Below the account's own folder."
     )
 
@@ -98,7 +98,7 @@ class BrowseParameters(Parameters):
 
 
 class PathInput(Input):
-    path = Text(max_length=900, required=False, allow_blank=True, help_text="The folder to try it in.")
+    path = StrictCharField(max_length=900, required=False, allow_blank=True, help_text="The folder to try.")
 
 
 class FindingOutput(serializers.Serializer[Any]):
@@ -131,8 +131,8 @@ class LevelOutput(serializers.Serializer[Any]):
 
 
 class FolderInput(Input):
-    above = Text(max_length=900, required=False, allow_blank=True, help_text="Left out, the root.")
-    name = Text(max_length=200)
+    above = StrictCharField(max_length=900, required=False, allow_blank=True, help_text="Left out, the root.")
+    name = StrictCharField(max_length=200)
 
 
 class ConnectionView(ApiView):

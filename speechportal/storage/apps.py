@@ -8,7 +8,7 @@ class StorageConfig(AppConfig):
     verbose_name = _("Storage")
 
     def ready(self) -> None:
-        from speechportal.accounts.audit import follow
+        from speechportal.accounts.audit.trail import follow
         from speechportal.storage.models import Connection
 
         follow(Connection, ignore=["last_ok_at", "last_error"], secret=["encrypted_secret"])

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from speechportal.outbound_addresses import is_allowed
+from speechportal.outbound.addresses import is_allowed
 from speechportal.storage.errors import (
     ForbiddenEndpoint,
     ForbiddenPort,

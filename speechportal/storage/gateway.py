@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from speechportal.storage import keys, links
+from speechportal.storage import keys, local_file_links
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.backends.s3 import S3Store
@@ -17,7 +17,7 @@ from speechportal.storage.providers import Provider, path_style
 
 def open_local(folder: str | Path, *, account_uid: str, connection_uid: str) -> ObjectStore:
     """A folder of this machine. :class:`ForbiddenFolder` unless the operator allows it now."""
-    return LocalStore(allowed_root(folder, account_uid), partial(links.make, connection_uid))
+    return LocalStore(allowed_root(folder, account_uid), partial(local_file_links.make, connection_uid))
 
 
 def open_s3(

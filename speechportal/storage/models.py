@@ -11,15 +11,16 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import encryption
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
-from speechportal.storage import gateway, keys, local_folders, secrets
+from speechportal.encryption import EncryptedCredentials, EncryptionError
+from speechportal.storage import gateway, keys, local_folders
 from speechportal.storage.backends.base import Finding, ObjectStore
 from speechportal.storage.endpoints import check_endpoint_shape
 from speechportal.storage.errors import ForbiddenFolder, InvalidKey, Misconfigured, SecretUnreadable
 from speechportal.storage.providers import Provider, default_endpoint, default_region
-from speechportal.storage.secrets import EncryptedCredentials, EncryptionError
 
 SECRET_FIELD = "secret"  # noqa: S105 - the name that its ciphertext is bound to
 S3_FIELDS = ("endpoint_url", "region", "bucket", "access_key", "encrypted_secret")
@@ -205,6 +206,6 @@ def rotate_secrets() -> int:
         old = connection.encrypted_secret
         # Only if nobody entered another secret meanwhile.
         rotated += Connection.unscoped.filter(pk=connection.pk, encrypted_secret=old).update(
-            encrypted_secret=secrets.rotate(old)
+            encrypted_secret=encryption.rotate(old)
         )
     return rotated

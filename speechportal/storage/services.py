@@ -11,8 +11,8 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from speechportal import rules
 from speechportal.accounts.models import Account
+from speechportal.platform import validation
 from speechportal.storage import local_folders
 from speechportal.storage.backends.base import Finding
 from speechportal.storage.errors import StorageError
@@ -79,7 +79,7 @@ def _save(connection: Connection, secret: str) -> Connection:
         connection.set_secret(secret)
     elif not connection.is_local and not connection.encrypted_secret:
         raise ValidationError({"secret": _("Enter the secret that belongs to the access key.")})
-    rules.clean(connection, RULES)
+    validation.clean(connection, RULES)
     try:
         with transaction.atomic():
             connection.save()

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from speechportal.accounts.access import VIEWER_REFUSED, MemberRequest, manager_required, member_required
-from speechportal.forms import submit
+from speechportal.platform.forms import submit
 from speechportal.storage import browsing, services
 from speechportal.storage.errors import StorageError
 from speechportal.storage.forms import ConnectionForm

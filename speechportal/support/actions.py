@@ -21,7 +21,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.actor import because
+from speechportal.accounts.audit.actor import with_reason
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def run(action: Action, request: HttpRequest, rows: Sequence[models.Model], answ
     done = 0
     for row in rows:
         try:
-            with because(str(answers["reason"])):
+            with with_reason(str(answers["reason"])):
                 sentence = action.perform(row, answers)
         except ValidationError as error:
             messages.error(request, format_lazy("{row}: {causes}", row=row, causes=" ".join(error.messages)))

@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.actor import because
+from speechportal.accounts.audit.actor import with_reason
 from speechportal.support.actions import Action, run
 from speechportal.support.lists import NOTHING, KeysetChangeList, beginning_with, having
 
@@ -157,7 +157,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         extra_context: Any = None,
     ) -> Any:
         context = {**(extra_context or {}), **self._page_context(request, object_id)}
-        with because(request.POST.get("reason", "")):
+        with with_reason(request.POST.get("reason", "")):
             try:
                 return super().changeform_view(request, object_id, form_url, context)
             except ValidationError as error:
@@ -222,7 +222,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         rows = self._rows(request)
         form = chosen.form(rows, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
-            with because(str(form.cleaned_data["reason"])):
+            with with_reason(str(form.cleaned_data["reason"])):
                 answer = chosen.respond(rows[0], form.cleaned_data) if len(rows) == 1 else None
             if answer is not None:
                 return answer

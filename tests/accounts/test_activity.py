@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from speechportal.accounts.audit import record
+from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Membership
-from speechportal.accounts.privacy_views import PAGE_SIZE
+from speechportal.accounts.privacy.views import PAGE_SIZE
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,11 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from batches import services
+from batches.services import batches as batch_services
 from domains.models import Domain
 from domains.services import delete_domain, update_domain
-from speechportal.accounts.actor import Actor, Kind, acting, because
-from speechportal.accounts.audit import HIDDEN, AppendOnly, record
+from speechportal.accounts.audit.actor import Actor, Kind, acting_as, with_reason
+from speechportal.accounts.audit.trail import HIDDEN, AppendOnly, record
 from speechportal.accounts.models import AuditEntry
 from tests import factories
 
@@ -29,7 +29,7 @@ def test_a_change_is_told_with_before_and_after_who_and_why() -> None:
     alice = factories.make_user("alice@example.com")
     account = factories.make_account(owner=alice)
     actor = Actor(Kind.STAFF, alice.pk, address="192.0.2.7", request_id="request-1")
-    with acting(actor), because("They asked for it by mail."):
+    with acting_as(actor), with_reason("They asked for it by mail."):
         account.batch_limit = 25
         account.price_per_file = Decimal("0.10")  # As it was.
         account.save()
@@ -72,7 +72,7 @@ def test_deleting_is_told() -> None:
     batch = factories.make_batch(account)
     domain = batch.domain
     assert isinstance(domain, Domain)
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     (entry,) = entries(action="batch.deleted")
     assert entry.target_uid == batch.uid
     assert entry.changes["domain"] == [f"{domain} ({domain.uid})", None]

@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from speechportal.accounts import invitations
-from speechportal.accounts.invitations import Invitation
+from speechportal.accounts.members import invitations
+from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
 from tests.factories import add_member, make_account, make_user
 

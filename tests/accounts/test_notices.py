@@ -9,8 +9,8 @@ from django.test import Client
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
 
-from speechportal.accounts import second_factor
 from speechportal.accounts.models import User
+from speechportal.accounts.sign_in import second_factor
 from tests.accounts.queued import work_off
 from tests.factories import make_account, make_user
 from tests.safety.authenticators import code

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
 
-from speechportal.accounts.audit import AuditEntry
+from speechportal.accounts.audit.trail import AuditEntry
 from speechportal.accounts.models import User
 from tests.accounts.queued import work_off
 from tests.factories import make_account, make_user

@@ -10,8 +10,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from speechportal.accounts import sessions
 from speechportal.accounts.models import AuditEntry, MemberSession, User
+from speechportal.accounts.sign_in import sessions
 from tests import factories
 
 pytestmark = pytest.mark.django_db

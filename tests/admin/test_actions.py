@@ -12,8 +12,9 @@ from django.test import Client
 from batches.models import Adjustment, Batch, Charge, Delivery, Task
 from batches.models.ledger import ImmutableRow
 from batches.webhooks import endpoint
-from speechportal.accounts import second_factor, tokens
 from speechportal.accounts.models import Account, AuditEntry, User
+from speechportal.accounts.sign_in import second_factor
+from speechportal.accounts.tokens import api_tokens
 from tests import factories
 from tests.admin.staff import member_of, signed_in
 
@@ -168,11 +169,11 @@ def endpoint_delivery(batch: Batch) -> Delivery:
 
 def test_a_token_is_revoked() -> None:
     alice = factories.make_user("alice@example.com")
-    token, plain = tokens.create_token(
+    token, plain = api_tokens.create_token(
         account=factories.make_account(owner=alice), created_by=alice, name="build", scopes=["read"]
     )
     act(signed_in("support"), token, "revoke")
-    found = tokens.find_token(plain)
+    found = api_tokens.find_token(plain)
     assert found is not None
     assert found.revoked_at is not None
 

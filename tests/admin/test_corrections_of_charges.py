@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from batches import adjustments
+from batches.billing import adjustments
 from batches.models import Charge
 from tests import factories
 

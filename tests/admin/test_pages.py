@@ -14,13 +14,13 @@ from django.utils import timezone
 
 from batches.models import (
     Adjustment,
-    Arrival,
     Charge,
-    ConnectionFault,
+    ConnectionBackoff,
     Correction,
     Delivery,
     DeliveryAttempt,
     ExecutionResult,
+    PendingFile,
     ResultFile,
     SearchText,
     Task,
@@ -30,9 +30,10 @@ from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import endpoint
 from domains.models import Keyword
-from speechportal.accounts import recovery_codes, second_factor, tokens
-from speechportal.accounts.audit import record
+from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Account, MemberSession, Membership, RecoveryCode, User
+from speechportal.accounts.sign_in import recovery_codes, second_factor
+from speechportal.accounts.tokens import api_tokens
 from tests import factories
 from tests.admin.staff import member_of, signed_in
 
@@ -72,9 +73,9 @@ def secrets() -> list[str]:
         delivery=delivery, number=1, started_at=timezone.now(), status=500, answer=f"{CANARY} answered"
     )
     now = timezone.now()
-    Arrival.unscoped.create(batch=batch, key="in/new.wav", version="1", size=1, modified_at=now)
-    ConnectionFault.unscoped.create(connection=batch.connection, code="storage_unreachable", retry_at=now)
-    _token, plain = tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
+    PendingFile.unscoped.create(batch=batch, key="in/new.wav", version="1", size=1, modified_at=now)
+    ConnectionBackoff.unscoped.create(connection=batch.connection, code="storage_unreachable", retry_at=now)
+    _token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
     app = second_factor.begin(alice.pk)
     codes = recovery_codes.renew(app)
     digests = RecoveryCode.objects.values_list("digest", flat=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from speechportal.accounts import tokens
 from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
 from tests.api.clova_calls import Receiver
 from tests.factories import add_member, make_account, make_user
@@ -23,7 +23,7 @@ def make_api(db: None) -> MakeApi:
     """An API client for a member; ``scopes`` and the other fields of a token can be given."""
 
     def make(account: Account, user: User, scopes: list[str] | None = None, **fields: Any) -> Api:
-        token, plain = tokens.create_token(
+        token, plain = api_tokens.create_token(
             account=account, created_by=user, name="test", scopes=scopes or ["write"], **fields
         )
         return Api(account, user, token, plain)

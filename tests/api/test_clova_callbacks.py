@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from batches import jobs, lifecycle
-from batches.clova import callbacks
 from batches.models import Batch, ClovaRequest, Task
-from speechportal import queue
+from batches.operations import jobs
+from batches.tasks import lifecycle
+from batches.webhooks import callbacks
+from speechportal.platform import queue
 from tests.api.client import Api
 from tests.api.clova_calls import Receiver, make_clova_batch, upload
 from tests.api.work import complete

@@ -14,10 +14,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from batches import services
-from batches.api import clova
-from batches.clova import callbacks
+from batches.compat.clova import views
 from batches.models import Batch, Task
+from batches.services import batches as batch_services
+from batches.webhooks import callbacks
 from tests.api.client import Api
 from tests.api.clova_calls import Receiver, address, key_of, make_clova_batch, send, upload
 from tests.api.conftest import MakeApi
@@ -71,7 +71,7 @@ def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Ba
 
 @pytest.mark.parametrize("enable", [True, False])
 def test_who_asks_for_no_speakers_gets_none_by_channel_either(alice: Api, batch: Batch, enable: bool) -> None:
-    services.update_batch(batch=batch, channels_as_speakers=True)
+    batch_services.update_batch(batch=batch, channels_as_speakers=True)
     answer = upload(alice, batch, diarization={"enable": enable})
     assert answer.status_code == 200, answer.content
     task = Task.unscoped.select_related("batch__domain").get(uid=answer.json()["token"])
@@ -150,7 +150,7 @@ def test_an_address_inside_is_not_fetched(alice: Api, batch: Batch, receiver: st
 
 def test_slow_servers_do_not_take_all_threads(alice: Api, batch: Batch, receiver: str) -> None:
     held = 0
-    while clova._waiting.acquire(blocking=False):  # As requests that wait do.
+    while views._waiting.acquire(blocking=False):  # As requests that wait do.
         held += 1
     try:
         answer = send(alice, batch, "url", url=f"{receiver}/one.mp3")
@@ -158,7 +158,7 @@ def test_slow_servers_do_not_take_all_threads(alice: Api, batch: Batch, receiver
         assert int(answer.headers["Retry-After"]) > 0
     finally:
         for _number in range(held):
-            clova._waiting.release()
+            views._waiting.release()
     assert held > 0
     assert send(alice, batch, "url", url=f"{receiver}/one.mp3").status_code == 200
 

@@ -13,7 +13,7 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from batches.models import Batch
-from speechportal.accounts import tokens
+from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.api.work import worker
@@ -121,6 +121,6 @@ def test_faults_are_said_in_plain_words(shell: Shell, api: Api, batch: Batch) ->
     assert "must begin with https://" in bare.stderr
     told = shell.run("tasks", "list", "Phone calls", "--state", "done", status=1).stderr
     assert told.count("is not a valid choice") == 1
-    tokens.revoke_token(token=api.token)
+    api_tokens.revoke_token(token=api.token)
     assert "This API token was revoked." in shell.run("batches", "list", status=1).stderr
     shell.run("fly", status=2)

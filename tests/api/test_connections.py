@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
 from tests.api.client import Api
 from tests.factories import make_batch, make_connection

@@ -14,7 +14,7 @@ from django.utils import timezone
 from batches.models import Batch, Task
 from domains.models import Domain
 from speechportal.accounts.models import ApiToken
-from speechportal.api.models import KeptAnswer
+from speechportal.api.models import IdempotencyRecord
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task, make_user
@@ -62,7 +62,7 @@ def test_another_request_under_the_same_key_is_refused(alice: Api) -> None:
 
 def test_a_refused_request_may_be_mended_under_its_key(alice: Api) -> None:
     assert alice.post("domains", {"name": "Calls"}, headers=KEY).status_code == 422
-    assert not KeptAnswer.unscoped.exists()
+    assert not IdempotencyRecord.unscoped.exists()
     assert alice.post("domains", BODY, headers=KEY).status_code == 201
 
 
@@ -89,7 +89,7 @@ def test_a_key_belongs_to_its_token(alice: Api, bob: Api, charlie: Api) -> None:
 
 def test_a_key_is_forgotten_after_a_day(alice: Api) -> None:
     alice.post("domains", BODY, headers=KEY)
-    KeptAnswer.unscoped.update(created_at=timezone.now() - timedelta(hours=25))
+    IdempotencyRecord.unscoped.update(created_at=timezone.now() - timedelta(hours=25))
     again = alice.post("domains", BODY, headers=KEY)
     assert again.status_code == 422
     assert [each["code"] for each in again.json()["errors"]] == ["domain_code_unique"]
@@ -98,7 +98,7 @@ def test_a_key_is_forgotten_after_a_day(alice: Api) -> None:
 def test_a_kept_answer_cannot_be_read_in_the_database(alice: Api) -> None:
     made = alice.post("tokens", {"name": "CI", "scopes": ["read"]}, headers=KEY)
     assert made.status_code == 201, made.content
-    kept = KeptAnswer.unscoped.get()
+    kept = IdempotencyRecord.unscoped.get()
     assert made.json()["token"] not in kept.content
     assert alice.post("tokens", {"name": "CI", "scopes": ["read"]}, headers=KEY).json() == made.json()
     assert ApiToken.unscoped.filter(name="CI").count() == 1

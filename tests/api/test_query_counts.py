@@ -22,8 +22,9 @@ from batches.models import (
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from domains.models import Keyword
-from speechportal.accounts import invitations, tokens
+from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Membership
+from speechportal.accounts.tokens import api_tokens
 from tests.api.addresses import VIEWS, filled
 from tests.api.client import Api
 from tests.factories import add_member, make_batch, make_charge, make_task, make_user
@@ -69,7 +70,9 @@ def _add_one_of_everything(api: Api, count: int) -> None:
     _add_into_firsts(first, count)
     add_member(api.account, make_user(), Membership.Role.VIEWER)
     invitations.invite(account=api.account, email=f"dora-{count}@example.com", role="viewer", by=api.user)
-    tokens.create_token(account=api.account, created_by=make_user(), name=f"token {count}", scopes=["read"])
+    api_tokens.create_token(
+        account=api.account, created_by=make_user(), name=f"token {count}", scopes=["read"]
+    )
 
 
 def _add_finished_task(batch: Batch) -> None:

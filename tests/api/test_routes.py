@@ -11,8 +11,9 @@ from batches.models import ExecutionResult, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import redelivery
-from speechportal.accounts import invitations, scopes
+from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Membership
+from speechportal.accounts.tokens import scopes
 from speechportal.api.views import ApiView
 from tests.api.addresses import VIEWS, filled
 from tests.api.client import Api

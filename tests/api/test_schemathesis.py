@@ -15,8 +15,8 @@ from batches.models import ExecutionResult, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import redelivery
-from speechportal.accounts import tokens
 from speechportal.accounts.models import Membership
+from speechportal.accounts.tokens import api_tokens
 from tests.factories import (
     add_member,
     make_account,
@@ -53,8 +53,8 @@ def world() -> dict[str, str]:
     task = make_task(batch, state="completed", execution_result=result)
     document = Document("en", 1.0, 1500, [Segment(0, 1500, "Hello.")])
     Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
-    spare, _plain = tokens.create_token(account=account, created_by=other, name="spare", scopes=["read"])
-    _token, plain = tokens.create_token(account=account, created_by=owner, name="all", scopes=["write"])
+    spare, _plain = api_tokens.create_token(account=account, created_by=other, name="spare", scopes=["read"])
+    _token, plain = api_tokens.create_token(account=account, created_by=owner, name="all", scopes=["write"])
     return {
         "TOKEN": plain,
         "BATCH": batch.uid,

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from domains.models import Domain
-from speechportal.accounts import tokens
 from speechportal.accounts.models import ApiToken, Membership
+from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
 from tests.factories import make_domain
@@ -22,9 +22,9 @@ def ask(plain: str, **headers: str) -> Any:
 
 
 def test_a_token_is_known_by_its_looks_and_kept_as_a_digest(alice: Api) -> None:
-    assert tokens.PATTERN.fullmatch(alice.plain)
+    assert api_tokens.PATTERN.fullmatch(alice.plain)
     stored = ApiToken.unscoped.values().get()
-    secret = alice.plain[len("spk_") + tokens.KEY_LENGTH :]
+    secret = alice.plain[len("spk_") + api_tokens.KEY_LENGTH :]
     assert [name for name, value in stored.items() if secret in str(value)] == []
     assert alice.token.start in f"{alice.plain[:16]}…"
 
@@ -53,14 +53,14 @@ def test_a_changed_letter_is_another_token(alice: Api) -> None:
 
 def test_a_right_key_with_a_wrong_secret_is_refused(alice: Api, bob: Api) -> None:
     body = f"spk_{alice.token.key}" + bob.plain[16:-7]
-    forged = body + tokens._check_sum(body)
-    assert tokens.PATTERN.fullmatch(forged)
+    forged = body + api_tokens._check_sum(body)
+    assert api_tokens.PATTERN.fullmatch(forged)
     assert ask(forged).json()["code"] == "token_invalid"
 
 
 def test_a_revoked_token_opens_nothing_at_once(alice: Api) -> None:
     assert ask(alice.plain).status_code == 200
-    tokens.revoke_token(token=alice.token)
+    api_tokens.revoke_token(token=alice.token)
     answer = ask(alice.plain)
     assert (answer.status_code, answer.json()["code"]) == (401, "token_revoked")
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
-from speechportal.accounts import tokens
 from speechportal.accounts.models import ApiToken
+from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
 
 PAGE = "/account/tokens/"
@@ -27,7 +27,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(alice: Api) -> None:
     made = client.post(PAGE, {**fields, "days": "90", "allowed_addresses": "127.0.0.1\n192.0.2.0/24"})
     assert made.status_code == 200
     assert made.headers["Cache-Control"] == "no-store"
-    [plain] = set(re.findall(tokens.PATTERN, made.content.decode()))
+    [plain] = set(re.findall(api_tokens.PATTERN, made.content.decode()))
     token = ApiToken.unscoped.get(name="Uploader")
     assert token.scopes == ["batches:write", "tasks:read"]
     assert token.allowed_addresses == ["127.0.0.1", "192.0.2.0/24"]

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 import standardwebhooks
 
-from batches import services
 from batches.models import Delivery
+from batches.services import batches as batch_services
 from batches.webhooks import endpoint
 from tests.api.client import Api
 from tests.factories import make_connection
@@ -79,7 +79,7 @@ def test_a_batch_signs_it_until_it_is_deleted(alice: Api, charlie: Api) -> None:
         assert alice.post(TRY, given).json()["signed"] is True
         assert charlie.post(TRY, given).status_code == 422
         secret = endpoint.show_secret_once(batch=batch)
-        services.delete_batch(batch=batch)
+        batch_services.delete_batch(batch=batch)
         assert alice.post(TRY, given).status_code == 422
     [message] = receiver.received
     assert standardwebhooks.Webhook(secret).verify(message.body, message.headers)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from django.db import connection
 from django.utils import timezone
 
-from batches import polling
+from batches.intake import polling
 from batches.models import Batch, Task, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document

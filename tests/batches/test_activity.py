@@ -7,10 +7,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from batches import services
 from batches.models import Batch, Task
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
 from batches.webhooks import redelivery
-from speechportal.accounts.actor import Actor, Kind, acting
+from speechportal.accounts.audit.actor import Actor, Kind, acting_as
 from speechportal.accounts.models import Membership, User
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
@@ -39,10 +40,10 @@ def test_it_tells_of_the_batch_and_of_what_is_part_of_it(alice: User, batch: Bat
     other = make_batch(batch.account, name="another one")
     failed, stranger = (make_task(each, state=Task.State.FAILED) for each in (batch, other))
     delivery = redelivery.send_test(batch=batch)
-    with acting(Actor(Kind.MEMBER, alice.pk, address="192.0.2.9")):
-        services.pause_batch(batch=batch)
-        services.retry_task(task=failed)
-        services.retry_task(task=stranger)
+    with acting_as(Actor(Kind.MEMBER, alice.pk, address="192.0.2.9")):
+        task_services.pause_batch(batch=batch)
+        task_services.retry_task(task=failed)
+        task_services.retry_task(task=stranger)
         redelivery.redeliver(delivery=delivery)
     bob = make_user("bob@example.com")
     add_member(batch.account, bob, Membership.Role.VIEWER)
@@ -54,14 +55,14 @@ def test_it_tells_of_the_batch_and_of_what_is_part_of_it(alice: User, batch: Bat
 
 
 def test_a_deleted_batch_s_is_still_there(alice: User, batch: Batch) -> None:
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     assert "Batch deleted" in page(alice, f"/batches/{batch.uid}/activity/")
 
 
 def test_a_task_s_page_says_who_did_what_when(alice: User, batch: Batch) -> None:
     task = make_task(batch, state=Task.State.FAILED)
-    with acting(Actor(Kind.MEMBER, alice.pk)):
-        services.retry_task(task=task)
+    with acting_as(Actor(Kind.MEMBER, alice.pk)):
+        task_services.retry_task(task=task)
     text = page(alice, f"/batches/{batch.uid}/tasks/{task.uid}/")
     assert f'Retried<span class="sub">{alice.email}</span>' in text
 
@@ -72,9 +73,9 @@ def test_its_queries_do_not_grow_with_it(alice: User, batch: Batch) -> None:
     client.get("/")
     counts = []
     for _ in range(2):
-        with acting(Actor(Kind.MEMBER, alice.pk)):
+        with acting_as(Actor(Kind.MEMBER, alice.pk)):
             for _ in range(5):
-                services.retry_task(task=make_task(batch, state=Task.State.FAILED))
+                task_services.retry_task(task=make_task(batch, state=Task.State.FAILED))
         with CaptureQueriesContext(connection) as queries:
             client.get(f"/batches/{batch.uid}/activity/")
         counts.append(len(queries))

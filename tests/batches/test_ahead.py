@@ -11,9 +11,11 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import ahead, jobs, lifecycle, processing
-from batches.ahead import Ahead
 from batches.models import Batch, Charge, Task
+from batches.operations import jobs
+from batches.tasks import lifecycle
+from batches.worker import prefetch, processing
+from batches.worker.prefetch import Ahead
 from speechportal.storage.errors import Unreachable
 from tests.factories import make_batch
 from tests.workbench import Engine, drop
@@ -24,8 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SETTLE_SECONDS = 0
-    monkeypatch.setattr(ahead, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(ahead, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(prefetch, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(prefetch, "HEARTBEAT_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_nothing_is_fetched_ahead_of_a_long_work(batch: Batch) -> None:
     assert len(calls) == 1
 
 
-def _claim(batch: Batch) -> lifecycle.Claim:
+def _claim(batch: Batch) -> lifecycle.Lease:
     waiting(batch, "long.mp3")
     claim = lifecycle.claim_next("test")
     assert claim is not None
@@ -140,7 +142,7 @@ def test_what_was_not_taken_is_given_back_unharmed(batch: Batch) -> None:
 def test_what_is_held_for_too_long_is_given_back(
     batch: Batch, look_ahead: Ahead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "HOLD_SECONDS", 0)
+    monkeypatch.setattr(prefetch, "HOLD_SECONDS", 0)
     task = waiting(batch, "next.mp3")
     look_ahead.look()
     until(lambda: Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, attempts=0).exists())

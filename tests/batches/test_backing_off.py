@@ -9,8 +9,12 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import execution_results, faults, lifecycle, moving, polling
-from batches.models import Batch, ConnectionFault, ExecutionResult, Task
+from batches.intake import polling
+from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
+from batches.reports import execution_results
+from batches.status import connection_backoff
+from batches.tasks import lifecycle
+from batches.worker import moving
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.errors import AccessDenied, Throttled, Unreachable
 from tests.factories import make_account, make_batch, make_connection, make_task
@@ -37,12 +41,12 @@ def down(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def fault_of(batch: Batch) -> ConnectionFault:
-    return ConnectionFault.unscoped.get(connection=batch.connection_id)
+def fault_of(batch: Batch) -> ConnectionBackoff:
+    return ConnectionBackoff.unscoped.get(connection=batch.connection_id)
 
 
 def later(seconds: float) -> None:
-    ConnectionFault.unscoped.update(retry_at=timezone.now() - timedelta(seconds=1))
+    ConnectionBackoff.unscoped.update(retry_at=timezone.now() - timedelta(seconds=1))
     Task.unscoped.update(available_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -82,7 +86,7 @@ def test_after_the_pause_one_tries_for_all(batch: Batch, request: Any) -> None:
         work(Engine())
         pauses.append(round((fault_of(batch).retry_at - timezone.now()).total_seconds() / 5) * 5)
         later(1)
-        ConnectionFault.unscoped.update(seen_at=timezone.now() - timedelta(minutes=10))
+        ConnectionBackoff.unscoped.update(seen_at=timezone.now() - timedelta(minutes=10))
         type(batch.connection).unscoped.update(updated_at=timezone.now() - timedelta(minutes=20))  # type: ignore[union-attr] # it has one
     assert pauses == [5, 15, 30, 60, 120, 300, 300, 300]
     assert lifecycle.claim_next("test") is not None
@@ -95,15 +99,15 @@ def test_the_first_success_ends_it(batch: Batch, down: pytest.MonkeyPatch) -> No
     down.undo()
     later(1)
     polling.poll(batch.pk)
-    assert not ConnectionFault.unscoped.exists()
+    assert not ConnectionBackoff.unscoped.exists()
 
 
 def test_many_workers_that_meet_the_same_outage_count_it_once(batch: Batch) -> None:
     began = timezone.now()
     assert batch.connection is not None
-    counts = [faults.note(batch.connection.pk, Unreachable("a"), began) for _ in range(5)]
+    counts = [connection_backoff.note(batch.connection.pk, Unreachable("a"), began) for _ in range(5)]
     assert counts == [1, 1, 1, 1, 1]
-    assert faults.note(batch.connection.pk, Unreachable("a"), timezone.now()) == 2
+    assert connection_backoff.note(batch.connection.pk, Unreachable("a"), timezone.now()) == 2
 
 
 def test_a_connection_that_was_edited_is_tried_at_once(batch: Batch, request: Any) -> None:
@@ -188,11 +192,11 @@ def test_a_file_of_its_own_trouble_does_not_stop_the_others(batch: Batch) -> Non
     engine = Engine()
     assert work(engine).error_code == "input_missing"
     assert work(engine).state == Task.State.COMPLETED
-    assert not ConnectionFault.unscoped.exists()
+    assert not ConnectionBackoff.unscoped.exists()
 
 
 def test_accounts_do_not_share_faults() -> None:
     one, two = make_batch(make_account()), make_batch(make_account())
     assert one.connection is not None
-    faults.note(one.connection.pk, Unreachable("a"), timezone.now())
-    assert not faults.is_blocked(two.connection_id or 0)
+    connection_backoff.note(one.connection.pk, Unreachable("a"), timezone.now())
+    assert not connection_backoff.is_blocked(two.connection_id or 0)

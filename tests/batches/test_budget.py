@@ -10,11 +10,14 @@ import pytest
 from django.db import connection
 from django.utils import timezone, translation
 
-from batches import budget, holding, lifecycle, services
-from batches.adjustments import adjust
-from batches.causes import cause_of_batch
-from batches.lifecycle import Cause
+from batches.billing import budget
+from batches.billing.adjustments import adjust
 from batches.models import Batch, Charge, Task
+from batches.services import tasks as task_services
+from batches.status import batch_status
+from batches.status.failures import cause_of_batch
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import Cause
 from speechportal.accounts.models import Account
 from tests.factories import claimed, make_account, make_batch, make_task
 
@@ -98,7 +101,7 @@ def test_the_batches_go_on_when_there_is_money_again(how: str) -> None:
     claim = lifecycle.claim_next("test")
     assert claim is not None
     assert lifecycle.claim_next("test") is None
-    holding.reconcile()
+    batch_status.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "budget_reached"
     if how == "raised":
@@ -107,7 +110,7 @@ def test_the_batches_go_on_when_there_is_money_again(how: str) -> None:
         Account.objects.update(monthly_budget=None)
     else:
         lifecycle.fail(claim, Cause("not_media", "This is not an audio or video file.", {}))
-    holding.reconcile()
+    batch_status.reconcile()
     batch.refresh_from_db()
     assert (batch.status, batch.cause_code) == (Batch.Status.NORMAL, "")
     assert lifecycle.claim_next("test") is not None
@@ -123,11 +126,11 @@ def test_the_month_turns_at_midnight_utc(monkeypatch: pytest.MonkeyPatch) -> Non
     lifecycle.finish(claim)
     make_task(batch, available_at=moment)
     assert lifecycle.claim_next("test") is None
-    holding.reconcile()
+    batch_status.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "budget_reached"
     moment = datetime(2031, 2, 1, 0, 0, 0, tzinfo=UTC)
-    holding.reconcile()
+    batch_status.reconcile()
     assert lifecycle.claim_next("test") is not None
     assert budget.month_start(
         datetime(2031, 2, 1, 8, 0, tzinfo=timezone.get_fixed_timezone(9 * 60))
@@ -139,7 +142,7 @@ def test_a_good_poll_does_not_hide_the_budget() -> None:
     batch = make_batch(account_with("0.00"))
     make_task(batch)
     assert lifecycle.claim_next("test") is None
-    holding.after_good_look(batch.pk)
+    batch_status.after_good_look(batch.pk)
     lifecycle.set_normal(batch.pk)
     lifecycle.set_error(batch.pk, Cause("bucket_missing", "There is no such bucket.", {}))
     batch.refresh_from_db()
@@ -149,11 +152,11 @@ def test_a_good_poll_does_not_hide_the_budget() -> None:
 @pytest.mark.django_db
 def test_the_charge_is_said_before() -> None:
     account = account_with("0.35")
-    told = services.estimate(account=account, files=3)
+    told = task_services.estimate(account=account, files=3)
     assert (told.amount, told.currency, told.budget_left) == (Decimal("0.30"), "USD", Decimal("0.35"))
     assert told.fits
-    assert not services.estimate(account=account, files=4).fits
-    assert services.estimate(account=make_account(), files=10**6).fits
+    assert not task_services.estimate(account=account, files=4).fits
+    assert task_services.estimate(account=make_account(), files=10**6).fits
 
 
 @pytest.mark.django_db(transaction=True)
@@ -170,7 +173,7 @@ def test_workers_at_once_never_spend_more_than_the_budget() -> None:
             for number in range(30):
                 claim = lifecycle.claim_next("test")
                 if claim is None:
-                    holding.reconcile()
+                    batch_status.reconcile()
                 elif number % 4 == 3:
                     lifecycle.release(claim, None, count_attempt=False)
                 else:
@@ -198,5 +201,5 @@ def test_what_staff_give_back_of_this_month_can_be_spent_again() -> None:
     assert lifecycle.claim_next("test") is None
     adjust(charge=Charge.unscoped.get(), amount=Decimal("-0.10"), reason="The recording was empty.")
     assert budget.left(account) == Decimal("0.10")
-    holding.reconcile()
+    batch_status.reconcile()
     assert lifecycle.claim_next("test") is not None

@@ -8,7 +8,7 @@ import pytest
 from django.core import mail
 from pytest_django.fixtures import Settings
 
-from batches import budget_alerts
+from batches.billing import budget_alerts
 from batches.models import Batch, Charge
 from speechportal.accounts.models import Account
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
@@ -42,7 +42,7 @@ def test_owners_are_told_at_half_at_four_fifths_and_at_all(batch: Batch) -> None
     for amount, expected in [(4, None), (1, 50), (2, None), (1, 80), (2, 100), (1, None)]:
         mail.outbox.clear()
         charge(batch, amount)
-        budget_alerts.tell()
+        budget_alerts.notify()
         subjects = [message.subject for message in mail.outbox]
         assert subjects == ([f"{expected} % of the budget of “Acme” is used"] if expected else [])
         assert all(message.to == ["alice@example.com"] for message in mail.outbox)
@@ -50,28 +50,28 @@ def test_owners_are_told_at_half_at_four_fifths_and_at_all(batch: Batch) -> None
 
 def test_a_leap_over_several_is_told_once(batch: Batch) -> None:
     charge(batch, 10)
-    assert budget_alerts.tell() == 1
-    assert budget_alerts.tell() == 0
+    assert budget_alerts.notify() == 1
+    assert budget_alerts.notify() == 0
     assert "Batches wait" in mail.outbox[0].body
 
 
 def test_a_new_month_is_told_anew(batch: Batch) -> None:
     charge(batch, 5)
     Account.objects.filter(pk=batch.account_id).update(budget_told="2000-01:100")
-    assert budget_alerts.tell() == 1
+    assert budget_alerts.notify() == 1
 
 
 def test_owners_read_it_in_their_language(batch: Batch) -> None:
     batch.account.members.filter(email="alice@example.com").update(language="ko")
     charge(batch, 8)
-    budget_alerts.tell()
+    budget_alerts.notify()
     assert "예산" in mail.outbox[0].subject
 
 
 def test_without_a_budget_or_mail_nothing_is_sent(batch: Batch, settings: Settings) -> None:
     settings.EMAIL_HOST = ""
     charge(batch, 8)
-    assert budget_alerts.tell() == 1
+    assert budget_alerts.notify() == 1
     Account.objects.filter(pk=batch.account_id).update(monthly_budget=None, budget_told="")
-    assert budget_alerts.tell() == 0
+    assert budget_alerts.notify() == 0
     assert mail.outbox == []

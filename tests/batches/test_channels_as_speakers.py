@@ -9,10 +9,11 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
-from batches import services
 from batches.models import Batch, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import EngineDied
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
 from tests.factories import make_account, make_batch, make_user
 from tests.workbench import Engine, drop, folder, work
 
@@ -46,7 +47,7 @@ def test_a_task_keeps_the_setting_it_started_with(batch: Batch) -> None:
 
 
 def _edit(batch: Batch, *, channels: bool) -> None:
-    services.update_batch(batch=batch, channels_as_speakers=channels)
+    batch_services.update_batch(batch=batch, channels_as_speakers=channels)
 
 
 @pytest.mark.parametrize("channels", [False, True])
@@ -54,7 +55,7 @@ def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_n
     batch: Batch, settings: Settings, channels: bool
 ) -> None:
     settings.MAX_ATTEMPTS = 1
-    services.update_batch(batch=batch, speakers=True, channels_as_speakers=False)
+    batch_services.update_batch(batch=batch, speakers=True, channels_as_speakers=False)
     engine = Engine()
 
     def die() -> None:
@@ -67,7 +68,7 @@ def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_n
     del task.settings["channels_as_speakers"]
     task.save(update_fields=["settings"])
     _edit(batch, channels=channels)
-    services.retry_task(task=Task.unscoped.get(pk=task.pk))
+    task_services.retry_task(task=Task.unscoped.get(pk=task.pk))
     assert Checkpoint.unscoped.exists() is not channels
 
 

@@ -12,9 +12,12 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, limits, polling, services
-from batches.lifecycle import ClaimLost
-from batches.models import Batch, Charge, ExecutionResult, Task
+from batches.intake import polling
+from batches.models import Batch, Charge, ExecutionResult, Task, limits
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import LeaseLost
 from domains.models import Domain
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task
 
@@ -70,7 +73,7 @@ def test_one_batch_per_domain_when_two_create_at_once() -> None:
     storage, domain = make_connection(account), make_domain(account)
 
     def create(name: str) -> Batch:
-        return services.create_batch(
+        return batch_services.create_batch(
             account=account, name=name, domain=domain, connection=storage, input_path=name, result_path="out"
         )
 
@@ -147,7 +150,7 @@ def test_one_of_two_that_finish_the_same_claim_wins() -> None:
     claim = lifecycle.claim_next("test")
     assert claim is not None
     outcomes = at_once(lambda: lifecycle.finish(claim), lambda: lifecycle.finish(claim))
-    assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, ClaimLost: 1}
+    assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, LeaseLost: 1}
     assert Charge.unscoped.count() == 1
 
 
@@ -180,9 +183,9 @@ def test_editing_while_tasks_start_and_end_never_locks_up() -> None:
 
     def edit() -> None:
         for number in range(20):
-            services.update_batch(batch=batch, name=f"batch {number}", priority=number % 2)
-            services.pause_batch(batch=batch)
-            services.resume_batch(batch=batch)
+            batch_services.update_batch(batch=batch, name=f"batch {number}", priority=number % 2)
+            task_services.pause_batch(batch=batch)
+            task_services.resume_batch(batch=batch)
 
     def poll() -> None:
         for _ in range(20):

@@ -11,12 +11,13 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches import corrections, formats, reading
+from batches import formats
 from batches.formats import Context
 from batches.models import Correction, ResultFile, Task, Transcript
 from batches.recognition.transcript import Segment, Word
 from batches.recognition.transcript import Transcript as Document
-from batches.results import result_context
+from batches.transcripts import corrections, transcript_page
+from batches.worker.result_files import result_context
 from tests.factories import make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db
@@ -144,16 +145,16 @@ def test_publishing_says_what_the_storage_says(task: Task) -> None:
 
 
 def test_words_of_a_line_have_times_and_marks() -> None:
-    line = reading.line_of(heard(), 0, Context())
+    line = transcript_page.line_of(heard(), 0, Context())
     assert line.words == "0,5,0,400 6,7,400,1000,1"
-    corrected = reading.line_of(heard(), 0, Context(edited_texts={0: "Hello world"}))
+    corrected = transcript_page.line_of(heard(), 0, Context(edited_texts={0: "Hello world"}))
     assert corrected.words.split()[0] == "0,5,0,400"
     assert not corrected.words.endswith(",1")  # A person wrote it: nothing to be unsure about.
 
 
 @given(st.text(max_size=80))
 def test_words_cover_any_text_in_order(text: str) -> None:
-    line = reading.line_of(heard(), 1, Context(edited_texts={1: text}))
+    line = transcript_page.line_of(heard(), 1, Context(edited_texts={1: text}))
     end = 0
     for entry in line.words.split():
         offset, length, start, stop = map(int, entry.split(",")[:4])

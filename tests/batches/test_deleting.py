@@ -9,8 +9,11 @@ import pytest
 from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, moving, polling, services
+from batches.intake import polling
 from batches.models import Batch, Charge, ResultFile, Task
+from batches.services import batches as batch_services
+from batches.tasks import lifecycle
+from batches.worker import moving
 from domains.services import delete_domain
 from speechportal.storage.backends.local import LocalStore
 from tests.factories import claimed, make_batch, make_task
@@ -28,7 +31,7 @@ def batch(settings: Settings) -> Batch:
 @pytest.mark.parametrize("step", ["transcribe", "add_speakers"])
 def test_work_in_progress_is_canceled_and_costs_nothing(batch: Batch, step: str) -> None:
     engine = Engine()
-    engine.during[step] = lambda: services.delete_batch(batch=batch)
+    engine.during[step] = lambda: batch_services.delete_batch(batch=batch)
     drop(batch)
     put(batch, "b.mp3")
     batch.refresh_from_db()
@@ -49,7 +52,7 @@ def deleting_at(key_ending: str, batch: Batch) -> Callable[..., Any]:
     def put_and_delete(self: LocalStore, key: str, *args: Any, **kwargs: Any) -> Any:
         stored = put_(self, key, *args, **kwargs)
         if key.endswith(key_ending):
-            services.delete_batch(batch=batch)
+            batch_services.delete_batch(batch=batch)
         return stored
 
     return put_and_delete
@@ -86,7 +89,7 @@ def test_a_result_whose_writer_died_is_taken_back_and_a_customers_file_is_not(
     json, srt = (ResultFile.unscoped.get(format=name).key for name in ("json", "srt"))
     assert batch.connection is not None
     batch.connection.store().put(srt, b"mine")
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     task = Task.unscoped.get()
     Task.unscoped.update(lease_expires_at=task.created_at)
     assert lifecycle.reap() == 1
@@ -103,7 +106,7 @@ def test_a_finished_task_is_moved_and_paid_although_the_batch_is_gone(batch: Bat
     claim = lifecycle.claim_next("test")
     assert claim is not None
     lifecycle.finish(claim)
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     moving.move_input(claim.task_id)
     assert "in/calls/a.mp3" in files(batch)
     assert Charge.unscoped.count() == 1
@@ -115,7 +118,7 @@ def test_a_domain_in_use_cannot_be_deleted_and_can_once_its_batch_is(batch: Batc
     with pytest.raises(ValidationError) as refused:
         delete_domain(domain=domain)
     assert refused.value.code == "domain_in_use"
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     domain.refresh_from_db()
     delete_domain(domain=domain)
 
@@ -136,6 +139,6 @@ def test_nothing_is_left_waiting_whatever_the_tasks_do_meanwhile(monkeypatch: py
         return done
 
     monkeypatch.setattr(lifecycle, "_cancel_waiting", release_after)
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     task.refresh_from_db()
     assert task.state == Task.State.CANCELED

@@ -8,8 +8,9 @@ import pytest
 from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
-from batches import polling, services
+from batches.intake import polling
 from batches.models import Batch, Task
+from batches.services import batches as batch_services
 from tests.factories import make_batch, make_connection
 from tests.workbench import Engine, drop, files, folder, work
 
@@ -20,14 +21,16 @@ pytestmark = pytest.mark.django_db
 def batch(settings: Settings) -> Batch:
     settings.SETTLE_SECONDS = 0
     batch = make_batch(name="calls", formats=["json"])
-    return services.update_batch(batch=batch, name="calls")  # As saved by a form: its folder is remembered.
+    return batch_services.update_batch(
+        batch=batch, name="calls"
+    )  # As saved by a form: its folder is remembered.
 
 
 def test_a_task_in_progress_keeps_the_settings_it_started_with(batch: Batch) -> None:
     engine = Engine()
 
     def edit() -> None:
-        services.update_batch(
+        batch_services.update_batch(
             batch=batch, name="meetings", language="ja", formats=["srt"], result_path="elsewhere/"
         )
 
@@ -48,7 +51,7 @@ def test_a_rename_never_recognises_anything_again(batch: Batch) -> None:
     drop(batch)
     work(engine)
     for name in ("meetings", "talks", "calls"):
-        batch = services.update_batch(batch=batch, name=name)
+        batch = batch_services.update_batch(batch=batch, name=name)
         drop(batch, f"{name}.mp3")
         work(engine)
         polling.poll(batch.pk)
@@ -64,7 +67,7 @@ def test_a_rename_never_recognises_anything_again(batch: Batch) -> None:
 
 def test_waiting_tasks_of_an_earlier_path_are_still_read_from_there(batch: Batch) -> None:
     drop(batch)
-    services.update_batch(batch=batch, connection=make_connection(batch.account), input_path="other/")
+    batch_services.update_batch(batch=batch, connection=make_connection(batch.account), input_path="other/")
     task = work(Engine())
     assert task.state == Task.State.COMPLETED
     assert task.connection == batch.connection

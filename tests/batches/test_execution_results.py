@@ -11,9 +11,10 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import execution_results, lifecycle
-from batches.models import Arrival, Batch, ExecutionResult, ResultFile, Task, Transcript
-from speechportal.http import neutral
+from batches.models import Batch, ExecutionResult, PendingFile, ResultFile, Task, Transcript
+from batches.reports import execution_results
+from batches.tasks import lifecycle
+from speechportal.platform.http import neutral
 from speechportal.storage.errors import StorageError
 from tests.factories import claimed, make_batch, make_task
 from tests.formats.samples import interview, silence
@@ -120,7 +121,8 @@ def test_ten_make_one_and_the_rest_waits_for_the_idle_time(batch: Batch, setting
 def test_a_batch_with_work_before_it_is_not_idle(batch: Batch, work: str) -> None:
     finish(batch, 1)
     if work == "arriving file":
-        Arrival.unscoped.create(batch=batch, key="in/b.wav", version="1", size=1, modified_at=timezone.now())
+        now = timezone.now()
+        PendingFile.unscoped.create(batch=batch, key="in/b.wav", version="1", size=1, modified_at=now)
     else:
         make_task(batch)
     if work == "running task":

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from batches import claims, lifecycle
 from batches.models import Batch, Task
+from batches.tasks import lifecycle, scheduling
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
 
@@ -44,14 +44,14 @@ class Workers:
     """Threads that claim, and finish what they have claimed only when told."""
 
     def __init__(self, count: int) -> None:
-        self.claims: list[lifecycle.Claim] = []
+        self.claims: list[lifecycle.Lease] = []
         self.lock = threading.Lock()
         self.count = count
 
     def claim(self, count: int | None = None) -> list[Task]:
         """Each worker claims one task, all at once; returns the tasks."""
         barrier = threading.Barrier(count or self.count)
-        claimed: list[lifecycle.Claim] = []
+        claimed: list[lifecycle.Lease] = []
 
         def run() -> None:
             barrier.wait()
@@ -158,7 +158,7 @@ def test_a_turn_comes_back_and_no_more_than_three_gather() -> None:
         make_task(small)
     # As if both had been at rest for so long that the small account has two turns again; the large has none.
     accounts = Account.objects.filter(pk=small.account_id)
-    accounts.update(turns_used_until=timezone.now() + claims.TURN_COMES_BACK)
+    accounts.update(turns_used_until=timezone.now() + scheduling.TURN_COMES_BACK)
     started = [workers.claim()[0].batch_id for _ in range(3)]
     assert started == [small.pk, small.pk, large.pk]
     # However long it rests, three turns are all.

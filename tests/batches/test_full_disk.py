@@ -16,12 +16,14 @@ import pytest
 from django.db import OperationalError, connection
 from pytest_django.fixtures import Settings
 
-from batches import doctor, jobs, lifecycle, processing
-from batches.ahead import Ahead
 from batches.models import Batch, Charge, Task
+from batches.operations import doctor, jobs
 from batches.recognition.errors import WorkDiskFull
-from batches.recognition.media import decode
+from batches.recognition.media.decoding import decode
 from batches.recognition.transcript import Transcript
+from batches.tasks import lifecycle
+from batches.worker import processing
+from batches.worker.prefetch import Ahead
 from tests.factories import make_batch, make_task
 from tests.sample_speech import sample_folder
 from tests.workbench import Engine, Progress, again_at_once, drop, files, work
@@ -174,7 +176,9 @@ def test_the_task_goes_back_as_soon_as_the_database_takes_it(
         release(*arguments, **options)  # type: ignore[arg-type] # passed on
 
     monkeypatch.setattr(processing, "DATABASE_PAUSE", 0.0)
-    monkeypatch.setattr("batches.processing.connection.close", lambda: None)  # The test's own transaction.
+    monkeypatch.setattr(
+        "batches.worker.processing.connection.close", lambda: None
+    )  # The test's own transaction.
     monkeypatch.setattr(lifecycle, "heartbeat", heartbeat_refused)
     monkeypatch.setattr(lifecycle, "release", release_refused)
     drop(batch)

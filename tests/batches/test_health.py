@@ -8,9 +8,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from batches import execution_results, health, lifecycle, services
 from batches.models import Batch, ExecutionResult, Task
-from speechportal.models import Singleton
+from batches.operations import health
+from batches.reports import execution_results
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
+from batches.tasks import lifecycle
+from speechportal.platform.models import NamedLease
 from tests.factories import claimed, make_batch, make_task
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +39,7 @@ def test_an_idle_portal_is_healthy(batch: Batch) -> None:
 
 
 def beat_stopped(_batch: Batch) -> None:
-    Singleton(name="beat", last_run_at=timezone.now() - LONG).save()
+    NamedLease(name="beat", last_run_at=timezone.now() - LONG).save()
 
 
 def polls_are_late(batch: Batch) -> None:
@@ -92,11 +96,11 @@ def test_files_that_wait_while_others_are_recognised_are_no_trouble(batch: Batch
 def test_what_is_paused_or_suspended_does_not_count(batch: Batch) -> None:
     nobody_takes_a_file(batch)
     polls_are_late(batch)
-    services.pause_batch(batch=batch)
+    task_services.pause_batch(batch=batch)
     assert found() == {}
     assert health.oldest_waiting() == 0
-    services.resume_batch(batch=batch)
+    task_services.resume_batch(batch=batch)
     Batch.unscoped.update(next_poll_at=timezone.now() - LONG)
     assert set(found()) == {"poll", "untaken"}
-    services.suspend_account(account=batch.account)
+    batch_services.suspend_account(account=batch.account)
     assert found() == {}

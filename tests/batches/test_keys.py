@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.keys import KEY_BYTES, candidates, fitted, numbered
+from batches.models.object_names import KEY_BYTES, candidates, fitted, numbered
 
 
 def test_the_first_keeps_its_name_and_the_others_count() -> None:

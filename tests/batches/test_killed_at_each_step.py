@@ -21,9 +21,11 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import execution_results, lifecycle, moving
 from batches.models import Batch, Charge, Delivery, ExecutionResult, ResultFile, Task
 from batches.recognition.errors import NotMedia
+from batches.reports import execution_results
+from batches.tasks import lifecycle
+from batches.worker import moving
 from tests.factories import make_batch
 from tests.workbench import Engine, drop, files, folder, work
 
@@ -32,41 +34,45 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Where it dies: the function, before or after its call, and at which of its calls.
 Step = tuple[str, str, int]
 WORK: list[Step] = [
-    ("batches.claims._take", "before", 1),
-    ("batches.claims._take", "after", 1),  # in the transaction
-    ("batches.lifecycle.claim_next", "after", 1),
-    ("batches.processing.fetch", "before", 1),
-    ("batches.processing.fetch", "after", 1),
+    ("batches.tasks.scheduling._take", "before", 1),
+    ("batches.tasks.scheduling._take", "after", 1),  # in the transaction
+    ("batches.tasks.lifecycle.claim_next", "after", 1),
+    ("batches.worker.processing.fetch", "before", 1),
+    ("batches.worker.processing.fetch", "after", 1),
     ("tests.workbench.Engine.transcribe", "after", 1),
-    ("batches.lifecycle.checkpoint", "after", 1),
+    ("batches.tasks.lifecycle.checkpoint", "after", 1),
     ("tests.workbench.Engine.add_speakers", "after", 1),
-    ("batches.lifecycle.checkpoint", "after", 2),
-    ("batches.keys.reserve", "after", 1),
+    ("batches.tasks.lifecycle.checkpoint", "after", 2),
+    ("batches.models.object_names.reserve", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.put", "before", 1),
     ("speechportal.storage.backends.local.LocalStore.put", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.put", "before", 2),
     ("speechportal.storage.backends.local.LocalStore.put", "after", 2),
-    ("batches.lifecycle.finish", "before", 1),
-    ("batches.execution_results.collect", "after", 1),  # in the transaction of the end, as are the next two
+    ("batches.tasks.lifecycle.finish", "before", 1),
+    (
+        "batches.reports.execution_results.collect",
+        "after",
+        1,
+    ),  # in the transaction of the end, as are the next two
     ("batches.webhooks.announce_task", "after", 1),
-    ("batches.lifecycle._charge", "after", 1),
-    ("batches.lifecycle.finish", "after", 1),
-    ("batches.moving._reserve", "after", 1),
+    ("batches.tasks.lifecycle._charge", "after", 1),
+    ("batches.tasks.lifecycle.finish", "after", 1),
+    ("batches.worker.moving._reserve", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.move", "before", 1),
     ("speechportal.storage.backends.local._link", "after", 1),  # the input has two names
     ("speechportal.storage.backends.local.LocalStore.move", "after", 1),
-    ("batches.moving.move_input", "after", 1),
+    ("batches.worker.moving.move_input", "after", 1),
 ]
 REPORT: list[Step] = [
-    ("batches.execution_results._write", "before", 1),
-    ("batches.keys.reserve", "after", 3),  # the results have the first two
+    ("batches.reports.execution_results._write", "before", 1),
+    ("batches.models.object_names.reserve", "after", 3),  # the results have the first two
     ("speechportal.storage.backends.local.LocalStore.put", "after", 3),
     ("batches.webhooks.announce_execution_result", "after", 1),  # in the transaction
 ]
 REFUSED: list[Step] = [
-    ("batches.lifecycle.fail", "before", 1),
+    ("batches.tasks.lifecycle.fail", "before", 1),
     ("batches.webhooks.announce_task", "after", 1),
-    ("batches.lifecycle.fail", "after", 1),
+    ("batches.tasks.lifecycle.fail", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.move", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.put", "after", 1),  # the reason
 ]

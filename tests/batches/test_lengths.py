@@ -12,9 +12,10 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from batches import lengths, preview
-from batches.recognition import media
+from batches.intake import duration_estimates
 from batches.recognition.errors import NotMedia
+from batches.recognition.media import decoding
+from batches.services import dry_run
 from speechportal.storage.backends.base import ObjectStore
 from tests.factories import make_account, make_connection
 
@@ -40,7 +41,7 @@ def put(store: ObjectStore, **files: bytes) -> int | None:
     for name, data in files.items():
         store.put(f"in/{name.replace('_', '.')}", data)
     found = [file for file in (store.stat(f"in/{name.replace('_', '.')}") for name in files) if file]
-    return lengths.estimate(store, found)
+    return duration_estimates.estimate(store, found)
 
 
 def test_files_alike_are_measured_by_a_few(store: ObjectStore) -> None:
@@ -60,14 +61,14 @@ def test_what_cannot_be_measured_is_taken_as_the_others(store: ObjectStore) -> N
 
 
 def test_large_files_are_not_fetched(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lengths, "SAMPLE_BYTES", 1000)
+    monkeypatch.setattr(duration_estimates, "SAMPLE_BYTES", 1000)
     assert put(store, a_wav=sound(10)) is None
 
 
 def test_the_check_of_a_batch_tells_it() -> None:
     connection = make_connection(make_account())
     connection.store().put("in/a.wav", sound(90))
-    found = preview.preview(connection=connection, input_path="in", result_path="out")
+    found = dry_run.preview(connection=connection, input_path="in", result_path="out")
     assert found.media_duration == pytest.approx(90_000, rel=0.01)
 
 
@@ -80,7 +81,7 @@ def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("SPEECHPORTAL_SECRET_KEY", "canary")
     (tmp_path / "file").write_bytes(b"data")
     with pytest.raises(NotMedia):
-        media.probe(tmp_path / "file")
+        decoding.probe(tmp_path / "file")
     assert "canary" not in seen.read_text()
     assert "PATH=" in seen.read_text()
     allowed = subprocess.run(

@@ -10,17 +10,17 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle
-from batches.lifecycle import CancelRequested, Cause, Claim, ClaimLost
 from batches.models import Batch, Charge, ExecutionResult, Task, Transcript
 from batches.models.ledger import ImmutableRow
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
 from tests.factories import claimed, make_account, make_batch, make_domain, make_task
 
 pytestmark = pytest.mark.django_db
 BAD = Cause("not_media", "This is not an audio or video file.", {})
 
 
-def lapse(claim: Claim) -> None:
+def lapse(claim: Lease) -> None:
     Task.unscoped.filter(pk=claim.task_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -106,7 +106,7 @@ def test_a_late_worker_has_no_effect(act: str) -> None:
     assert lifecycle.reap() == 1
     new_claim = lifecycle.claim_next("other")
     assert new_claim is not None
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         {
             "finish": lambda: lifecycle.finish(claim),
             "fail": lambda: lifecycle.fail(claim, BAD),

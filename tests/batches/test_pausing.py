@@ -7,8 +7,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, polling, services
+from batches.intake import polling
 from batches.models import Batch, Task
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
+from batches.tasks import lifecycle
 from tests.factories import claimed, make_account, make_batch, make_task
 from tests.workbench import put
 
@@ -20,7 +23,7 @@ def test_a_paused_batch_is_neither_polled_nor_claimed_from(settings: Settings) -
     batch = make_batch()
     put(batch, "a.mp3")
     make_task(batch)
-    assert services.pause_batch(batch=batch).is_paused
+    assert task_services.pause_batch(batch=batch).is_paused
     assert lifecycle.claim_next("test") is None
     assert not lifecycle.claimable().exists()
     assert polling.claim_due() == []
@@ -33,7 +36,7 @@ def test_a_paused_batch_is_neither_polled_nor_claimed_from(settings: Settings) -
 def test_what_is_in_progress_ends() -> None:
     batch = make_batch()
     task, claim = claimed(batch)
-    services.pause_batch(batch=batch)
+    task_services.pause_batch(batch=batch)
     lifecycle.finish(claim)
     task.refresh_from_db()
     assert task.state == Task.State.COMPLETED
@@ -42,26 +45,26 @@ def test_what_is_in_progress_ends() -> None:
 def test_resuming_polls_and_goes_on_at_once() -> None:
     batch = make_batch()
     make_task(batch)
-    services.pause_batch(batch=batch)
+    task_services.pause_batch(batch=batch)
     Batch.unscoped.update(next_poll_at="2100-01-01T00:00Z")
-    services.resume_batch(batch=batch)
+    task_services.resume_batch(batch=batch)
     assert polling.claim_due() == [batch.pk]
     assert lifecycle.claim_next("test") is not None
 
 
 def test_pausing_and_resuming_twice_is_fine() -> None:
     batch = make_batch()
-    first = services.pause_batch(batch=batch).paused_at
-    assert services.pause_batch(batch=batch).paused_at == first
-    assert not services.resume_batch(batch=batch).is_paused
-    assert not services.resume_batch(batch=batch).is_paused
+    first = task_services.pause_batch(batch=batch).paused_at
+    assert task_services.pause_batch(batch=batch).paused_at == first
+    assert not task_services.resume_batch(batch=batch).is_paused
+    assert not task_services.resume_batch(batch=batch).is_paused
 
 
 def test_a_deleted_batch_cannot_be_paused() -> None:
     batch = make_batch()
-    services.delete_batch(batch=batch)
+    batch_services.delete_batch(batch=batch)
     with pytest.raises(ValidationError) as refused:
-        services.pause_batch(batch=batch)
+        task_services.pause_batch(batch=batch)
     assert refused.value.code == "batch_deleted"
 
 

@@ -11,8 +11,9 @@ import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, polling
-from batches.models import Arrival, Batch, FinishedFolder, Task
+from batches.intake import polling
+from batches.models import Batch, PendingFile, ProcessedFolder, Task
+from batches.tasks import lifecycle
 from tests.factories import make_account, make_batch, make_user
 
 pytestmark = pytest.mark.django_db
@@ -47,12 +48,12 @@ def names(batch: Batch) -> list[str]:
 def test_a_file_becomes_a_task_when_two_polls_have_seen_it_unchanged(batch: Batch) -> None:
     drop(batch, "a.mp3")
     assert polling.poll(batch.pk) == 0
-    assert Arrival.unscoped.count() == 1
+    assert PendingFile.unscoped.count() == 1
     assert polling.poll(batch.pk) == 1
     task = Task.unscoped.get()
     assert (task.name, task.input_key, task.task_order, task.input_size) == ("a.mp3", "in/a.mp3", 1, 5)
     assert task.state == Task.State.WAITING
-    assert not Arrival.unscoped.exists()
+    assert not PendingFile.unscoped.exists()
     assert polling.poll(batch.pk) == 0
     assert Task.unscoped.count() == 1
 
@@ -82,7 +83,7 @@ def test_a_file_that_goes_away_again_is_forgotten(batch: Batch) -> None:
     polling.poll(batch.pk)
     path.unlink()
     polling.poll(batch.pk)
-    assert not Arrival.unscoped.exists()
+    assert not PendingFile.unscoped.exists()
     assert not Task.unscoped.exists()
 
 
@@ -114,7 +115,7 @@ def test_finished_inputs_are_not_looked_at_again(batch: Batch) -> None:
 
 def test_a_renamed_batch_does_not_recognise_its_old_folder(batch: Batch) -> None:
     assert batch.connection is not None
-    FinishedFolder.unscoped.create(connection=batch.connection, path=batch.folder)
+    ProcessedFolder.unscoped.create(connection=batch.connection, path=batch.folder)
     drop(batch, "calls/done.mp3")
     Batch.unscoped.filter(pk=batch.pk).update(name="new name")
     polling.poll(batch.pk)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, moving, polling
+from batches.intake import polling
 from batches.models import Batch, Charge, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import EngineDied, ModelUnavailable, NotMedia
+from batches.tasks import lifecycle
+from batches.worker import moving
 from speechportal.storage.errors import AccessDenied, Unreachable
 from tests.factories import make_batch
 from tests.workbench import Engine, again_at_once, drop, files, folder, work

@@ -6,9 +6,11 @@ import pytest
 from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
-from batches import polling, services
+from batches.intake import polling
 from batches.models import Batch, Charge, Task
 from batches.recognition.errors import NotMedia
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
 from tests.factories import make_batch
 from tests.workbench import Engine, drop, files, folder, work
 
@@ -30,8 +32,8 @@ def test_the_second_result_lies_beside_the_first(batch: Batch, engine: Engine) -
     drop(batch)
     first = work(engine)
     before = (folder(batch) / "out/a.mp3.json").read_bytes()
-    services.update_batch(batch=batch, language="ja")
-    repeat = services.recognise_again(task=first)
+    batch_services.update_batch(batch=batch, language="ja")
+    repeat = task_services.recognise_again(task=first)
     assert (repeat.original, repeat.task_order, repeat.name) == (first, 2, "a.mp3")
     again = work(engine)
     assert (again.pk, again.state) == (repeat.pk, Task.State.COMPLETED)
@@ -53,9 +55,9 @@ def test_the_second_result_lies_beside_the_first(batch: Batch, engine: Engine) -
 def test_it_can_be_repeated_and_a_repeat_too(batch: Batch, engine: Engine) -> None:
     drop(batch)
     first = work(engine)
-    services.recognise_again(task=first)
+    task_services.recognise_again(task=first)
     second = work(engine)
-    third = services.recognise_again(task=second)
+    third = task_services.recognise_again(task=second)
     assert third.original == first
     assert work(engine).state == Task.State.COMPLETED
     assert Charge.unscoped.count() == 3
@@ -64,23 +66,23 @@ def test_it_can_be_repeated_and_a_repeat_too(batch: Batch, engine: Engine) -> No
 def test_two_at_once_are_one_too_many(batch: Batch, engine: Engine) -> None:
     drop(batch)
     first = work(engine)
-    services.recognise_again(task=first)
+    task_services.recognise_again(task=first)
     with pytest.raises(ValidationError) as refused:
-        services.recognise_again(task=first)
+        task_services.recognise_again(task=first)
     assert refused.value.code == "task_repeating"
 
 
 def test_only_what_is_completed_and_still_there(batch: Batch, engine: Engine) -> None:
     waiting = drop(batch)
     with pytest.raises(ValidationError) as refused:
-        services.recognise_again(task=waiting)
+        task_services.recognise_again(task=waiting)
     assert refused.value.code == "task_not_completed"
 
 
 def test_a_repeat_that_fails_leaves_the_input_and_the_first_result(batch: Batch, engine: Engine) -> None:
     drop(batch)
     first = work(engine)
-    services.recognise_again(task=first)
+    task_services.recognise_again(task=first)
 
     def refuse() -> None:
         raise NotMedia("This is not an audio or video file.")
@@ -91,7 +93,7 @@ def test_a_repeat_that_fails_leaves_the_input_and_the_first_result(batch: Batch,
     assert files(batch) == {"out/a.mp3.json", "in/calls/a.mp3"}
     assert Charge.unscoped.count() == 1
     engine.during.clear()
-    services.retry_task(task=repeat)
+    task_services.retry_task(task=repeat)
     assert work(engine).state == Task.State.COMPLETED
     assert "in/calls/a.mp3" in files(batch)
 
@@ -100,6 +102,6 @@ def test_a_moved_input_that_was_replaced_fails_the_repeat(batch: Batch, engine: 
     drop(batch)
     first = work(engine)
     (folder(batch) / "in/calls/a.mp3").write_bytes(b"another recording")
-    services.recognise_again(task=first)
+    task_services.recognise_again(task=first)
     repeat = work(engine)
     assert (repeat.state, repeat.error_code) == (Task.State.FAILED, "input_replaced")

@@ -7,10 +7,14 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import execution_results, lifecycle, moving, services
 from batches.models import Batch, Charge, ExecutionResult, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import EngineDied, NotMedia
+from batches.reports import execution_results
+from batches.services import batches as batch_services
+from batches.services import tasks as task_services
+from batches.tasks import lifecycle
+from batches.worker import moving
 from tests.factories import make_batch, make_task
 from tests.workbench import Engine, drop, files, work
 
@@ -46,11 +50,11 @@ def test_all_failed_tasks_run_again_and_each_is_charged_once(batch: Batch, engin
     engine.during.clear()
     drop(batch, "good.mp3")
     work(engine)
-    assert services.retry_failed(batch=batch) == 3
+    assert task_services.retry_failed(batch=batch) == 3
     for _ in range(3):
         assert work(engine).state == Task.State.COMPLETED
     assert Charge.unscoped.count() == 4
-    assert services.retry_failed(batch=batch) == 0
+    assert task_services.retry_failed(batch=batch) == 0
     moved = {name for name in files(batch) if name.startswith("in/")}
     assert moved >= {f"in/calls/{name}.mp3" for name in ("0", "1", "2", "good")}
     assert not any(name.endswith("failed/0.mp3") for name in moved)
@@ -58,17 +62,17 @@ def test_all_failed_tasks_run_again_and_each_is_charged_once(batch: Batch, engin
 
 def test_a_canceled_task_can_be_retried(batch: Batch, engine: Engine) -> None:
     task = drop(batch)
-    services.cancel_task(task=task)
-    assert services.retry_task(task=task).state == Task.State.WAITING
+    task_services.cancel_task(task=task)
+    assert task_services.retry_task(task=task).state == Task.State.WAITING
     assert work(engine).state == Task.State.COMPLETED
 
 
 def test_one_that_has_not_failed_is_refused(batch: Batch, engine: Engine) -> None:
     task = drop(batch)
-    assert code_of(services.retry_task, task=task) == "task_not_retryable"
+    assert code_of(task_services.retry_task, task=task) == "task_not_retryable"
     task = work(engine)
-    assert code_of(services.retry_task, task=task) == "task_not_retryable"
-    assert code_of(services.cancel_task, task=task) == "task_ended"
+    assert code_of(task_services.retry_task, task=task) == "task_not_retryable"
+    assert code_of(task_services.cancel_task, task=task) == "task_ended"
 
 
 def test_a_retry_waits_for_the_move_that_is_under_way(
@@ -79,24 +83,24 @@ def test_a_retry_waits_for_the_move_that_is_under_way(
     with monkeypatch.context() as patch:
         patch.setattr(moving, "move_input", lambda _task_id: None)
         task = work(engine)
-    assert code_of(services.retry_task, task=task) == "task_moving"
+    assert code_of(task_services.retry_task, task=task) == "task_moving"
     moving.move_input(task.pk)
-    assert services.retry_task(task=task).input_key == "in/calls/failed/a.mp3"
+    assert task_services.retry_task(task=task).input_key == "in/calls/failed/a.mp3"
 
 
 def test_a_retry_waits_for_the_report_of_the_failure(batch: Batch) -> None:
     task = make_task(batch, state=Task.State.FAILED)
     result = execution_results.collect(batch, at_least=1)
     assert result is not None
-    assert code_of(services.retry_task, task=task) == "task_being_reported"
+    assert code_of(task_services.retry_task, task=task) == "task_being_reported"
     ExecutionResult.unscoped.update(written_at=timezone.now())
-    assert services.retry_task(task=task).state == Task.State.WAITING
+    assert task_services.retry_task(task=task).state == Task.State.WAITING
 
 
 def test_a_deleted_batch_retries_nothing(batch: Batch) -> None:
     task = make_task(batch, state=Task.State.FAILED)
-    services.delete_batch(batch=batch)
-    assert code_of(services.retry_task, task=task) == "batch_deleted"
+    batch_services.delete_batch(batch=batch)
+    assert code_of(task_services.retry_task, task=task) == "batch_deleted"
 
 
 def test_what_was_recognised_is_kept_unless_the_settings_have_changed(
@@ -111,13 +115,13 @@ def test_what_was_recognised_is_kept_unless_the_settings_have_changed(
     drop(batch)
     task = work(engine)
     assert task.state == Task.State.FAILED
-    services.retry_task(task=task)
+    task_services.retry_task(task=task)
     task = work(engine)
     assert engine.calls == ["transcribe", "add_speakers", "add_speakers"]
 
-    services.update_batch(batch=batch, language="ja")
+    batch_services.update_batch(batch=batch, language="ja")
     engine.during.clear()
-    services.retry_task(task=task)
+    task_services.retry_task(task=task)
     assert not Checkpoint.unscoped.exists()
     assert work(engine).state == Task.State.COMPLETED
     assert engine.languages == ["en-US", "ja"]
@@ -127,7 +131,7 @@ def test_waiting_tasks_are_canceled_together(batch: Batch, engine: Engine) -> No
     tasks = [drop(batch, f"{number}.mp3") for number in range(3)]
     claim = lifecycle.claim_next("test")
     assert claim is not None
-    assert services.cancel_waiting(batch=batch) == 2
+    assert task_services.cancel_waiting(batch=batch) == 2
     states = list(Task.unscoped.order_by("pk").values_list("state", flat=True))
     assert states == [Task.State.IN_PROGRESS, Task.State.CANCELED, Task.State.CANCELED]
     assert {f"in/{task.name}" for task in tasks} <= files(batch)

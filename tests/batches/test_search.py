@@ -9,10 +9,10 @@ from django.db import connection
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from batches import corrections, search
 from batches.models import SearchText, Task, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
+from batches.transcripts import corrections, search
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
 
@@ -97,7 +97,7 @@ def test_postgresql_finds_words_of_two_syllables_by_the_index(query: str) -> Non
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE batches_searchtext")
     texts = search.containing(SearchText.unscoped.all(), search.query_words(query))
-    assert "batches_searchtext_looked_into" in texts.explain()
+    assert "batches_searchtext_trigrams" in texts.explain()
     assert search.search(account, query).count() == 1
 
 

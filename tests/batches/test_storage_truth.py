@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches import lifecycle, moving, polling
+from batches.intake import polling
 from batches.models import Batch, Charge, ResultFile, Task
 from batches.recognition.errors import NotMedia
+from batches.tasks import lifecycle
+from batches.worker import moving
 from speechportal.storage.backends.base import StoredFile
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.errors import Changed, NotFound, Throttled

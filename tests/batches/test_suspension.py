@@ -6,8 +6,11 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import holding, lifecycle, polling, services
+from batches.intake import polling
 from batches.models import Batch, Task
+from batches.services import batches as batch_services
+from batches.status import batch_status
+from batches.tasks import lifecycle
 from speechportal.accounts.models import Account
 from tests.factories import claimed, make_batch, make_task
 from tests.workbench import put
@@ -22,7 +25,7 @@ def test_a_suspended_account_stands_still(settings: Settings) -> None:
     make_task(batch)
     put(batch, "a.mp3")
     polling.poll(batch.pk)
-    services.suspend_account(account=batch.account)
+    batch_services.suspend_account(account=batch.account)
     assert batch.account.is_suspended
     assert polling.claim_due() == [other.pk]
     assert polling.poll(batch.pk) == 0
@@ -37,9 +40,9 @@ def test_a_suspended_account_stands_still(settings: Settings) -> None:
 def test_it_goes_on_once_it_is_reinstated() -> None:
     batch = make_batch()
     make_task(batch)
-    services.suspend_account(account=batch.account)
-    services.suspend_account(account=batch.account)
-    services.reinstate_account(account=batch.account)
+    batch_services.suspend_account(account=batch.account)
+    batch_services.suspend_account(account=batch.account)
+    batch_services.reinstate_account(account=batch.account)
     batch.refresh_from_db()
     assert batch.status == Batch.Status.NORMAL
     assert polling.claim_due() == [batch.pk]
@@ -49,10 +52,10 @@ def test_it_goes_on_once_it_is_reinstated() -> None:
 def test_an_account_that_was_edited_by_other_means_is_noticed() -> None:
     batch = make_batch()
     Account.objects.filter(pk=batch.account_id).update(suspended_at=timezone.now())
-    holding.reconcile()
+    batch_status.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "account_suspended"
     Account.objects.filter(pk=batch.account_id).update(suspended_at=None)
-    holding.reconcile()
+    batch_status.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == ""

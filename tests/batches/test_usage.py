@@ -9,9 +9,12 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from batches import attention, lifecycle, selectors, usage
-from batches.lifecycle import Cause
+from batches.billing import usage
 from batches.models import Batch, Charge
+from batches.operations import dashboard
+from batches.services import selectors
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import Cause
 from tests.factories import make_account, make_batch, make_task
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +90,7 @@ def test_matters_are_told_worst_first() -> None:
     Batch.unscoped.filter(pk=paused.pk).update(paused_at=timezone.now())
     lifecycle.set_error(broken.pk, Cause("bucket_missing", "There is no such bucket.", {}))
     make_task(make_batch(), state="failed")  # Another account's.
-    found = attention.matters(account)
+    found = dashboard.matters(account)
     assert [(matter.kind, matter.title) for matter in found] == [
         ("error", "broken"),
         ("failed", "failing"),
@@ -98,8 +101,8 @@ def test_matters_are_told_worst_first() -> None:
 
 def test_first_steps_end_with_the_first_file() -> None:
     account = make_account()
-    assert [step.done for step in attention.first_steps(account)] == [False] * 4
+    assert [step.done for step in dashboard.first_steps(account)] == [False] * 4
     batch = make_batch(account)
-    assert [step.done for step in attention.first_steps(account)] == [True, True, True, False]
+    assert [step.done for step in dashboard.first_steps(account)] == [True, True, True, False]
     make_task(batch)
-    assert attention.first_steps(account) == []
+    assert dashboard.first_steps(account) == []

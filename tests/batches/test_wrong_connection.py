@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches import polling
+from batches.intake import polling
 from batches.models import Batch
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
 from tests.factories import make_account, make_batch
 

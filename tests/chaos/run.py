@@ -15,15 +15,15 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.utils import Error as DatabaseError
 
-from batches import services
 from batches.models import Batch
+from batches.services import batches as batch_services
 from domains.models import Domain
 from speechportal.accounts.models import Account
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.platform.supervisor import NAMES, Supervisor
+from speechportal.platform.supervisor import services as all_services
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
 from speechportal.storage.providers import Provider
-from speechportal.supervisor import NAMES, Supervisor
-from speechportal.supervisor import services as all_services
 from tests.chaos import inputs, processes, verdict
 from tests.chaos.database import Postgres, Sqlite
 from tests.chaos.inputs import Input
@@ -95,7 +95,7 @@ class Run:
         connections = [self._connection(account, swift, port) for port in (proxy.port, swift.port)]
         for name, formats, speakers in BATCHES:
             domain = Domain.unscoped.create(account=account, name=name, code=f"d{len(self.dropped)}")
-            batch = services.create_batch(
+            batch = batch_services.create_batch(
                 account=account,
                 name=name,
                 domain=domain,

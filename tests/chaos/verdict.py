@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batches.formats import FORMATS
-from batches.models import Arrival, Batch, Charge, Delivery, ExecutionResult, ResultFile, Task
+from batches.models import Batch, Charge, Delivery, ExecutionResult, PendingFile, ResultFile, Task
 from speechportal.storage.backends.base import Folder, ObjectStore
 from tests.chaos.inputs import Input
 
@@ -35,7 +35,7 @@ def unfinished(expected: int) -> list[str]:
         "inputs are not moved": tasks.exclude(move_due_at=None).count(),
         "tasks are not reported": tasks.filter(state__in=Task.REPORTED, execution_result=None).count(),
         "reports are not written": ExecutionResult.unscoped.filter(written_at=None).count(),
-        "files are about to settle": Arrival.unscoped.count(),
+        "files are about to settle": PendingFile.unscoped.count(),
         "messages are not sent": Delivery.unscoped.filter(ended_at=None).count(),
         "batches are in Error": Batch.unscoped.filter(status=Batch.Status.ERROR).count(),
     }

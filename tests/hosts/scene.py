@@ -24,9 +24,9 @@ django.setup()
 from django.conf import settings  # noqa: E402 - after django.setup()
 from django.db import transaction  # noqa: E402 - as above
 
-from batches import services  # noqa: E402 - as above
-from batches.demo.recordings import Recording, make  # noqa: E402 - as above
 from batches.models import Charge, ExecutionResult, ResultFile, Task  # noqa: E402 - as above
+from batches.operations.demo.recordings import Recording, make  # noqa: E402 - as above
+from batches.services import batches as batch_services  # noqa: E402 - as above
 from domains.models import Domain  # noqa: E402 - as above
 from speechportal.accounts.models import Account  # noqa: E402 - as above
 from speechportal.storage.models import Connection  # noqa: E402 - as above
@@ -49,7 +49,7 @@ def make_scene() -> None:
     connection.set_secret(os.environ["S3_SECRET"])
     connection.full_clean()
     connection.save()
-    services.create_batch(
+    batch_services.create_batch(
         account=account,
         name="hosts",
         domain=domain,

@@ -21,7 +21,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
 
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from tests.hosts.machines import (
     ROOT,
     Machine,

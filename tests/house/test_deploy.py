@@ -17,8 +17,8 @@ from django.core.management import get_commands
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from speechportal.platform.supervisor import NAMES
 from speechportal.settings import env
-from speechportal.supervisor import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / ".deploy"

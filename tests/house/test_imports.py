@@ -60,7 +60,7 @@ def test_imports_run_one_way(room: str, forbidden: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("library", "room"),
     [
-        ("django_q", "speechportal/queue.py"),
+        ("django_q", "speechportal/platform/queue.py"),
         ("boto3", "speechportal/storage/"),
         ("botocore", "speechportal/storage/"),
         ("storages", "speechportal/storage/"),
@@ -100,7 +100,7 @@ def test_the_portal_starts_without_the_models_in_memory() -> None:
     """The web server must stay small: torch belongs to the child process."""
     code = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'speechportal.settings';"
-        "django.setup(); import speechportal.urls, batches.jobs;"
+        "django.setup(); import speechportal.urls, batches.operations.jobs;"
         "print([name for name in ('torch', 'whisper', 'pyannote.audio') if name in sys.modules])"
     )
     result = subprocess.run(

@@ -13,8 +13,9 @@ from django.utils import timezone
 from batches.models import Delivery, ExecutionResult, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
-from speechportal.accounts import invitations, tokens
+from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.tokens import api_tokens
 from tests.factories import add_member, make_account, make_batch, make_domain, make_task, make_user
 from tests.house.routes import ROUTES, STAFF_NAMESPACES, TOKEN_NAMESPACES, Guard, Route
 
@@ -54,7 +55,7 @@ def world() -> World:
         account=account, batch=batch, task=task, event="task.completed", about=task.uid, payload="{}"
     )
     invitation, _ = invitations.invite(account=account, email="d@example.com", role="viewer", by=alice)
-    api_token, _ = tokens.create_token(
+    api_token, _ = api_tokens.create_token(
         account=account, created_by=alice, name="Nightly", scopes=["batches:read"]
     )
     return {

@@ -13,10 +13,10 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
 
-from batches import doctor
-from batches.doctor import Finding, Health
 from batches.models import Task
-from speechportal.models import Singleton
+from batches.operations import doctor
+from batches.operations.doctor import Finding, Health
+from speechportal.platform.models import NamedLease
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -28,16 +28,16 @@ def bad(examination: Callable[[], object]) -> list[str]:
 
 
 def test_a_healthy_database_and_a_beat() -> None:
-    Singleton.take("beat", timedelta(minutes=1))
+    NamedLease.take("beat", timedelta(minutes=1))
     assert bad(doctor.database) == bad(doctor.clusters) == []
 
 
 def test_a_beat_that_stopped_and_work_that_waits() -> None:
     assert bad(doctor.clusters) == ["The beat has never run: nothing is polled."]
-    Singleton.take("beat", timedelta(minutes=1))
-    Singleton._default_manager.update(last_run_at=timezone.now() - timedelta(minutes=9))
+    NamedLease.take("beat", timedelta(minutes=1))
+    NamedLease._default_manager.update(last_run_at=timezone.now() - timedelta(minutes=9))
     assert bad(doctor.clusters) == ["The beat has for 9 minutes not run: nothing is polled."]
-    Singleton._default_manager.update(last_run_at=timezone.now())
+    NamedLease._default_manager.update(last_run_at=timezone.now())
     task = factories.make_task(factories.make_batch())
     Task.unscoped.filter(pk=task.pk).update(available_at=timezone.now() - timedelta(hours=1))
     (sentence,) = bad(doctor.clusters)
@@ -72,7 +72,7 @@ def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings
     def ask(_cluster: str) -> int:
         return int(Redis(port=1).llen("queue"))  # Nothing listens there.
 
-    monkeypatch.setattr("speechportal.queue.queued_messages", ask)
+    monkeypatch.setattr("speechportal.platform.queue.queued_messages", ask)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert bad(doctor.broker) == ["Redis does not carry the queue's messages: ConnectionError."]
 

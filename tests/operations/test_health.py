@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
 from redis import Redis
 
-from batches.models import Batch, ConnectionFault, Delivery, Task
+from batches.models import Batch, ConnectionBackoff, Delivery, Task
 from batches.webhooks import endpoint
-from speechportal import health, metrics
+from speechportal.platform import health, metrics
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -92,14 +92,14 @@ def test_what_waits_and_for_how_long(client: Client) -> None:
 
 def test_a_cluster_that_lives_and_does_nothing_shows(client: Client) -> None:
     batch = factories.make_batch()
-    assert figures(client)["cluster_stands_still", "recognition"] == 0
+    assert figures(client)["cluster_stalled", "recognition"] == 0
     long_ago = timezone.now() - timedelta(hours=1)
     factories.make_task(batch, available_at=long_ago, created_at=long_ago)
     Batch.unscoped.filter(pk=batch.pk).update(next_poll_at=long_ago)
     found = figures(client)
-    assert found["cluster_stands_still", "short"] == 1
-    assert found["cluster_stands_still", "recognition"] == 1
-    assert found["cluster_stands_still", "deliveries"] == 0
+    assert found["cluster_stalled", "short"] == 1
+    assert found["cluster_stalled", "recognition"] == 1
+    assert found["cluster_stalled", "deliveries"] == 0
     assert found["work_age_seconds", "poll"] > 3500
 
 
@@ -139,7 +139,7 @@ def test_delivery_lag_counts_only_receivers_that_are_sent_to(client: Client) -> 
 def test_storages_and_batches_in_error_are_counted_by_cause(client: Client) -> None:
     batch = factories.make_batch()
     assert batch.connection is not None
-    ConnectionFault.unscoped.create(connection=batch.connection, code="timeout", retry_at=timezone.now())
+    ConnectionBackoff.unscoped.create(connection=batch.connection, code="timeout", retry_at=timezone.now())
     Batch.unscoped.filter(pk=batch.pk).update(status="error", cause_code="no_bucket", cause="There is none.")
     found = figures(client)
     assert found["storage_errors", "timeout"] == 1
@@ -154,7 +154,7 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_told(
     def ask(_cluster: str) -> int:
         return int(Redis(port=1).llen("queue"))  # Nothing listens there.
 
-    monkeypatch.setattr("speechportal.queue.queued_messages", ask)
+    monkeypatch.setattr("speechportal.platform.queue.queued_messages", ask)
     found = figures(client)
     assert found["tasks", "waiting"] == 1
     assert found["metrics_failed", ""] == 1

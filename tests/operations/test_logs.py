@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from speechportal import logs
+from speechportal.platform import logs
 from tests import factories
 
 
@@ -109,7 +109,7 @@ def test_requests_lines_carry_request_and_account(
     def broken(*_args: object, **_kwargs: object) -> None:
         logging.getLogger("batches.x").warning("said in a view")
 
-    monkeypatch.setattr("speechportal.accounts.privacy_views.AuditEntry.objects.for_account", broken)
+    monkeypatch.setattr("speechportal.accounts.privacy.views.AuditEntry.objects.for_account", broken)
     client.raise_request_exception = False
     response = client.get("/account/activity/")
     assert response.status_code == 500

@@ -6,9 +6,9 @@ import ipaddress
 
 import pytest
 
-from speechportal.outbound import STRICT, Policy, check_endpoint, post
-from speechportal.outbound_addresses import is_allowed
-from speechportal.outbound_errors import (
+from speechportal.outbound.addresses import is_allowed
+from speechportal.outbound.client import STRICT, Policy, check_endpoint, post
+from speechportal.outbound.errors import (
     AddressNotAllowed,
     BadUrl,
     HttpsRequired,

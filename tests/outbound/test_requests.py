@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from speechportal.outbound import Policy, Response, check_endpoint, get, post
-from speechportal.outbound_errors import (
+from speechportal.outbound.client import Policy, Response, check_endpoint, get, post
+from speechportal.outbound.errors import (
     AddressNotAllowed,
     AnswerTooLarge,
     BadAnswer,

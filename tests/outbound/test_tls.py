@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from speechportal.outbound import post
-from speechportal.outbound_errors import NoTrust, TimedOut
+from speechportal.outbound.client import post
+from speechportal.outbound.errors import NoTrust, TimedOut
 from tests.outbound.servers import OK, Authority, allowing_loopback, answering, leading_to, serving
 
 TO_LOOPBACK = leading_to("127.0.0.1")

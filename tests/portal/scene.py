@@ -11,10 +11,10 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from batches import claims, lifecycle
 from batches.models import Batch, Charge, ExecutionResult, ResultFile, Task, Transcript
 from batches.recognition.transcript import Segment, Word
 from batches.recognition.transcript import Transcript as Document
+from batches.tasks import lifecycle, scheduling
 from domains.models import Domain, Keyword
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.storage.models import Connection
@@ -169,6 +169,6 @@ def _tasks(batch: Batch, folder: Path) -> tuple[Task, Task, Task]:
 def finish_waiting(world: World) -> None:
     """What workers do, without the work, until the task of this world has ended."""
     while Task.unscoped.get(pk=world.waiting.pk).state != Task.State.COMPLETED:
-        claim = claims.claim_next("test")
+        claim = scheduling.claim_next("test")
         assert claim is not None
         lifecycle.finish(claim)

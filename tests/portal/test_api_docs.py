@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from speechportal.accounts import tokens
+from speechportal.accounts.tokens import api_tokens
 from tests.portal.scene import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +37,7 @@ def test_redoc_shows_the_reference(new_context: Callable[..., BrowserContext], w
 
 
 def test_swagger_ui_tries_a_request(new_context: Callable[..., BrowserContext], world: World) -> None:
-    _token, plain = tokens.create_token(
+    _token, plain = api_tokens.create_token(
         account=world.account, created_by=world.alice, name="docs", scopes=["read"]
     )
     page, foreign = visit(new_context, world, "/api/v1/docs")

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, ViewportSize
 
 from batches.models import ExecutionResult
-from speechportal.accounts import invitations
+from speechportal.accounts.members import invitations
 from tests.factories import make_account, make_user
 from tests.portal.scene import World
 

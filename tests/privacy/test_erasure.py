@@ -11,13 +11,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from batches.models import Batch, Charge, Delivery, SearchText, Task, Transcript
-from batches.privacy.erasure import close_account, erase_person
+from batches.operations.privacy.erasure import close_account, erase_person
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import endpoint, events
 from domains.models import Domain
-from speechportal.accounts import tokens
 from speechportal.accounts.models import Account, ApiToken, AuditEntry, Membership, User
+from speechportal.accounts.tokens import api_tokens
 from speechportal.storage.models import Connection
 from tests import factories
 from tests.admin.staff import signed_in
@@ -29,7 +29,7 @@ def furnished(name: str, email: str) -> Account:
     """An account with one of everything, one of its tasks charged."""
     owner = factories.make_user(email, "a long enough password")
     account = factories.make_account(name, owner)
-    tokens.create_token(account=account, created_by=owner, name="build", scopes=["read"])
+    api_tokens.create_token(account=account, created_by=owner, name="build", scopes=["read"])
     batch = factories.make_batch(account, name=f"{name} calls", webhook_url="https://receiver.example/hook")
     endpoint.address_changed(batch)
     for state in ("completed", "failed", "waiting"):
@@ -115,7 +115,7 @@ def test_a_person_is_erased_and_the_account_goes_on(client: Client) -> None:
     account = furnished("Ours", "alice@example.com")
     bob = factories.make_user("bob@example.com", "a long enough password", first_name="Bob")
     factories.add_member(account, bob, Membership.Role.MANAGER)
-    tokens.create_token(account=account, created_by=bob, name="bob's", scopes=["read"])
+    api_tokens.create_token(account=account, created_by=bob, name="bob's", scopes=["read"])
     client.force_login(bob)
     report = erase_person(user=bob)
     bob.refresh_from_db()

@@ -7,18 +7,18 @@ from django.apps import apps
 from django.db import models
 
 from batches.models import (
-    Arrival,
     ClovaRequest,
-    ConnectionFault,
+    ConnectionBackoff,
     Correction,
-    FinishedFolder,
+    PendingFile,
+    ProcessedFolder,
     SearchText,
     Task,
 )
-from batches.privacy.erasure import close_account
-from batches.privacy.export import TABLES
+from batches.operations.privacy.erasure import close_account
+from batches.operations.privacy.export import TABLES
 from domains.models import Keyword
-from speechportal.accounts.audit import followed_models
+from speechportal.accounts.audit.trail import followed_models
 from speechportal.accounts.models import Membership
 from speechportal.accounts.scoping import ScopedManager
 from tests.house.test_scoping import TENANT_MODELS
@@ -26,13 +26,13 @@ from tests.privacy.test_erasure import furnished
 
 BY_THE_MACHINE = {
     # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
-    *("Adjustment", "Arrival", "Charge", "ClovaRequest", "ConnectionFault", "Delivery", "DeliveryAttempt"),
-    *("ExecutionResult", "FinishedFolder", "KeptAnswer", "ResultFile", "SearchText", "Task", "Transcript"),
-    *("Webhook", "Keyword", "Correction", "AuditEntry"),
+    *("Adjustment", "PendingFile", "Charge", "ClovaRequest", "ConnectionBackoff", "Delivery"),
+    *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
+    *("SearchText", "Task", "Transcript", "Webhook", "Keyword", "Correction", "AuditEntry"),
 }
 NOT_EXPORTED = {
     # Passing states of the portal itself, secrets, and what is derived from what is exported.
-    *("Arrival", "ConnectionFault", "KeptAnswer", "SearchText", "Webhook"),
+    *("PendingFile", "ConnectionBackoff", "IdempotencyRecord", "SearchText", "Webhook"),
 }
 KEPT_WHEN_CLOSED = {"Adjustment", "AuditEntry", "Batch", "Charge", "Task"}
 
@@ -60,9 +60,9 @@ def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> Non
     Correction.unscoped.create(task=task, texts={})
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
     ClovaRequest.unscoped.create(task=task)
-    ConnectionFault.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
-    FinishedFolder.unscoped.create(connection=batch.connection, path="in/x/")
-    Arrival.unscoped.create(batch=batch, key="in/x", version="1", size=1, modified_at=task.created_at)
+    ConnectionBackoff.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
+    ProcessedFolder.unscoped.create(connection=batch.connection, path="in/x/")
+    PendingFile.unscoped.create(batch=batch, key="in/x", version="1", size=1, modified_at=task.created_at)
     close_account(account=account)
     left = set()
     for model in [*TENANT_MODELS, apps.get_model("accounts", "Membership")]:

@@ -11,12 +11,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from batches.models import Transcript
-from batches.privacy.export import TABLES, export_account
+from batches.operations.privacy.export import TABLES, export_account
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
 from batches.webhooks import endpoint
-from speechportal.accounts import tokens
 from speechportal.accounts.models import Account, AuditEntry
+from speechportal.accounts.tokens import api_tokens
 from speechportal.storage.models import Connection
 from tests import factories
 from tests.admin.staff import signed_in
@@ -57,7 +57,7 @@ def test_all_of_the_account_and_nothing_else(account: Account) -> None:
 
 def test_no_secret_is_in_it(account: Account) -> None:
     owner = account.members.get()
-    token, plain = tokens.create_token(account=account, created_by=owner, name="build", scopes=["read"])
+    token, plain = api_tokens.create_token(account=account, created_by=owner, name="build", scopes=["read"])
     connection = Connection.unscoped.get(account=account)
     Connection.unscoped.filter(pk=connection.pk).update(
         provider="aws",

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from batches import jobs
 from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
-from batches.privacy import retention
+from batches.operations import jobs
+from batches.operations.privacy import retention
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
-from speechportal import queue
-from speechportal.accounts.audit import record
+from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Account, AuditEntry
-from speechportal.models import Singleton
+from speechportal.platform import queue
+from speechportal.platform.models import NamedLease
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -132,6 +132,6 @@ def test_the_beat_has_it_done_once_a_day() -> None:
     from django_q.models import OrmQ
 
     asked = [message.func() for message in OrmQ.objects.all()]
-    assert asked.count("batches.jobs.enforce_retention") == 1
-    assert Singleton._default_manager.filter(name="retention").exists()
+    assert asked.count("batches.operations.jobs.enforce_retention") == 1
+    assert NamedLease._default_manager.filter(name="retention").exists()
     assert queue.queued_messages("short") == len(asked)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from speechportal.process_locks import KernelLock
+from speechportal.platform.process_locks import KernelLock
 from tests.chaos import processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def test_a_cluster_whose_idle_workers_were_killed_goes_on(
     folder = tmp_path / "data"
     enqueue = (
         "import django; django.setup(); from speechportal import queue;"
-        "queue.enqueue('batches.jobs.recognise_next', cluster='recognition')"
+        "queue.enqueue('batches.operations.jobs.recognise_next', cluster='recognition')"
     )
 
     def queued() -> int:

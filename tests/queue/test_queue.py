@@ -8,9 +8,9 @@ from django.db import transaction
 from django_q.models import OrmQ, Schedule
 from pytest_django.fixtures import Settings
 
-from batches import jobs
-from speechportal import queue
-from speechportal.models import Singleton
+from batches.operations import jobs
+from speechportal.platform import queue
+from speechportal.platform.models import NamedLease
 from tests.factories import make_batch, make_task
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def test_migrating_again_and_starting_again_leave_one_schedule() -> None:
 
 def test_a_rolled_back_transaction_takes_its_message_back() -> None:
     with transaction.atomic():
-        queue.enqueue("batches.jobs.poll", 1)
+        queue.enqueue("batches.operations.jobs.poll", 1)
         assert queue.queued_messages("short") == 1
         transaction.set_rollback(True)
     assert queue.queued_messages("short") == 0
@@ -59,18 +59,18 @@ def test_a_lost_message_is_made_again_by_the_beat(
     OrmQ.objects.all().delete()
     jobs.beat()
     assert queue.queued_messages("recognition") == 1
-    assert queued("batches.jobs.poll") == 1
+    assert queued("batches.operations.jobs.poll") == 1
 
 
 def test_a_second_beat_leaves_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 
-    holder = Singleton.take("beat", timedelta(minutes=1))
+    holder = NamedLease.take("beat", timedelta(minutes=1))
     assert holder is not None
     monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first beat is at work"))
     jobs.beat()
-    Singleton.give("beat", holder)
-    assert Singleton.take("beat", timedelta(minutes=1)) is not None
+    NamedLease.give("beat", holder)
+    assert NamedLease.take("beat", timedelta(minutes=1)) is not None
 
 
 def test_one_failing_step_does_not_stop_the_others(
@@ -83,5 +83,5 @@ def test_one_failing_step_does_not_stop_the_others(
     monkeypatch.setattr(jobs, "_reap", fail)
     make_batch()
     jobs.beat()
-    assert queued("batches.jobs.poll") == 1
+    assert queued("batches.operations.jobs.poll") == 1
     assert "beat: fail failed" in caplog.text

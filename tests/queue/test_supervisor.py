@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from speechportal import supervisor
-from speechportal.supervisor import CLUSTERS, NAMES, Service, Supervisor, services
+from speechportal.platform import supervisor
+from speechportal.platform.supervisor import CLUSTERS, NAMES, Service, Supervisor, services
 
 
 def python(program: str) -> list[str]:

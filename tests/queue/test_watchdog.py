@@ -7,9 +7,9 @@ import sys
 import pytest
 from django.db import OperationalError
 
-from speechportal import watchdog
-from speechportal.supervisor import Service, Supervisor
-from speechportal.watchdog import Watchdog
+from speechportal.platform import watchdog
+from speechportal.platform.supervisor import Service, Supervisor
+from speechportal.platform.watchdog import Watchdog
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batches.recognition.engine import Engine
+from batches.recognition.runtime.engine import Engine
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from batches.recognition.media import Samples
+from batches.recognition.media.decoding import Samples
 
 
 def write_wav(path: Path, samples: Samples) -> Path:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.recognition.assignment import assign_speakers
+from batches.recognition.alignment.speaker_assignment import assign_speakers
 from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
 
 

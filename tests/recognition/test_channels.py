@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 
-from batches.recognition.channels import alike
-from batches.recognition.engine import Engine
-from batches.recognition.media import Samples, probe
+from batches.recognition.media.channels import alike
+from batches.recognition.media.decoding import Samples, probe
 from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
 from batches.recognition.transcript import Transcript
 from tests.recognition.sounds import convert, write_wav
 from tests.sample_speech import load_sample

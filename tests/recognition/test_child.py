@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import EmptyFile, EngineDied, EngineStalled
 from batches.recognition.options import Options
-from batches.recognition.sandbox import MAX_FILE_BYTES
+from batches.recognition.runtime.client import RecognitionClient
+from batches.recognition.runtime.sandbox import MAX_FILE_BYTES
 from tests.sample_speech import sample_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ def test_who_is_told_about_progress_may_give_the_work_up(client: RecognitionClie
 PARENT = """
 import sys, time
 from pathlib import Path
-from batches.recognition.client import RecognitionClient
+from batches.recognition.runtime.client import RecognitionClient
 client = RecognitionClient(scratch_dir=Path(sys.argv[1]))
 client.ping()
 print(client.child_pid, flush=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.recognition.chunks import MAX_SECONDS, Chunk, make_chunks
-from batches.recognition.media import SAMPLE_RATE
+from batches.recognition.asr.chunks import MAX_SECONDS, Chunk, make_chunks
+from batches.recognition.media.decoding import SAMPLE_RATE
 
 TWO_PARTS = Chunk(((1.0, 3.0), (10.0, 14.0)))
 

@@ -9,7 +9,7 @@ import huggingface_hub.constants
 import pytest
 
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_store import ModelStore
+from batches.recognition.models.store import ModelStore
 from tests.loopback import Handler, serving
 
 

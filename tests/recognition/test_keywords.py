@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.recognition.boosting import PROMPT_TOKENS, START_SHARE, KeywordTree, prompt_tokens, spellings
-from batches.recognition.engine import Engine
+from batches.recognition.asr.keywords import PROMPT_TOKENS, START_SHARE, KeywordTree, prompt_tokens, spellings
 from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample, sample_folder
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.recognition import languages
-from batches.recognition.engine import Engine
-from batches.recognition.language_detection import ASKED_CHUNKS, Detection, combine, spread
+from batches.recognition.asr.language_detection import ASKED_CHUNKS, Detection, combine, spread
 from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
 from tests.sample_speech import sample_folder
 
 KOREAN, ENGLISH = {"ko": 0.9, "en": 0.1}, {"ko": 0.05, "en": 0.95}

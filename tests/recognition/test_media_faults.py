@@ -9,7 +9,6 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from batches.recognition.engine import Engine
 from batches.recognition.errors import (
     DamagedMedia,
     EmptyFile,
@@ -21,8 +20,9 @@ from batches.recognition.errors import (
     NotMedia,
     RecognitionError,
 )
-from batches.recognition.media import MAX_BYTES, MAX_DURATION_MS, SAMPLE_RATE, decode
+from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS, SAMPLE_RATE, decode
 from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
 from tests.recognition.sounds import convert, write_wav
 from tests.recognition.test_media_types import CONTAINERS
 from tests.sample_speech import load_sample

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batches.recognition.media import SAMPLE_RATE, Samples, decode
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples, decode
 from tests.recognition.sounds import convert, write_wav
 from tests.sample_speech import load_sample
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from batches.recognition.engine import BATCH_SIZES, Engine
-from batches.recognition.whisper_model import choose_precision
+from batches.recognition.asr.whisper_model import choose_precision
+from batches.recognition.runtime.engine import BATCH_SIZES, Engine
 
 
 def processor(monkeypatch: pytest.MonkeyPatch, *, native: bool, capability: str = "AVX512") -> None:

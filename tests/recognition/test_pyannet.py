@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from batches.recognition import pyannet
-from batches.recognition.model_store import ModelStore
-from batches.recognition.segmentation import SAMPLE_RATE, load_segmentation_model
+from batches.recognition.diarization import pyannet
+from batches.recognition.diarization.segmentation import SAMPLE_RATE, load_segmentation_model
+from batches.recognition.models.store import ModelStore
 from tests.sample_speech import load_sample
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
 def test_recognition_starts_without_importing_pyannote() -> None:
     program = (
-        "import sys; from batches.recognition.engine import Engine; Engine().load(speakers=True); "
+        "import sys; from batches.recognition.runtime.engine import Engine; Engine().load(speakers=True); "
         "print(sorted({'pyannote.audio', 'lightning'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

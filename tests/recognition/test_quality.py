@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.recognition.quality import compression_ratio, loop_start, says_twice
+from batches.recognition.asr.quality import compression_ratio, loop_start, says_twice
 
 
 @pytest.mark.parametrize(

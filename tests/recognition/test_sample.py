@@ -9,9 +9,9 @@ import pytest
 
 from batches.recognition.bench.recordings import own_sample
 from batches.recognition.bench.scoring import error_counts
-from batches.recognition.engine import Engine
-from batches.recognition.media import Samples
+from batches.recognition.media.decoding import Samples
 from batches.recognition.options import FASTER, WHISPER, Options
+from batches.recognition.runtime.engine import Engine
 from batches.recognition.transcript import Transcript
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample

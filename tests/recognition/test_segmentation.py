@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from batches.recognition.diarization.segmentation import (
+    Samples,
+    Segmentation,
+    Segmenter,
+    hysteresis,
+    merge,
+    true_runs,
+)
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_store import ModelStore
-from batches.recognition.segmentation import Samples, Segmentation, Segmenter, hysteresis, merge, true_runs
+from batches.recognition.models.store import ModelStore
 from tests.sample_speech import load_sample
 
 FRAME_STEP, FRAME_DURATION, FRAMES = 0.016875, 0.0619375, 589

@@ -5,10 +5,10 @@ import pytest
 from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
+from batches.recognition.diarization.diarizers import SpeakerDiarizer
+from batches.recognition.diarization.segmentation import Samples, Segmentation, Segmenter
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_store import ModelStore, SpeakerCheckpoints
-from batches.recognition.segmentation import Samples, Segmentation, Segmenter
-from batches.recognition.speakers import SpeakerDiarizer
+from batches.recognition.models.store import ModelStore, SpeakerCheckpoints
 from batches.recognition.transcript import SpeakerTurn
 from tests.sample_speech import load_sample, sample_turns
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import batches.recognition._torchaudio  # noqa: F401 - must be imported before pyannote
+import batches.recognition.diarization.torchaudio_compat  # noqa: F401 - must be imported before pyannote
+from batches.recognition.diarization.diarizers import PipelineDiarizer
+from batches.recognition.diarization.segmentation import Samples
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_store import ModelStore
-from batches.recognition.segmentation import Samples
-from batches.recognition.speakers import PipelineDiarizer
+from batches.recognition.models.store import ModelStore
 from tests.sample_speech import load_sample
 
 CONFIG = """

@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.recognition import sentences
-from batches.recognition.chunks import SPEECH_MARGIN, Region
+from batches.recognition.alignment import sentences
+from batches.recognition.asr.chunks import SPEECH_MARGIN, Region
 from batches.recognition.transcript import Word
 
 _MARGIN_MS = round(SPEECH_MARGIN * 1000)

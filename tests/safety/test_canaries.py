@@ -14,10 +14,10 @@ from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.views.debug import ExceptionReporter
 
-from batches import polling
-from speechportal.accounts import tokens
+from batches.intake import polling
 from speechportal.accounts.models import AuditEntry
-from speechportal.logs import LineFormatter
+from speechportal.accounts.tokens import api_tokens
+from speechportal.platform.logs import LineFormatter
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_a_storage_secret_is_in_no_log_even_at_debug_level(lines: list[str]) -> 
 def test_a_token_is_in_no_log_and_in_no_answer(client: Client, lines: list[str]) -> None:
     alice = factories.make_user("alice@example.com")
     account = factories.make_account(owner=alice)
-    _token, plain = tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
+    _token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
     for given in (plain, plain[:-1], f"{plain}x"):
         response = client.get("/api/v1/batches", headers={"authorization": f"Bearer {given}"})
         assert plain[10:] not in response.content.decode()
@@ -88,7 +88,7 @@ def test_no_audit_entry_holds_a_secret(client: Client) -> None:
     connection.bucket, connection.access_key = "calls", "AKIA"
     connection.set_secret(CANARY)
     connection.save()
-    token, plain = tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
+    token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
     everything = " ".join(str(entry.__dict__) for entry in AuditEntry.unscoped.all())
     assert "connection.changed" in everything
     for secret in (CANARY, alice.password, connection.encrypted_secret, plain[10:], token.digest):
@@ -118,7 +118,7 @@ def test_the_error_page_tells_nothing(client: Client, monkeypatch: pytest.Monkey
     def broken(*_args: object) -> None:
         raise RuntimeError(CANARY)
 
-    monkeypatch.setattr("speechportal.accounts.privacy_views.AuditEntry.objects.for_account", broken)
+    monkeypatch.setattr("speechportal.accounts.privacy.views.AuditEntry.objects.for_account", broken)
     response = client.get("/account/activity/")
     assert response.status_code == 500
     assert CANARY not in response.content.decode()

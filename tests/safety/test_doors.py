@@ -15,10 +15,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches import services
 from batches.models import Task
-from speechportal.accounts import tokens
+from batches.services import batches as batch_services
 from speechportal.accounts.models import Account, ApiToken, Membership, User
+from speechportal.accounts.tokens import api_tokens
 from tests.admin.staff import member_of, signed_in
 from tests.api.addresses import VIEWS, filled
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
@@ -53,7 +53,7 @@ def things(account: Account) -> dict[str, str]:
 
 def token_of(account: Account, email: str = "alice@example.com", **fields: Any) -> tuple[ApiToken, str]:
     user = User.objects.get(email=email)
-    return tokens.create_token(account=account, created_by=user, name="t", scopes=["write"], **fields)
+    return api_tokens.create_token(account=account, created_by=user, name="t", scopes=["write"], **fields)
 
 
 def knock(path: str, method: str, things: dict[str, str], plain: str) -> Any:
@@ -63,7 +63,7 @@ def knock(path: str, method: str, things: dict[str, str], plain: str) -> Any:
 
 def revoke(account: Account) -> str:
     token, plain = token_of(account)
-    tokens.revoke_token(token=token)
+    api_tokens.revoke_token(token=token)
     return plain
 
 
@@ -109,7 +109,7 @@ def test_a_suspended_account_reads_and_starts_nothing(account: Account, things: 
     _token, plain = token_of(account)
     reads = [case for case in CASES if case[1] == "GET"]
     before = {case: knock(*case, things, plain).status_code for case in reads}
-    services.suspend_account(account=account)
+    batch_services.suspend_account(account=account)
     assert {case: knock(*case, things, plain).status_code for case in reads} == before
     changes = {case: knock(*case, things, plain).status_code for case in CASES if case[1] != "GET"}
     assert {case: status for case, status in changes.items() if status >= 500} == {}

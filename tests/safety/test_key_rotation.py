@@ -9,8 +9,8 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from batches.webhooks import endpoint
-from speechportal.accounts import second_factor
-from speechportal.storage.secrets import EncryptionError
+from speechportal.accounts.sign_in import second_factor
+from speechportal.encryption import EncryptionError
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from speechportal.accounts import recovery_codes, second_factor
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, Membership, RecoveryCode, User
+from speechportal.accounts.sign_in import recovery_codes, second_factor
 from tests import factories
 from tests.safety.authenticators import code, wrong
 

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from speechportal.accounts import second_factor
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, User
+from speechportal.accounts.sign_in import second_factor
 from tests import factories
 from tests.safety.authenticators import authenticator, code, wrong
 

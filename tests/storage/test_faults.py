@@ -27,7 +27,7 @@ from speechportal.storage.backends.base import (
     WrongCredentials,
 )
 from speechportal.storage.backends.s3 import S3Store
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.errors import ConnectionRefused, HostUnknown, Misconfigured, TlsFailed, describe
 from speechportal.storage.models import Connection
 from speechportal.storage.providers import Provider

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from speechportal.accounts.models import Account, Membership
-from speechportal.storage.embedded_swift import SwiftServer
+from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
 from tests.factories import add_member, make_account, make_batch, make_connection, make_user
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import Account
-from speechportal.storage import files
+from speechportal.storage import local_file_views
 from speechportal.storage.models import Connection
 from tests.factories import make_account, make_connection
 
@@ -109,7 +109,7 @@ def test_an_empty_file_is_empty(connection: Connection) -> None:
 def test_an_address_ends_with_its_time(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     link = address(connection, expires=60)
     later = time.time() + 61
-    monkeypatch.setattr("speechportal.storage.links.time.time", lambda: later)
+    monkeypatch.setattr("speechportal.storage.local_file_links.time.time", lambda: later)
     assert Client().get(link).status_code == 404
 
 
@@ -145,7 +145,7 @@ def test_an_upload_above_the_limit_or_cut_short_leaves_nothing(
     settings.MAX_MEDIA_BYTES = 10**6
     cut = RequestFactory().put(link, SOUND[:50], "audio/wav")
     cut.META["CONTENT_LENGTH"] = "100"
-    assert files.file(cut, link.rstrip("/").rpartition("/")[2]).status_code == 400
+    assert local_file_views.file(cut, link.rstrip("/").rpartition("/")[2]).status_code == 400
     assert connection.store().stat("new/a.wav") is None
 
 

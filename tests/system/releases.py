@@ -10,7 +10,7 @@ RELEASES = {
         "storage": "0001_initial",
         "domains": "0001_initial",
         "batches": "0001_initial",
-        "speechportal": "0001_initial",
+        "platform": "0001_initial",
         "api": "zero",
     },
     # As CHANGELOG.md began.
@@ -19,7 +19,7 @@ RELEASES = {
         "storage": "0001_initial",
         "domains": "0001_initial",
         "batches": "0006_support",
-        "speechportal": "0001_initial",
+        "platform": "0001_initial",
         "api": "0001_initial",
     },
 }

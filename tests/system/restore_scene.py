@@ -22,11 +22,13 @@ django.setup()
 from django.core.management import call_command  # noqa: E402 - after django.setup()
 from django.utils import timezone  # noqa: E402 - as above
 
-from batches import lifecycle, moving, polling  # noqa: E402 - as above
+from batches.intake import polling  # noqa: E402 - as above
 from batches.models import Batch, Charge, Delivery, Task, Webhook  # noqa: E402 - as above
+from batches.tasks import lifecycle  # noqa: E402 - as above
 from batches.webhooks import endpoint  # noqa: E402 - as above
-from speechportal.accounts import tokens  # noqa: E402 - as above
+from batches.worker import moving  # noqa: E402 - as above
 from speechportal.accounts.models import User  # noqa: E402 - as above
+from speechportal.accounts.tokens import api_tokens  # noqa: E402 - as above
 from speechportal.storage.models import Connection  # noqa: E402 - as above
 from tests import factories  # noqa: E402 - as above
 from tests.workbench import Engine, drop, files, work  # noqa: E402 - as above
@@ -46,7 +48,7 @@ def make() -> dict[str, object]:
     batch.webhook_url = "http://127.0.0.1:1/"
     batch.save(update_fields=["webhook_url"])
     endpoint.address_changed(batch)
-    _token, plain = tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
+    _token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
     drop(batch, "done.mp3")
     assert work(Engine()).state == Task.State.COMPLETED
     drop(batch, "under-way.mp3")
@@ -82,7 +84,7 @@ def go_on() -> dict[str, object]:
     for task_id in moving.due():
         moving.move_input(task_id)
     connection = Connection.unscoped.exclude(encrypted_secret="").get()
-    token = tokens.find_token(os.environ["TOKEN"])
+    token = api_tokens.find_token(os.environ["TOKEN"])
     alice = User.objects.get(email="alice@example.com")
     return {
         "before": before,

@@ -13,11 +13,11 @@ from django.apps import apps
 from django.db.migrations import Migration, operations
 from django.db.migrations.loader import MigrationLoader
 
-from speechportal.indexes_under_load import AddIndexUnderLoad
+from speechportal.platform.concurrent_indexes import AddIndexUnderLoad
 from tests.system.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_APPS = [label for label in ("batches", "storage", "domains", "accounts", "speechportal") if label]
+OWN_APPS = [label for label in ("batches", "storage", "domains", "accounts", "platform") if label]
 
 
 def migrate(folder: Path, *arguments: str) -> None:

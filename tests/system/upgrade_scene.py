@@ -24,12 +24,14 @@ from django.db.migrations.executor import MigrationExecutor  # noqa: E402 - as a
 from django.test import Client  # noqa: E402 - as above
 from django.utils import timezone  # noqa: E402 - as above
 
-from batches import lifecycle, models, search  # noqa: E402 - as above
+from batches import models  # noqa: E402 - as above
 from batches.models import Task  # noqa: E402 - as above
+from batches.tasks import lifecycle  # noqa: E402 - as above
+from batches.transcripts import search  # noqa: E402 - as above
 from speechportal.accounts.models import Account, User  # noqa: E402 - as above
 from speechportal.accounts.uids import new_uid  # noqa: E402 - as above
+from speechportal.encryption import EncryptedCredentials  # noqa: E402 - as above
 from speechportal.storage.models import Connection  # noqa: E402 - as above
-from speechportal.storage.secrets import EncryptedCredentials  # noqa: E402 - as above
 from tests.system.releases import RELEASES  # noqa: E402 - as above
 from tests.webhooks.makers import DOCUMENT  # noqa: E402 - as above
 from tests.workbench import Engine, work  # noqa: E402 - as above

@@ -10,9 +10,11 @@ import pytest
 from django.db import transaction
 from pytest_django.fixtures import Settings
 
-from batches import execution_results, holding, lifecycle
-from batches.lifecycle import Cause
 from batches.models import Batch, Delivery, ExecutionResult, Task
+from batches.reports import execution_results
+from batches.status import batch_status
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import Cause
 from batches.webhooks import announce_task
 from tests.factories import claimed, make_account, make_batch, make_task
 from tests.webhooks.makers import make_hooked_batch, make_transcript
@@ -115,8 +117,8 @@ def test_a_reached_budget_is_told_by_every_batch_of_the_account_once_a_month_and
     one, other = make_hooked_batch(URL, account=account), make_hooked_batch(URL, account=account)
     silent = make_batch(account)
     stranger = make_hooked_batch(URL)
-    holding.hold_for_budget(account)
-    holding.hold_for_budget(account)
+    batch_status.hold_for_budget(account)
+    batch_status.hold_for_budget(account)
     for batch in (one, other):
         reached = [each for each in told(batch) if each["type"] == "budget.reached"]
         assert len(reached) == 1

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches import services
 from batches.models import Batch, Delivery, Webhook
-from batches.webhooks import endpoint, states
+from batches.services import batches as batch_services
+from batches.webhooks import delivery_lifecycle, endpoint
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_delivery, make_hooked_batch
 from tests.webhooks.receiver import receiving, status
@@ -111,7 +111,7 @@ def test_another_address_begins_anew_and_gets_what_waits(clock: Clock) -> None:
         make_delivery(batch)
         clock.send()
         waiting = make_delivery(batch)
-        services.update_batch(batch=batch, webhook_url=new.url)
+        batch_services.update_batch(batch=batch, webhook_url=new.url)
         clock.send()
         assert sorted(new.ids) == sorted([retried.uid, waiting.uid])
     assert state_of(batch) == "active"
@@ -122,7 +122,7 @@ def test_without_an_address_nothing_waits_and_nothing_is_made(clock: Clock) -> N
         batch = make_hooked_batch(receiver.url)
         delivery = make_delivery(batch)
         clock.send()
-        batch = services.update_batch(batch=batch, webhook_url="")
+        batch = batch_services.update_batch(batch=batch, webhook_url="")
         delivery.refresh_from_db()
         assert delivery.state == "canceled"
         clock.forward(hours=1)
@@ -155,15 +155,15 @@ def test_the_answer_of_an_old_address_does_not_stop_the_new_one(clock: Clock) ->
         changed: list[str] = []
         old.answer = change_meanwhile
         # The row changes after the message was sent, before its answer is recorded.
-        record = states.record
+        record = delivery_lifecycle.record
 
         def late(*arguments: object) -> None:
             if changed:
-                services.update_batch(batch=batch, webhook_url=changed.pop())
+                batch_services.update_batch(batch=batch, webhook_url=changed.pop())
             record(*arguments)  # type: ignore[arg-type]
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(states, "record", late)
+            patch.setattr(delivery_lifecycle, "record", late)
             clock.send()
         assert state_of(batch) == "active"
         clock.forward(minutes=1)

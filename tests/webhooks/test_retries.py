@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from batches.models import Delivery, DeliveryAttempt
-from batches.webhooks import redelivery, schedule
+from batches.webhooks import redelivery, retry_policy
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_delivery, make_hooked_batch
 from tests.webhooks.receiver import receiving, status
@@ -23,7 +23,7 @@ def wait_of(delivery: Delivery, clock: Clock) -> timedelta:
 def test_ten_attempts_by_the_schedule_and_then_it_has_failed(clock: Clock) -> None:
     with receiving(status(500)) as receiver:
         delivery = make_delivery(make_hooked_batch(receiver.url))
-        for number, planned in enumerate(schedule.DELAYS, start=1):
+        for number, planned in enumerate(retry_policy.DELAYS, start=1):
             clock.send()
             assert len(receiver.received) == number
             wait = wait_of(delivery, clock)

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from batches.models import Webhook
 from batches.webhooks import endpoint, signing
-from speechportal.storage.secrets import WrongOwner
+from speechportal.encryption import WrongOwner
 from tests.factories import make_batch
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_delivery, make_hooked_batch

@@ -20,12 +20,12 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from batches import jobs
 from batches.models import Delivery, DeliveryAttempt
-from batches.webhooks import states
+from batches.operations import jobs
+from batches.webhooks import delivery_lifecycle
+from batches.webhooks.delivery_lifecycle import Outcome
 from batches.webhooks.sender import Sender
-from batches.webhooks.states import Outcome
-from speechportal import queue
+from speechportal.platform import queue
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_delivery, make_hooked_batch
 from tests.webhooks.receiver import NO_CONTENT, receiving, status
@@ -89,7 +89,7 @@ def test_a_sender_killed_between_the_answer_and_its_record_is_made_good_with_the
         assert len(receiver.received) == 1, "its lease still runs"
 
         clock.forward(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
-        assert states.reap(clock()) == 1
+        assert delivery_lifecycle.reap(clock()) == 1
         clock.send()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts) == ("delivered", 2)
@@ -105,11 +105,11 @@ def test_a_message_that_kills_every_sender_fails_in_the_end() -> None:
         delivery = make_delivery(batch)
         now = timezone.now()
         for _ in range(10):
-            (webhook,) = states.ready_webhooks(now)
-            assert len(states.claim(webhook, 5, uuid.uuid4(), now)) == 1
+            (webhook,) = delivery_lifecycle.ready_webhooks(now)
+            assert len(delivery_lifecycle.claim(webhook, 5, uuid.uuid4(), now)) == 1
             now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
-            assert states.reap(now) == 1
-        assert list(states.ready_webhooks(now)) == []
+            assert delivery_lifecycle.reap(now) == 1
+        assert list(delivery_lifecycle.ready_webhooks(now)) == []
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.last_error) == ("failed", 10, "sender_died")
 
@@ -119,16 +119,18 @@ def test_what_a_late_sender_records_changes_nothing() -> None:
         batch = make_hooked_batch(receiver.url)
         delivery = make_delivery(batch)
         now, slow, quick = timezone.now(), uuid.uuid4(), uuid.uuid4()
-        (webhook,) = states.ready_webhooks(now)
-        states.claim(webhook, 1, slow, now)
+        (webhook,) = delivery_lifecycle.ready_webhooks(now)
+        delivery_lifecycle.claim(webhook, 1, slow, now)
         now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
-        states.reap(now)
-        states.claim(webhook, 1, quick, now)
+        delivery_lifecycle.reap(now)
+        delivery_lifecycle.claim(webhook, 1, quick, now)
         for token, attempt in ((slow, 1), (slow, 2), (quick, 1)):
-            states.record([Outcome(delivery.pk, attempt, receiver.url, now, 5, status=200)], token, now)
+            delivery_lifecycle.record(
+                [Outcome(delivery.pk, attempt, receiver.url, now, 5, status=200)], token, now
+            )
             delivery.refresh_from_db()
             assert delivery.state == "sending"
-        states.record([Outcome(delivery.pk, 2, receiver.url, now, 5, status=200)], quick, now)
+        delivery_lifecycle.record([Outcome(delivery.pk, 2, receiver.url, now, 5, status=200)], quick, now)
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts) == ("delivered", 2)
 

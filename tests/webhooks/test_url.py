@@ -8,8 +8,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
-from batches import services
 from batches.models import Batch, Webhook
+from batches.services import batches as batch_services
 from speechportal.checks import check_webhook_lease
 from tests.factories import make_account, make_batch, make_connection, make_domain
 
@@ -51,13 +51,13 @@ def strict(settings: Settings) -> None:
 @pytest.mark.parametrize(("url", "code", "sentence"), REFUSED)
 def test_an_address_that_nothing_would_be_sent_to_is_refused(url: str, code: str, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        services.create_batch(**fields_for_a_batch(), webhook_url=url)
+        batch_services.create_batch(**fields_for_a_batch(), webhook_url=url)
     (error,) = caught.value.error_dict["webhook_url"]
     assert error.code == code
     assert sentence in str(error.message)
     batch = make_batch()
     with pytest.raises(ValidationError) as caught:
-        services.update_batch(batch=batch, webhook_url=url)
+        batch_services.update_batch(batch=batch, webhook_url=url)
     assert list(caught.value.error_dict) == ["webhook_url"]
     batch.refresh_from_db()
     assert batch.webhook_url == ""
@@ -66,15 +66,17 @@ def test_an_address_that_nothing_would_be_sent_to_is_refused(url: str, code: str
 @pytest.mark.usefixtures("strict")
 def test_every_error_is_told_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
-        services.create_batch(**{**fields_for_a_batch(), "name": "a/b"}, webhook_url="https://127.0.0.1/")
+        batch_services.create_batch(
+            **{**fields_for_a_batch(), "name": "a/b"}, webhook_url="https://127.0.0.1/"
+        )
     assert set(caught.value.error_dict) == {"name", "webhook_url"}
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_global_address_is_accepted_and_gets_a_secret() -> None:
-    batch = services.create_batch(**fields_for_a_batch(), webhook_url="https://8.8.8.8/hook")
+    batch = batch_services.create_batch(**fields_for_a_batch(), webhook_url="https://8.8.8.8/hook")
     assert Webhook.unscoped.get(batch=batch).encrypted_secret
-    assert services.create_batch(**fields_for_a_batch()).webhook_url == ""
+    assert batch_services.create_batch(**fields_for_a_batch()).webhook_url == ""
     assert Webhook.unscoped.count() == 1
 
 
@@ -83,7 +85,7 @@ def test_an_address_that_is_kept_is_not_judged_again() -> None:
     batch = make_batch()
     Batch.unscoped.filter(pk=batch.pk).update(webhook_url="https://127.0.0.1/")
     batch.refresh_from_db()
-    saved = services.update_batch(batch=batch, name="another", webhook_url="https://127.0.0.1/")
+    saved = batch_services.update_batch(batch=batch, name="another", webhook_url="https://127.0.0.1/")
     assert saved.name == "another"
 
 

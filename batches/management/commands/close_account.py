@@ -7,8 +7,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from batches.privacy.erasure import close_account
-from speechportal.accounts.actor import because
+from batches.operations.privacy.erasure import close_account
+from speechportal.accounts.audit.actor import with_reason
 from speechportal.accounts.models import Account
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         if not options["yes"] and input(f"Delete the data of “{account}”? Type its ID: ") != account.uid:
             raise CommandError("Nothing was deleted.")
         try:
-            with because(options["reason"]):
+            with with_reason(options["reason"]):
                 report = close_account(account=account)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error

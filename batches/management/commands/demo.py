@@ -13,12 +13,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from batches import polling
-from batches.demo import report
-from batches.demo.scene import EMAIL, Scene, set_up
+from batches.intake import polling
+from batches.operations.demo import report
+from batches.operations.demo.scene import EMAIL, Scene, set_up
 from speechportal.env import stored_secret
-from speechportal.storage.embedded_swift import SwiftServer
-from speechportal.supervisor import Supervisor, services
+from speechportal.platform.supervisor import Supervisor, services
+from speechportal.storage.embedded.swift import SwiftServer
 
 TIMEOUT_SECONDS = 1200
 # Short waits, so that the whole way is seen in minutes.

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.doctor import Finding, Health, examine
+from batches.operations.doctor import Finding, Health, examine
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from batches.privacy import retention
+from batches.operations.privacy import retention
 
 
 class Command(BaseCommand):

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from batches.privacy.erasure import erase_person
-from speechportal.accounts.actor import because
+from batches.operations.privacy.erasure import erase_person
+from speechportal.accounts.audit.actor import with_reason
 from speechportal.accounts.models import User
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         if not options["yes"] and input(f"Delete {user.email}? Type the address: ") != user.email:
             raise CommandError("Nothing was deleted.")
         try:
-            with because(options["reason"]):
+            with with_reason(options["reason"]):
                 report = erase_person(user=user)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from batches.privacy.export import export_account
-from speechportal.accounts.actor import because
+from batches.operations.privacy.export import export_account
+from speechportal.accounts.audit.actor import with_reason
 from speechportal.accounts.models import Account
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         file: Path = options["file"]
         if file.exists():
             raise CommandError(f"{file} is there already.")
-        with because(options["reason"]):
+        with with_reason(options["reason"]):
             counts = export_account(account=account, target=file)
         for name, count in counts.items():
             self.stdout.write(f"{count:,} {name}")

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.model_store import ModelStore
+from batches.recognition.models.store import ModelStore
 
 
 class Command(BaseCommand):

@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from batches import formats
-from batches.recognition.client import RecognitionClient
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import ENGINES, Options
+from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from batches.webhooks import endpoint
-from speechportal.accounts import second_factor
+from speechportal.accounts.sign_in import second_factor
+from speechportal.encryption import EncryptionError
 from speechportal.storage import models as storage
-from speechportal.storage.secrets import EncryptionError
 
 
 class Command(BaseCommand):

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from batches.recognition import _torchaudio  # noqa: F401 - must be imported before pyannote
-from batches.recognition.campplus import EMBEDDING_SIZE, load_campplus
-from batches.recognition.embedding import filter_bank
-from batches.recognition.model_store import SpeakerCheckpoints
-from batches.recognition.segmentation import SAMPLE_RATE, load_segmentation_model
+from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before pyannote
+from batches.recognition.diarization.campplus import EMBEDDING_SIZE, load_campplus
+from batches.recognition.diarization.embedding import filter_bank
+from batches.recognition.diarization.segmentation import SAMPLE_RATE, load_segmentation_model
+from batches.recognition.models.store import SpeakerCheckpoints
 
 # pyannote/speaker-diarization-3.1, config.yaml
 _HYPERPARAMETERS = {

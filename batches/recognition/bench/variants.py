@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from batches.recognition.bench.recordings import Recording
-from batches.recognition.engine import Engine
-from batches.recognition.media import decode
-from batches.recognition.model_store import ModelStore
+from batches.recognition.media.decoding import decode
+from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
 from batches.recognition.transcript import SpeakerTurn
 
 
@@ -109,7 +109,7 @@ class FasterWhisper:
     def load(self) -> None:
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-        from batches.recognition.faster_weights import faster_folder
+        from batches.recognition.models.faster_whisper_weights import faster_folder
 
         setup = self._setup
         folder = faster_folder(ModelStore(setup.models_dir).whisper(setup.whisper_model), setup.cache)

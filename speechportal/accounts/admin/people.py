@@ -13,8 +13,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts import audit, members, second_factor, sessions, tokens
+from speechportal.accounts.audit import trail
+from speechportal.accounts.members import memberships
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
+from speechportal.accounts.sign_in import second_factor, sessions
+from speechportal.accounts.tokens import api_tokens
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
 from speechportal.support.lists import neighbour
@@ -48,7 +51,7 @@ class EndSessions(Action):
 
     def perform(self, row: User, answers: dict[str, Any]) -> str:
         ended = sessions.end(row.pk)
-        audit.record("user.sessions_ended", row, changes={"sessions": [None, ended]})
+        trail.record("user.sessions_ended", row, changes={"sessions": [None, ended]})
         return gettext("Sessions that were ended: %d.") % ended
 
 
@@ -129,7 +132,7 @@ class RemoveMember(Action):
     dangerous = True
 
     def perform(self, row: Membership, answers: dict[str, Any]) -> str:
-        members.remove_member(membership=row)
+        memberships.remove_member(membership=row)
         return gettext("They are not a member any more.")
 
 
@@ -155,7 +158,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         if change:
-            members.change_role(membership=obj, role=form.cleaned_data["role"])
+            memberships.change_role(membership=obj, role=form.cleaned_data["role"])
             return
         # Else staff could let themselves in. The first owner is staff's to make; they invite the others.
         if obj.account.memberships.filter(role=Membership.Role.OWNER).exists():
@@ -201,7 +204,7 @@ class RevokeToken(Action):
     def perform(self, row: ApiToken, answers: dict[str, Any]) -> str:
         if row.revoked_at is not None:
             raise ValidationError(_("The token was revoked already."))
-        tokens.revoke_token(token=row)
+        api_tokens.revoke_token(token=row)
         return gettext("The token was revoked.")
 
 

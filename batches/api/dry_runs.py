@@ -1,0 +1,94 @@
+"""Trying what a batch would need before there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from batches.api.usage import EstimateOutput
+from batches.models import Batch
+from batches.services import dry_run
+from batches.webhooks import endpoint_check
+from speechportal.api.fields import AccountRelatedField, StrictCharField
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input
+from speechportal.api.views import ApiView
+from speechportal.storage.api import FindingOutput
+from speechportal.storage.models import Connection
+
+
+class CheckInput(Input):
+    connection = AccountRelatedField(Connection, help_text="The ID of the connection that holds both paths.")
+    input_path = StrictCharField(max_length=900, allow_blank=True, default="")
+    result_path = StrictCharField(max_length=900, allow_blank=True, default="")
+
+
+class CheckOutput(serializers.Serializer[Any]):
+    """Whether both paths work, and what waits in the input path; nothing is counted where one does not."""
+
+    ok = serializers.BooleanField(source="is_fine")
+    input_path = FindingOutput(many=True, source="input_findings", help_text="What was tried there.")
+    result_path = FindingOutput(
+        many=True, source="result_findings", help_text="Empty where both paths are the same."
+    )
+    files = serializers.IntegerField(help_text="Media files that wait in the input path.")
+    size = serializers.IntegerField(help_text="Of these, in bytes.")
+    media_duration = serializers.IntegerField(
+        allow_null=True,
+        help_text="About how long these are, in milliseconds; null where it cannot be told.",
+    )
+    has_more = serializers.BooleanField(source="is_more", help_text="Whether only the first were counted.")
+    estimate = EstimateOutput(allow_null=True, help_text="What recognising these costs.")
+
+
+class TryInput(Input):
+    webhook_url = StrictCharField(max_length=2000)
+    batch = AccountRelatedField(
+        Batch,
+        required=False,
+        help_text="The ID of the batch whose secret signs the message; without it, it is not signed.",
+    )
+
+    def validate_batch(self, batch: Batch) -> Batch:
+        if batch.deleted_at:
+            self.fields["batch"].fail("does_not_exist", value=batch.uid)
+        return batch
+
+
+class TrialOutput(serializers.Serializer[Any]):
+    """What came of it."""
+
+    ok = serializers.SerializerMethodField(help_text="Whether the receiver took the message.")
+    problem = serializers.CharField(allow_blank=True, help_text="Why not.")
+    signed = serializers.BooleanField()
+    status = serializers.IntegerField(allow_null=True, help_text="Of the receiver's answer.")
+    milliseconds = serializers.IntegerField(help_text="How long the answer took.")
+    answer = serializers.CharField(allow_blank=True, help_text="Its beginning.")
+
+    def get_ok(self, sent: endpoint_check.Trial) -> bool:
+        return not sent.problem
+
+
+class TrialView(ApiView):
+    """Nothing of what is tried is kept."""
+
+    area = "batches"
+    pagination_class = None
+
+    @extend_schema(request=CheckInput, responses={200: CheckOutput}, summary="Try the paths of a batch")
+    def check(self, request: ApiRequest) -> Response:
+        """Everything that a batch does there, on a small file, and what it would find and cost."""
+        found = dry_run.preview(**self.read(CheckInput))
+        return Response(CheckOutput(found).data)
+
+    @extend_schema(request=TryInput, responses={200: TrialOutput}, summary="Try a webhook URL")
+    def try_webhook(self, request: ApiRequest) -> Response:
+        """Sends a message of the type `webhook.test` at once, before any batch has the URL."""
+        fields = self.read(TryInput)
+        sent = endpoint_check.send(
+            account=request.account, url=fields["webhook_url"], batch=fields.get("batch")
+        )
+        return Response(TrialOutput(sent).data)

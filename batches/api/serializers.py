@@ -1,0 +1,254 @@
+"""What the API tells of batches, tasks and their results, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from batches.formats import FORMATS
+from batches.models import Batch, Task, languages
+from batches.models.batch import SPEAKER_LIMIT, UNUSABLE_NAMES_KEPT, validate_batch_name
+from batches.status.failures import Cause, cause_of_batch, cause_of_task
+from domains.models import Domain
+from speechportal.accounts.models import LONGEST_RETENTION
+from speechportal.api.fields import (
+    AccountRelatedField,
+    Choice,
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+)
+from speechportal.api.serializers import Input, Output
+from speechportal.storage.models import Connection
+
+FORMAT_NAMES = [(each.name, each.label) for each in FORMATS.values()]
+PRIORITIES = {"low": -1, "normal": 0, "high": 1}
+
+
+class Reference(serializers.Serializer[Any]):
+    """Something else of the account."""
+
+    id = serializers.CharField(source="uid")
+    name = serializers.CharField()
+
+
+class DomainReference(Reference):
+    """The recognition profile."""
+
+    code = serializers.CharField()
+
+
+class CauseOutput(serializers.Serializer[Any]):
+    """Why it cannot go on, and what to do about it."""
+
+    code = serializers.CharField(help_text="For programs. Stable.")
+    message = serializers.CharField(source="sentence")
+    advice = serializers.CharField(allow_blank=True)
+
+
+class ProgressOutput(serializers.Serializer[Any]):
+    """How far a batch is, in files."""
+
+    found = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    running = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    canceled = serializers.IntegerField()
+
+
+class Priority(serializers.ChoiceField):
+    """A word for programs; a number in the table, so that it can be sorted."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[(name, name) for name in PRIORITIES], **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or data not in PRIORITIES:
+            self.fail("invalid_choice", input=data)
+        return PRIORITIES[data]
+
+    def to_representation(self, value: Any) -> Any:
+        return next(name for name, number in PRIORITIES.items() if number == value)
+
+
+class BatchInput(Input):
+    name = StrictCharField(
+        max_length=100,
+        validators=[validate_batch_name],
+        help_text="Also the folder that finished inputs are moved to.",
+    )
+    domain = AccountRelatedField(Domain, help_text="The ID of a Basic domain that has no batch yet.")
+    connection = AccountRelatedField(Connection, help_text="The ID of the connection that holds both paths.")
+    input_path = StrictCharField(
+        max_length=900,
+        allow_blank=True,
+        required=False,
+        help_text="The folder that is watched; empty for the whole connection.",
+    )
+    result_path = StrictCharField(
+        max_length=900, allow_blank=True, required=False, help_text="Where results are written."
+    )
+    formats = serializers.ListField(
+        child=Choice(FORMAT_NAMES),
+        required=False,
+        min_length=1,
+        help_text="Each recognised file gets a result file in every one of them.",
+    )
+    language = Choice(languages.CHOICES, required=False)
+    speakers = StrictBooleanField(required=False, help_text="Tell apart who speaks.")
+    min_speakers = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
+    max_speakers = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
+    channels_as_speakers = StrictBooleanField(
+        required=False, help_text="Each channel of a stereo recording is a speaker, as in recorded calls."
+    )
+    keyword_boosting = StrictBooleanField(required=False, help_text="Prefer the keywords of the domain.")
+    priority = Priority(required=False, help_text="Among the batches of the account.")
+    transcript_days = StrictIntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=LONGEST_RETENTION,
+        help_text="How many days transcripts are kept; the account's own days count where they are fewer.",
+    )
+    webhook_url = StrictCharField(
+        max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Where one of the two is the batch's own, a constraint of the database has the last word."""
+        least, most = attrs.get("min_speakers"), attrs.get("max_speakers")
+        if least is not None and most is not None and least > most:
+            sentence = _("The least number of speakers is above the greatest.")
+            raise serializers.ValidationError({"max_speakers": [sentence]}, code="below_min_speakers")
+        return attrs
+
+
+class BatchOutput(Output):
+    """A standing instruction: what appears in the input path is recognised."""
+
+    passing = frozenset(
+        {"status", "cause", "progress", "polled_at", "unusable_count", "unusable_names", "paused_at"}
+    )
+
+    id = serializers.CharField(source="uid", help_text="Begins with `bat_`.")
+    name = serializers.CharField()
+    domain = DomainReference(allow_null=True)
+    connection = Reference(allow_null=True)
+    input_path = serializers.CharField()
+    result_path = serializers.CharField()
+    formats = serializers.ListField(child=serializers.ChoiceField(FORMAT_NAMES))
+    language = serializers.ChoiceField(languages.CHOICES)
+    speakers = serializers.BooleanField()
+    min_speakers = serializers.IntegerField(allow_null=True)
+    max_speakers = serializers.IntegerField(allow_null=True)
+    channels_as_speakers = serializers.BooleanField()
+    keyword_boosting = serializers.BooleanField()
+    priority = Priority()
+    transcript_days = serializers.IntegerField(allow_null=True)
+    webhook_url = serializers.CharField()
+    status = serializers.ChoiceField(Batch.Status.choices)
+    cause = serializers.SerializerMethodField(help_text="Why the status is `error`.")
+    progress = serializers.SerializerMethodField()
+    paused_at = serializers.DateTimeField(allow_null=True)
+    polled_at = serializers.DateTimeField(allow_null=True, help_text="The last look at the input path.")
+    unusable_count = serializers.IntegerField(
+        help_text="Files and folders that this look left alone because of their names: an empty part, `.` or"
+        " `..` between slashes, not UTF-8, longer than 1,024 bytes, or more than 50 folders deep."
+    )
+    unusable_names = serializers.ListField(
+        child=serializers.CharField(), help_text=f"The first {UNUSABLE_NAMES_KEPT} of them."
+    )
+    created_at = serializers.DateTimeField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(CauseOutput(allow_null=True))
+    def get_cause(self, batch: Batch) -> dict[str, Any] | None:
+        return told(cause_of_batch(batch))
+
+    @extend_schema_field(ProgressOutput)
+    def get_progress(self, batch: Batch) -> dict[str, Any]:
+        return dict(ProgressOutput(self.context["progress"][batch.pk]).data)
+
+
+class ResultFileOutput(serializers.Serializer[Any]):
+    format = serializers.ChoiceField(FORMAT_NAMES)
+    key = serializers.CharField(help_text="Its name in the connection.")
+    size = serializers.IntegerField(allow_null=True, help_text="In bytes.")
+    written_at = serializers.DateTimeField()
+
+
+class TaskOutput(Output):
+    """One input file, from its discovery to its final state."""
+
+    id = serializers.CharField(source="uid", help_text="Begins with `tsk_`.")
+    batch = Reference()
+    task_order = serializers.IntegerField()
+    name = serializers.CharField(help_text="The input's path below the input path.")
+    input_key = serializers.SerializerMethodField(help_text="Where the input file lies now.")
+    input_size = serializers.IntegerField(help_text="In bytes.")
+    state = serializers.ChoiceField(Task.State.choices)
+    stage = serializers.ChoiceField(Task.Stage.choices, allow_blank=True)
+    progress = serializers.IntegerField(help_text="In per cent.")
+    attempts = serializers.IntegerField()
+    cause = serializers.SerializerMethodField(help_text="Why it failed, or what holds it up.")
+    media_duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
+    result_files = serializers.SerializerMethodField()
+    execution_result = serializers.CharField(
+        source="execution_result.uid", allow_null=True, default=None, help_text="Its ID."
+    )
+    original = serializers.CharField(
+        source="original.uid",
+        allow_null=True,
+        default=None,
+        help_text="The ID of the task whose file this one recognises again.",
+    )
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_input_key(self, task: Task) -> str:
+        return task.moved_key if task.moved_at else task.input_key
+
+    @extend_schema_field(CauseOutput(allow_null=True))
+    def get_cause(self, task: Task) -> dict[str, Any] | None:
+        return told(cause_of_task(task))
+
+    @extend_schema_field(ResultFileOutput(many=True))
+    def get_result_files(self, task: Task) -> Any:
+        written = [file for file in task.result_files.all() if file.written_at]
+        return ResultFileOutput(written, many=True).data
+
+
+class Count(serializers.Serializer[Any]):
+    """How many an action was done to."""
+
+    count = serializers.IntegerField()
+
+
+class Link(serializers.Serializer[Any]):
+    """An address that works without a token until it expires."""
+
+    url = serializers.CharField()
+    method = serializers.ChoiceField(["GET", "PUT"])
+    expires_at = serializers.DateTimeField()
+
+
+class UploadLink(Link):
+    """Send the file's bytes as the body of a request with this method to this address."""
+
+    key = serializers.CharField(help_text="The file's name in the connection.")
+
+
+class UploadInput(Input):
+    name = StrictCharField(max_length=900, help_text="The name below the input path: `monday/call.mp3`.")
+    replace = StrictBooleanField(
+        default=False, help_text="Whether a file that has this name may be written over; otherwise 409."
+    )
+
+
+def told(cause: Cause | None) -> dict[str, Any] | None:
+    return dict(CauseOutput(cause).data) if cause else None

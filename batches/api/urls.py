@@ -1,0 +1,59 @@
+"""Everything below ``/api/v1/`` that is about batches and what comes of them."""
+
+from typing import Any
+
+from django.urls import URLPattern, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from batches.api.batches import BatchView
+from batches.api.deliveries import DeliveryView, WebhookView
+from batches.api.dry_runs import TrialView
+from batches.api.execution_results import ExecutionResultView
+from batches.api.tasks import TaskView
+from batches.api.transcripts import TranscriptView
+from batches.api.usage import AccountView, ChargeView, UsageView
+from speechportal.api.views import UID
+
+router = SimpleRouter(trailing_slash=False)
+router.register("batches", BatchView, "batch")
+router.register("tasks", TaskView, "task")
+router.register("execution-results", ExecutionResultView, "execution-result")
+router.register("deliveries", DeliveryView, "delivery")
+router.register("usage", UsageView, "usage")
+router.register("charges", ChargeView, "charge")
+
+
+def _webhook(below: str, method: str, action: str) -> URLPattern:
+    view = WebhookView.as_view({method: action}, basename="webhook")
+    return re_path(f"^batches/(?P<uid>{UID})/webhook{below}$", view, name=f"webhook-{action}")
+
+
+def _transcript(below: str, actions: dict[str, Any]) -> URLPattern:
+    view = TranscriptView.as_view(actions, basename="transcript")
+    name = f"transcript-{actions.get('get', 'publish')}"
+    return re_path(f"^tasks/(?P<uid>{UID})/{below}$", view, name=name)
+
+
+def _try(below: str, action: str) -> URLPattern:
+    return path(f"batches/{below}", TrialView.as_view({"post": action}, basename="trial"), name=action)
+
+
+ACCOUNT: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
+urlpatterns = [
+    path("account", AccountView.as_view(ACCOUNT, basename="account"), name="account"),
+    path("account/estimate", AccountView.as_view({"get": "estimate"}, basename="account"), name="estimate"),
+    _try("check", "check"),
+    _try("try-webhook", "try_webhook"),
+    _webhook("", "get", "retrieve"),
+    _webhook("/show-secret", "post", "show_secret"),
+    _webhook("/rotate-secret", "post", "rotate_secret"),
+    _webhook("/resume", "post", "resume"),
+    _webhook("/test", "post", "test"),
+    _webhook("/redeliver", "post", "redeliver"),
+    _transcript("transcript", {"get": "retrieve", "patch": "partial_update"}),
+    _transcript("transcript/publish", {"post": "publish"}),
+    _transcript("results", {"get": "results"}),
+    _transcript("results/(?P<file_format>[a-z]+)", {"get": "download"}),
+    _transcript("media", {"get": "media"}),
+    *router.urls,
+]

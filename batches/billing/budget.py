@@ -1,0 +1,57 @@
+"""What an account may still spend in this calendar month, which begins and ends in UTC.
+
+Spent is the sum of the ledger, with its corrections, plus what is reserved for the tasks in progress. A claim
+reserves its price while it locks the account's row (:mod:`batches.tasks.scheduling`), so however many workers
+start tasks at once, the charges of a month never exceed the budget.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from batches.models import Adjustment, Charge, Task
+from speechportal.accounts.models import Account
+
+ZERO = Decimal(0)
+
+
+def month_start(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def spent(account: Account) -> Decimal:
+    """Charged this month, and set aside for what is in progress; of one moment, since it is one statement."""
+    start = month_start(timezone.now())
+    own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
+    charges = Charge.unscoped.filter(**own, created_at__gte=start)
+    corrections = Adjustment.unscoped.filter(**own, charge__created_at__gte=start)
+    running = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
+    totals = Account.objects.annotate(
+        charged=_total(charges, "amount"),
+        corrected=_total(corrections, "amount"),
+        set_aside=_total(running, "reserved"),
+    )
+    amounts = totals.values_list("charged", "corrected", "set_aside").get(pk=account.pk)
+    return Decimal(sum(amounts))
+
+
+def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:
+    total = rows.order_by().values("account").annotate(total=Sum(field)).values("total")
+    return Coalesce(Subquery(total), ZERO)
+
+
+def left(account: Account) -> Decimal | None:
+    """What may still be spent; ``None`` without a budget. Below zero after the budget was lowered."""
+    if account.monthly_budget is None:
+        return None
+    return account.monthly_budget - spent(account)
+
+
+def covers(account: Account, price: Decimal) -> bool:
+    rest = left(account)
+    return rest is None or price <= rest

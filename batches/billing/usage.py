@@ -1,0 +1,134 @@
+"""What a month cost: by day, by batch and by domain, and what is left of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypedDict, cast
+
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.functions import TruncDate
+
+from batches.billing import budget
+from batches.models import Adjustment, Charge
+from batches.services import selectors
+from speechportal.accounts.models import Account
+
+THRESHOLDS = (50, 80, 100)  # per cent of the budget at which the account is told
+CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
+
+
+class CorrectedTotal(TypedDict):
+    currency: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A day in the chart, in units of the drawing."""
+
+    day: date
+    files: int
+    duration: int  # ms
+    amount: Decimal
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def middle(self) -> float:
+        """Where its label stands."""
+        return round(self.x + self.width / 2, 1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    bars: Sequence[Bar]
+    highest: int | Decimal  # of whatever is drawn: ms, or an amount
+    width: int = CHART_WIDTH
+    height: int = CHART_HEIGHT
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    limit: Decimal
+    spent: Decimal
+    percent: int
+    reached: int  # the highest threshold that is reached; 0: none
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.percent >= 100
+
+
+def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
+    """Files, duration and amount for each value of ``fields``, dearest first; currencies apart.
+
+    ``share`` is the duration in per cent of the longest, for a bar.
+    """
+    rows = charges.order_by().values(*fields, "currency")
+    rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+    found: list[dict[str, Any]] = [dict(row) for row in rows.order_by("-amount", *fields)]
+    longest = max((row["duration"] for row in found), default=0)
+    return [{**row, "share": round(100 * row["duration"] / longest) if longest else 0} for row in found]
+
+
+def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
+    """A bar for each day of the month: as high as the media recognised, and as what it cost."""
+    rows = charges.order_by().annotate(day=TruncDate("created_at")).values("day")
+    found: dict[date, dict[str, Any]] = {
+        row["day"]: dict(row)
+        for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+    }
+    return _chart(found, month, "duration"), _chart(found, month, "amount")
+
+
+def _chart(found: Mapping[date, Mapping[str, Any]], month: datetime, measure: str) -> Chart:
+    first = month.date()
+    count = (selectors.next_month(month).date() - first).days
+    highest = max((row[measure] for row in found.values()), default=0)
+    step = CHART_WIDTH / count
+    bars = []
+    for number in range(count):
+        day = first + timedelta(days=number)
+        row = found.get(day, {"files": 0, "duration": 0, "amount": Decimal(0)})
+        height = round(float(CHART_HEIGHT * row[measure] / highest), 1) if highest else 0.0
+        bars.append(
+            Bar(
+                day=day,
+                files=row["files"],
+                duration=row["duration"],
+                amount=row["amount"],
+                x=round(number * step + GAP / 2, 1),
+                y=round(CHART_HEIGHT - height, 1),
+                width=round(step - GAP, 1),
+                height=height,
+            )
+        )
+    return Chart(bars, highest)
+
+
+def budget_state(account: Account) -> BudgetState | None:
+    """How much of this month's budget is used; ``None`` without a budget."""
+    if account.monthly_budget is None:
+        return None
+    spent = budget.spent(account)
+    percent = int(100 * spent / account.monthly_budget) if account.monthly_budget else 100
+    reached = max((each for each in THRESHOLDS if percent >= each), default=0)
+    return BudgetState(account.monthly_budget, spent, percent, reached)
+
+
+def corrections_in(account: Account, month: datetime) -> QuerySet[Adjustment]:
+    """The corrections of the month's charges, whenever they were made: so the month's sum comes out right."""
+    corrections = Adjustment.objects.for_account(account).select_related("charge__batch", "charge__task")
+    end = selectors.next_month(month)
+    return corrections.filter(charge__created_at__gte=month, charge__created_at__lt=end).order_by("-pk")
+
+
+def corrected_totals(corrections: QuerySet[Adjustment]) -> list[CorrectedTotal]:
+    """What the corrections come to, a row for each currency."""
+    rows = corrections.order_by().values("currency").annotate(amount=Sum("amount")).order_by("currency")
+    return cast("list[CorrectedTotal]", list(rows))

@@ -1,0 +1,217 @@
+"""What a CLOVA client may ask for, in our words. What cannot be done is refused, never dropped.
+
+Source: the public API reference of CLOVA Speech (recognizer/upload, /url, /object-storage) and its sample
+clients, which send ``null`` for whatever they do not want.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from batches.models import Batch, languages
+from batches.models.batch import SPEAKER_LIMIT
+from domains.keywords import check_keywords
+
+FORMATS = {"json", "srt", "smi"}
+COMPLETIONS = {"sync", "async"}
+KNOWN = {
+    *("url", "dataKey", "datakey", "language", "completion", "callback", "userdata", "wordAlignment"),
+    *("fullText", "boostings", "useDomainBoostings", "forbiddens", "diarization", "resultToObs", "format"),
+    *("noiseFiltering", "sed"),
+}
+
+
+DEEPEST = 50
+_UNKEPT = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass
+class Wanted:
+    """A request, understood. ``overrides`` are the settings that differ from the batch's."""
+
+    completion: str = "async"
+    callback: str = ""
+    source: str = ""  # the URL or key, where the file does not come along
+    overrides: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
+def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
+    """``given`` as decoded from JSON; ``source`` is ``url`` or ``dataKey`` where one is needed.
+
+    Raises ``ValidationError`` with everything that is wrong, by parameter.
+    """
+    if not isinstance(given, dict):
+        raise ValidationError({"params": _("This must be a JSON object.")})
+    if not _can_be_kept(given):
+        sentence = _("It holds what cannot be kept: characters such as U+0000, or too many levels.")
+        raise ValidationError({"params": sentence})
+    return _Reader({name: value for name, value in given.items() if value is not None}, batch).read(source)
+
+
+class _Reader:
+    def __init__(self, given: dict[str, Any], batch: Batch) -> None:
+        self.given = given
+        self.batch = batch
+        self.errors: dict[str, str] = {}
+
+    def read(self, source: str) -> Wanted:
+        for name in sorted(set(self.given) - KNOWN):
+            self.errors[name] = _("This parameter is not known here.")
+        self.refuse_unsupported()
+        self.flag("noiseFiltering", default=True)  # CLOVA's default. Here nothing is filtered, nor need be.
+        output = self.one_of("format", FORMATS, "json")
+        wanted = Wanted(
+            completion=self.one_of("completion", COMPLETIONS, "async"),
+            callback=self.text("callback"),
+            source=self.source(source),
+            overrides=self.recognition(output),
+            answer={
+                "userdata": self.userdata(),
+                "word_alignment": self.flag("wordAlignment", default=True),
+                "full_text": self.flag("fullText", default=True),
+                "format": output,
+            },
+        )
+        wanted.answer["completion"] = wanted.completion
+        if self.errors:
+            raise ValidationError({name: [message] for name, message in self.errors.items()})
+        return wanted
+
+    def refuse_unsupported(self) -> None:
+        events = self.given.get("sed")
+        if events and not (isinstance(events, dict) and not events.get("enable")):
+            self.errors["sed"] = _("The detection of sound events is not supported here: leave it out.")
+
+    def source(self, name: str) -> str:
+        if not name:
+            return ""
+        value = self.text(name) or (self.text("datakey") if name == "dataKey" else "")
+        if not value and name not in self.errors:
+            self.errors[name] = _("This field is required.")
+        return value
+
+    def recognition(self, output: str) -> dict[str, Any]:
+        # Results are in the answer; files are written only for who asks for them.
+        files = [output] if self.flag("resultToObs", default=False) else []
+        return {
+            "formats": files,
+            **self.language(),
+            **self.speakers(),
+            **self.keywords(),
+            **self.forbidden(),
+        }
+
+    def language(self) -> dict[str, Any]:
+        wanted = self.text("language").lower()
+        if not wanted:
+            return {}
+        for code, _label in languages.CHOICES:
+            if code.lower() == wanted:
+                return {"language": code}
+        self.errors["language"] = _("This language is not known here.")
+        return {}
+
+    def speakers(self) -> dict[str, Any]:
+        wanted = self.given.get("diarization")
+        if wanted is None:
+            return {}
+        if not isinstance(wanted, dict):
+            self.errors["diarization"] = _("This must be a JSON object.")
+            return {}
+        enable = wanted.get("enable", True)
+        least, most = _count(wanted, "speakerCountMin"), _count(wanted, "speakerCountMax")
+        if not isinstance(enable, bool) or least is None or most is None or -1 < most < least:
+            self.errors["diarization"] = _(
+                "Give “enable” as true or false, and the numbers of speakers as 1 to 30, or -1."
+            )
+            return {}
+        found = {"speakers": enable, "min_speakers": least, "max_speakers": most}
+        # Whoever wants no speakers wants none by channel either.
+        return found if enable else {**found, "channels_as_speakers": False}
+
+    def keywords(self) -> dict[str, Any]:
+        """``boostings`` are for this request; the domain's come with them unless that is refused."""
+        given = self.given.get("boostings")
+        with_domain = self.flag("useDomainBoostings", default=self.batch.keyword_boosting)
+        if given is None and "useDomainBoostings" not in self.given:
+            return {}
+        own = given if given is not None else []
+        if not isinstance(own, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("words"), str) for each in own
+        ):
+            self.errors["boostings"] = _('This must be a list such as [{"words": "one,two"}].')
+            return {}
+        texts = [each["words"] for each in own]
+        if with_domain and self.batch.domain is not None:
+            texts += self.batch.domain.keywords.values_list("text", flat=True)
+        try:
+            return {"keywords": check_keywords(texts)}
+        except ValidationError as error:
+            self.errors["boostings"] = " ".join(error.messages)
+            return {}
+
+    def forbidden(self) -> dict[str, Any]:
+        """``forbiddens``: words, separated by commas, that the result shows as asterisks."""
+        try:
+            words = check_keywords([self.text("forbiddens")])
+        except ValidationError as error:
+            self.errors["forbiddens"] = " ".join(error.messages)
+            return {}
+        return {"forbidden": ",".join(words)} if words else {}
+
+    def userdata(self) -> dict[str, Any]:
+        value = self.given.get("userdata", {})
+        if not isinstance(value, dict):
+            self.errors["userdata"] = _("This must be a JSON object.")
+            return {}
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.given.get(name, default)
+        if not isinstance(value, bool):
+            self.errors[name] = _("This must be true or false.")
+            return default
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.given.get(name, "")
+        if not isinstance(value, str):
+            self.errors[name] = _("This must be text.")
+            return ""
+        return value.strip()
+
+    def one_of(self, name: str, choices: set[str], default: str) -> str:
+        value = self.text(name).lower() or default
+        if value not in choices:
+            self.errors[name] = _("Choose one of: %s.") % ", ".join(sorted(choices))
+        return value
+
+
+def _can_be_kept(given: Any) -> bool:
+    """Whether a database can hold it: no NUL, no half of a surrogate pair, nothing nested without end."""
+    level = [given]
+    for _depth in range(DEEPEST):
+        texts = [value for value in level if isinstance(value, str)]
+        if any(_UNKEPT.search(text) for text in texts):
+            return False
+        pairs = [pair for value in level if isinstance(value, dict) for pair in value.items()]
+        lists = [value for value in level if isinstance(value, list)]
+        level = [each for group in (*pairs, *lists) for each in group]
+        if not level:
+            return True
+    return False
+
+
+def _count(wanted: dict[str, Any], name: str) -> int | None:
+    """A number of speakers, -1 where none is given; ``None`` for what cannot be one."""
+    value = wanted.get(name)
+    if value is None:
+        return -1
+    sound = type(value) is int and (value == -1 or 1 <= value <= SPEAKER_LIMIT)
+    return value if sound else None

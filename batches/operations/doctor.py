@@ -1,0 +1,309 @@
+"""What is wrong with an installation, in plain words: what was looked at, what was found, what to do.
+
+Each examination returns findings and touches nothing. One that breaks is a finding itself, so that the others
+still say theirs.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from enum import Enum
+from pathlib import Path
+
+import imageio_ffmpeg
+from django.conf import settings
+from django.core import checks
+from django.core.mail import get_connection
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from batches.models import Delivery, ExecutionResult, Task, Webhook
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.store import ModelStore
+from batches.worker import disk_space
+from speechportal.encryption import EncryptionError
+from speechportal.platform import queue
+from speechportal.platform.models import NamedLease
+from speechportal.storage.models import Connection
+from speechportal.storage.services import check_connection
+
+BEAT_LATE = timedelta(minutes=3)
+QUEUE_LATE = timedelta(minutes=15)
+CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
+FREE_BYTES = 5 * 1024**3
+
+
+class Health(Enum):
+    GOOD = "ok"
+    NOTE = "note"
+    BAD = "BAD"
+
+
+@dataclass(frozen=True)
+class Finding:
+    about: str
+    health: Health
+    sentence: str
+    advice: str = ""
+
+
+def good(about: str, sentence: str) -> Finding:
+    return Finding(about, Health.GOOD, sentence)
+
+
+def note(about: str, sentence: str, advice: str = "") -> Finding:
+    return Finding(about, Health.NOTE, sentence, advice)
+
+
+def bad(about: str, sentence: str, advice: str) -> Finding:
+    return Finding(about, Health.BAD, sentence, advice)
+
+
+def examine() -> Iterator[Finding]:
+    """All findings. Without a database, those that need none."""
+    found_database = list(_safely("database", database))
+    yield from found_database
+    needs_database: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("queue", clusters),
+        ("queue", broker),
+        ("storage", storage),
+        ("keys", keys),
+    ]
+    others = [
+        ("settings", configuration),
+        ("pages", static_files),
+        ("models", models),
+        ("ffmpeg", ffmpeg),
+        ("clock", clock),
+        ("mail", mail),
+        ("disk", disk),
+    ]
+    broken = any(finding.health is Health.BAD for finding in found_database)
+    for about, look in (*(() if broken else needs_database), *others):
+        yield from _safely(about, look)
+
+
+def _safely(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - whatever breaks here is what the operator wants to know
+        yield bad(about, f"could not be looked at: {type(error).__name__}.", "See the log for details.")
+
+
+def database() -> Iterator[Finding]:
+    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(connection.vendor, connection.vendor)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        executor = MigrationExecutor(connection)
+    except DatabaseError:
+        yield bad(
+            "database",
+            f"{name} does not answer.",
+            "Is it running, and is SPEECHPORTAL_DATABASE_URL right (host, name, user, password)?",
+        )
+        return
+    if pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        yield bad("database", f"{len(pending)} migrations are not applied.", "Run: manage.py migrate")
+    else:
+        yield good("database", f"{name} answers, and is migrated.")
+    if settings.PRODUCTION and connection.vendor == "sqlite":
+        yield note("database", "SQLite serves one machine.", "Use PostgreSQL before you add another.")
+
+
+def clusters() -> Iterator[Finding]:
+    now = timezone.now()
+    beat = NamedLease._default_manager.filter(name="beat").first()
+    age = now - beat.last_run_at if beat and beat.last_run_at else None
+    if age is None or age > BEAT_LATE:
+        when = "never" if age is None else f"for {int(age.total_seconds() // 60)} minutes not"
+        yield bad(
+            "queue", f"The beat has {when} run: nothing is polled.", "Start `manage.py run`, or its clusters."
+        )
+    else:
+        yield good("queue", "The beat runs.")
+    waiting = Task.unscoped.filter(state=Task.State.WAITING, available_at__lt=now - QUEUE_LATE)
+    stuck = waiting.filter(account__suspended_at=None, batch__paused_at=None, batch__status="normal")
+    if stuck.exists() and not Task.unscoped.filter(state__in=Task.LEASED).exists():
+        yield bad(
+            "queue",
+            "Tasks have waited for a quarter of an hour and none is in progress.",
+            "Start the recognition cluster: `manage.py cluster recognition`. If it runs, restart it.",
+        )
+    if lacking := Task.unscoped.filter(state=Task.State.WAITING, error_code="work_disk_full").count():
+        yield bad("queue", f"{lacking} tasks wait: a worker's disk is full.", "Make room on that machine.")
+    due = Delivery.unscoped.filter(
+        state=Delivery.State.WAITING,
+        next_attempt_at__lt=now - QUEUE_LATE,
+        batch__webhook__state=Webhook.State.ACTIVE,
+    )
+    if due.exists():
+        yield bad(
+            "queue",
+            "Deliveries are a quarter of an hour late.",
+            "Start the cluster: `manage.py cluster deliveries`.",
+        )
+    if ExecutionResult.unscoped.filter(written_at=None, created_at__lt=now - QUEUE_LATE).exists():
+        yield note("queue", "Execution results wait to be written.", "See which storages fail, below.")
+
+
+def broker() -> Iterator[Finding]:
+    name = "Redis" if settings.REDIS_URL else "The database"
+    try:
+        messages = queue.queued_messages("short")
+    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+        yield bad(
+            "queue",
+            f"{name} does not carry the queue's messages: {type(error).__name__}.",
+            "Is it running, and is SPEECHPORTAL_REDIS_URL right (host, port, password)?",
+        )
+        return
+    yield good("queue", f"{name} carries its messages.")
+    if messages > 1000:
+        yield note("queue", f"{messages:,} short jobs wait.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
+
+
+def storage() -> Iterator[Finding]:
+    for root in settings.STORAGE_LOCAL_ROOTS:
+        if not root.is_dir():
+            yield note(
+                "storage", f"The local root {root} is not there.", "Create it, or take it off the list."
+            )
+    faulty = 0
+    connections = Connection.unscoped.filter(batches__deleted_at=None, batches__isnull=False).distinct()
+    for each in connections.order_by("pk")[:200]:
+        if problem := next(
+            (finding for finding in check_connection(connection=each) if not finding.ok), None
+        ):
+            faulty += 1
+            yield bad("storage", f"{each.name} ({each.uid}): {problem.message}", "Its members can mend it.")
+    if not faulty:
+        yield good("storage", f"{min(connections.count(), 200)} connections of batches are in order.")
+
+
+def keys() -> Iterator[Finding]:
+    unreadable = 0
+    for each in Connection.unscoped.exclude(encrypted_secret="").iterator(chunk_size=200):
+        try:
+            each._credentials().decrypt(each.encrypted_secret)  # noqa: SLF001 - whether it can be read
+        except EncryptionError:
+            unreadable += 1
+    if unreadable:
+        yield bad(
+            "keys",
+            f"{unreadable} stored secrets cannot be read with SPEECHPORTAL_ENCRYPTION_KEYS.",
+            "Put back the key that is missing, then run: manage.py rotate_keys",
+        )
+    else:
+        yield good("keys", "Every stored secret can be read.")
+    if len(settings.ENCRYPTION_KEYS) > 1:
+        yield note(
+            "keys", "There is more than one encryption key.", "After `manage.py rotate_keys`, one will do."
+        )
+
+
+def configuration() -> Iterator[Finding]:
+    found = checks.run_checks(include_deployment_checks=settings.PRODUCTION)
+    for message in found:
+        make = bad if message.level >= checks.ERROR else note
+        yield make("settings", str(message.msg), str(message.hint or ""))
+    if not found:
+        yield good("settings", f"They are in order ({settings.MODE}).")
+
+
+def static_files() -> Iterator[Finding]:
+    """In production each page names its styles and scripts by a list that is made beforehand."""
+    if not settings.PRODUCTION:
+        return
+    if not (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():
+        yield bad(
+            "pages", "Their styles and scripts were not collected.", "Run: manage.py collectstatic --noinput"
+        )
+        return
+    yield good("pages", "Their styles and scripts are collected.")
+
+
+def models() -> Iterator[Finding]:
+    store = ModelStore(settings.MODELS_DIR)
+    finders: list[tuple[Callable[[str], object], str]] = [
+        (store.whisper, settings.WHISPER_MODEL),
+        (store.speakers, settings.SPEAKER_MODEL),
+    ]
+    for find, name in finders:
+        try:
+            find(name)
+        except ModelUnavailable as error:
+            yield bad("models", error.message, f"Run: manage.py models fetch {name}")
+        else:
+            yield good("models", f"{name} is whole.")
+
+
+def ffmpeg() -> Iterator[Finding]:
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        told = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
+    except (RuntimeError, OSError, subprocess.SubprocessError):
+        yield bad(
+            "ffmpeg", "It does not run: no media can be decoded.", "Install the package imageio-ffmpeg."
+        )
+        return
+    yield good("ffmpeg", told.stdout.splitlines()[0])
+
+
+def clock() -> Iterator[Finding]:
+    if time.time() < 1_760_000_000:
+        yield bad("clock", "This machine's clock is years behind.", "Turn on time synchronisation.")
+    elif connection.vendor != "postgresql":
+        yield good("clock", "It is the database's too.")
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+            (theirs,) = cursor.fetchone()
+        apart = abs(timezone.now().astimezone(UTC).timestamp() - float(theirs))
+        if apart > CLOCK_TOLERANCE:
+            yield bad(
+                "clock",
+                f"This machine and the database are {apart:.0f} seconds apart, which upsets leases.",
+                "Turn on time synchronisation on both.",
+            )
+        else:
+            yield good("clock", "This machine and the database agree.")
+
+
+def mail() -> Iterator[Finding]:
+    if not settings.EMAIL_HOST:
+        yield note("mail", "None is sent.", "Set SPEECHPORTAL_EMAIL_HOST, or hand over invitations by hand.")
+        return
+    try:
+        server = get_connection()
+        server.open()
+        server.close()
+    except (OSError, socket.gaierror) as error:
+        yield bad(
+            "mail",
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} does not take us: {type(error).__name__}.",
+            "Check SPEECHPORTAL_EMAIL_HOST, _PORT, _USER, _PASSWORD and _TLS.",
+        )
+    else:
+        yield good("mail", f"{settings.EMAIL_HOST} takes us.")
+
+
+def disk() -> Iterator[Finding]:
+    for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
+        free = disk_space.free_bytes(Path(folder))
+        if folder == settings.WORK_DIR and not disk_space.enough():
+            yield bad(
+                "disk",
+                f"{free / 1024**2:.0f} MiB are left for {name} ({folder}): nothing is started here.",
+                "Make room; the tasks wait and then go on by themselves.",
+            )
+        elif free < FREE_BYTES:
+            yield bad("disk", f"{free / 1024**3:.1f} GiB are left for {name} ({folder}).", "Make room.")
+        else:
+            yield good("disk", f"{free / 1024**3:.0f} GiB are left for {name}.")

@@ -1,0 +1,134 @@
+"""How long work has been waiting that should have been done by now: what shows that a cluster stands still.
+
+Processes that live prove nothing, since a cluster can lock up with all of them alive. Each age is 0 when
+nothing waits. The limits are generous: what is over one needs a person, or a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Max, Min, QuerySet
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from batches.intake import polling
+from batches.models import Delivery, Task
+from batches.reports import execution_results
+from batches.tasks import scheduling
+from batches.webhooks import delivery_lifecycle
+from batches.worker import moving
+from speechportal.accounts.models import Account
+from speechportal.platform.models import NamedLease
+from speechportal.platform.queue import ClusterName
+
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Age:
+    """How old, in seconds, the oldest of something is; ``cluster`` is whose work it is."""
+
+    name: str
+    label: str | Promise
+    cluster: ClusterName
+    seconds: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        return self.seconds <= self.limit
+
+
+def ages(now: datetime | None = None) -> list[Age]:
+    """All of them, for a metrics page; a handful of indexed queries."""
+    now = now or timezone.now()
+    return [
+        Age(name, label, cluster, measure(now), limit) for name, label, cluster, measure, limit in _measures()
+    ]
+
+
+def problems(now: datetime | None = None) -> list[Age]:
+    """What is older than it may become. Empty while all is well."""
+    return [age for age in ages(now) if not age.ok]
+
+
+def stalled_clusters(now: datetime | None = None) -> list[ClusterName]:
+    """Clusters whose work stands still: to be started again by whoever looks after them."""
+    return sorted({age.cluster for age in problems(now)})
+
+
+def oldest_waiting(now: datetime | None = None) -> float:
+    """How long the file has waited that has waited longest of those that may start; busy is not stuck."""
+    now = now or timezone.now()
+    return _since(scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"], now)
+
+
+Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], float]
+
+
+def _measures() -> list[Measure]:
+    lease, poll = float(settings.LEASE_SECONDS), float(settings.POLL_SECONDS)
+    return [
+        ("beat", _("since the schedule was last at work"), "short", _beat, 4 * MINUTE),
+        ("poll", _("the poll that is longest due"), "short", _poll, 4 * MINUTE + 2 * poll),
+        ("move", _("the input that is longest due to be moved"), "short", _move, 15 * MINUTE),
+        ("report", _("the execution result longest due to be written"), "short", _report, 15 * MINUTE),
+        ("lease", _("the lease that ran out first and was not noticed"), "short", _lease, 4 * MINUTE + lease),
+        ("untaken", _("since files wait and none is started"), "recognition", _untaken, 4 * MINUTE),
+        ("delivery", _("the message that is longest due to be sent"), "deliveries", _delivery, 15 * MINUTE),
+    ]
+
+
+def _since(moment: datetime | None, now: datetime) -> float:
+    return max((now - moment).total_seconds(), 0.0) if moment else 0.0
+
+
+def _oldest(rows: QuerySet[Task], field: str) -> datetime | None:
+    oldest: datetime | None = rows.order_by().aggregate(oldest=Min(field))["oldest"]
+    return oldest
+
+
+def _beat(now: datetime) -> float:
+    return _since(NamedLease.last_run("beat"), now)
+
+
+def _poll(now: datetime) -> float:
+    due = polling.pollable(now).filter(next_poll_at__lte=now)
+    return _since(due.aggregate(oldest=Min("next_poll_at"))["oldest"], now)
+
+
+def _move(now: datetime) -> float:
+    return _since(_oldest(moving.overdue(now), "move_due_at"), now)
+
+
+def _report(now: datetime) -> float:
+    return _since(execution_results.overdue(now).aggregate(oldest=Min("due_at"))["oldest"], now)
+
+
+def _lease(now: datetime) -> float:
+    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=now)
+    return _since(_oldest(expired, "lease_expires_at"), now)
+
+
+def _untaken(now: datetime) -> float:
+    """While any file is in progress the rest may have to wait for hours; only when none is, it is wrong."""
+    if Task.unscoped.filter(state__in=Task.LEASED).exists():
+        return 0.0
+    waiting = scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"]
+    if waiting is None:
+        return 0.0
+    last: datetime | None = Account.objects.aggregate(last=Max("last_claimed_at"))["last"]
+    return _since(max(waiting, last) if last else waiting, now)
+
+
+def _delivery(now: datetime) -> float:
+    ready = delivery_lifecycle.ready_webhooks(now).values("batch")
+    waiting = Delivery.unscoped.filter(
+        batch__in=ready, state=Delivery.State.WAITING, next_attempt_at__lte=now
+    )
+    return _since(waiting.order_by().aggregate(oldest=Min("next_attempt_at"))["oldest"], now)

@@ -1,0 +1,211 @@
+"""What the queue calls. Each job takes ids, re-reads, calls one function, and leaves when the row is gone."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from types import FrameType
+
+from django.conf import settings
+from django.utils import timezone
+
+from batches.billing import budget_alerts
+from batches.intake import polling
+from batches.operations.privacy import retention
+from batches.recognition.runtime.client import RecognitionClient
+from batches.reports import execution_results
+from batches.status import batch_status
+from batches.tasks import lifecycle
+from batches.webhooks import callbacks, delivery_lifecycle, endpoint
+from batches.webhooks.sender import Sender
+from batches.worker import disk_space, moving, processing
+from batches.worker.prefetch import Ahead
+from speechportal.platform import logs, queue
+from speechportal.platform.models import NamedLease
+from speechportal.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 50  # The schedule starts a beat every minute.
+RECOGNISE_SECONDS = 3600  # Then a job begins anew, far below the cluster's timeout.
+SEND_SECONDS = 120  # Then a sender begins anew.
+_client: RecognitionClient | None = None
+_terminated = False
+
+
+def beat() -> None:
+    """Find all work that is due, every few seconds for the better part of a minute."""
+    pause = min(settings.POLL_SECONDS, 15)
+    lease = timedelta(seconds=2 * pause + 10)
+    holder = NamedLease.take("beat", lease)
+    if holder is None:
+        return
+    end = time.monotonic() + BEAT_SECONDS
+    while not queue.stopping():
+        for step in (
+            _reap,
+            batch_status.reconcile,
+            _poll_due,
+            _report_due,
+            _move_due,
+            _wake,
+            _deliver_due,
+            _call_back_due,
+            _tell_budgets,
+            _forget,
+        ):
+            try:
+                step()
+            except Exception:
+                logger.exception("beat: %s failed", step.__name__)
+        if time.monotonic() + pause > end or not NamedLease.keep("beat", holder, lease):
+            break
+        time.sleep(pause)
+    NamedLease.give("beat", holder)
+
+
+def _reap() -> None:
+    if reaped := lifecycle.reap():
+        logger.warning("%d tasks were freed from workers that died", reaped)
+
+
+def _poll_due() -> None:
+    for batch_id in polling.claim_due():
+        queue.enqueue("batches.operations.jobs.poll", batch_id)
+
+
+def _report_due() -> None:
+    execution_results.collect_idle()
+    for result_id in execution_results.due():
+        write_execution_result(result_id)
+
+
+def _move_due() -> None:
+    for task_id in moving.due():
+        move_input(task_id)
+
+
+def _tell_budgets() -> None:
+    budget_alerts.notify()
+
+
+def _wake() -> None:
+    if waiting := lifecycle.claimable()[: settings.RECOGNITION_WORKERS].count():
+        queue.wake_recognition(waiting)
+
+
+def _deliver_due() -> None:
+    now = timezone.now()
+    if reaped := delivery_lifecycle.reap(now):
+        logger.warning("%d deliveries were freed from senders that died", reaped)
+    endpoint.tidy()
+    if delivery_lifecycle.ready_webhooks(now).exists():
+        queue.wake_deliveries()
+
+
+def _call_back_due() -> None:
+    callbacks.wake()
+
+
+def send_callbacks() -> None:
+    callbacks.send_due(queue.stopping)
+
+
+def _forget() -> None:
+    if NamedLease.take("retention", timedelta(days=1)):
+        queue.enqueue("batches.operations.jobs.enforce_retention")
+
+
+def enforce_retention() -> None:
+    retention.enforce()
+
+
+def poll(batch_id: int) -> None:
+    with logs.context():
+        polling.poll(batch_id)
+
+
+def write_execution_result(result_id: int) -> None:
+    try:
+        execution_results.write(result_id)
+    except StorageError as error:
+        logger.warning("execution result %s is not written yet: %s", result_id, error.code)
+
+
+def move_input(task_id: int) -> None:
+    try:
+        moving.move_input(task_id)
+    except StorageError as error:
+        logger.warning("task %s: the input is not moved yet: %s", task_id, error.code)
+
+
+def send_deliveries() -> None:
+    """Send what is due for a while; then see to it that the rest is not forgotten."""
+    Sender(stopping=queue.stopping).run(SEND_SECONDS)
+    if not queue.stopping():
+        _deliver_due()
+
+
+def recognise_next() -> None:
+    """Claim the next task and process it; then see to it that the rest is not forgotten.
+
+    What was claimed ahead meanwhile follows at once.
+    """
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    if not disk_space.enough():
+        logger.error(
+            "less than %d MB are free in %s: nothing is started", settings.WORK_FREE_MB, settings.WORK_DIR
+        )
+        return
+    claim = lifecycle.claim_next(worker)
+    if claim is None:
+        return
+    _wake()  # Each worker that starts wakes others, so that many machines are soon all at work.
+    previous = signal.signal(signal.SIGTERM, _on_terminate)
+    ahead = Ahead(worker, _should_stop)
+    end = time.monotonic() + RECOGNISE_SECONDS
+    try:
+        while claim is not None:
+            late = time.monotonic() > end
+            with logs.context():
+                processing.process(claim, _warm_client(), _should_stop, None if late else ahead.look)
+            claim = None if _should_stop() else ahead.take()
+    finally:
+        ahead.close()
+        signal.signal(signal.SIGTERM, previous)
+    if _terminated:  # The task is handed back; now end as the signal asked.
+        os.kill(os.getpid(), signal.SIGTERM)
+    if not queue.stopping():
+        _wake()
+
+
+def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
+    global _terminated
+    _terminated = True
+
+
+def _should_stop() -> bool:
+    return _terminated or queue.stopping()
+
+
+def _warm_client() -> RecognitionClient:
+    """This worker's child process, kept between tasks so that the models stay loaded."""
+    global _client
+    if _client is None:
+        _client = RecognitionClient(
+            models_dir=settings.MODELS_DIR,
+            whisper_model=settings.WHISPER_MODEL,
+            speaker_model=settings.SPEAKER_MODEL,
+            threads=settings.RECOGNITION_THREADS,
+            engine=settings.RECOGNITION_ENGINE,
+            memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
+            scratch_dir=settings.WORK_DIR / "recognition",
+            stall_seconds=settings.STALL_SECONDS,
+        )
+        atexit.register(_client.close)
+    return _client

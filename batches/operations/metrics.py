@@ -1,0 +1,101 @@
+"""How recognition, deliveries and storages are doing, for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db.models import Count, F, Min, Sum
+from django.utils import timezone
+from prometheus_client.metrics_core import Metric
+
+from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, Task
+from batches.operations import health
+from speechportal.platform.metrics import collector, gauge, labelled
+
+LATEST = 200  # Finished tasks that the speed is measured over.
+MOST_FAILURES = 2000
+
+
+def seconds_since(moment: datetime | None) -> float:
+    return (timezone.now() - moment).total_seconds() if moment else 0.0
+
+
+@collector
+def tasks() -> Iterable[Metric]:
+    counts = dict(Task.unscoped.order_by().values_list("state").annotate(Count("pk")))
+    by_state = {state: float(counts.get(state, 0)) for state in Task.State.values}
+    yield labelled("tasks", "Tasks by state.", "state", by_state)
+    # By the partial index: the oldest of an account is its lowest ID.
+    oldest = Task.unscoped.filter(state=Task.State.WAITING).order_by().aggregate(pk=Min("pk"))["pk"]
+    since = Task.unscoped.filter(pk=oldest).values_list("created_at", flat=True).first()
+    yield gauge("oldest_waiting_seconds", "Age of the oldest waiting task.", seconds_since(since))
+    late = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now()).count()
+    yield gauge("leases_expired", "Tasks whose worker has not been heard of in time.", late)
+    moves = Task.unscoped.filter(move_due_at__lte=timezone.now()).count()
+    yield gauge("moves_due", "Finished inputs that wait to be moved.", moves)
+
+
+@collector
+def standstill() -> Iterable[Metric]:
+    ages = health.ages()
+    seconds = {age.name: age.seconds for age in ages}
+    yield labelled("work_age_seconds", "How long the oldest work of a kind has been due.", "work", seconds)
+    late: dict[str, float] = dict.fromkeys((age.cluster for age in ages), 0.0)
+    late.update({age.cluster: 1.0 for age in ages if not age.ok})
+    yield labelled("cluster_stalled", "1 where a cluster lives and does not get on.", "cluster", late)
+
+
+@collector
+def speed() -> Iterable[Metric]:
+    finished = Task.unscoped.filter(state=Task.State.COMPLETED).order_by("-pk")
+    latest = list(
+        finished.filter(media_duration__isnull=False).values_list(
+            "media_duration", "started_at", "finished_at"
+        )[:LATEST]
+    )
+    media = sum(duration or 0 for duration, _started, _finished in latest) / 1000
+    taken = sum((end - start).total_seconds() for _duration, start, end in latest if start and end)
+    text = f"Seconds of media recognised in a second of a worker, over the latest {LATEST} tasks."
+    yield gauge("recognition_speed", text, media / taken if taken else 0.0)
+
+
+@collector
+def failures() -> Iterable[Metric]:
+    hour = timezone.now() - timedelta(hours=1)
+    newest = Task.unscoped.filter(state=Task.State.FAILED).order_by("-pk")[:MOST_FAILURES]
+    codes = Counter(
+        code for code, end in newest.values_list("error_code", "finished_at") if end and end > hour
+    )
+    values = {code: float(count) for code, count in codes.items()}
+    yield labelled("failed_tasks_last_hour", "Tasks that failed in the last hour, by cause.", "code", values)
+    retried = Task.unscoped.filter(state__in=[Task.State.WAITING, *Task.LEASED], attempts__gt=1)
+    repeated = retried.aggregate(total=Sum(F("attempts") - 1))["total"] or 0
+    yield gauge("attempts_failed", "Failed attempts of tasks that have not ended.", repeated)
+
+
+@collector
+def deliveries() -> Iterable[Metric]:
+    now = timezone.now()
+    waiting = Delivery.unscoped.filter(state=Delivery.State.WAITING, batch__webhook__state="active")
+    due = waiting.filter(next_attempt_at__lte=now).order_by()
+    found = due.aggregate(n=Count("pk"), oldest=Min("next_attempt_at"))
+    yield gauge("deliveries_due", "Deliveries that are to be sent now.", found["n"])
+    yield gauge(
+        "delivery_lag_seconds", "How long the oldest due delivery has waited.", seconds_since(found["oldest"])
+    )
+
+
+@collector
+def storages() -> Iterable[Metric]:
+    faults = Counter(ConnectionBackoff.unscoped.values_list("code", flat=True))
+    values = {code: float(count) for code, count in faults.items()}
+    yield labelled("storage_errors", "Connections whose latest use failed, by cause.", "code", values)
+    causes = Batch.unscoped.live().filter(status=Batch.Status.ERROR).order_by()
+    in_error = {code: float(n) for code, n in causes.values_list("cause_code").annotate(Count("pk"))}
+    yield labelled("batches_in_error", "Live batches in Error, by cause.", "code", in_error)
+    unwritten = ExecutionResult.unscoped.filter(written_at=None).order_by()
+    found = unwritten.aggregate(n=Count("pk"), oldest=Min("created_at"))
+    yield gauge("execution_results_due", "Execution results that are to be written.", found["n"])
+    yield gauge("execution_result_lag_seconds", "Age of the oldest of them.", seconds_since(found["oldest"]))

@@ -1,0 +1,100 @@
+"""Everything the portal has of an account, as a ZIP file of JSON lines; secrets are left out."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+from batches.models import (
+    Adjustment,
+    Batch,
+    Charge,
+    ClovaRequest,
+    Correction,
+    Delivery,
+    DeliveryAttempt,
+    ExecutionResult,
+    ProcessedFolder,
+    ResultFile,
+    Task,
+    Transcript,
+)
+from domains.models import Domain, Keyword
+from speechportal.accounts.audit import trail
+from speechportal.accounts.models import Account, ApiToken, AuditEntry, Invitation, Membership
+from speechportal.storage.models import Connection
+
+# Nothing here is a member's data: secrets, their digests, leases, and the queue's own times.
+LEFT_OUT = {
+    "encrypted_secret",
+    "digest",
+    "pepper",
+    "key_digest",
+    "lease_token",
+    "lease_expires_at",
+    "reserved",
+    "minute_started_at",
+    "minute_requests",
+}
+TABLES: list[tuple[str, type[models.Model], str]] = [
+    ("members", Membership, "account"),
+    ("invitations", Invitation, "account"),
+    ("api_tokens", ApiToken, "account"),
+    ("connections", Connection, "account"),
+    ("domains", Domain, "account"),
+    ("keywords", Keyword, "domain__account"),
+    ("batches", Batch, "account"),
+    ("finished_folders", ProcessedFolder, "connection__account"),
+    ("tasks", Task, "account"),
+    ("transcripts", Transcript, "task__account"),
+    ("clova_requests", ClovaRequest, "task__account"),
+    ("corrections", Correction, "task__account"),
+    ("result_files", ResultFile, "task__account"),
+    ("execution_results", ExecutionResult, "account"),
+    ("charges", Charge, "account"),
+    ("corrections_of_charges", Adjustment, "account"),
+    ("deliveries", Delivery, "account"),
+    ("delivery_attempts", DeliveryAttempt, "delivery__account"),
+    ("activity", AuditEntry, "account"),
+]
+
+
+def export_account(*, account: Account, target: Path | IO[bytes]) -> dict[str, int]:
+    """Write the ZIP file; returns how many rows of each table are in it."""
+    counts: dict[str, int] = {}
+    trail.record("account.exported", account)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("account.json", "w") as file:
+            file.write(_line(account))
+        for name, model, path in TABLES:
+            rows = model._base_manager.filter(**{path: account}).order_by("pk")
+            with archive.open(f"{name}.jsonl", "w", force_zip64=True) as file:
+                counts[name] = _write(file, rows.iterator(chunk_size=200))
+    return counts
+
+
+def _write(file: IO[bytes], rows: Iterable[models.Model]) -> int:
+    count = 0
+    with io.BufferedWriter(file) as buffered:
+        for row in rows:
+            buffered.write(_line(row))
+            count += 1
+    return count
+
+
+def _line(row: models.Model) -> bytes:
+    values: dict[str, Any] = {
+        field.attname: getattr(row, field.attname)
+        for field in row._meta.concrete_fields
+        if field.name not in LEFT_OUT
+    }
+    if isinstance(row, Membership):
+        values["email"] = row.user.email
+    return (json.dumps(values, cls=DjangoJSONEncoder, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,113 @@
+"""Cut a file into chunks of speech for the recogniser, and find the way back from a chunk to the file.
+
+A chunk is at most ``max_seconds`` of sound: neighbouring regions of speech with the pauses between them,
+long pauses shortened, so that the encoder does not spend its time on silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+
+Region = tuple[float, float]  # seconds from the start of the file
+
+SPEECH_MARGIN = 0.1  # s that a region of speech reaches beyond what was heard, at either side
+MAX_SECONDS = 15.0
+KEPT_PAUSE = 1.0  # s of a longer pause that stay, half at either side
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """SpeechSegments of the file, in order, that are recognised as one. ``pieces`` are in seconds."""
+
+    pieces: tuple[Region, ...]
+
+    @property
+    def start(self) -> float:
+        return self.pieces[0][0]
+
+    @property
+    def end(self) -> float:
+        return self.pieces[-1][1]
+
+    @property
+    def length(self) -> float:
+        """Seconds of sound in the chunk."""
+        return sum(end - start for start, end in self.pieces)
+
+    def cut(self, samples: Samples) -> Samples:
+        """The chunk's sound, out of the whole file's samples."""
+        return np.concatenate(
+            [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
+        )
+
+    def after(self, seconds: float) -> Chunk:
+        """What the chunk holds after a time in it."""
+        rest, pieces = seconds, list[Region]()
+        for start, end in self.pieces:
+            if rest < end - start:
+                pieces.append((start + max(0.0, rest), end))
+            rest -= end - start
+        return Chunk(tuple(pieces))
+
+    def to_file(self, seconds: float) -> float:
+        """A time in the chunk as a time in the file. Times outside fall on the chunk's edges."""
+        rest = max(0.0, seconds)
+        for start, end in self.pieces:
+            if rest <= end - start:
+                return start + rest
+            rest -= end - start
+        return self.end
+
+
+def split_at_quiet(samples: Samples, regions: Iterable[Region], max_seconds: float) -> list[Region]:
+    """Cut regions that are too long for one chunk, each at its quietest tenth of a second within reach."""
+    parts: list[Region] = []
+    for region in regions:
+        start, end = region
+        while end - start > max_seconds:
+            cut = _quietest(samples, start + max_seconds * 0.6, start + max_seconds)
+            parts.append((start, cut))
+            start = cut
+        parts.append((start, end))
+    return parts
+
+
+def _quietest(samples: Samples, earliest: float, latest: float) -> float:
+    width = SAMPLE_RATE // 10
+    first = round(earliest * SAMPLE_RATE)
+    window = samples[first : round(latest * SAMPLE_RATE)]
+    count = len(window) // (width // 2) - 1
+    if count < 1:
+        return latest
+    energy = [float(np.square(window[i * width // 2 : i * width // 2 + width]).sum()) for i in range(count)]
+    return (first + (int(np.argmin(energy)) + 1) * width / 2) / SAMPLE_RATE
+
+
+def make_chunks(samples: Samples, regions: Iterable[Region], max_seconds: float = MAX_SECONDS) -> list[Chunk]:
+    """Chunks in the order of time that hold all of ``regions``, which are in order and do not touch."""
+    chunks: list[Chunk] = []
+    pieces: list[Region] = []
+    for start, end in split_at_quiet(samples, regions, max_seconds):
+        joined = _join(pieces, (start, end))
+        if pieces and sum(b - a for a, b in joined) > max_seconds:
+            chunks.append(Chunk(tuple(pieces)))
+            joined = [(start, end)]
+        pieces = joined
+    if pieces:
+        chunks.append(Chunk(tuple(pieces)))
+    return chunks
+
+
+def _join(pieces: list[Region], region: Region) -> list[Region]:
+    """Add a region behind the others, with the pause before it or, if that is long, its two ends."""
+    if not pieces:
+        return [region]
+    *rest, (start, end) = pieces
+    if region[0] - end <= KEPT_PAUSE:
+        return [*rest, (start, region[1])]
+    return [*rest, (start, end + KEPT_PAUSE / 2), (region[0] - KEPT_PAUSE / 2, region[1])]

@@ -1,0 +1,217 @@
+"""openai-whisper's model with a forward pass made for batches of short chunks.
+
+The weights, the layers' arithmetic and the tokens are openai-whisper's. What differs is how it is run: the
+encoder sees only the frames in use, the decoder keeps keys and values in place, the projections of
+self-attention are one product, and the output layer covers only the tokens that may be written (as int8 on
+a CPU, which costs no accuracy there). Where the processor multiplies 16-bit numbers faster, the products are
+of bfloat16 (float16 on a GPU), while sums from layer to layer stay in 32 bits on a CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+from torch import Tensor, nn
+from whisper import _ALIGNMENT_HEADS, load_model  # the heads are nowhere public
+from whisper.audio import HOP_LENGTH, log_mel_spectrogram
+from whisper.model import ModelDimensions
+from whisper.tokenizer import Tokenizer, get_tokenizer
+
+from batches.recognition.asr.whisper_blocks import DecoderBlock, EncoderBlock
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.media.decoding import Samples
+from batches.recognition.models.store import WhisperCheckpoint
+
+FRAMES_PER_SECOND = 50  # encoder frames
+SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
+
+
+@dataclass(slots=True)
+class KVCache:
+    """What the decoder keeps of a batch: (layers) tensors of (rows, heads, positions, head size)."""
+
+    cross_keys: list[Tensor]
+    cross_values: list[Tensor]
+    keys: list[Tensor]
+    values: list[Tensor]
+    length: int = 0  # positions filled so far
+
+    def select(self, rows: Tensor) -> None:
+        """Drop all rows but these."""
+        for tensors in (self.cross_keys, self.cross_values, self.keys, self.values):
+            tensors[:] = [tensor[rows] for tensor in tensors]
+
+
+class AudioModel:
+    """What any runtime of Whisper needs beside the network: tokens, and sound as spectrograms."""
+
+    def __init__(self, name: str, dims: ModelDimensions) -> None:
+        self.name, self.dims = name, dims
+        # As in whisper.model.Whisper: multilingual vocabularies are larger, and grow with the languages.
+        self.multilingual = dims.n_vocab >= 51865
+        self.languages = dims.n_vocab - 51765 - int(self.multilingual)
+
+    def tokenizer(self, language: str | None) -> Tokenizer:
+        return get_tokenizer(
+            self.multilingual, num_languages=self.languages, language=language, task="transcribe"
+        )
+
+    def mel(self, samples: Samples, frames: int) -> Tensor:
+        """Log-mel spectrogram, (mels, 2 * frames), of at most ``frames`` encoder frames of sound."""
+        padded = np.zeros(frames * SAMPLES_PER_FRAME, dtype=np.float32)
+        padded[: len(samples)] = samples[: len(padded)]
+        spectrogram: Tensor = log_mel_spectrogram(torch.from_numpy(padded), self.dims.n_mels)
+        return spectrogram
+
+
+class WhisperModel(AudioModel):
+    """One loaded checkpoint. Not safe for use by two threads at once."""
+
+    def __init__(
+        self,
+        checkpoint: WhisperCheckpoint,
+        *,
+        threads: int = 1,
+        device: str = "cpu",
+        precision: str = "auto",
+    ) -> None:
+        """``precision`` is that of the products: "float32", "bfloat16", "float16" or "auto"."""
+        torch.set_num_threads(threads)
+        try:
+            model = load_model(str(checkpoint.path), device=device)
+        except (OSError, RuntimeError, KeyError, TypeError) as error:
+            raise ModelUnavailable(
+                f"The Whisper model '{checkpoint.name}' cannot be read: {error}"
+            ) from error
+        if checkpoint.official in _ALIGNMENT_HEADS:
+            model.set_alignment_heads(_ALIGNMENT_HEADS[checkpoint.official])
+        model.eval()
+        super().__init__(checkpoint.name, model.dims)
+        self.device = torch.device(device)
+        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.product_dtype = choose_precision(precision, self.device.type)
+        self._encoder: Any = model.encoder.to(self.dtype)
+        self._decoder: Any = model.decoder.to(self.dtype)
+        self._encoder_blocks = [EncoderBlock(block, self.product_dtype) for block in self._encoder.blocks]
+        self._convolutions = [
+            (conv.weight.to(self.product_dtype), conv.bias.to(self.product_dtype), conv.stride, conv.padding)
+            for conv in (self._encoder.conv1, self._encoder.conv2)
+        ]
+        self._blocks = [DecoderBlock(block, self.product_dtype) for block in self._decoder.blocks]
+        for part in (self._encoder, self._decoder):  # what the blocks hold is not needed twice
+            part.blocks = nn.ModuleList()
+        self.alignment_heads = _heads_by_layer(model.alignment_heads)
+        self._output = self._make_output()
+
+    def _make_output(self) -> nn.Module:
+        """The output layer over the text tokens and the end of text, which come first in the vocabulary."""
+        embedding = self._decoder.token_embedding.weight
+        count = self.tokenizer("en").eot + 1
+        layer = nn.Linear(embedding.shape[1], count, bias=False, device=self.device, dtype=self.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(embedding[:count])
+        if self.device.type != "cpu":
+            return layer
+        quantization: Any = torch.ao.quantization  # its functions carry no types
+        config = {nn.Linear: quantization.per_channel_dynamic_qconfig}
+        quantised: nn.Module = quantization.quantize_dynamic(nn.Sequential(layer), config, torch.qint8)
+        return quantised
+
+    @torch.inference_mode()
+    def encode(self, mels: Tensor) -> Tensor:
+        """(rows, mels, 2 * frames) to (rows, frames, state); only as many frames as there are."""
+        encoder = self._encoder
+        x = mels.to(self.device, self.product_dtype)
+        for weight, bias, stride, padding in self._convolutions:
+            x = F.gelu(F.conv1d(x, weight, bias, stride, padding))
+        x = (x.permute(0, 2, 1) + encoder.positional_embedding[: x.shape[2]]).to(self.dtype)
+        for block in self._encoder_blocks:
+            x = block(x)
+        result: Tensor = encoder.ln_post(x)
+        return result
+
+    @torch.inference_mode()
+    def new_cache(self, features: Tensor, positions: int) -> KVCache:
+        """A batch's cross-attention keys and values, and room for ``positions`` tokens."""
+        rows, heads = features.shape[0], self.dims.n_text_head
+        size = self.dims.n_text_state // heads
+        cross = [block.cross(features) for block in self._blocks]
+        room = [
+            torch.empty(rows, heads, positions, size, dtype=self.product_dtype, device=self.device)
+            for _ in range(2 * len(self._blocks))
+        ]
+        return KVCache(
+            [keys for keys, _ in cross],
+            [values for _, values in cross],
+            room[: len(self._blocks)],
+            room[len(self._blocks) :],
+        )
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, cache: KVCache) -> tuple[Tensor, Tensor]:
+        """Feed (rows, n) tokens. Returns the last layer, (rows, n, state), and the alignment heads' scores.
+
+        The scores are (rows, alignment heads, n, audio frames), before the softmax.
+        """
+        start, count = cache.length, tokens.shape[1]
+        decoder = self._decoder
+        x = decoder.token_embedding(tokens) + decoder.positional_embedding[start : start + count]
+        scores = []
+        for index, block in enumerate(self._blocks):
+            x = block.attend(x, cache.keys[index], cache.values[index], start)
+            x, heard = block.cross_attend(x, cache.cross_keys[index], cache.cross_values[index])
+            if index in self.alignment_heads:
+                scores.append(heard[:, self.alignment_heads[index]])
+            x = block.feed_forward(x)
+        cache.length += count
+        last: Tensor = decoder.ln(x)
+        return last, torch.cat(scores, dim=1)
+
+    def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
+        """Probabilities by language code for each row of (rows, frames, state)."""
+        if not self.multilingual:
+            return [{"en": 1.0} for _ in range(features.shape[0])]
+        tokenizer = self.tokenizer(None)
+        start = torch.tensor([[tokenizer.sot]] * features.shape[0], device=self.device)
+        hidden, _ = self.step(start, self.new_cache(features, 1))
+        logits = self.all_logits(hidden[:, 0])[:, list(tokenizer.all_language_tokens)]
+        codes = tokenizer.all_language_codes
+        return [dict(zip(codes, row, strict=True)) for row in logits.softmax(dim=-1).tolist()]
+
+    @torch.inference_mode()
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """(rows, state) to (rows, text tokens and the end of text), float32."""
+        logits: Tensor = self._output(hidden)
+        return logits.float()
+
+    @torch.inference_mode()
+    def all_logits(self, hidden: Tensor) -> Tensor:
+        """(rows, state) to (rows, whole vocabulary), float32, unquantised: for the special tokens."""
+        logits: Tensor = hidden @ self._decoder.token_embedding.weight.T
+        return logits.float()
+
+
+def choose_precision(wanted: str, device: str) -> torch.dtype:
+    """The numbers that are multiplied. "auto" takes what is fastest at no cost in accuracy.
+
+    bfloat16 is several times slower than float32 on a processor that has to emulate it.
+    """
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device == "cuda":
+        return torch.float16
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
+    # ATEN_CPU_CAPABILITY may keep torch from what the processor has.
+    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.bfloat16 if native and used else torch.float32
+
+
+def _heads_by_layer(heads: Tensor) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for layer, head in heads.indices().T.tolist():
+        found.setdefault(layer, []).append(head)
+    return found

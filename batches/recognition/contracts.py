@@ -1,0 +1,106 @@
+"""Contracts between the engine and the models it runs.
+
+A :class:`SpeechRecognizer` turns one file's chunks of speech into timed, scored words; a :class:`Diarizer` turns
+a file's samples into speaker turns. Both are called from several threads at once, one per file in hand, and
+may put the work of all callers into shared batches. Neither contract speaks of tokens, spectrograms or any
+other matter of one family of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from batches.recognition.diarization.segmentation import Segmentation
+    from batches.recognition.media.decoding import Samples
+    from batches.recognition.options import Options
+    from batches.recognition.transcript import SpeakerTurn
+
+# Called with the share of the work that is done, 0..1. It raises to cancel the call.
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechChunk:
+    """A stretch of speech, cut from a file by voice activity."""
+
+    samples: Samples  # (n,) float32, mono, 16 kHz; at most 30 s
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / 16_000
+
+
+@dataclass(slots=True)
+class TimedWord:
+    """A word with its leading space, if the script has spaces. Times in seconds from the chunk's start."""
+
+    text: str
+    start: float
+    end: float
+    probability: float  # 0..1
+
+
+@dataclass(slots=True)
+class RecognizedChunk:
+    """A recogniser's best attempt at one chunk. Chunks without speech have no words."""
+
+    words: list[TimedWord]
+    language: str  # ISO 639-1 code
+    mean_logprob: float = 0.0  # natural logarithm, mean over the units that the recogniser scores
+    no_speech_probability: float = 0.0  # 0..1
+    compression_ratio: float = 1.0
+    flags: list[str] = field(default_factory=list)  # of the transcript's segments, such as "repetition"
+
+
+@dataclass(slots=True)
+class RecognizedFile:
+    """All chunks of one file, in the order they were given."""
+
+    chunks: list[RecognizedChunk]
+    language: str
+    language_probability: float  # 0..1
+    flags: list[str] = field(default_factory=list)  # of the whole file, such as "language_mismatch"
+
+
+class SpeechRecognizer(Protocol):
+    """One loaded speech recognition model."""
+
+    @property
+    def name(self) -> str:
+        """The distribution that runs it, such as "openai-whisper"; results name its version."""
+
+    @property
+    def model(self) -> str:
+        """The model's name as the operator offers it."""
+
+    def recognize(
+        self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
+    ) -> RecognizedFile:
+        """Recognise all chunks of one file. Raises RecognitionError and whatever ``progress`` raises."""
+
+
+class Diarizer(Protocol):
+    """One loaded speaker diarization model or pipeline."""
+
+    @property
+    def model(self) -> str:
+        """The model's name as the operator offers it."""
+
+    def diarize(
+        self,
+        samples: Samples,
+        segmentation: Segmentation | None,
+        *,
+        min_speakers: int,
+        max_speakers: int,
+        progress: Progress,
+    ) -> list[SpeakerTurn]:
+        """Speaker turns in order of start; those of different speakers may overlap.
+
+        ``samples`` are (n,) float32, mono, 16 kHz. ``segmentation`` is what voice activity detection has
+        computed already, if it was a segmentation model; a pipeline with its own ignores it. -1 speakers
+        means not set. Raises ValueError for impossible bounds and whatever ``progress`` raises.
+        """

@@ -1,0 +1,262 @@
+"""Who speaks when inside each ten-second window, by pyannote's segmentation model.
+
+One pass over a file serves twice: as voice activity (:meth:`Segmentation.speech_regions`) and as the first
+half of speaker separation (:mod:`batches.recognition.diarization.diarizers`).
+
+Source: H. Bredin and A. Laurent, "End-to-end speaker segmentation for overlap-aware resegmentation" (2021);
+A. Plaquet and H. Bredin, "Powerset multi-class cross entropy loss for neural speaker diarization" (2023).
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from batches.recognition.asr.chunks import SPEECH_MARGIN
+from batches.recognition.diarization import pyannet
+from batches.recognition.errors import ModelUnavailable
+
+SAMPLE_RATE = 16_000  # Hz, of all samples in this package
+
+Samples = npt.NDArray[np.float32]  # (samples,) mono, -1..1, at SAMPLE_RATE
+Progress = Callable[[float], None]  # is told the share that is done, 0..1
+
+
+@dataclass(slots=True)
+class Segmentation:
+    """The model's view of each window. Speakers are local: the first of one window may be another's second.
+
+    Window ``c`` starts at ``c * step`` seconds; its frame ``f`` is centred
+    ``f * frame_step + frame_duration / 2`` seconds later. The last window may reach beyond ``duration``.
+    """
+
+    scores: npt.NDArray[np.float32]  # (windows, frames, local speakers), probability that each one speaks
+    active: npt.NDArray[np.bool_]  # same shape: the speakers of the most probable set
+    speech: npt.NDArray[np.float32]  # (windows, frames), probability that anybody speaks
+    duration: float  # s of audio
+    window: float  # s
+    step: float  # s between the starts of two windows
+    frame_step: float  # s between two frames
+    frame_duration: float  # s that one frame looks at
+
+    def first_frame(self, window: int) -> int:
+        """Index, among the frames of the whole file, of the first frame of a window."""
+        return round(window * self.step / self.frame_step)
+
+    def frame_times(self, count: int) -> npt.NDArray[np.float64]:
+        """Centres in seconds of the first ``count`` frames of the file."""
+        return np.arange(count, dtype=np.float64) * self.frame_step + self.frame_duration / 2
+
+    def voice_activity(self) -> npt.NDArray[np.float32]:
+        """(frames of the file,) probability of speech, averaged where windows overlap.
+
+        The average is weighted by a Hamming window, because the model is least sure at a window's edges.
+        """
+        windows, frames = self.speech.shape
+        if not windows:
+            return np.zeros(0, dtype=np.float32)
+        total = self.first_frame(windows - 1) + frames
+        weight = np.hamming(frames).astype(np.float32)
+        summed = np.zeros(total, dtype=np.float32)
+        weights = np.zeros(total, dtype=np.float32)
+        for window in range(windows):
+            first = self.first_frame(window)
+            summed[first : first + frames] += self.speech[window] * weight
+            weights[first : first + frames] += weight
+        average = summed / np.maximum(weights, 1e-12)
+        return average[self.frame_times(total) < self.duration].astype(np.float32)
+
+    def speech_regions(
+        self,
+        *,
+        onset: float = 0.5,
+        offset: float = 0.35,
+        min_speech: float = 0.1,
+        min_silence: float = 0.3,
+        pad: float = SPEECH_MARGIN,
+    ) -> list[tuple[float, float]]:
+        """Stretches of speech as (start, end) in seconds, in order and apart from each other.
+
+        Speech starts where the probability reaches ``onset`` and lasts until it falls below ``offset``.
+        Silences shorter than ``min_silence`` seconds are bridged, then speech shorter than ``min_speech`` is
+        dropped, and what remains grows by ``pad`` on both sides; regions that then touch become one.
+        """
+        activity = self.voice_activity()
+        if not activity.size:
+            return []
+        centres = self.frame_times(activity.size)
+        half = self.frame_step / 2
+        regions = [
+            (max(0.0, float(centres[first]) - half), min(self.duration, float(centres[last]) + half))
+            for first, last in hysteresis(activity, onset, offset)
+        ]
+        regions = [(start, end) for start, end in merge(regions, min_silence) if end - start >= min_speech]
+        padded = [(max(0.0, start - pad), min(self.duration, end + pad)) for start, end in regions]
+        return merge(padded, 0.0)
+
+
+def hysteresis(activity: npt.NDArray[np.floating], onset: float, offset: float) -> list[tuple[int, int]]:
+    """Runs (first, last), both inclusive, that contain a value >= onset and stay >= offset throughout.
+
+    A run starts at its first value >= onset. ``offset`` above ``onset`` is treated as equal to it.
+    """
+    runs = []
+    for start, end in true_runs(activity >= min(onset, offset)):
+        sure = np.flatnonzero(activity[start:end] >= onset)
+        if sure.size:
+            runs.append((int(start + sure[0]), end - 1))
+    return runs
+
+
+def true_runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open stretches (first, past the last) in which a one-dimensional mask is true."""
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+    return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def merge(regions: list[tuple[float, float]], gap: float) -> list[tuple[float, float]]:
+    """Join regions, given in order, that are at most ``gap`` seconds apart."""
+    merged: list[tuple[float, float]] = []
+    for start, end in regions:
+        if merged and start - merged[-1][1] <= gap:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def load_segmentation_model(checkpoint: Path) -> Any:
+    """pyannote's segmentation model (a pyannote.audio.Model) in evaluation mode.
+
+    It is typed as Any because pyannote's annotations leave its attributes open. Raises ModelUnavailable
+    where the checkpoint does not load.
+    """
+    from pyannote.audio import Model
+
+    model: Any
+    if not checkpoint.is_file():  # pyannote would look for the name on Hugging Face
+        raise ModelUnavailable(f"There is no segmentation model {checkpoint.name}.")
+    try:
+        model = Model.from_pretrained(checkpoint)
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.PickleError) as error:
+        raise ModelUnavailable(f"The segmentation model {checkpoint.name} cannot be read: {error}") from error
+    if model is None or not model.specifications.powerset:
+        raise ModelUnavailable(f"{checkpoint.name} is not a pyannote powerset segmentation model.")
+    model.eval()
+    return model
+
+
+def _load_network(checkpoint: Path) -> tuple[torch.nn.Module, pyannet.Specifications]:
+    """PyanNet by itself, or by pyannote what only pyannote can read."""
+    try:
+        if checkpoint.is_file() and (found := pyannet.load_pyannet(checkpoint)):
+            return found
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, pickle.PickleError) as error:
+        raise ModelUnavailable(f"The segmentation model {checkpoint.name} cannot be read: {error}") from error
+    model = load_segmentation_model(checkpoint)
+    given = model.specifications
+    step, size = pyannet.frame_samples()
+    if (model.receptive_field.step, model.receptive_field.duration) != (
+        step / SAMPLE_RATE,
+        size / SAMPLE_RATE,
+    ):
+        raise ModelUnavailable(f"The frames of {checkpoint.name} are not those of pyannote's segmentation.")
+    return model, pyannet.Specifications(len(given.classes), given.powerset_max_classes, given.duration)
+
+
+def _speaker_sets(specifications: pyannet.Specifications) -> torch.Tensor:
+    """(sets, speakers), 1 where the speaker is in the set: nobody, each alone, each two together, ..."""
+    speakers = range(specifications.speakers)
+    sets = [
+        chosen
+        for count in range(specifications.most_together + 1)
+        for chosen in itertools.combinations(speakers, count)
+    ]
+    return torch.tensor([[float(speaker in chosen) for speaker in speakers] for chosen in sets])
+
+
+class Segmenter:
+    """pyannote's segmentation model, slid over a file in batches of windows.
+
+    ``step`` is the share of a window between two windows: 0.5 costs a fifth of pyannote's own 0.1.
+    ``threads`` is torch's number of threads, which is one setting of the whole process.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        *,
+        threads: int = 1,
+        step: float = 0.5,
+        batch_size: int = 8,
+        device: str = "cpu",
+    ) -> None:
+        if not 0 < step <= 1:
+            raise ValueError(f"step must be in (0, 1], not {step}")
+        torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.network, self.specifications = _load_network(checkpoint)
+        self.network.to(self.device)
+        self.sets = _speaker_sets(self.specifications).to(self.device)
+        self.window_samples: int = round(self.specifications.seconds * SAMPLE_RATE)
+        self.step_samples: int = round(step * self.window_samples)
+        self.frame_count: int = pyannet.frame_count(self.window_samples)
+
+    def run(self, samples: Samples, progress: Progress | None = None) -> Segmentation:
+        """Segment a whole file; only one batch of windows is in memory besides the result (76 KB a minute).
+
+        ``samples`` are float32, mono, 16 kHz. ``progress`` is told the share that is done.
+        """
+        if samples.ndim != 1:
+            raise ValueError(f"samples must be mono, not of shape {samples.shape}")
+        windows = self._count_windows(samples.size)
+        speakers = self.specifications.speakers
+        frame_step, frame_size = pyannet.frame_samples()
+        result = Segmentation(
+            scores=np.zeros((windows, self.frame_count, speakers), dtype=np.float32),
+            active=np.zeros((windows, self.frame_count, speakers), dtype=np.bool_),
+            speech=np.zeros((windows, self.frame_count), dtype=np.float32),
+            duration=samples.size / SAMPLE_RATE,
+            window=self.window_samples / SAMPLE_RATE,
+            step=self.step_samples / SAMPLE_RATE,
+            frame_step=frame_step / SAMPLE_RATE,
+            frame_duration=frame_size / SAMPLE_RATE,
+        )
+        for first in range(0, windows, self.batch_size):
+            last = min(windows, first + self.batch_size)
+            self._run_batch(samples, first, last, result)
+            if progress is not None:
+                progress(last / windows)
+        return result
+
+    def _count_windows(self, samples: int) -> int:
+        if not samples:
+            return 0
+        return 1 + max(0, -(-(samples - self.window_samples) // self.step_samples))
+
+    def _run_batch(self, samples: Samples, first: int, last: int, result: Segmentation) -> None:
+        batch = np.zeros((last - first, self.window_samples), dtype=np.float32)
+        for row, window in enumerate(range(first, last)):
+            cut = samples[window * self.step_samples :][: self.window_samples]
+            batch[row, : cut.size] = cut
+        # Digital silence stays at zero without a look from the model: muted channels cost nothing.
+        heard = np.flatnonzero(batch.any(axis=1))
+        if not heard.size:
+            return
+        with torch.inference_mode():
+            log_probabilities = self.network(torch.from_numpy(batch[heard])[:, None].to(self.device))
+            rows = first + heard
+            result.scores[rows] = (log_probabilities.exp() @ self.sets).cpu().numpy()
+            result.active[rows] = self.sets[log_probabilities.argmax(dim=-1)].cpu().numpy() > 0
+            # The first set of a powerset is the empty one: nobody speaks.
+            result.speech[rows] = 1.0 - log_probabilities[..., 0].exp().cpu().numpy()

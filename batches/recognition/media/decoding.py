@@ -1,0 +1,285 @@
+"""From any container to 16 kHz mono samples, with the ffmpeg binary that imageio-ffmpeg ships.
+
+The media is untrusted. ffmpeg is given one local file and may open nothing else: the demuxers that follow
+references to other files (playlists, concat scripts, DASH) and those that draw or synthesise are not on
+the list of formats. It runs under limits on time and output, and dies with this process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from batches.recognition.errors import (
+    NO_ROOM,
+    DamagedMedia,
+    EmptyFile,
+    EncryptedMedia,
+    MediaTooLarge,
+    MediaTooLong,
+    NoAudioStream,
+    NotMedia,
+    WorkDiskFull,
+)
+from batches.recognition.media import containers
+from batches.recognition.runtime import sandbox
+
+SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
+MAX_DURATION_MS = 6 * 3600 * 1000
+MAX_BYTES = 2 * 1024**3
+Samples = NDArray[np.float32]
+
+# Demuxers by ffmpeg's names: the inputs of PRODUCT.md and their raw streams. No playlists, scripts or images.
+FORMATS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "eac3", "flac", "flv",
+    "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
+)  # fmt: skip
+_PROBE_SECONDS = 60
+_PROBE_MEMORY = 1024**3  # bytes
+_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
+_AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
+# The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
+_LAYOUT = re.compile(r"\d+ Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
+_NAMED_LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8}
+_ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECASE)
+_CUT_SHORT = re.compile(
+    r"packet corrupt|corrupt input packet|file ended prematurely|truncated|end of file before|"
+    r"partial file|ended unexpectedly|amr[nw]b @ \w+\] Corrupt bitstream",
+    re.IGNORECASE,
+)
+# How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
+_NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
+_MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What ffmpeg says about a file before decoding; 0 where it says nothing. ``duration`` in ms."""
+
+    duration: int
+    channels: int
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early."""
+
+    samples: Samples
+    truncated: bool
+
+    @property
+    def duration(self) -> int:
+        """ms"""
+        return round(len(self.samples) * 1000 / SAMPLE_RATE)
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: have the kernel kill the process when its parent ends, however it ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _command(path: Path, output: Sequence[str]) -> list[str]:
+    return [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
+        "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS),
+        # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
+        "-i", f"file:{path}", *output,
+    ]  # fmt: skip
+
+
+def _alone() -> None:
+    """For ``preexec_fn``: like :func:`die_with_parent`, without a network, new rights and much memory."""
+    sandbox.leave_network()
+    sandbox.set_limits()
+    resource.setrlimit(resource.RLIMIT_AS, (_PROBE_MEMORY, _PROBE_MEMORY))
+    die_with_parent()
+
+
+def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
+    """Look at a file's container, for ``seconds`` at most.
+
+    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. Safe outside the child process
+    too: what reads the file has neither a network nor this process's environment.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise EmptyFile("The file is empty (0 bytes).")
+    if size > max_bytes:
+        raise MediaTooLarge(
+            f"The file has {size} bytes; the limit is {max_bytes}.", bytes=size, limit_bytes=max_bytes
+        )
+    try:
+        # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
+        result = subprocess.run(
+            _command(path, []),
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
+            preexec_fn=_alone,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DamagedMedia("The file could not be read in reasonable time.") from error
+    log = result.stderr.decode(errors="replace")
+    if "\nInput #0" not in "\n" + log:
+        raise _unreadable(path, log)
+    streams = _AUDIO_STREAM.findall(log)
+    if not streams:
+        raise _without_audio(log)
+    if containers.sound_is_encrypted(path):
+        raise _encrypted()
+    duration = 0
+    if match := _DURATION.search(log):
+        hours, minutes, rest = match.groups()
+        duration = round((int(hours) * 3600 + int(minutes) * 60 + float(rest)) * 1000)
+    return MediaInfo(duration, _channel_count(streams[0]), log)
+
+
+def _channel_count(stream: str) -> int:
+    if not (match := _LAYOUT.search(stream)):
+        return 0
+    if name := match["name"]:
+        return _NAMED_LAYOUTS.get(name, 0)
+    return int(match["count"]) if match["count"] else int(match["main"]) + int(match["bass"])
+
+
+def _unreadable(path: Path, log: str) -> Exception:
+    if _ENCRYPTED.search(log):
+        return _encrypted()
+    with path.open("rb") as file:
+        head = file.read(16)
+    known = head.startswith(_MAGIC) or head[4:8] in {b"ftyp", b"moov", b"mdat"}
+    if known or re.search(r"moov atom not found|no 'data' tag", log):
+        return DamagedMedia(
+            "The file is damaged: its beginning or its index is missing. Was the upload or recording cut off?"
+        )
+    return NotMedia("The file is not audio or video in a format we know.")
+
+
+def _encrypted() -> EncryptedMedia:
+    return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+
+
+def _without_audio(log: str) -> Exception:
+    if _ENCRYPTED.search(log):
+        return _encrypted()
+    if "Stream #" in log:
+        return NoAudioStream("The file has no audio stream, only video or pictures.")
+    return NotMedia("The file holds no audio or video.")
+
+
+def decode(
+    path: Path,
+    *,
+    max_duration_ms: int = MAX_DURATION_MS,
+    max_bytes: int = MAX_BYTES,
+    channel: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Audio:
+    """Decode the first audio stream of a file to 16 kHz mono.
+
+    ``channel`` picks one channel (from 0) instead of mixing all down. Raises the MediaErrors of
+    :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned, marked truncated.
+    """
+    info = probe(path, max_bytes=max_bytes)
+    if info.duration > max_duration_ms:
+        raise _too_long(info.duration, max_duration_ms)
+    mix = ["-ac", "1"] if channel is None else ["-af", f"pan=mono|c0=c{channel}"]
+    # One second over the limit is decoded, so that a container which lies about its length is noticed.
+    limit = max_duration_ms / 1000 + 1
+    output = [
+        "-map", "0:a:0", "-vn", "-sn", "-dn", *mix, "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}",
+        "-f", "f32le", "-",
+    ]  # fmt: skip
+    samples, log = _run(_command(path, output), info.duration, 120 + limit / 10, progress)
+    if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
+        raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
+    if len(samples) == 0:
+        if _ENCRYPTED.search(log):
+            raise _encrypted()
+        raise DamagedMedia("The file has an audio stream, but no sound in it could be decoded.")
+    _make_sane(samples)
+    duration = len(samples) * 1000 // SAMPLE_RATE
+    short = duration < 0.9 * _audio_duration(info) - 500
+    return Audio(samples, short or bool(_CUT_SHORT.search(log)) or containers.ends_early(path))
+
+
+def _audio_duration(info: MediaInfo) -> int:
+    """The container's duration where it is the sound's: a video may well be longer than its sound."""
+    return 0 if "Video:" in info.log or "Estimating duration" in info.log else info.duration
+
+
+def _too_long(duration: int, limit: int) -> MediaTooLong:
+    return MediaTooLong(
+        f"The file is {duration // 60000} minutes long; the limit is {limit // 60000} minutes.",
+        duration_ms=duration,
+        limit_ms=limit,
+    )
+
+
+def _make_sane(samples: Samples) -> None:
+    """In place: a broken stream may decode to NaN or absurd values, which would poison what comes after."""
+    for start in range(0, len(samples), 1 << 20):
+        block = samples[start : start + (1 << 20)]
+        peak = np.abs(block).max()
+        if not peak <= 1.0:
+            block[:] = np.clip(np.nan_to_num(block), -1.0, 1.0)
+
+
+def _run(
+    command: list[str], duration: int, timeout: float, progress: Callable[[float], None] | None
+) -> tuple[Samples, str]:
+    """The samples that ffmpeg writes, and its log. It is killed after ``timeout`` seconds: DamagedMedia.
+
+    The samples lie in an unnamed file that is mapped into memory: six hours of sound would otherwise take
+    1.4 GB that the kernel cannot take back.
+    """
+    expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
+    with tempfile.TemporaryFile() as sound, tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=sound, stderr=log, preexec_fn=die_with_parent)
+        deadline = time.monotonic() + timeout
+        wait = 0.01
+        try:
+            while _still_runs(process, wait):
+                wait = min(0.5, wait * 2)
+                if time.monotonic() > deadline:
+                    raise DamagedMedia("The file could not be decoded in reasonable time.")
+                if progress:
+                    progress(min(1.0, os.fstat(sound.fileno()).st_size / expected))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode in _NO_ROOM:  # What there is of the sound looks as if the file ended there.
+            raise WorkDiskFull
+        log.seek(0)
+        text = log.read(1 << 20).decode(errors="replace")
+        count = os.fstat(sound.fileno()).st_size // 4
+        samples = np.memmap(sound, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
+    return samples, text
+
+
+def _still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

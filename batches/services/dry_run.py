@@ -1,0 +1,74 @@
+"""What a batch would find, before it is created: whether its paths work, and what waits in them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from django.utils.translation import gettext_lazy as _
+
+from batches.intake import duration_estimates, polling
+from batches.models import ProcessedFolder
+from batches.models.batch import as_folder
+from batches.services import tasks as task_services
+from speechportal.storage import keys
+from speechportal.storage.backends.base import Finding, ObjectStore
+from speechportal.storage.errors import StorageError
+from speechportal.storage.models import Connection
+
+MOST_FILES = 10_000  # that are counted: beyond, it is "more than"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``findings`` of each path stop at the first fault; nothing is counted where there is one."""
+
+    input_findings: list[Finding]
+    result_findings: list[Finding]
+    files: int = 0
+    size: int = 0  # bytes
+    is_more: bool = False
+    names: list[str] = field(default_factory=list)  # the first few
+    media_duration: int | None = None  # ms, estimated; None where it cannot be told
+    estimate: task_services.Estimate | None = None
+
+    @property
+    def is_fine(self) -> bool:
+        return all(finding.ok for finding in [*self.input_findings, *self.result_findings])
+
+
+def preview(*, connection: Connection, input_path: str, result_path: str) -> Preview:
+    """Tries both paths on a small file, and counts the media files that wait in the input path."""
+    source, target = as_folder(input_path), as_folder(result_path)
+    try:
+        for path in (source, target):
+            keys.check_folder(path)
+        store = connection.store()
+        if target:
+            store.create_folder(target)  # Results make it anyway; the input path must be there by itself.
+    except StorageError as error:
+        return Preview([], [Finding("open", _("Open the storage"), error)])
+    found = Preview(store.check(source), store.check(target) if target != source else [])
+    if not found.is_fine:
+        return found
+    try:
+        return _counted(connection, store, source, found)
+    except StorageError as error:
+        return Preview([Finding("list", _("List files"), error)], found.result_findings)
+
+
+def _counted(connection: Connection, store: ObjectStore, source: str, found: Preview) -> Preview:
+    folders = ProcessedFolder.objects.for_account(connection.account).filter(connection=connection)
+    skipped = set(folders.values_list("path", flat=True))
+    waiting = list(itertools.islice(polling.walk(store, source, skipped), MOST_FILES + 1))
+    counted = waiting[:MOST_FILES]
+    return Preview(
+        found.input_findings,
+        found.result_findings,
+        files=len(counted),
+        size=sum(file.size for file in counted),
+        is_more=len(waiting) > MOST_FILES,
+        media_duration=duration_estimates.estimate(store, counted),
+        names=[file.key[len(source) :] for file in counted[:5]],
+        estimate=task_services.estimate(account=connection.account, files=len(counted)),
+    )

@@ -1,0 +1,314 @@
+"""Every change of a task's state.
+
+Each is one conditional update that names the state it leaves and the claimant's lease token. An update
+that changes no row means that somebody else was first: the caller has lost its claim and must leave
+without effect. What ends a task (finish, fail) is one transaction with its charge and its place in the
+next execution result; both lock the batch's row first, so that counting to ten is exact.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from batches import webhooks
+from batches.models import Batch, Charge, Task, Transcript
+from batches.reports import execution_results
+from batches.status.batch_status import set_error, set_normal
+from batches.tasks.leases import CancelRequested, Cause, Lease, LeaseLost
+from batches.tasks.scheduling import claim_next, claimable
+from batches.webhooks import callbacks
+
+__all__ = [
+    "CancelRequested",
+    "Cause",
+    "Lease",
+    "LeaseLost",
+    "cancel",
+    "cancel_all",
+    "cancel_waiting",
+    "checkpoint",
+    "claim_next",
+    "claimable",
+    "confirm_cancel",
+    "fail",
+    "finish",
+    "heartbeat",
+    "reap",
+    "release",
+    "retry",
+    "set_error",
+    "set_normal",
+]
+
+State = Task.State
+BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
+NO_CAUSE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
+UNCLAIMED: dict[str, Any] = {
+    "lease_token": None,
+    "lease_expires_at": None,
+    "reserved": None,
+    "stage": Task.Stage.QUEUED,
+}
+# What words and speakers are found from: a transcript that was made with other settings is of no use.
+RECOGNITION_SETTINGS = (
+    "language",
+    "keywords",
+    "speakers",
+    "min_speakers",
+    "max_speakers",
+    "channels_as_speakers",
+)
+
+
+def heartbeat(claim: Lease, stage: str, progress: int) -> None:
+    """Extend the lease and show how far the work is (per cent of the whole task)."""
+    alive = claim.row.filter(state=State.IN_PROGRESS).update(
+        stage=stage,
+        progress=progress,
+        lease_expires_at=timezone.now() + timedelta(seconds=settings.LEASE_SECONDS),
+    )
+    if not alive:
+        raise _why_lost(claim)
+
+
+def _why_lost(claim: Lease) -> Exception:
+    return CancelRequested() if claim.row.filter(state=State.CANCELING).exists() else LeaseLost()
+
+
+def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duration: int) -> None:
+    """Keep what recognition has found so far, so that nothing after it can lose it."""
+    with transaction.atomic():
+        if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
+            raise _why_lost(claim)
+        Transcript.unscoped.update_or_create(
+            task_id=claim.task_id, defaults={"document": document, "stage": stage}
+        )
+
+
+def finish(claim: Lease) -> None:
+    """The results are written: complete the task, charge it, report it. The input is moved afterwards."""
+    with transaction.atomic():
+        batch = _locked_batch(claim)
+        running = claim.row.filter(state=State.IN_PROGRESS)
+        reserved = running.values_list("reserved", flat=True).first()
+        if not _end(batch, running, State.COMPLETED, progress=100, **NO_CAUSE):
+            raise _why_lost(claim)
+        _charge(batch, claim.task_id, reserved)
+
+
+def fail(claim: Lease, cause: Cause) -> None:
+    """The file cannot be recognised: say why, report it, and have the input moved aside."""
+    with transaction.atomic():
+        batch = _locked_batch(claim)
+        if not _end(batch, claim.row.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)):
+            raise _why_lost(claim)
+
+
+def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
+    """The one place where a task is completed or fails: in the caller's transaction, which holds the batch.
+
+    ``task`` is one row at most; ``False`` when somebody else was first.
+    """
+    now = timezone.now()
+    task_id = task.values_list("pk", flat=True).first()
+    if not task.update(state=state, **_final(now), **values) or task_id is None:
+        return False
+    Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
+    if state == State.COMPLETED and batch.held_until is not None:
+        Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
+        set_normal(batch.pk)
+    execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
+    webhooks.announce_task(batch, task_id)
+    callbacks.ended(task_id)
+    return True
+
+
+def _final(now: datetime) -> dict[str, Any]:
+    """What every end of a claimed task has in common. The storage is brought in line afterwards."""
+    return {**UNCLAIMED, "finished_at": now, "move_due_at": now}
+
+
+def _because(cause: Cause) -> dict[str, Any]:
+    return {"error_code": cause.code, "error_message": cause.message, "error_details": cause.details}
+
+
+def _locked_batch(claim: Lease) -> Batch:
+    batch_id = Task.unscoped.values_list("batch_id", flat=True).get(pk=claim.task_id)
+    return Batch.unscoped.select_for_update(no_key=True).get(pk=batch_id)
+
+
+def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
+    """Turn what was set aside into a charge. A task that was charged once is not charged again."""
+    task = Task.unscoped.select_related("account").get(pk=task_id)
+    Charge.unscoped.get_or_create(
+        task=task,
+        defaults={
+            "account": task.account,
+            "batch": batch,
+            "batch_name": batch.name,
+            "domain_code": (task.settings or {}).get("domain", ""),
+            "input_name": task.name,
+            "media_duration": task.media_duration or 0,
+            "amount": task.account.price_per_file if reserved is None else reserved,
+            "currency": task.account.currency,
+        },
+    )
+
+
+def release(claim: Lease, cause: Cause | None, *, count_attempt: bool) -> None:
+    """Hand the task back, to be claimed again by whoever comes.
+
+    With a ``cause`` it waits first, longer each time it is held up. ``count_attempt`` is for faults that the
+    task itself may have caused; a fault of the storage or an orderly stop does not count.
+    """
+    task = claim.row.filter(state=State.IN_PROGRESS).first()
+    if task is None:
+        raise _why_lost(claim)
+    attempts = task.attempts if count_attempt else max(task.attempts - 1, 0)
+    delays = task.delays + 1 if cause else 0
+    delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if cause else timedelta(0)
+    released = claim.row.filter(state=State.IN_PROGRESS).update(
+        state=State.WAITING,
+        progress=0,
+        attempts=attempts,
+        delays=delays,
+        available_at=timezone.now() + delay,
+        **UNCLAIMED,
+        **(_because(cause) if cause else NO_CAUSE),
+    )
+    if not released:
+        raise _why_lost(claim)
+
+
+def confirm_cancel(claim: Lease) -> None:
+    """The claimant of a task in CANCELING has stopped."""
+    _cancel(claim.row.filter(state=State.CANCELING))
+
+
+def _cancel(claimed: QuerySet[Task]) -> int:
+    return claimed.update(state=State.CANCELED, **_final(timezone.now()))
+
+
+def cancel(tasks: QuerySet[Task]) -> int:
+    """Cancel what has not ended: waiting tasks at once, running ones as soon as their worker notices.
+
+    A task may be claimed or handed back between two of the updates, so they go on until none is left.
+    """
+    canceled = 0
+    while tasks.filter(state__in=[State.WAITING, State.IN_PROGRESS]).exists():
+        canceled += tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELING)
+        canceled += _cancel_waiting(tasks)
+    return canceled
+
+
+def cancel_waiting(batch: Batch) -> int:
+    return _cancel_waiting(Task.unscoped.filter(batch=batch))
+
+
+def _cancel_waiting(tasks: QuerySet[Task]) -> int:
+    waiting = tasks.filter(state=State.WAITING)
+    return waiting.update(state=State.CANCELED, finished_at=timezone.now(), **UNCLAIMED)
+
+
+def cancel_all(batch: Batch) -> int:
+    return cancel(Task.unscoped.filter(batch=batch))
+
+
+def reap() -> int:
+    """Free the tasks of workers that died: their lease ran out. Too many deaths fail the task."""
+    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now())
+    reaped = 0
+    for task in expired.order_by("lease_expires_at")[:1000]:
+        if task.lease_token is not None:
+            reaped += _reap(task, Lease(task.pk, task.lease_token))
+    return reaped
+
+
+def _reap(task: Task, claim: Lease) -> int:
+    late = claim.row.filter(lease_expires_at__lt=timezone.now())
+    if task.state == State.CANCELING:
+        return _cancel(late)
+    cause = Cause(
+        "worker_died",
+        f"The worker that recognised this file ended without a word ({task.attempts} times).",
+        {"attempts": task.attempts},
+    )
+    if task.attempts < settings.MAX_ATTEMPTS:
+        return late.filter(state=State.IN_PROGRESS).update(
+            state=State.WAITING,
+            progress=0,
+            available_at=timezone.now(),
+            **UNCLAIMED,
+            **_because(cause),
+        )
+    with transaction.atomic():
+        batch = _locked_batch(claim)
+        return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)))
+
+
+def retry(tasks: QuerySet[Task]) -> int:
+    """Let failed and canceled tasks run again, with the batch's present settings and attempts from zero.
+
+    An input that was moved aside is read from there. The new outcome goes into a later execution result;
+    a task whose failure is in a file that is not written yet, or whose input is still being moved aside,
+    has to wait for that.
+    """
+    retried = 0
+    for task_id in list(tasks.filter(retryable()).values_list("pk", flat=True)):
+        with transaction.atomic():
+            retried += _retry(Task.unscoped.select_related("batch__domain").get(pk=task_id))
+    return retried
+
+
+def retryable() -> Q:
+    reported = Q(execution_result=None) | Q(execution_result__written_at__isnull=False)
+    ended = Q(state__in=[State.FAILED, State.CANCELED], move_due_at=None)
+    return ended & reported & Q(batch__deleted_at=None)
+
+
+def _retry(task: Task) -> int:
+    moved = task.moved_at is not None
+    # As it was read, by its own columns: a condition on other tables would not be looked at again after
+    # waiting for somebody else's update.
+    unchanged = Task.unscoped.filter(
+        pk=task.pk,
+        state=task.state,
+        finished_at=task.finished_at,
+        move_due_at=None,
+        moved_at=task.moved_at,
+        execution_result=task.execution_result_id,
+    )
+    retried = unchanged.update(
+        state=State.WAITING,
+        progress=0,
+        attempts=0,
+        delays=0,
+        available_at=timezone.now(),
+        finished_at=None,
+        settings=None,
+        execution_result=None,
+        input_key=task.moved_key if moved else task.input_key,
+        input_version=task.moved_version if moved else task.input_version,
+        moved_key="",
+        moved_version="",
+        moved_at=None,
+        move_attempts=0,
+        notice="",
+        **NO_CAUSE,
+    )
+    before, now = task.settings, task.recognition_settings()
+    # A setting that did not exist when the task started was off.
+    if (
+        retried
+        and before
+        and any((before.get(name) or 0) != (now[name] or 0) for name in RECOGNITION_SETTINGS)
+    ):
+        Transcript.unscoped.filter(task=task).delete()
+    return retried

@@ -1,0 +1,162 @@
+"""Finding words in everything that an account has had recognised.
+
+Each transcript keeps its words in one row, folded and spelt the way a query is (:func:`spell`). A query's
+words must all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun
+without a space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram
+index (migration 0013) serves exactly such a search; SQLite reads the account's rows.
+
+A trigram is three letters, and most Korean words are two syllables: too short for it. So a syllable is kept
+as its three letters, with a stand-in where the last is missing. Then "상품" is six of them, and is still
+found where these two syllables stand and nowhere else, since the three places have letters of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Length, Replace
+from django.db.models.lookups import Contains
+
+from batches.models import Correction, SearchText, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
+from speechportal.accounts.models import Account
+
+WORD_LIMIT = 8  # of a query
+HIT_LIMIT = 5  # lines shown of one transcript
+RANKED = 500  # The newest that match are put in order of how well they do; to rank is to read each.
+
+# A Hangul syllable is a first letter, a vowel, and a last letter or none (Unicode, chapter 3.12).
+SYLLABLES, FIRSTS, VOWELS, LASTS = 0xAC00, 0x1100, 0x1161, 0x11A7
+NO_LAST = "\u11ff"  # A last letter that no syllable has.
+SPELLING = {
+    SYLLABLES + 588 * first + 28 * vowel + last: f"{chr(FIRSTS + first)}{chr(VOWELS + vowel)}"
+    + (chr(LASTS + last) if last else NO_LAST)
+    for first in range(19)
+    for vowel in range(21)
+    for last in range(28)
+}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A line in which words of the query were found."""
+
+    index: int  # of the segment
+    start: int  # ms
+    speaker: str  # label
+    text: str  # as corrected
+
+
+@dataclass(frozen=True)
+class Found:
+    task: Task
+    hits: list[Hit]
+    more: int  # lines found beside those
+    speaker_names: dict[str, str]
+
+
+def fold(text: str) -> str:
+    """The same for spellings that a person takes for the same: width, case, composed letters, spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def spell(text: str) -> str:
+    """Folded text with every Hangul syllable as three letters."""
+    return text.translate(SPELLING)
+
+
+def query_words(query: str) -> list[str]:
+    # PostgreSQL takes no NUL, and nobody says one.
+    return list(dict.fromkeys(fold(query.replace("\0", " ")).split()))[:WORD_LIMIT]
+
+
+def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
+    """Keep the words of a transcript, as corrected, for searching."""
+    edited = correction.edited_texts() if correction else {}
+    lines = (spell(fold(edited.get(at, segment.text))) for at, segment in enumerate(transcript.segments))
+    SearchText.unscoped.update_or_create(
+        task=task, defaults={"account_id": task.account_id, "text": "\n".join(lines)}
+    )
+
+
+def index_checkpoint(*, instance: Checkpoint, **_kwargs: Any) -> None:
+    """A receiver of ``post_save``: what was just recognised can be found at once."""
+    correction = Correction.unscoped.filter(task=instance.task_id).first()
+    index(instance.task, Transcript.from_dict(instance.document), correction)
+
+
+def matching(account: Account, query: str) -> QuerySet[Task]:
+    """The account's tasks whose transcript has every word of ``query``."""
+    words = query_words(query)
+    if not words:
+        return Task.objects.for_account(account).none()
+    texts = containing(SearchText.objects.for_account(account), words)
+    return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
+
+
+def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[SearchText]:
+    """Those that have every word, by the index where there is one."""
+    if connections[texts.db].vendor == "postgresql":
+        looked_into = Func("text", function="speechportal_search_text", output_field=TextField())
+        for word in words:
+            texts = texts.filter(Contains(looked_into, spell(word)))
+        return texts
+    for word in words:
+        texts = texts.filter(text__contains=spell(word))
+    return texts
+
+
+def search(account: Account, query: str) -> QuerySet[Task]:
+    """The same, best first: the words side by side, then how often they are said, then the newest."""
+    tasks = matching(account, query)
+    words = [spell(word) for word in query_words(query)]
+    edge = next(iter(tasks.order_by("-pk").values_list("pk", flat=True)[RANKED - 1 : RANKED]), 0)
+    text = "search_text__text"
+    said = sum((Length(text) - Length(Replace(text, Value(word), Value("")))) / len(word) for word in words)
+    together = Q(pk__gte=edge) & Q(search_text__text__contains=" ".join(words))
+    tasks = tasks.annotate(
+        together=Case(When(together, then=1), default=0, output_field=IntegerField()),
+        said=Case(When(pk__gte=edge, then=said), default=0, output_field=IntegerField()),
+    )
+    return tasks.select_related("batch", "transcript", "correction").order_by("-together", "-said", "-pk")
+
+
+def lines_of(task: Task, query: str) -> Found:
+    """Where in a task that :func:`search` returned the words are said: best lines, in order of time."""
+    words = [spell(word) for word in query_words(query)]
+    transcript = Transcript.from_dict(task.transcript.document)
+    correction: Correction | None = getattr(task, "correction", None)
+    edited = correction.edited_texts() if correction else {}
+    counted = []
+    for at, segment in enumerate(transcript.segments):
+        text = edited.get(at, segment.text).strip()
+        spelt = spell(fold(text))
+        if count := sum(word in spelt for word in words):
+            counted.append((count, Hit(at, segment.start, segment.speaker, text)))
+    best = max((count for count, _ in counted), default=0)
+    hits = [hit for count, hit in counted if count == best]
+    names = dict(correction.speaker_names) if correction else {}
+    return Found(task, hits[:HIT_LIMIT], max(0, len(hits) - HIT_LIMIT), names)
+
+
+def marked(text: str, query: str) -> list[tuple[str, bool]]:
+    """The text in parts, each with whether it is one of the words looked for.
+
+    Folding may change how long a text is (NFKC); where it does, nothing is set off.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = query_words(query)
+    if len(folded) != len(text) or not words:
+        return [(text, False)]
+    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+    parts, at = [], 0
+    for match in pattern.finditer(folded):
+        parts += [(text[at : match.start()], False), (text[match.start() : match.end()], True)]
+        at = match.end()
+    return [(part, found) for part, found in [*parts, (text[at:], False)] if part]

@@ -1,0 +1,150 @@
+"""What can be done to batches: delete, pause and resume several at once; retry or cancel the tasks of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
+
+from batches.models import Batch
+from batches.services import batches as batch_services
+from batches.services import dry_run, selectors
+from batches.services import tasks as task_services
+from batches.webhooks import endpoint_check
+from speechportal.accounts.access import MemberRequest, manager_required
+from speechportal.storage.models import Connection
+
+
+def _selected(request: MemberRequest) -> list[Batch]:
+    """The live batches that ``batch=<ID>`` names, several times."""
+    uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    return list(live.filter(uid__in=uids).order_by("name"))
+
+
+def _ask(request: MemberRequest, template: str, batches: list[Batch]) -> HttpResponse:
+    progress = selectors.progress_of(request.account, batches)
+    context = {
+        "batches": batches,
+        "unfinished": sum(each.waiting + each.running for each in progress.values()),
+        "waiting": sum(each.waiting for each in progress.values()),
+        "running": sum(each.running for each in progress.values()),
+    }
+    return render(request, template, context)
+
+
+def _back(request: MemberRequest, batches: list[Batch]) -> HttpResponse:
+    """To where it was asked for: one batch's page, or the list."""
+    if request.POST.get("back") == "batch" and len(batches) == 1:
+        return redirect("batches:detail", batches[0].uid)
+    return redirect("batches:list")
+
+
+def _each(request: MemberRequest, batches: list[Batch], act: Callable[[Batch], object]) -> int:
+    """Do it to each; one that was deleted meanwhile is told and passed over."""
+    done = 0
+    for batch in batches:
+        try:
+            act(batch)
+            done += 1
+        except ValidationError as error:
+            messages.warning(request, f"{batch.name}: {error.messages[0]}")
+    return done
+
+
+@manager_required
+def check(request: MemberRequest) -> HttpResponse:
+    """What a batch with the connection and paths of the form would find; nothing is created."""
+    connections = Connection.objects.for_account(request.account).select_related("account")
+    chosen = request.GET.get("connection", "")
+    connection = connections.filter(pk=chosen).first() if chosen.isascii() and chosen.isdigit() else None
+    found = None
+    if connection is not None:
+        found = dry_run.preview(
+            connection=connection,
+            input_path=request.GET.get("input_path", ""),
+            result_path=request.GET.get("result_path", ""),
+        )
+    return render(request, "batches/check.html", {"connection": connection, "found": found})
+
+
+@manager_required
+@require_POST
+def try_webhook(request: MemberRequest) -> HttpResponse:
+    """Send a test to the webhook URL of the form, signed like the messages of ``?batch=<ID>``."""
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    batch = live.filter(uid=request.GET.get("batch", "")).first()
+    url = request.POST.get("webhook_url", "").strip()
+    sent = endpoint_check.send(account=request.account, url=url, batch=batch) if url else None
+    return render(request, "batches/try_webhook.html", {"trial": sent, "batch": batch})
+
+
+@manager_required
+def delete(request: MemberRequest) -> HttpResponse:
+    """Asks first, and says what happens to files and charges."""
+    batches = _selected(request)
+    if request.method != "POST" or not batches:
+        return _ask(request, "batches/delete.html", batches)
+    done = _each(request, batches, lambda batch: batch_services.delete_batch(batch=batch))
+    messages.success(request, ngettext("%d batch was deleted.", "%d batches were deleted.", done) % done)
+    return redirect("batches:list")
+
+
+@manager_required
+def pause(request: MemberRequest) -> HttpResponse:
+    batches = _selected(request)
+    if request.method != "POST" or not batches:
+        return _ask(request, "batches/pause.html", batches)
+    done = _each(request, batches, lambda batch: task_services.pause_batch(batch=batch))
+    messages.success(request, ngettext("%d batch is paused.", "%d batches are paused.", done) % done)
+    return _back(request, batches)
+
+
+@manager_required
+def resume(request: MemberRequest) -> HttpResponse:
+    batches = _selected(request)
+    if request.method != "POST":
+        return _ask(request, "batches/resume.html", batches)
+    done = _each(request, batches, lambda batch: task_services.resume_batch(batch=batch))
+    messages.success(request, ngettext("%d batch runs again.", "%d batches run again.", done) % done)
+    return _back(request, batches)
+
+
+def _live_batch(request: MemberRequest, uid: str) -> Batch:
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    return get_object_or_404(live, uid=uid)
+
+
+@manager_required
+@require_POST
+def retry_failed(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = _live_batch(request, uid)
+    done = task_services.retry_failed(batch=batch)
+    if done:
+        text = ngettext(
+            "%d failed task waits for its turn again.", "%d failed tasks wait for their turn again.", done
+        )
+        messages.success(request, text % done)
+    else:
+        messages.warning(
+            request, _("No failed task can be retried now. Failures that are being reported can be soon.")
+        )
+    return redirect("batches:detail", uid)
+
+
+@manager_required
+def cancel_waiting(request: MemberRequest, uid: str) -> HttpResponse:
+    """Asks first: what is canceled is not recognised by itself any more."""
+    batch = _live_batch(request, uid)
+    if request.method != "POST":
+        return _ask(request, "batches/cancel_waiting.html", [batch])
+    done = task_services.cancel_waiting(batch=batch)
+    text = ngettext("%d waiting task was canceled.", "%d waiting tasks were canceled.", done)
+    messages.success(request, text % done)
+    return redirect("batches:detail", uid)

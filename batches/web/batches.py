@@ -1,0 +1,203 @@
+"""The list of batches, and one batch from its creation to its deletion."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+
+from batches.models import Batch, Task
+from batches.operations import progress_forecast
+from batches.reports import execution_results
+from batches.services import batches as batch_services
+from batches.services import selectors
+from batches.status.failures import cause_of_batch, cause_of_task
+from batches.web.forms import SETTINGS, BatchForm
+from batches.web.fragments import render_live
+from domains.models import Domain
+from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.models import AuditEntry
+from speechportal.accounts.privacy.views import activity_page
+from speechportal.platform.forms import submit
+from speechportal.platform.http import download
+
+PAGE_SIZE = 50
+
+
+def any_batch(request: MemberRequest, uid: str) -> Batch:
+    """One of the account's batches, also a deleted one: its results and charges are still there."""
+    batches = Batch.objects.for_account(request.account).select_related("account", "domain", "connection")
+    return get_object_or_404(batches, uid=uid)
+
+
+@member_required
+def batch_list(request: MemberRequest) -> HttpResponse:
+    query, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
+    batches = selectors.sort_batches(selectors.list_batches(request.account, query), sort)
+    page = Paginator(batches, PAGE_SIZE).get_page(request.GET.get("page"))
+    progress = selectors.progress_of(request.account, page.object_list)
+    ahead = progress_forecast.outlook_of(request.account, page.object_list)
+    rows = [
+        (batch, progress[batch.pk], ahead.get(batch.pk), cause_of_batch(batch)) for batch in page.object_list
+    ]
+    used = selectors.count_batches(request.account)
+    context = {
+        "page": page,
+        "rows": rows,
+        "query": query,
+        "sort": sort,
+        "keep": {"sort": sort} if sort else {},
+        "used": used,
+    }
+    return render_live(request, "batches/list.html", "batches/_list.html", context)
+
+
+@member_required
+def service_details(request: MemberRequest) -> HttpResponse:
+    return render(request, "batches/service.html", {"used": selectors.count_batches(request.account)})
+
+
+@manager_required
+def batch_create(request: MemberRequest) -> HttpResponse:
+    form = BatchForm(request.POST or None, account=request.account, initial=_copied(request))
+    batch = submit(form, lambda: batch_services.create_batch(account=request.account, **form.cleaned_data))
+    if batch is not None:
+        messages.success(
+            request, _("The batch “%s” was created. It starts by itself within a minute.") % batch.name
+        )
+        return redirect("batches:detail", batch.uid)
+    full = selectors.count_batches(request.account) >= request.account.batch_limit
+    context = {"form": form, "full": full, **_missing(request, form)}
+    return render(request, "batches/form.html", context)
+
+
+def _copied(request: MemberRequest) -> dict[str, Any]:
+    """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
+    source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
+    return {name: getattr(source, name) for name in SETTINGS} if source else {}
+
+
+@manager_required
+def batch_edit(request: MemberRequest, uid: str) -> HttpResponse:
+    live = Batch.objects.for_account(request.account).live().select_related("domain", "connection")
+    batch = get_object_or_404(live, uid=uid)
+    name = batch.name
+    form = BatchForm(request.POST or None, account=request.account, instance=batch)
+    saved = submit(form, lambda: batch_services.update_batch(batch=batch, **form.cleaned_data))
+    if saved is not None:
+        messages.success(request, _("The settings of “%s” were saved.") % saved.name)
+        return redirect("batches:detail", saved.uid)
+    context = {"form": form, "batch": batch, "batch_name": name, **_missing(request, form)}
+    return render(request, "batches/form.html", context)
+
+
+def _missing(request: MemberRequest, form: BatchForm) -> dict[str, Any]:
+    """Why the form cannot be filled in: no domain left, or no connection yet."""
+    no_domain = ""
+    domains = form.fields["domain"].queryset  # type: ignore[attr-defined] # a ModelChoiceField
+    if not domains.exists():
+        own = Domain.objects.for_account(request.account)
+        if not own.exists():
+            no_domain = _("A batch needs a domain, and there is none yet.")
+        elif own.filter(plan=Domain.Plan.BASIC).exists():
+            no_domain = _("Every Basic domain has a batch already, and each domain can have only one.")
+        else:
+            no_domain = _("All domains are Free, and only a Basic domain can have a batch.")
+    connections = form.fields["connection"].queryset  # type: ignore[attr-defined] # likewise
+    return {"no_domain": no_domain, "no_connection": not connections.exists()}
+
+
+@member_required
+def batch_detail(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = any_batch(request, uid)
+    state, query = request.GET.get("state", ""), request.GET.get("q", "").strip()
+    tasks = selectors.list_tasks(batch, state, query)
+    sort = "oldest" if request.GET.get("sort") == "oldest" else ""
+    context = {
+        **_overview(request, batch),
+        **_window(tasks, request.GET.get("before", ""), oldest_first=bool(sort)),
+        "sort": sort,
+        "state": state,
+        "query": query,
+        "states": Task.State.choices,
+        "keep": {key: value for key, value in (("state", state), ("sort", sort)) if value},
+        "tab": "tasks",
+    }
+    return render_live(request, "batches/detail.html", "batches/_detail.html", context)
+
+
+@member_required
+def batch_results(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = any_batch(request, uid)
+    results = Paginator(selectors.list_execution_results(batch), PAGE_SIZE)
+    context = {
+        **_overview(request, batch),
+        "page": results.get_page(request.GET.get("page")),
+        "tab": "results",
+    }
+    return render_live(request, "batches/results.html", "batches/_results.html", context)
+
+
+@member_required
+def result_detail(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
+    """An execution result as a table: what its CSV file says."""
+    batch = any_batch(request, uid)
+    result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
+    text = execution_results.render(result).decode("utf-8-sig")
+    header, *rows = csv.reader(io.StringIO(text))
+    context = {"batch": batch, "result": result, "header": header, "rows": rows}
+    return render(request, "batches/result.html", context)
+
+
+@member_required
+def result_download(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
+    results = selectors.list_execution_results(any_batch(request, uid))
+    result = get_object_or_404(results, uid=result_uid)
+    name = result.key.rpartition("/")[2] or f"{result.uid}.csv"
+    return download(execution_results.render(result), name, "text/csv; charset=utf-8")
+
+
+@member_required
+def batch_activity(request: MemberRequest, uid: str) -> HttpResponse:
+    """The audit trail of the batch and of what is part of it."""
+    batch = any_batch(request, uid)
+    about = Q(target_uid=batch.uid) | Q(part_of=batch.uid)
+    entries = AuditEntry.objects.for_account(request.account).filter(about)
+    context = {
+        "batch": batch,
+        "result_count": batch.last_execution_result,
+        "tab": "activity",
+        **activity_page(request, entries),
+    }
+    return render(request, "batches/activity.html", context)
+
+
+def _overview(request: MemberRequest, batch: Batch) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "cause": cause_of_batch(batch),
+        "progress": selectors.progress_of(request.account, [batch])[batch.pk],
+        "outlook": progress_forecast.outlook_of(request.account, [batch]).get(batch.pk),
+        "result_count": batch.last_execution_result,
+    }
+
+
+def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
+    """A page of tasks by task order, whose cost does not grow with what lies before it."""
+    if oldest_first:
+        tasks = tasks.order_by("task_order")
+    if edge.isascii() and edge.isdigit() and len(edge) < 10:
+        tasks = tasks.filter(**{"task_order__gt" if oldest_first else "task_order__lt": int(edge)})
+    else:
+        edge = ""
+    found = list(tasks[: PAGE_SIZE + 1])
+    shown = found[:PAGE_SIZE]
+    older = shown[-1].task_order if len(found) > PAGE_SIZE else None
+    return {"rows": [(task, cause_of_task(task)) for task in shown], "before": edge, "older": older}

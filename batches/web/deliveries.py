@@ -1,0 +1,167 @@
+"""A batch's webhook, the deliveries to its receiver, and what members can do about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from batches.models import Batch, Delivery
+from batches.web.batches import any_batch
+from batches.web.fragments import render_live
+from batches.webhooks import endpoint, redelivery, selectors
+from batches.webhooks.forms import RedeliverForm
+from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.platform.forms import submit
+from speechportal.platform.http import host_alone
+
+PAGE_SIZE = 50
+
+
+def _live_batch(request: MemberRequest, uid: str) -> Batch:
+    live = Batch.objects.for_account(request.account).live().select_related("account")
+    return get_object_or_404(live, uid=uid)
+
+
+def _delivery(request: MemberRequest, batch: Batch, uid: str) -> Delivery:
+    return get_object_or_404(selectors.list_deliveries(request.account, batch=batch), uid=uid)
+
+
+@member_required
+def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = any_batch(request, uid)
+    state, event = request.GET.get("state", ""), request.GET.get("event", "")
+    found = selectors.list_deliveries(request.account, batch=batch, state=state, event=event)
+    webhook = selectors.webhook_of(request.account, batch) if batch.webhook_url else None
+    held_until = webhook.held_until if webhook else None
+    context = {
+        "batch": batch,
+        "result_count": batch.last_execution_result,
+        "tab": "deliveries",
+        "address": batch.webhook_url if request.membership.can_change else host_alone(batch.webhook_url),
+        "webhook": webhook,
+        "held_until": held_until if held_until and held_until > timezone.now() else None,
+        "counts": selectors.open_deliveries(request.account, batch),
+        "state": state,
+        "event": event,
+        "states": Delivery.State.choices,
+        "events": Delivery.Event.choices,
+        **_window(found, request.GET.get("before", "")),
+    }
+    return render_live(request, "deliveries/list.html", "deliveries/_list.html", context)
+
+
+def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:
+    """A page by age, whose cost does not grow with what lies before it."""
+    edge = deliveries.filter(uid=before).values_list("pk", flat=True).first() if before else None
+    if edge is not None:
+        deliveries = deliveries.filter(pk__lt=edge)
+    found = list(deliveries.defer("payload")[: PAGE_SIZE + 1])
+    shown = found[:PAGE_SIZE]
+    return {
+        "deliveries": shown,
+        "before": before if edge is not None else "",
+        "older": shown[-1].uid if len(found) > PAGE_SIZE else "",
+    }
+
+
+@member_required
+def delivery_detail(request: MemberRequest, uid: str, delivery_uid: str) -> HttpResponse:
+    batch = any_batch(request, uid)
+    delivery = _delivery(request, batch, delivery_uid)
+    context = {
+        "batch": batch,
+        "delivery": delivery,
+        "attempts": selectors.attempts_of(request.account, delivery),
+        "message": json.dumps(json.loads(delivery.payload), ensure_ascii=False, indent=2),
+        "with_result": delivery.event == Delivery.Event.TASK_COMPLETED,
+        "can_redeliver": request.membership.can_change and not batch.is_deleted and batch.webhook_url,
+    }
+    return render_live(request, "deliveries/detail.html", "deliveries/_detail.html", context)
+
+
+def _do(request: MemberRequest, action: Callable[[], object], done: str) -> None:
+    """What was asked for, and a message that says so or why not."""
+    try:
+        action()
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, done)
+
+
+@manager_required
+@require_POST
+def send_test(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = _live_batch(request, uid)
+    done = _("A test message is on its way. Its delivery says how the receiver answers.")
+    _do(request, lambda: redelivery.send_test(batch=batch), done)
+    return redirect("batches:deliveries", uid)
+
+
+@manager_required
+@require_POST
+def resume(request: MemberRequest, uid: str) -> HttpResponse:
+    batch = _live_batch(request, uid)
+    _do(request, lambda: endpoint.resume(batch=batch), _("Messages are sent again."))
+    return redirect("batches:deliveries", uid)
+
+
+@manager_required
+@require_POST
+def redeliver(request: MemberRequest, uid: str, delivery_uid: str) -> HttpResponse:
+    delivery = _delivery(request, _live_batch(request, uid), delivery_uid)
+    done = _("The message is sent again, with the same ID.")
+    _do(request, lambda: redelivery.redeliver(delivery=delivery), done)
+    return redirect("batches:delivery", uid, delivery_uid)
+
+
+@manager_required
+def redeliver_since(request: MemberRequest, uid: str) -> HttpResponse:
+    """Asks since when, then sends again what was made since."""
+    batch = _live_batch(request, uid)
+    yesterday = timezone.localtime(timezone.now() - timedelta(days=1))
+    form = RedeliverForm(request.POST or None, initial={"since": yesterday, "only_failed": True})
+    count = submit(form, lambda: redelivery.redeliver_since(batch=batch, **form.cleaned_data))
+    if count is None:
+        return render(request, "deliveries/redeliver.html", {"batch": batch, "form": form})
+    text = ngettext("%d delivery is sent again.", "%d deliveries are sent again.", count)
+    messages.success(request, text % count)
+    return redirect("batches:deliveries", uid)
+
+
+@manager_required
+def rotate_secret(request: MemberRequest, uid: str) -> HttpResponse:
+    """Asks first: the receiver has to be told within a day."""
+    batch = _live_batch(request, uid)
+    if request.method != "POST":
+        return render(request, "deliveries/rotate.html", {"batch": batch})
+    done = _("There is a new secret. For 24 hours messages are signed with the previous one, too.")
+    _do(request, lambda: endpoint.rotate_secret(batch=batch), done)
+    return redirect("batches:deliveries", uid)
+
+
+@never_cache
+@manager_required
+@require_POST
+def show_secret(request: MemberRequest, uid: str) -> HttpResponse:
+    """The only page that ever holds the secret, and it can be had once."""
+    batch = _live_batch(request, uid)
+    try:
+        secret = endpoint.show_secret_once(batch=batch)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("batches:deliveries", uid)
+    return render(request, "deliveries/secret.html", {"batch": batch, "secret": secret})

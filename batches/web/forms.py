@@ -1,0 +1,115 @@
+"""What members enter about a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from batches.formats import FORMATS
+from batches.models import Batch, languages
+from batches.models.batch import default_formats
+from batches.services import selectors
+from speechportal.accounts.models import Account
+from speechportal.storage.models import Connection
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+ADVANCED = (
+    "min_speakers",
+    "max_speakers",
+    "channels_as_speakers",
+    "webhook_url",
+    "priority",
+    "transcript_days",
+)
+# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+SETTINGS = (
+    "connection",
+    "input_path",
+    "result_path",
+    "formats",
+    "language",
+    "speakers",
+    "keyword_boosting",
+    *ADVANCED,
+)
+
+
+FORMAT_LABELS = {"txt": _("TXT (plain text)"), "tsv": _("TSV (table)")}
+
+
+class ConnectionSelect(forms.Select):
+    """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if instance := getattr(value, "instance", None):
+            option["attrs"]["data-uid"] = instance.uid
+        return option
+
+
+def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        label=_("File format"),
+        help_text=help_text,
+        choices=[(each.name, FORMAT_LABELS.get(each.name, each.label)) for each in FORMATS.values()],
+        widget=forms.CheckboxSelectMultiple,
+        initial=default_formats,
+    )
+
+
+class BatchForm(forms.ModelForm[Batch]):
+    formats = formats_field(_("Each recognised file gets a result file in every format you choose."))
+
+    class Meta:
+        model = Batch
+        fields = ["name", "domain", *SETTINGS]
+        widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
+        help_texts = {
+            "domain": _("Free domains, and domains that already have a batch, are not listed."),
+            "connection": _("The storage that holds both paths."),
+            "input_path": _(
+                "Every media file that appears in this folder, or in folders below it, is recognised."
+                " Empty means the whole connection."
+            ),
+            "result_path": _("Result files and execution results are written here."),
+            "speakers": _("Tell apart who speaks."),
+            "min_speakers": _("Leave both empty unless you know how many people speak in every file."),
+        }
+
+    def __init__(self, *args: Any, account: Account, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.account = account
+        batch = self.instance if self.instance.pk else None
+        domain, connection = self._choice("domain"), self._choice("connection")
+        domain.queryset = selectors.choosable_domains(account, batch)
+        domain.empty_label = str(_("Choose a domain"))
+        connection.queryset = Connection.objects.for_account(account)
+        connection.empty_label = str(_("Choose a connection"))
+        domain.required = connection.required = True
+        if batch is None and connection.queryset.count() == 1:
+            connection.initial = connection.queryset.first()
+        language = self.fields["language"]
+        assert isinstance(language, forms.TypedChoiceField)  # noqa: S101 - a model field with choices
+        language.choices = [
+            *languages.CLOVA,
+            (languages.AUTO, _("Detect automatically")),
+            (_("Other languages"), languages.OTHERS),
+        ]
+        for name in ("input_path", "result_path"):
+            self.fields[name].widget.attrs.update(
+                spellcheck="false", autocapitalize="off", autocomplete="off"
+            )
+
+    def _choice(self, name: str) -> forms.ModelChoiceField[Any]:
+        field = self.fields[name]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - a foreign key
+        return field
+
+    @property
+    def advanced_open(self) -> bool:
+        """Whether the advanced settings hold something that must be seen."""
+        return any(self[name].errors or self[name].value() not in {None, "", 0, "0"} for name in ADVANCED)

@@ -1,0 +1,135 @@
+"""One task: what happened to it, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from batches.models import Charge, ResultFile, Task
+from batches.operations import progress_forecast
+from batches.services import tasks as task_services
+from batches.status.failures import cause_of_task
+from batches.web.fragments import render_live
+from batches.web.transcripts import any_task, reading_context
+from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.models import AuditEntry
+
+DEEDS = 20  # The latest that are told; Activity has them all.
+UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
+
+
+@dataclass(frozen=True)
+class Event:
+    what: str | Promise
+    when: datetime
+    kind: str = ""  # a state, for the colour of its dot
+    who: str = ""  # of what people did
+
+
+@member_required
+def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+    task = any_task(request, uid, task_uid)
+    account = request.account
+    context = {
+        "task": task,
+        "batch": task.batch,
+        "cause": cause_of_task(task),
+        "events": _events(task),
+        "place": progress_forecast.place_of(task),
+        "charge": Charge.objects.for_account(account).filter(task=task).first(),
+        "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
+        "original": task.original,
+        "repeats": Task.objects.for_account(account).filter(original=task).order_by("pk"),
+        "can_play": task.connection_id is not None and task.error_code not in UNPLAYABLE,
+        "editable": request.membership.can_change,
+        **reading_context(request, task),
+    }
+    response = render_live(request, "batches/task.html", "batches/_task.html", context)
+    if task.is_final and request.headers.get("HX-Request"):
+        response["HX-Refresh"] = "true"  # It has ended: the page comes with player and tools.
+    return response
+
+
+def _events(task: Task) -> list[Event]:
+    """What happened and who did what, in order. Only what is over is told; the state says what goes on."""
+    ends: dict[str, str | Promise] = {
+        Task.State.COMPLETED: gettext_lazy("Completed"),
+        Task.State.FAILED: gettext_lazy("Failed"),
+        Task.State.CANCELED: gettext_lazy("Canceled"),
+    }
+    result = task.execution_result
+    deeds = AuditEntry.objects.for_account(task.account).filter(target_uid=task.uid).select_related("actor")
+    moments: list[tuple[str | Promise, datetime | None, str]] = [
+        (gettext_lazy("File last written"), task.input_modified_at, ""),
+        (gettext_lazy("Discovered"), task.created_at, ""),
+        (gettext_lazy("Started"), task.started_at, "in_progress"),
+        (ends.get(task.state, ""), task.finished_at, task.state),
+        (gettext_lazy("Input file moved"), task.moved_at, ""),
+        (gettext_lazy("Reported in an execution result"), result.written_at if result else None, ""),
+    ]
+    events = [Event(what, when, kind) for what, when, kind in moments if when is not None]
+    for deed in reversed(deeds[:DEEDS]):
+        # Behind what it came after: the storage's clock, which the first of them is from, may differ.
+        before = [at for at, event in enumerate(events) if event.when <= deed.created_at]
+        event = Event(deed.verb_label.capitalize(), deed.created_at, who=deed.who)
+        events.insert(before[-1] + 1 if before else 0, event)
+    return events
+
+
+@manager_required
+@require_POST
+def task_retry(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+    return _act(
+        request,
+        any_task(request, uid, task_uid),
+        lambda task: task_services.retry_task(task=task),
+        _("The task waits for its turn again. It will not be charged twice."),
+    )
+
+
+@manager_required
+@require_POST
+def task_cancel(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+    return _act(
+        request,
+        any_task(request, uid, task_uid),
+        lambda task: task_services.cancel_task(task=task),
+        _("The task is canceled. Its input file stays where it is."),
+    )
+
+
+@manager_required
+def task_repeat(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+    """Recognise a file again, with the batch's present settings, as a task of its own. Asks: it costs."""
+    task = any_task(request, uid, task_uid)
+    if request.method != "POST":
+        return render(request, "batches/repeat.html", {"task": task, "batch": task.batch})
+    return _act(
+        request,
+        task,
+        lambda task: task_services.recognise_again(task=task),
+        _("The file is recognised again, as a task of its own. This transcript stays."),
+    )
+
+
+def _act(
+    request: MemberRequest, task: Task, act: Callable[[Task], Task | None], success: str
+) -> HttpResponse:
+    """Do it and say so, or say why not; then show the task that it is about now."""
+    try:
+        task = act(task) or task
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    else:
+        messages.success(request, success)
+    return redirect("batches:task", task.batch.uid, task.uid)

@@ -1,0 +1,125 @@
+"""What was recognised and charged, month by month."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
+
+from batches.billing import usage
+from batches.models import Adjustment, Charge
+from batches.services import selectors
+from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.platform.http import neutral
+
+PAGE_SIZE = 100
+
+
+def _month(text: str) -> datetime | None:
+    """The first moment of ``2026-11`` in the member's time zone."""
+    try:
+        return timezone.make_aware(datetime.strptime(text, "%Y-%m"))  # noqa: DTZ007 - made aware here
+    except ValueError:
+        return None
+
+
+@member_required
+def usage_page(request: MemberRequest) -> HttpResponseBase:
+    months = selectors.charges_by_month(request.account)
+    month = _month(request.GET.get("month", "")) or (months[0]["month"] if months else None)
+    context: dict[str, object] = {
+        "months": months,
+        "month": month,
+        "budget": usage.budget_state(request.account),
+    }
+    if month is not None:
+        charges = selectors.charges_in(request.account, month)
+        corrections = usage.corrections_in(request.account, month)
+        pages = Paginator(charges, PAGE_SIZE)
+        context |= {
+            "page": pages.get_page(request.GET.get("page")),
+            "totals": [row for row in months if row["month"] == month],
+            "corrections": corrections,
+            "corrected": usage.corrected_totals(corrections),
+            "charts": list(zip(("duration", "amount"), usage.daily_charts(charges, month), strict=True)),
+            "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
+            "by_domain": usage.charges_by(charges, "domain_code"),
+        }
+    return render(request, "usage/list.html", context)
+
+
+@member_required
+def usage_export(request: MemberRequest, month: str) -> HttpResponseBase:
+    """The month's charges as CSV, in UTF-8 with the mark that spreadsheets want."""
+    start = _month(month)
+    if start is None:
+        raise Http404
+    charges = selectors.charges_in(request.account, start)
+    corrections = usage.corrections_in(request.account, start)
+    # The rows are made after this view has returned, when the member's language and zone are gone.
+    rows = _csv(_header(), charges, corrections, timezone.get_current_timezone())
+    response = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = content_disposition_header(
+        as_attachment=True, filename=f"charges-{start:%Y-%m}.csv"
+    )
+    return response
+
+
+class _Line:
+    """csv writes to a file; this one hands the line back."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _header() -> list[str]:
+    return [
+        _("Charge ID"),
+        _("Charged at"),
+        _("Batch ID"),
+        _("Batch name"),
+        _("Domain code"),
+        _("Task ID"),
+        _("Input file name"),
+        _("Media duration (s)"),
+        _("Amount"),
+        _("Currency"),
+    ]
+
+
+def _csv(
+    header: list[str], charges: QuerySet[Charge], corrections: QuerySet[Adjustment], zone: tzinfo
+) -> Iterator[bytes]:
+    """The charges, then what was corrected of them: the column of amounts adds up to what is owed."""
+    writer = csv.writer(_Line())
+    yield "\ufeff".encode()
+    yield writer.writerow(header).encode()
+    for charge in charges.iterator(chunk_size=1000):
+        yield writer.writerow(_row(charge, charge, zone)).encode()
+    for correction in corrections.iterator(chunk_size=1000):
+        yield writer.writerow(_row(correction.charge, correction, zone)).encode()
+
+
+def _row(charge: Charge, entry: Charge | Adjustment, zone: tzinfo) -> list[object]:
+    """``entry`` is the charge itself, or a correction of it, which took no media."""
+    return [
+        entry.uid,
+        timezone.localtime(entry.created_at, zone).isoformat(timespec="seconds"),
+        charge.batch.uid,
+        neutral(charge.batch_name),
+        neutral(charge.domain_code),
+        charge.task.uid,
+        neutral(charge.input_name),
+        f"{charge.media_duration / 1000:.1f}" if entry is charge else "0.0",
+        entry.amount,
+        entry.currency,
+    ]

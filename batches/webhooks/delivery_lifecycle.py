@@ -1,0 +1,224 @@
+"""Every change of a delivery's state: claim, record, reap.
+
+A claim is by lease, as a task's is: it names the sender's token, and every attempt is counted at its claim.
+What a sender records counts only while the token and the number of the attempt are still the row's: a
+sender that was too slow, or was thought dead, changes nothing. Deliveries about one thing go out in the
+order in which they were made: the next waits until the one before has ended.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from batches.models import Delivery, DeliveryAttempt, Webhook
+from batches.webhooks import retry_policy
+
+State = Delivery.State
+GONE = 410
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt."""
+
+    delivery_id: int
+    attempt: int
+    url: str  # where it went
+    started_at: datetime
+    duration: int  # ms
+    status: int | None = None  # of the answer
+    error_code: str = ""
+    error: str = ""
+    answer: str = ""  # its beginning
+    retry_after: timedelta | None = None
+    by_receiver: bool = True  # whether it tells anything about the receiver
+
+    @property
+    def accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def problem(self) -> str:
+        return self.error or f"HTTP {self.status}"
+
+
+def due(now: datetime) -> QuerySet[Delivery]:
+    """What may be sent now, whatever its receiver is like."""
+    before = Delivery.unscoped.filter(
+        batch=OuterRef("batch"), about=OuterRef("about"), pk__lt=OuterRef("pk"), state__in=Delivery.OPEN
+    )
+    return Delivery.unscoped.filter(~Exists(before), state=State.WAITING, next_attempt_at__lte=now)
+
+
+def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
+    """Webhooks for which something is due, each with ``sending``: how many claims it has, by any sender."""
+    claimed = Delivery.unscoped.filter(batch=OuterRef("batch"), state=State.SENDING).order_by()
+    claims = claimed.values("batch").annotate(n=Count("pk")).values("n")
+    return (
+        Webhook.unscoped.filter(
+            Q(held_until=None) | Q(held_until__lte=now),
+            Exists(due(now).filter(batch=OuterRef("batch"))),
+            state=Webhook.State.ACTIVE,
+        )
+        .exclude(batch__webhook_url="")
+        .annotate(sending=Coalesce(Subquery(claims), 0))
+        .select_related("batch__account")
+    )
+
+
+def claim(webhook: Webhook, limit: int, token: uuid.UUID, now: datetime) -> list[Delivery]:
+    """Up to ``limit`` due deliveries of a webhook, for the sender that holds ``token``."""
+    with transaction.atomic():
+        candidates = due(now).filter(batch=webhook.batch_id).order_by("next_attempt_at", "pk")
+        locked = candidates.select_for_update(skip_locked=True, of=("self",), no_key=True)
+        ids = list(locked.values_list("pk", flat=True)[:limit])
+        Delivery.unscoped.filter(pk__in=ids, state=State.WAITING).update(
+            state=State.SENDING,
+            attempts=F("attempts") + 1,
+            tries=F("tries") + 1,
+            lease_token=token,
+            lease_expires_at=now + timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS),
+        )
+        return list(Delivery.unscoped.filter(pk__in=ids, state=State.SENDING, lease_token=token))
+
+
+def record(outcomes: Iterable[Outcome], token: uuid.UUID, now: datetime) -> None:
+    """Log the attempts, end or postpone their deliveries, and judge the receivers; all or nothing."""
+    by_id = {outcome.delivery_id: outcome for outcome in outcomes}
+    with transaction.atomic():
+        claimed = Delivery.unscoped.filter(pk__in=by_id, state=State.SENDING, lease_token=token)
+        locked = claimed.select_for_update(of=("self",), no_key=True).order_by("pk")
+        known = [
+            (row, by_id[row.pk])
+            for row in locked.select_related("batch__webhook")
+            if row.attempts == by_id[row.pk].attempt
+        ]
+        _log(known)
+        _deliver([(row, outcome) for row, outcome in known if outcome.accepted], now)
+        for row, outcome in known:
+            if not outcome.accepted:
+                _postpone(row, outcome, now)
+        told: dict[int, list[Outcome]] = defaultdict(list)
+        webhooks = {row.batch_id: row.batch.webhook for row, _outcome in known}
+        for row, outcome in known:
+            # An answer of an address that was changed meanwhile tells nothing about the new one.
+            if outcome.by_receiver and outcome.url == row.batch.webhook_url:
+                told[row.batch_id].append(outcome)
+        for batch_id, answers in sorted(told.items()):
+            _judge(webhooks[batch_id], answers, now)
+
+
+def _log(known: Sequence[tuple[Delivery, Outcome]]) -> None:
+    DeliveryAttempt.unscoped.bulk_create(
+        DeliveryAttempt(
+            delivery=row,
+            number=outcome.attempt,
+            started_at=outcome.started_at,
+            duration=outcome.duration,
+            status=outcome.status,
+            error_code=outcome.error_code,
+            error=outcome.error,
+            answer=outcome.answer,
+        )
+        for row, outcome in known
+    )
+
+
+def _deliver(accepted: Sequence[tuple[Delivery, Outcome]], now: datetime) -> None:
+    by_status: dict[int | None, list[int]] = defaultdict(list)
+    for row, outcome in accepted:
+        by_status[outcome.status].append(row.pk)
+    for status, ids in by_status.items():
+        Delivery.unscoped.filter(pk__in=ids).update(
+            state=State.DELIVERED,
+            ended_at=now,
+            lease_token=None,
+            lease_expires_at=None,
+            last_status=status,
+            last_error="",
+        )
+
+
+def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
+    """Have it sent again later, or end it: after the last attempt, or where nobody wants it any more."""
+    wait = retry_policy.delay(row.tries, outcome.retry_after)
+    if outcome.status == GONE and outcome.url == row.batch.webhook_url:
+        wait = None
+    state = State.WAITING if wait is not None else State.FAILED
+    if not row.batch.webhook_url:
+        state = State.CANCELED
+    Delivery.unscoped.filter(pk=row.pk).update(
+        state=state,
+        ended_at=None if state == State.WAITING else now,
+        next_attempt_at=now + wait if wait is not None else row.next_attempt_at,
+        lease_token=None,
+        lease_expires_at=None,
+        last_status=outcome.status,
+        last_error=outcome.error_code,
+    )
+
+
+def _judge(webhook: Webhook, answers: list[Outcome], now: datetime) -> None:
+    """Bring a webhook's health in line with what its receiver just answered."""
+    row = Webhook.unscoped.filter(pk=webhook.pk, state=Webhook.State.ACTIVE)
+    gone = next((answer for answer in answers if answer.status == GONE), None)
+    if gone is not None:
+        row.update(state=Webhook.State.GONE, stopped_at=now, last_problem=gone.problem)
+    elif any(answer.accepted for answer in answers):
+        row.exclude(failing_since=None).update(failing_since=None, last_failed_at=None, last_problem="")
+    else:
+        since = retry_policy.failing_since(webhook.failing_since, webhook.last_failed_at, now)
+        values = {"failing_since": since, "last_failed_at": now, "last_problem": answers[-1].problem}
+        if retry_policy.is_dead(since, now):
+            values |= {"state": Webhook.State.PAUSED, "stopped_at": now}
+        row.update(**values)
+        _hold(row, answers, now)
+
+
+def _hold(row: QuerySet[Webhook], answers: list[Outcome], now: datetime) -> None:
+    """Too many requests, or out of service: what the receiver asks for goes for all messages."""
+    waits = [answer.retry_after for answer in answers if answer.status in {429, 503} and answer.retry_after]
+    if waits:
+        row.update(held_until=now + max(waits))
+
+
+def reap(now: datetime) -> int:
+    """Free the deliveries of senders that died: whether their messages arrived, nobody knows.
+
+    They are sent again at once, with the same ID, by which a receiver knows them.
+    """
+    reaped = 0
+    expired = Delivery.unscoped.filter(state=State.SENDING, lease_expires_at__lt=now)
+    for row in expired.order_by("lease_expires_at")[:1000]:
+        with transaction.atomic():
+            last = row.tries >= retry_policy.ATTEMPTS
+            freed = Delivery.unscoped.filter(
+                pk=row.pk, state=State.SENDING, lease_token=row.lease_token, attempts=row.attempts
+            ).update(
+                state=State.FAILED if last else State.WAITING,
+                ended_at=now if last else None,
+                next_attempt_at=now,
+                lease_token=None,
+                lease_expires_at=None,
+                last_status=None,
+                last_error="sender_died",
+            )
+            if freed and row.lease_expires_at:
+                DeliveryAttempt.unscoped.create(
+                    delivery=row,
+                    number=row.attempts,
+                    started_at=row.lease_expires_at - timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS),
+                    error_code="sender_died",
+                    error="The sender ended before it could note the answer.",
+                )
+        reaped += freed
+    return reaped

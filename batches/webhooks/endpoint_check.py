@@ -1,0 +1,66 @@
+"""Trying an address before it is a batch's: one message, sent at once, of which nothing is kept."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from batches.models import Batch, Delivery
+from batches.webhooks import endpoint, payload, signing
+from speechportal.accounts.models import Account
+from speechportal.outbound import client
+from speechportal.outbound.errors import OutboundError
+from speechportal.outbound.policy import policy
+
+ANSWER_BYTES = 300
+MESSAGE = "This is a test: a member of the account tries the address of a webhook."
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it. ``problem`` is a sentence, empty where the receiver took the message."""
+
+    url: str
+    problem: str
+    signed: bool
+    status: int | None = None
+    milliseconds: int = 0
+    answer: str = ""
+
+
+def send(*, account: Account, url: str, batch: Batch | None = None) -> Trial:
+    """Send a ``test`` message to ``url``, signed as ``batch``'s messages are. Not inside a transaction.
+
+    A batch that is not made yet has no secret, so that its receiver cannot check a signature.
+    """
+    now = timezone.now()
+    data = {"account": {"id": account.uid}, "message": MESSAGE}
+    if batch is not None:
+        data = {**payload.of_batch(batch), "message": MESSAGE}
+    body = payload.envelope(Delivery.Event.TEST, now, data).encode()
+    secrets = endpoint.signing_secrets(endpoint.of(batch), now) if batch and batch.webhook_url else []
+    headers = {"webhook-id": f"dlv_{uuid.uuid4().hex}", "webhook-timestamp": str(int(now.timestamp()))}
+    if secrets:
+        headers = signing.headers(secrets, headers["webhook-id"], int(now.timestamp()), body)
+    headers["Content-Type"] = "application/json"
+    begun = time.monotonic()
+    try:
+        answer = client.post(
+            url,
+            body,
+            headers,
+            timeout=settings.WEBHOOK_TIMEOUT_SECONDS,
+            max_body=ANSWER_BYTES,
+            policy=policy(),
+        )
+    except OutboundError as error:
+        return Trial(url, error.message, bool(secrets))
+    took = round((time.monotonic() - begun) * 1000)
+    problem = "" if 200 <= answer.status < 300 else _("The receiver answered %d.") % answer.status
+    text = answer.body.decode("utf-8", "replace").strip()
+    return Trial(url, problem, bool(secrets), answer.status, took, text)

@@ -1,0 +1,122 @@
+"""Moves inputs of finished tasks aside, after the fact is committed, and again until it is done.
+
+``<input path>/<batch name>/`` takes the recognised ones; its folder ``failed`` takes the others, each with
+its reason in a text file beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from batches.models import Task, object_names
+from batches.status import connection_backoff
+from batches.worker import result_files
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
+
+FAILED_FOLDER = "failed/"
+REASON_ENDING = ".reason.txt"
+
+
+def due() -> list[int]:
+    """Tasks whose input is still to be moved and whose next attempt is due."""
+    unmoved = overdue(timezone.now()).order_by("move_due_at")
+    return list(unmoved.values_list("pk", flat=True)[:1000])
+
+
+def overdue(now: datetime) -> QuerySet[Task]:
+    blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
+    return Task.unscoped.filter(~Exists(blocked), move_due_at__lte=now)
+
+
+def move_input(task_id: int) -> None:
+    """Bring the storage in line with how the task ended. Whatever step an earlier attempt reached, the
+    outcome is the same.
+
+    Raises ``StorageError``; the next attempt is then due by itself.
+    """
+    task = Task.unscoped.select_related("connection", "batch").filter(pk=task_id).first()
+    if task is None or task.move_due_at is None:
+        return
+    if task.connection is None:
+        Task.unscoped.filter(pk=task.pk).update(move_due_at=None)
+        return
+    if connection_backoff.is_blocked(task.connection.pk):
+        return
+    attempts = task.move_attempts + 1
+    # Then a mover that has said nothing is taken for dead. One that was only slow does no harm.
+    held_until = timezone.now() + timedelta(seconds=2 * settings.LEASE_SECONDS)
+    mine = Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at)
+    if not mine.update(move_attempts=attempts, move_due_at=held_until):
+        return  # Another worker is at it.
+    mine = Task.unscoped.filter(pk=task.pk, move_due_at=held_until)
+    connection_backoff.admit(task.connection.pk)
+    try:
+        with connection_backoff.watched(task.connection.pk):
+            outcome = _tidy(task, task.connection.store())
+    except StorageError:
+        pause = timedelta(seconds=min(5 * 2**attempts, 3600))
+        mine.update(move_due_at=timezone.now() + pause)
+        raise
+    mine.update(move_due_at=None, **outcome)
+
+
+def _tidy(task: Task, store: ObjectStore) -> dict[str, Any]:
+    """What is to be noted of the task. An input that is recognised again lies where it belongs already."""
+    if task.state != Task.State.COMPLETED:
+        result_files.remove(task, store)
+    if task.state == Task.State.CANCELED or task.original_id is not None:
+        return {}
+    failed = task.state == Task.State.FAILED
+    _reserve(task, store, FAILED_FOLDER if failed else "")
+    version, notice = _bring_over(task, store)
+    if failed and version:
+        store.put(f"{task.moved_key}{REASON_ENDING}", _reason(task), content_type="text/plain")
+    return {"moved_at": timezone.now() if version else None, "moved_version": version, "notice": notice}
+
+
+def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
+    if task.moved_key:
+        return
+
+    def save(key: str) -> None:
+        Task.unscoped.filter(pk=task.pk, moved_key="").update(moved_key=key)
+
+    folder = f"{(task.settings or {}).get('folder') or task.batch.folder}{subfolder}"
+    spare = len(REASON_ENDING) if subfolder else 0
+    names = object_names.candidates(folder, task.name, part_bytes=store.part_bytes, spare=spare)
+    object_names.reserve(names, lambda key: store.stat(key) is not None, save)
+    task.refresh_from_db(fields=["moved_key"])
+
+
+def _bring_over(task: Task, store: ObjectStore) -> tuple[str, str]:
+    """Move the input if it is still the one that was recognised. Returns its new version, or ``""`` if it
+    could not be moved, and what happened to it meanwhile."""
+    try:
+        return store.move(task.input_key, task.moved_key, if_version=task.input_version).version, ""
+    except (NotFound, Changed):
+        # An earlier attempt moved it, or its owner took it away or replaced it meanwhile.
+        moved = store.stat(task.moved_key)
+        looks = {found.version if found else "" for found in (store.stat(task.input_key) for _ in range(2))}
+        if len(looks) > 1 or task.input_version in looks:
+            raise StorageFault(task.input_key) from None  # It is there after all.
+        if looks != {""}:
+            return moved.version if moved else "", Task.Notice.REPLACED
+        return (moved.version, "") if moved else ("", Task.Notice.REMOVED)
+
+
+def _reason(task: Task) -> bytes:
+    lines = [
+        f"File: {task.name}",
+        f"Task: {task.uid}",
+        f"Failed: {task.finished_at:%Y-%m-%d %H:%M:%S %Z}",
+        f"Cause: {task.error_message}",
+        f"Code: {task.error_code}",
+        "",
+    ]
+    return "\n".join(lines).encode()

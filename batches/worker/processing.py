@@ -1,0 +1,344 @@
+"""One task, from claimed to finished.
+
+download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
+Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
+is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
+outside of transactions, and the lease is extended along the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+
+from batches.models import Batch, Task
+from batches.models import Transcript as Checkpoint
+from batches.recognition.errors import ModelUnavailable, RecognitionError, WorkDiskFull
+from batches.recognition.options import Options
+from batches.recognition.runtime.client import RecognitionClient
+from batches.recognition.transcript import Transcript
+from batches.status import connection_backoff
+from batches.tasks import lifecycle
+from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
+from batches.tasks.scheduling import PROBE
+from batches.worker import disk_space, moving, result_files
+from speechportal.platform import logs
+from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
+
+logger = logging.getLogger(__name__)
+
+# How the stages share a task's progress, in per cent.
+DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
+DATABASE_DELAYS = 10  # Then a fault of the database is taken for the task's: about two hours.
+DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a database that refuses
+LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
+
+
+class Stopping(Exception):
+    """This worker is to stop: the task goes back to the queue."""
+
+
+class Progress:
+    """Turns progress reports into heartbeats: often enough for the lease, seldom enough for the database."""
+
+    def __init__(
+        self, claim: Lease, stopping: Callable[[], bool], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self.claim = claim
+        self.stopping = stopping
+        self.meanwhile = meanwhile
+        self._recognising_since: float | None = None
+        self.interval = min(settings.LEASE_SECONDS / 6, 5.0)
+        self._last_at = 0.0
+        self._last: tuple[str, int] = ("", -1)
+
+    def report(self, stage: str, percent: float) -> None:
+        """Called about once a second, whether or not there is news."""
+        if self.stopping():
+            raise Stopping
+        now, state = time.monotonic(), (stage, min(int(percent), 99))
+        due = self.interval if state == self._last else min(self.interval, 1.0)
+        if state[0] != self._last[0] or now - self._last_at >= due:
+            lifecycle.heartbeat(self.claim, *state)
+            self._last_at, self._last = now, state
+        if self.meanwhile and self._seconds_left(stage, percent, now) < LAST_SECONDS:
+            self.meanwhile()
+
+    def _seconds_left(self, stage: str, percent: float, now: float) -> float:
+        """Until everything is recognised, if it goes on as it went."""
+        if stage not in (Task.Stage.RECOGNISING, Task.Stage.SEPARATING_SPEAKERS):
+            return math.inf
+        self._recognising_since = self._recognising_since or now
+        done = percent - DOWNLOADED
+        passed = now - self._recognising_since
+        return passed * (SEPARATED - percent) / done if done > 0 and passed > 0 else math.inf
+
+    def within(self, stage: str, start: float, end: float) -> Callable[[float], None]:
+        """A callback that takes 0..1 and reports it as ``start``..``end`` per cent of the task."""
+        return lambda fraction: self.report(stage, start + (end - start) * min(max(fraction, 0.0), 1.0))
+
+
+def process(
+    claim: Lease,
+    client: RecognitionClient,
+    stopping: Callable[[], bool],
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Work on a claimed task until it is finished, failed, canceled or handed back.
+
+    ``meanwhile`` is called about once a second in the last minute of recognition, as far as can be told.
+    """
+    task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
+    logs.bind(account=task.account.uid, batch=task.batch.uid, task=task.uid)
+    began_at = timezone.now()
+    workspace = workspace_of(task, claim)
+    try:
+        try:
+            workspace.mkdir(parents=True, exist_ok=True)
+            sweep_workspaces()
+            _run(task, workspace, client, Progress(claim, stopping, meanwhile))
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)
+    except LeaseLost:
+        logger.warning("task %s: the lease was lost; its new claimant goes on", task.uid)
+    except CancelRequested:
+        confirm_cancel(claim, task)
+    except Stopping:
+        _give_back(claim, task, None, count_attempt=False)
+    except RecognitionError as error:
+        _handle_recognition_error(claim, task, error)
+    except StorageError as error:
+        _handle_storage_error(claim, task, error, began_at)
+    except (OperationalError, InterfaceError) as error:
+        _handle_database_error(claim, task, error, stopping)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
+        _handle_unexpected(claim, task, error)
+    else:
+        if task.connection_id is not None:
+            connection_backoff.clear(task.connection_id)
+        _move(task)
+
+
+def workspace_of(task: Task, claim: Lease) -> Path:
+    """The folder of this machine in which the claimant works on the task."""
+    folder: Path = settings.WORK_DIR / f"{task.uid}.{claim.token.hex[:8]}"
+    return folder
+
+
+def sweep_workspaces() -> None:
+    """Remove what workers left behind that were killed on this machine."""
+    for folder in settings.WORK_DIR.glob("tsk_*.*"):
+        uid, _, token = folder.name.partition(".")
+        leases = Task.unscoped.filter(uid=uid, state__in=Task.LEASED).values_list("lease_token", flat=True)
+        if not any(lease and lease.hex.startswith(token) for lease in leases):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> None:
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    if task.connection is None:
+        raise NotFound(task.input_key)
+    store = task.connection.store()
+    transcript = _recognise(task, workspace, client, progress)
+    result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
+    lifecycle.finish(progress.claim)
+
+
+def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
+    """The input in the workspace; whole, so that one that is there need not be fetched again."""
+    media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
+    if media.exists():
+        return media
+    if task.connection is None:
+        raise NotFound(task.input_key)
+    workspace.mkdir(parents=True, exist_ok=True)
+    disk_space.require(task.input_size)
+    size = max(task.input_size, 1)
+    report = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
+    task.connection.store().download(
+        task.input_key,
+        media,
+        if_version=task.input_version,
+        on_progress=lambda done: report(done / size),
+    )
+    connection_backoff.clear(
+        task.connection.pk
+    )  # The storage answers: the others need not wait for this file's end.
+    return media
+
+
+def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
+    """The transcript, from its checkpoint as far as there is one."""
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    claim, options = progress.claim, _options(task.settings)
+    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
+    complete = checkpoint is not None and checkpoint.stage == Checkpoint.Stage.SPEAKERS
+    if transcript and (complete or not options.speakers):
+        return transcript
+
+    media = fetch(task, workspace, progress)
+    if transcript is None:
+        end = RECOGNISED if options.speakers else SEPARATED
+        on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
+        transcript = client.transcribe(media, options, on_progress)
+        lifecycle.checkpoint(
+            claim, transcript.to_dict(), Checkpoint.Stage.WORDS, media_duration=transcript.duration
+        )
+    if options.speakers:
+        on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
+        transcript = client.add_speakers(media, transcript, options, on_progress)
+        lifecycle.checkpoint(
+            claim, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
+        )
+    return transcript
+
+
+def _options(task_settings: dict[str, Any]) -> Options:
+    return Options(
+        language=task_settings["language"],
+        keywords=tuple(task_settings["keywords"]),
+        speakers=task_settings["speakers"],
+        min_speakers=task_settings["min_speakers"],
+        max_speakers=task_settings["max_speakers"],
+        # Tasks that started before there was this setting have it not.
+        channels=task_settings.get("channels_as_speakers", False),
+        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
+        max_bytes=settings.MAX_MEDIA_BYTES,
+    )
+
+
+def _move(task: Task) -> None:
+    """The task is over and committed; a fault here leaves the move to the next beat."""
+    try:
+        moving.move_input(task.pk)
+    except StorageError as error:
+        logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
+
+
+def confirm_cancel(claim: Lease, task: Task) -> None:
+    """The claimant has stopped, as the member asked."""
+    lifecycle.confirm_cancel(claim)
+    _move(task)
+
+
+def give_back(claim: Lease) -> None:
+    """Hand back a task that was claimed and not begun."""
+    task = Task.unscoped.select_related("connection").get(pk=claim.task_id)
+    shutil.rmtree(workspace_of(task, claim), ignore_errors=True)
+    _give_back(claim, task, None, count_attempt=False)
+
+
+def _give_back(claim: Lease, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
+    try:
+        lifecycle.release(claim, cause, count_attempt=count_attempt)
+    except CancelRequested:
+        confirm_cancel(claim, task)
+    except LeaseLost:
+        pass
+
+
+def _fail(claim: Lease, task: Task, cause: Cause) -> None:
+    try:
+        lifecycle.fail(claim, cause)
+    except CancelRequested:
+        lifecycle.confirm_cancel(claim)
+    except LeaseLost:
+        return
+    _move(task)
+
+
+def _handle_recognition_error(claim: Lease, task: Task, error: RecognitionError) -> None:
+    cause = Cause(error.code, error.message, error.details)
+    logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
+    # Missing models and a full disk are the operator's to mend; any other fault may be the file's and counts.
+    counts = not isinstance(error, (ModelUnavailable, WorkDiskFull))
+    if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
+        _fail(claim, task, cause)
+    else:
+        _give_back(claim, task, cause, count_attempt=counts)
+
+
+def _handle_storage_error(claim: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
+    logger.warning("task %s: storage: %s", task.uid, error.code)
+    if isinstance(error, (NotFound, Changed)):
+        try:
+            cause = _what_became_of_the_input(task)
+        except StorageError as second:
+            error = second
+        else:
+            _fail(claim, task, cause)
+            return
+    cause = Cause(error.code, str(error), error.details)
+    if task.connection_id is not None:
+        connection_backoff.note(task.connection_id, error, began_at)
+    if error.permanent:
+        lifecycle.set_error(task.batch_id, cause)
+        Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
+    _give_back(claim, task, cause, count_attempt=False)
+
+
+def _what_became_of_the_input(task: Task) -> Cause:
+    """Why there is nothing to recognise. Raises a passing fault should the input be there after all.
+
+    A storage that answers wrongly once must not fail a task: what it said has to be confirmed.
+    """
+    looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
+    if not any(looks):
+        return Cause("input_missing", "The input file was removed before it could be recognised.", {})
+    versions = {look.version if look else "" for look in looks}
+    if len(versions) > 1 or task.input_version in versions:
+        raise StorageFault(task.input_key)
+    return Cause(
+        "input_replaced",
+        "The input file was replaced before it could be recognised; the new one is a task of its own.",
+        {},
+    )
+
+
+def _handle_database_error(claim: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
+    """The database is away, locked or out of room. The task goes back as soon as it takes a write again,
+    or when its lease has run out."""
+    logger.error("task %s: the database: %s", task.uid, type(error).__name__)
+    cause = Cause("database_fault", "The portal's database did not take what was to be written.", {})
+    counts = task.delays >= DATABASE_DELAYS
+    if counts and task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(claim, task, cause)
+        return
+    end = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            _give_back(claim, task, cause, count_attempt=counts)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end or stopping():
+                raise
+            connection.close()
+            time.sleep(DATABASE_PAUSE)
+        else:
+            return
+
+
+def _handle_unexpected(claim: Lease, task: Task, error: Exception) -> None:
+    if disk_space.is_lacking(error):
+        logger.error("task %s: no space left in the work folder", task.uid)
+        full = WorkDiskFull()
+        _give_back(claim, task, Cause(full.code, full.message, {}), count_attempt=False)
+        return
+    logger.error("task %s: unexpected error", task.uid, exc_info=error)
+    cause = Cause(
+        "internal_error", f"Unexpected error ({type(error).__name__}); the log has the details.", {}
+    )
+    if task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(claim, task, cause)
+    else:
+        _give_back(claim, task, cause, count_attempt=True)

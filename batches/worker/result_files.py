@@ -1,0 +1,99 @@
+"""A task's result files: written under names that are free, looked at after writing, and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from batches.formats import FORMATS, Context, render
+from batches.models import Correction, ResultFile, Task, object_names
+from batches.models import Transcript as Checkpoint
+from batches.recognition.transcript import Transcript
+from speechportal.storage.backends.base import ObjectStore
+
+
+def result_context(task: Task) -> Context:
+    """What a result file says about its task besides the transcript, with what people have corrected."""
+    task_settings = task.settings or {}
+    correction = Correction.unscoped.filter(task=task).first()
+    return Context(
+        task_id=task.uid,
+        service="speechportal",
+        domain=task_settings.get("domain", ""),
+        language=task_settings.get("language", ""),
+        diarization=task_settings.get("speakers", False) or task_settings.get("channels_as_speakers", False),
+        min_speakers=task_settings.get("min_speakers", -1),
+        max_speakers=task_settings.get("max_speakers", -1),
+        keywords=tuple(task_settings.get("keywords", ())),
+        forbidden=task_settings.get("forbidden", ""),
+        speaker_names=dict(correction.speaker_names) if correction else {},
+        edited_texts=correction.edited_texts() if correction else {},
+    )
+
+
+def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callable[[], None]) -> None:
+    """Write the task's result in each of its formats; what an earlier attempt wrote and is there stays."""
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    context = result_context(task)
+    for name in task.settings["formats"]:
+        report()
+        file = _reserved(task, store, name)
+        data = render(name, transcript, context).encode()
+        if file.written_at and _is_there(store, file, len(data)):
+            continue
+        # The store looks at what it has written and raises a fault unless all of it is there.
+        stored = store.put(file.key, data, content_type=FORMATS[name].content_type)
+        ResultFile.unscoped.filter(pk=file.pk).update(
+            written_at=timezone.now(), size=stored.size, version=stored.version
+        )
+
+
+def _is_there(store: ObjectStore, file: ResultFile, size: int) -> bool:
+    found = store.stat(file.key)
+    return found is not None and (found.version, found.size) == (file.version, size)
+
+
+def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
+    file = ResultFile.unscoped.filter(task=task, format=name).first()
+    if file is not None:
+        return file
+
+    def save(key: str) -> None:
+        ResultFile.unscoped.create(task=task, format=name, connection=task.connection, key=key)
+
+    result_path = (task.settings or {})["result_path"]
+    object_names.reserve(
+        object_names.candidates(result_path, task.name, FORMATS[name].extension, part_bytes=store.part_bytes),
+        lambda key: store.stat(key) is not None,
+        save,
+    )
+    return ResultFile.unscoped.get(task=task, format=name)
+
+
+def remove(task: Task, store: ObjectStore) -> None:
+    """Take back what was written of a task that was canceled or failed before all of it was there.
+
+    A file is removed only if it is ours: as we left it, or, should the worker have died between writing
+    it and noting that, with the very bytes that we would write.
+    """
+    files = list(ResultFile.unscoped.filter(task=task))
+    if not files:
+        return
+    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    for file in files:
+        found = store.stat(file.key)
+        if found is not None:
+            as_left = bool(file.version) and found.version == file.version
+            if as_left or (checkpoint and _is_ours(task, store, file, checkpoint, found.size)):
+                store.delete(file.key)
+        file.delete()
+
+
+def _is_ours(task: Task, store: ObjectStore, file: ResultFile, checkpoint: Checkpoint, size: int) -> bool:
+    transcript = Transcript.from_dict(checkpoint.document)
+    data = render(file.format, transcript, result_context(task)).encode()
+    if size != len(data):
+        return False
+    with store.open(file.key) as stream:
+        return stream.read() == data

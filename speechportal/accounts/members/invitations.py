@@ -1,0 +1,131 @@
+"""Inviting people to an account: by a link that works once, for one address, for a week."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.scoping import ScopedManager
+from speechportal.accounts.uids import UidField
+from speechportal.platform import mail
+
+LIFETIME = timedelta(days=7)
+
+
+def in_a_week() -> datetime:
+    return timezone.now() + LIFETIME
+
+
+class Invitation(models.Model):
+    """An address that may join an account. The link's token is kept as a digest only."""
+
+    uid = UidField("inv")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(_("e-mail address"))
+    role = models.CharField(
+        _("role"), max_length=10, choices=Membership.Role.choices, default=Membership.Role.VIEWER
+    )
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"), default=in_a_week)
+    accepted_at = models.DateTimeField(_("accepted"), null=True, editable=False)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager()
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        ordering = ["-pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "email"],
+                condition=models.Q(accepted_at__isnull=True),
+                name="invitation_open_unique",
+                violation_error_message=_("This address is invited already: withdraw that invitation first."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def is_open(self) -> bool:
+        return self.accepted_at is None and self.expires_at > timezone.now()
+
+
+def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invitation, str]:
+    """A new invitation and its token, which is nowhere kept. Raises ``ValidationError``.
+
+    An invitation of the same address that has expired makes room for the new one.
+    """
+    email = email.strip().lower()
+    if Membership.objects.filter(account=account, user__email=email).exists():
+        raise ValidationError({"email": gettext("This person is a member already.")}, code="member")
+    token = secrets.token_urlsafe(24)
+    invitation = Invitation(account=account, email=email, role=role, digest=_digest(token), invited_by=by)
+    with transaction.atomic():
+        Invitation.unscoped.filter(
+            account=account, email=email, accepted_at=None, expires_at__lte=timezone.now()
+        ).delete()
+        if Invitation.unscoped.filter(account=account, email=email, accepted_at=None).exists():
+            sentence = gettext("This address is invited already: withdraw that invitation first.")
+            raise ValidationError(sentence, code="invited_already")
+        invitation.full_clean()
+        invitation.save()
+    return invitation, token
+
+
+def send(invitation: Invitation, address: str) -> bool:
+    """Mail the link; ``False`` where no mail can be sent, so that it has to be handed over by hand."""
+    account = invitation.account.name
+    text = gettext(
+        "%(who)s invites you to the account “%(account)s” of Speech Portal:\n\n%(address)s\n\n"
+        "The link works once, until %(until)s."
+    ) % {
+        "who": invitation.invited_by or account,
+        "account": account,
+        "address": address,
+        "until": timezone.localtime(invitation.expires_at).strftime("%Y-%m-%d %H:%M %Z"),
+    }
+    subject = gettext("Invitation to “%s”") % account
+    return mail.send(invitation.email, subject, text)
+
+
+def find(token: str) -> Invitation | None:
+    """The open invitation of a link."""
+    found = Invitation.unscoped.filter(digest=_digest(token)).select_related("account", "invited_by").first()
+    return found if found is not None and found.is_open else None
+
+
+def accept(*, invitation: Invitation, user: User) -> Membership:
+    """Make ``user`` a member. Raises ``ValidationError`` for anybody but the one who was invited."""
+    if user.email.lower() != invitation.email:
+        raise ValidationError(gettext("This invitation is for %s.") % invitation.email, code="other_person")
+    with transaction.atomic():
+        taken = Invitation.unscoped.filter(
+            pk=invitation.pk, accepted_at=None, expires_at__gt=timezone.now()
+        ).update(accepted_at=timezone.now())
+        if not taken:
+            raise ValidationError(gettext("The invitation was withdrawn or has expired."), code="closed")
+        membership, _created = Membership.objects.get_or_create(
+            account=invitation.account, user=user, defaults={"role": invitation.role}
+        )
+    return membership
+
+
+def _digest(token: str) -> str:
+    # 192 random bits need no slow hash.
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,197 @@
+"""Who works in the account, who is invited to it, and what its owners decide for it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urljoin
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from speechportal.accounts.access import SESSION_KEY, MemberRequest, View, member_required
+from speechportal.accounts.members import invitations, memberships
+from speechportal.accounts.members.invitations import Invitation
+from speechportal.accounts.models import Account, Membership, User
+from speechportal.platform.forms import submit
+
+OWNERS_ONLY = gettext_lazy("Only an owner of the account may do this.")
+MEMBER_BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
+
+
+def owner_required(view: View[...]) -> Any:
+    """Like ``member_required``, for owners: everybody else gets 403."""
+
+    def opened(request: MemberRequest, /, *args: Any, **kwargs: Any) -> Any:
+        if request.membership.role != Membership.Role.OWNER:
+            raise PermissionDenied(str(OWNERS_ONLY))
+        return view(request, *args, **kwargs)
+
+    return member_required(opened)
+
+
+class InvitationForm(forms.ModelForm[Invitation]):
+    class Meta:
+        model = Invitation
+        fields = ["email", "role"]
+        help_texts = {
+            "role": gettext_lazy(
+                "Viewers read. Managers also change domains, connections and batches. Owners also decide"
+                " about members and the budget."
+            )
+        }
+
+
+class AccountForm(forms.ModelForm[Account]):
+    class Meta:
+        model = Account
+        fields = ["name", "monthly_budget"]
+
+
+@member_required
+def member_list(request: MemberRequest) -> HttpResponse:
+    return _show_members(request, InvitationForm())
+
+
+def _show_members(request: MemberRequest, form: InvitationForm, link: str = "") -> HttpResponse:
+    open_ones = Invitation.objects.for_account(request.account).filter(accepted_at=None)
+    context = {
+        "form": form,
+        "link": link,
+        "members": Membership.objects.filter(account=request.account).select_related("user").order_by("pk"),
+        "invitations": open_ones.select_related("invited_by"),
+        "roles": Membership.Role.choices,
+        "is_owner": request.membership.role == Membership.Role.OWNER,
+        "tab": "members",
+    }
+    return render(request, "accounts/members.html", context)
+
+
+@owner_required
+@require_POST
+def invite(request: MemberRequest) -> HttpResponse:
+    """Shows the link once; it is also mailed where the portal can send mail."""
+    form = InvitationForm(request.POST)
+    made = submit(
+        form,
+        lambda: invitations.invite(account=request.account, by=request.user, **form.cleaned_data),
+    )
+    if made is None:
+        return _show_members(request, form)
+    invitation, token = made
+    link = urljoin(settings.PUBLIC_URL, reverse("accept_invitation", args=[token]))
+    if invitations.send(invitation, link):
+        messages.success(request, _("The invitation was sent to %s.") % invitation.email)
+    else:
+        messages.success(request, _("%s is invited. Hand over the link below.") % invitation.email)
+    return _show_members(request, InvitationForm(), link)
+
+
+@owner_required
+@require_POST
+def withdraw(request: MemberRequest, uid: str) -> HttpResponse:
+    open_ones = Invitation.objects.for_account(request.account).filter(accepted_at=None)
+    invitation = get_object_or_404(open_ones, uid=uid)
+    invitation.delete()
+    messages.success(request, _("The invitation of %s was withdrawn.") % invitation.email)
+    return redirect("account_members")
+
+
+@owner_required
+@require_POST
+def change_role(request: MemberRequest, pk: int) -> HttpResponse:
+    membership = _membership(request, pk)
+    try:
+        memberships.change_role(membership=membership, role=request.POST.get("role", ""))
+    except ValidationError as error:
+        messages.error(request, error.messages[0])
+    else:
+        messages.success(request, _("The role of %s was changed.") % membership.user)
+    return redirect("account_members")
+
+
+@owner_required
+def remove(request: MemberRequest, pk: int) -> HttpResponse:
+    """Asks first, and says what becomes of what the person has made."""
+    membership = _membership(request, pk)
+    if request.method == "POST":
+        try:
+            memberships.remove_member(membership=membership)
+        except ValidationError as error:
+            messages.error(request, error.messages[0])
+        else:
+            messages.success(request, _("%s is no member any more.") % membership.user)
+        return redirect("account_members")
+    return render(request, "accounts/remove_member.html", {"member": membership})
+
+
+def _membership(request: MemberRequest, pk: int) -> Membership:
+    return get_object_or_404(Membership.objects.select_related("user"), account=request.account, pk=pk)
+
+
+@owner_required
+def account_settings(request: MemberRequest) -> HttpResponse:
+    account = Account.objects.get(pk=request.account.pk)
+    form = AccountForm(request.POST or None, instance=account)
+    if request.method == "POST" and form.is_valid():
+        form.instance.save(update_fields=["name", "monthly_budget"])
+        messages.success(request, _("The settings of the account were saved."))
+        return redirect("account_settings")
+    return render(request, "accounts/settings.html", {"form": form, "tab": "settings"})
+
+
+class JoinForm(BaseUserCreationForm[User]):
+    """A password, and a name if they like, for somebody who has no user yet."""
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name"]
+
+
+@sensitive_post_parameters()
+def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind an invitation's link: join as who you are, or as somebody new."""
+    invitation = invitations.find(token)
+    if invitation is None:
+        return render(request, "accounts/invitation_closed.html", status=404)
+    known = User.objects.filter(email__iexact=invitation.email).exists()
+    signed_in = request.user if isinstance(request.user, User) else None
+    form = JoinForm(request.POST or None) if signed_in is None and not known else None
+    if request.method == "POST":
+        user = signed_in
+        if form is not None and form.is_valid():
+            user = User.objects.create_user(
+                invitation.email, form.cleaned_data["password1"], **_names(form.cleaned_data)
+            )
+            login(request, user, backend=MEMBER_BACKEND)
+        if user is not None:
+            try:
+                invitations.accept(invitation=invitation, user=user)
+            except ValidationError as error:
+                messages.error(request, error.messages[0])
+                return redirect("accept_invitation", token)
+            request.session[SESSION_KEY] = invitation.account.uid
+            messages.success(request, _("You are now a member of “%s”.") % invitation.account.name)
+            return redirect("home")
+    context = {
+        "invitation": invitation,
+        "form": form,
+        "known": known,
+        "fits": signed_in is not None and signed_in.email.lower() == invitation.email,
+        "role": Membership.Role(invitation.role).label,
+    }
+    return render(request, "accounts/invitation.html", context)
+
+
+def _names(cleaned: dict[str, Any]) -> dict[str, str]:
+    return {name: cleaned.get(name, "") for name in ("first_name", "last_name")}

@@ -1,0 +1,116 @@
+"""A new password for somebody who has forgotten theirs: a link that is mailed, and works once, for an hour.
+
+Whether an address is known is not told, by the page or by the time it takes: the mail is made by the queue.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from axes.utils import reset as forget_failures
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.forms import PasswordResetForm
+from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.views import PasswordResetConfirmView, PasswordResetView
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse, reverse_lazy
+from django.utils import timezone, translation
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from speechportal.accounts.audit import trail
+from speechportal.accounts.audit.trail import AuditEntry
+from speechportal.accounts.models import User
+from speechportal.accounts.sign_in import sessions
+from speechportal.platform import mail
+from speechportal.platform.queue import enqueue
+
+ASKED = "user.password_reset_asked"
+SEND = "speechportal.accounts.sign_in.password_reset.send"
+MOST_AN_HOUR = 3
+
+
+class AskForm(PasswordResetForm):
+    """Django's, which finds the active users of an address that sign in with a password."""
+
+    email = forms.EmailField(
+        label=gettext_lazy("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+
+    def save(self, *_args: Any, **_options: Any) -> None:
+        for user in self.get_users(self.cleaned_data["email"]):
+            assert isinstance(user, User)  # noqa: S101 - the model of settings.AUTH_USER_MODEL
+            ask(user)
+
+
+def ask(user: User) -> bool:
+    """Have a link mailed; ``False`` where that was done often enough within the hour."""
+    lately = AuditEntry.unscoped.filter(
+        created_at__gt=timezone.now() - timedelta(hours=1),
+        action=ASKED,
+        target_kind=User._meta.label_lower,
+        target_id=str(user.pk),
+    )
+    if lately.count() >= MOST_AN_HOUR:
+        return False
+    with transaction.atomic():
+        trail.record(ASKED, user)
+        enqueue(SEND, user.pk)
+    return True
+
+
+def send(user_id: int) -> None:
+    """Mail a link. Run by the queue."""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is None:
+        return
+    token = default_token_generator.make_token(user)
+    names = {"uidb64": urlsafe_base64_encode(force_bytes(user.pk)), "token": token}
+    link = settings.PUBLIC_URL + reverse("password_reset_confirm", kwargs=names)
+    with translation.override(user.language or settings.LANGUAGE_CODE):
+        text = _(
+            "Somebody, we hope you, asked for a new password for %(email)s. Choose it here:\n\n%(link)s\n\n"
+            "The link works once, for %(minutes)d minutes. If it was not you, do nothing."
+        ) % {"email": user.email, "link": link, "minutes": settings.PASSWORD_RESET_TIMEOUT // 60}
+        mail.send(user.email, _("A new password for Speech Portal"), text)
+
+
+class AskForPassword(PasswordResetView):
+    template_name = "accounts/password_reset.html"
+    form_class = AskForm
+    success_url = reverse_lazy("login")
+    extra_context = {"can_mail": mail.is_set_up}
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not mail.is_set_up():
+            return self.get(request, *args, **kwargs)  # Which says so.
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        text = _("If %s is known here, a mail with a link is on its way to it.")
+        messages.success(self.request, text % form.cleaned_data["email"])
+        return response
+
+
+class SetPassword(PasswordResetConfirmView):
+    """What the link leads to. The second factor, where there is one, is still asked for at the sign-in."""
+
+    template_name = "accounts/password_reset_confirm.html"
+    success_url = reverse_lazy("login")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        assert isinstance(self.user, User)  # noqa: S101 - as above
+        sessions.end(self.user.pk)
+        forget_failures(username=self.user.email)
+        messages.success(self.request, _("Your password was changed. Sign in with the new one."))
+        return response

@@ -1,0 +1,108 @@
+"""Showing the second factor after the password; for staff who have none yet, setting one up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from speechportal.accounts.models import AuthenticatorApp, User
+from speechportal.accounts.sign_in import second_factor, throttling
+
+
+class CodeForm(forms.Form):
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=24,
+        help_text=_("The six digits that your authenticator app shows now."),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}
+        ),
+    )
+
+    def __init__(self, *args: Any, app: AuthenticatorApp, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app, self.request = app, request
+
+    def ask_for_recovery_code(self) -> None:
+        field = self.fields["code"]
+        field.label = _("Recovery code")
+        field.help_text = _("One of those that you were given when you set up the app. Each works once.")
+        field.widget.attrs.update(inputmode="text", autocomplete="off", spellcheck="false")
+
+    def clean_code(self) -> str:
+        code = str(self.cleaned_data["code"])
+        self.check(code)
+        return code
+
+    def check(self, code: str) -> None:
+        self._refuse_while_waiting()
+        if not second_factor.verify(self.app, code):
+            throttling.count_failure(self.request)
+            self._refuse_while_waiting()
+            raise forms.ValidationError(
+                _("This code is not right, or was used already. Enter the one that is shown now."),
+                code="wrong",
+            )
+
+    def _refuse_while_waiting(self) -> None:
+        self.app.refresh_from_db()
+        if wait := second_factor.seconds_to_wait(self.app):
+            raise forms.ValidationError(
+                ngettext_lazy(
+                    "Too many wrong codes: wait %(seconds)d second, then enter the next code.",
+                    "Too many wrong codes: wait %(seconds)d seconds, then enter the next code.",
+                    "seconds",
+                ),
+                code="wait",
+                params={"seconds": wait},
+            )
+
+
+@sensitive_post_parameters("code")
+@never_cache
+@login_required
+def show_code(request: HttpRequest) -> HttpResponse:
+    """After the password: the app's code or, with ``?recovery=1``, a recovery code.
+
+    Staff who have no app set one up here; members who have none are asked for nothing.
+    """
+    assert isinstance(request.user, User)  # noqa: S101 - login_required
+    if throttling.is_refused(request):
+        return throttling.refused(request)
+    app = second_factor.app_of(request.user.pk)
+    setting_up = app is None
+    if setting_up and not second_factor.is_missing(request):
+        return redirect("security")
+    app = app or second_factor.begin(request.user.pk)
+    form = CodeForm(request.POST or None, app=app, request=request)
+    recovering = not setting_up and "recovery" in request.GET
+    if recovering:
+        form.ask_for_recovery_code()
+    if request.method == "POST" and form.is_valid():
+        second_factor.pass_session(request, app)
+        return redirect(_next(request))
+    context: dict[str, Any] = {
+        "form": form,
+        "setting_up": setting_up,
+        "recovering": recovering,
+        "next": _next(request),
+    }
+    if setting_up:
+        context |= {"qr_code": app.qr_code(), "typed_secret": app.typed_secret()}
+    return render(request, "accounts/second_factor.html", context)
+
+
+def _next(request: HttpRequest) -> str:
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    sound = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    return wanted if sound else reverse("home")

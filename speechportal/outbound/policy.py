@@ -1,0 +1,19 @@
+"""The operator's policy for outbound requests, made from settings."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.conf import settings
+
+from speechportal.outbound.client import Policy
+
+
+def policy() -> Policy:
+    """From the settings ``OUTBOUND_…`` as they are now."""
+    return Policy(
+        networks=tuple(ipaddress.ip_network(network) for network in settings.OUTBOUND_NETWORKS),
+        http=settings.OUTBOUND_HTTP,
+        ports=frozenset(settings.OUTBOUND_PORTS) or None,
+        ca_file=settings.OUTBOUND_CA_FILE or None,
+    )

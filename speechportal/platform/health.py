@@ -1,0 +1,87 @@
+"""``/healthz``: the process is alive; ``/readyz``: it can serve; ``/metrics``: what Prometheus reads.
+
+They are answered before anything else looks at a request: probes come by plain HTTP, to an address instead of
+a name, and need neither a session nor a redirect.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+
+logger = logging.getLogger(__name__)
+_migrated = False
+
+
+class HealthMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.pages: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+            "/healthz": healthz,
+            "/readyz": readyz,
+            "/metrics": metrics,
+        }
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        page = self.pages.get(request.path_info)
+        if page is None or request.method not in {"GET", "HEAD"}:
+            return self.get_response(request)
+        response = page(request)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+def healthz(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """What is not ready is named, and nothing else: anybody may ask."""
+    problem = _database_problem()
+    return JsonResponse({"ready": not problem, "problem": problem}, status=503 if problem else 200)
+
+
+def _database_problem() -> str:
+    global _migrated
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        if not _migrated:
+            executor = MigrationExecutor(connection)
+            _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        logger.exception("not ready")
+        return "database"
+    return "" if _migrated else "migrations"
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For this machine alone, or for whoever has the token that is set."""
+    from prometheus_client import CONTENT_TYPE_LATEST
+
+    from speechportal.platform.metrics import text
+
+    if not _may_read(request):
+        return HttpResponse("", status=404)
+    return HttpResponse(text(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    if token := settings.METRICS_TOKEN:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        return hmac.compare_digest(given.encode(), token.encode())
+    # A proxy on this machine is not the sender.
+    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,85 @@
+"""Figures for Prometheus, read from the database when it asks: they are the same from every process.
+
+Apps add their collectors with :func:`collector`. What was read is kept for some seconds, so that many
+scrapers cost no more than one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from speechportal.platform import queue
+from speechportal.platform.models import NamedLease
+
+logger = logging.getLogger(__name__)
+KEPT_SECONDS = 10
+Collector = Callable[[], Iterable[Metric]]
+_collectors: list[Collector] = []
+_lock = Lock()
+_kept: tuple[float, bytes] | None = None
+
+
+def collector(function: Collector) -> Collector:
+    _collectors.append(function)
+    return function
+
+
+def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"speechportal_{name}", text, value=value)
+
+
+def labelled(name: str, text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"speechportal_{name}", text, labels=[label])
+    for key, value in sorted(values.items()):
+        family.add_metric([key], value)
+    return family
+
+
+def text() -> bytes:
+    """All figures in Prometheus' text format."""
+    global _kept
+    with _lock:
+        if _kept is None or time.monotonic() - _kept[0] > KEPT_SECONDS:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_All())
+            _kept = (time.monotonic(), generate_latest(registry))
+        return _kept[1]
+
+
+def forget() -> None:
+    """Read anew at the next request: for tests."""
+    global _kept
+    _kept = None
+
+
+class _All:
+    def collect(self) -> Iterable[Metric]:
+        broken = 0
+        for each in _collectors:
+            try:
+                yield from list(each())
+            except Exception:
+                # The database, the queue's broker: the others' figures are wanted then most of all.
+                logger.exception("metrics: %s failed", each.__name__)
+                broken += 1
+        yield gauge("metrics_failed", "Collectors that could not read their figures.", broken)
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+
+@collector
+def messages() -> Iterable[Metric]:
+    clusters: tuple[queue.ClusterName, ...] = ("short", "recognition", "deliveries")
+    waiting: dict[str, float] = {name: float(queue.queued_messages(name)) for name in clusters}
+    yield labelled("queue_messages", "Messages that no worker has fetched yet.", "cluster", waiting)
+    beat = NamedLease._default_manager.filter(name="beat").values_list("last_run_at", flat=True).first()
+    since = time.time() - beat.timestamp() if beat else -1
+    yield gauge("beat_age_seconds", "Since the beat last found work; -1: never. Above 180: look.", since)

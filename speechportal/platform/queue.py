@@ -1,0 +1,130 @@
+"""The queue, and the only importer of django-q2.
+
+Three clusters: ``recognition`` runs long work, one file a worker; ``deliveries`` sends webhooks, many at
+once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
+A message names a function and ids. It only says that there is work: what is to be done, and whether it was
+done, stands in our own rows, so a message that is lost, doubled or late does no harm. The schedule ``beat``
+finds all work that nobody was woken for.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import transaction
+
+from speechportal.platform.process_locks import KernelLock
+from speechportal.platform.processes import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+ClusterName = Literal["short", "recognition", "deliveries"]
+BEAT = "batches.operations.jobs.beat"
+
+# Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
+# would take it along.
+_stopping = multiprocessing.RawValue("b", 0)
+
+
+def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
+    """Queue a call of ``function`` (dotted path).
+
+    With the database as broker, the message belongs to the current transaction; Redis is told when the
+    transaction commits, and when it does not answer, the beat finds the work later.
+    """
+    from django_q.conf import Conf
+    from django_q.tasks import async_task
+
+    if Conf.ORM:
+        async_task(function, *args, cluster=cluster)
+        return
+
+    def send() -> None:
+        try:
+            async_task(function, *args, cluster=cluster)
+        except Exception as error:  # noqa: BLE001 - what is committed must not fail over a message
+            logger.warning("%s is left to the next beat: %s", function, type(error).__name__)
+
+    transaction.on_commit(send)
+
+
+def queued_messages(cluster: ClusterName) -> int:
+    """Messages that no worker has fetched yet."""
+    from django_q.brokers import get_broker
+
+    return int(get_broker(cluster).queue_size())
+
+
+def wake_recognition(waiting: int) -> None:
+    """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
+    _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, settings.RECOGNITION_WORKERS))
+
+
+def wake_deliveries() -> None:
+    """Make sure that a sender will look for deliveries."""
+    _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)
+
+
+def _wake(cluster: ClusterName, function: str, wanted: int) -> None:
+    try:
+        missing = wanted - queued_messages(cluster)
+    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+        logger.warning("the queue does not answer: %s", type(error).__name__)
+        return
+    for _ in range(missing):
+        enqueue(function, cluster=cluster)
+
+
+def install_schedules(**_kwargs: Any) -> None:
+    """Create the schedules or bring them up to date; run by ``migrate`` and at start-up."""
+    from django_q.models import Schedule
+
+    Schedule.objects.update_or_create(
+        name="beat",
+        defaults={
+            "func": BEAT,
+            "schedule_type": Schedule.MINUTES,
+            "minutes": 1,
+            "repeats": -1,
+            "cluster": "short",
+        },
+    )
+
+
+def stopping() -> bool:
+    """Whether this worker's cluster was asked to stop: long work should hand its task back."""
+    return bool(_stopping.value)
+
+
+def run_cluster(name: ClusterName) -> None:
+    """Run a cluster in this process until SIGTERM or SIGINT. ``Q_CLUSTER_NAME`` must be set to ``name``."""
+    from django_q import cluster
+    from django_q.cluster import Cluster
+    from django_q.queues import Queue
+
+    class SurvivingQueue(Queue):  # type: ignore[misc] # django-q2 ships no types
+        """An idle worker waits with the queue's lock in its hand: killed then, it must not keep it."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._rlock, self._wlock = KernelLock(), KernelLock()
+
+    class PortalCluster(Cluster):  # type: ignore[misc] # django-q2 ships no types
+        def sig_handler(self, signum: int, frame: Any) -> None:
+            _stopping.value = 1
+            super().sig_handler(signum, frame)
+
+    if os.environ.get("Q_CLUSTER_NAME") != name:
+        raise RuntimeError(f"Q_CLUSTER_NAME is not {name}: start clusters with `manage.py cluster {name}`.")
+    # The sentinel, the workers and their helpers would go on as orphans after a kill -9 of their parent.
+    os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGTERM))
+    cluster.Queue = SurvivingQueue
+    install_schedules()
+    if name == "short":
+        enqueue(BEAT)  # The scheduler itself looks only after half a minute.
+    PortalCluster().start()

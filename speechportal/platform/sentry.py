@@ -1,0 +1,108 @@
+"""Errors to Sentry, where ``SPEECHPORTAL_SENTRY_DSN`` names one: whatever is logged as an error is reported.
+
+An event says what broke and where: message, exception, the lines of our source on the way to it, and the
+IDs of request, account, batch and task. Sentry may be somebody else's machine: no request, no value of a
+variable, no query and no e-mail address leaves this one, and what looks like a secret is taken out as it is
+from logs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from django.conf import settings
+
+from speechportal.platform.logs import GONE, current_ids, without_secrets
+
+# Of an event; what the SDK adds of its own accord, and what a later one may, stays here.
+KEPT = {
+    "environment",
+    "event_id",
+    "exception",
+    "level",
+    "logentry",
+    "logger",
+    "platform",
+    "release",
+    "sdk",
+    "server_name",
+    "timestamp",
+}
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+
+
+def problem() -> str:
+    """Why errors cannot be reported although they should be; empty if they can, or need not."""
+    if not settings.SENTRY_DSN:
+        return ""
+    try:
+        from sentry_sdk.utils import BadDsn, Dsn
+    except ImportError:
+        return "SPEECHPORTAL_SENTRY_DSN is set, and sentry-sdk is not installed."
+    try:
+        Dsn(settings.SENTRY_DSN)
+    except (BadDsn, ValueError):
+        return "SPEECHPORTAL_SENTRY_DSN is not a DSN."
+    return ""
+
+
+def start() -> None:
+    """Report errors from now on, if the setting asks for it; what is wrong with it, ``check_sentry`` says."""
+    if not settings.SENTRY_DSN or problem():
+        return
+    import sentry_sdk
+    from sentry_sdk.integrations.atexit import AtexitIntegration
+    from sentry_sdk.integrations.dedupe import DedupeIntegration
+    from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+    from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
+
+    sentry_sdk.init(
+        dsn=settings.SENTRY_DSN,
+        environment=settings.MODE,
+        # The others watch requests, queries and what we send to receivers, and add headers of theirs to it.
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        integrations=[
+            AtexitIntegration(callback=lambda *_: None),
+            DedupeIntegration(),
+            ExcepthookIntegration(),
+            LoggingIntegration(level=None, event_level=logging.ERROR),
+        ],
+        send_default_pii=False,
+        include_local_variables=False,
+        auto_session_tracking=False,
+        send_client_reports=False,
+        max_breadcrumbs=0,
+        before_send=before_send,
+    )
+    # Anybody can make these, and does: requests for hosts that are not ours.
+    ignore_logger("django.security.DisallowedHost")
+
+
+def before_send(event: Any, hint: dict[str, Any]) -> Any:
+    """The event as it leaves: what is in ``KEPT``, without secrets, with the IDs of what it is about."""
+    kept = {name: value for name, value in event.items() if name in KEPT}
+    if entry := kept.get("logentry"):
+        # Its values by themselves, without the words that tell what they are, could not be looked through.
+        kept["logentry"] = {"message": entry["message"], "formatted": entry["formatted"]}
+    record = hint.get("log_record")
+    if request := getattr(record, "request", None):
+        # An address can hold a secret, such as an invitation's: the route says as much.
+        match = getattr(request, "resolver_match", None)
+        route = match.route if match else GONE
+        kept["logentry"] = {"message": f"{request.method} /{route} failed"}
+        kept["transaction"] = f"/{route}"
+    kept["tags"] = current_ids()
+    return _cleaned(kept)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _ADDRESS.sub(GONE, without_secrets(value))
+    if isinstance(value, dict):
+        return {key: _cleaned(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(each) for each in value]
+    return value if isinstance(value, int | float | None) else GONE

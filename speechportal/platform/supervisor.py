@@ -1,0 +1,155 @@
+"""Starts the portal's processes, keeps them running, and stops them all in order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+
+from speechportal.platform.processes import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 20  # Workers hand their tasks back within seconds of being told to stop.
+RESTART_SECONDS = 3
+MEMORY = "/dev/shm"  # noqa: S108 - where gunicorn advises to keep its heartbeat # nosec B108
+
+
+@dataclass
+class Service:
+    """A program that is to run as long as the supervisor does."""
+
+    name: str
+    command: list[str]
+    environ: dict[str, str] = field(default_factory=dict)
+    log: Path | None = None  # Where its output goes; the supervisor's own when not set.
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+
+    def start(self) -> None:
+        output = self.log.open("ab") if self.log else None
+        try:
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, and a cluster
+                # is told to stop through its main process only.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        finally:
+            if output:
+                output.close()
+        self.started_at = time.monotonic()
+
+    def restart_if_ended(self) -> None:
+        if self.process is None or self.process.poll() is None:
+            return
+        if time.monotonic() - self.started_at > RESTART_SECONDS:
+            logger.error("%s ended with status %s: starting it again", self.name, self.process.returncode)
+            self.start()
+
+    def terminate(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole session: a cluster's workers would live on otherwise."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+CLUSTERS = ("short", "recognition", "deliveries")
+NAMES = ("web", *CLUSTERS)
+
+
+def services(
+    bind: str,
+    log_dir: Path | None = None,
+    environ: dict[str, str] | None = None,
+    only: Collection[str] = NAMES,
+) -> list[Service]:
+    """The web server and all clusters, or some of them. ``environ`` is set for all of them."""
+    common = environ or {}
+    python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
+
+    def log(name: str) -> Path | None:
+        return log_dir / f"{name}.log" if log_dir else None
+
+    web = [python, "-m", "gunicorn", "speechportal.wsgi", "--bind", bind, "--workers", "2", "--threads", "4"]
+    web += ["--chdir", str(settings.BASE_DIR), "--graceful-timeout", "5", "--log-level", "warning"]
+    web += ["--worker-tmp-dir", MEMORY] if os.access(MEMORY, os.W_OK) else []
+    clusters = [
+        Service(
+            f"{name} cluster",
+            [python, manage, "cluster", name],
+            {**common, "Q_CLUSTER_NAME": name},
+            log(name),
+        )
+        for name in CLUSTERS
+        if name in only
+    ]
+    server = [Service("web server", web, common, log("web"))] if "web" in only else []
+    return [*server, *clusters]
+
+
+class Supervisor:
+    """Runs services until :meth:`stop` is called or a signal asks for it."""
+
+    def __init__(self, services: list[Service]) -> None:
+        self.services = services
+        self.stopped = threading.Event()
+
+    def start(self) -> None:
+        for service in self.services:
+            service.start()
+
+    def stop_on_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.stopped.set())
+
+    def wait(self, tick: Callable[[], None] | None = None, interval: float = 1.0) -> None:
+        """Keep the services running until told to stop; ``tick`` is called once per ``interval`` seconds."""
+        while not self.stopped.wait(interval):
+            for service in self.services:
+                service.restart_if_ended()
+            if tick:
+                tick()
+
+    def restart(self, service: Service) -> None:
+        """End one service, with patience, and start it again."""
+        service.terminate()
+        self._wait_for(service, time.monotonic() + GRACE_SECONDS)
+        service.start()
+
+    def stop(self) -> None:
+        """Ask everything to stop, wait a little, and end what has not ended."""
+        for service in self.services:
+            service.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for service in self.services:
+            self._wait_for(service, deadline)
+
+    def _wait_for(self, service: Service, deadline: float) -> None:
+        if service.process:
+            try:
+                service.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                logger.warning("%s did not stop in time and is killed", service.name)
+        service.kill()

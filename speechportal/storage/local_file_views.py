@@ -1,0 +1,146 @@
+"""Files of local folders, read and written by signed addresses: what a presigned address is to S3."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse, UnreadablePostError
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header, http_date
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from speechportal.storage import local_file_links
+from speechportal.storage.backends.base import CHUNK, CONTENT_TYPE, ObjectStore, StoredFile
+from speechportal.storage.errors import NotFound, StorageError
+from speechportal.storage.models import Connection
+
+# Nothing that a customer stored may act as a page of the portal.
+POLICY = "default-src 'none'; sandbox"
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
+EXTRA_TYPES = {
+    ".m4a": "audio/mp4",
+    ".opus": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".flac": "audio/flac",
+    ".mkv": "video/x-matroska",
+    ".amr": "audio/amr",
+    ".wma": "audio/x-ms-wma",
+    ".aac": "audio/aac",
+}
+
+
+@csrf_exempt  # The signature says who may; no cookie is looked at.
+@require_http_methods(["GET", "HEAD", "PUT"])
+def file(request: HttpRequest, token: str) -> HttpResponseBase:
+    link = local_file_links.read(token)
+    connection = Connection.unscoped.filter(uid=link.connection).first() if link else None
+    if link is None or connection is None or not connection.is_local:
+        raise Http404
+    wanted = "put" if request.method == "PUT" else "get"
+    if link.method != wanted or connection.account.suspended_at is not None:
+        raise Http404
+    try:
+        store = connection.store()
+        if wanted == "put":
+            return _write(request, store, link.key)
+        return _read(request, store, link)
+    except NotFound as error:
+        raise Http404 from error
+    except StorageError as error:
+        return HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=503)
+
+
+def content_type_of(key: str) -> str:
+    """By the ending; anything but sound, pictures and video is a heap of bytes."""
+    guessed = EXTRA_TYPES.get(Path(key).suffix.lower()) or mimetypes.guess_type(key)[0] or CONTENT_TYPE
+    return guessed if guessed.startswith(("audio/", "video/")) else CONTENT_TYPE
+
+
+def _read(request: HttpRequest, store: ObjectStore, link: local_file_links.Link) -> HttpResponseBase:
+    found = store.stat(link.key)
+    if found is None:
+        raise NotFound(link.key)
+    start, end = _range(request, found.size)
+    response: HttpResponseBase
+    if start >= end and (start, end) != (0, found.size):
+        response = HttpResponse(status=416)
+        response["Content-Range"] = f"bytes */{found.size}"
+        return response
+    if request.method == "HEAD":
+        response = HttpResponse()
+    else:
+        stream = store.open(link.key)
+        stream.seek(start)
+        response = StreamingHttpResponse(_chunks(stream, end - start))
+    partial = (start, end) != (0, found.size)
+    if partial:
+        response.status_code = 206
+        response["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
+    _describe(response, found, link, end - start)
+    return response
+
+
+def _range(request: HttpRequest, size: int) -> tuple[int, int]:
+    """The bytes asked for, as [start, end). Several ranges, or nonsense, mean the whole file (RFC 9110)."""
+    match = RANGE.match(request.headers.get("Range", ""))
+    if match is None or match.group(0) == "bytes=-":
+        return 0, size
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size
+    end = min(int(last) + 1, size) if last else size
+    return int(first), end
+
+
+def _describe(
+    response: HttpResponseBase, found: StoredFile, link: local_file_links.Link, length: int
+) -> None:
+    content_type = content_type_of(link.key)
+    name = link.filename or Path(link.key).name
+    attachment = link.filename is not None or content_type == CONTENT_TYPE
+    response["Content-Type"] = content_type
+    response["Content-Length"] = str(length)
+    response["Accept-Ranges"] = "bytes"
+    response["Last-Modified"] = http_date(found.modified.timestamp())
+    response["Cache-Control"] = "private, no-store"
+    response["Content-Security-Policy"] = POLICY
+    response["X-Content-Type-Options"] = "nosniff"
+    if disposition := content_disposition_header(as_attachment=attachment, filename=name):
+        response["Content-Disposition"] = disposition
+
+
+def _chunks(stream: BinaryIO, length: int) -> Iterator[bytes]:
+    with stream:
+        while length > 0 and (chunk := stream.read(min(CHUNK, length))):
+            length -= len(chunk)
+            yield chunk
+
+
+def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
+    """The body becomes the file, whole or not at all."""
+    length = int(request.headers.get("Content-Length") or 0)
+    if length > settings.MAX_MEDIA_BYTES:
+        return HttpResponse(status=413)
+    settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="upload-") as draft:
+        written = 0
+        try:
+            while chunk := request.read(CHUNK):
+                written += len(chunk)
+                draft.write(chunk)
+        except UnreadablePostError:
+            written = -1
+        draft.flush()
+        if written != length:
+            return HttpResponse("The upload is incomplete.", content_type="text/plain", status=400)
+        stored = store.put(key, Path(draft.name), request.headers.get("Content-Type", CONTENT_TYPE))
+    response = HttpResponse(status=200)
+    response["ETag"] = f'"{stored.version}"'
+    return response

@@ -1,0 +1,92 @@
+"""What no browser sends, sent to every page: it is refused or ignored, and breaks nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+
+from speechportal.accounts.models import User
+from tests import factories
+from tests.house.routes import ROUTES
+from tests.house.test_routes import FOUND, World, world
+
+__all__ = ["world"]
+
+pytestmark = pytest.mark.django_db
+
+VALUES = {
+    "NUL": "a\0b",
+    "script": "<script>alert(1)</script>",
+    "quotes": "' OR 1=1; --\"",
+    "percent": "%s%(x)s%",
+    "too large": "9" * 30,
+    "very long": "9" * 6000,
+    "negative": "-1",
+    "no number": "1e309",
+    "other digits": "²٣",
+    "no date": "2026-13-45",
+    "first day": "0001-01-01",
+    "last day": "9999-12-31T23:59:59",
+    "lone surrogate": "\udc80",
+    "folder": "../../etc/passwd",
+    "list": "[[[]]]",
+}
+PARAMETERS = [
+    "account", "batch", "before", "connection", "edit", "event", "from", "ids", "input_path", "month", "next",
+    "page", "path", "q", "result_path", "sort", "state", "back", "name", "reason", "role", "session", "text",
+    "username", "webhook_url", "since", "to", "language", "format", "token", "code", "speaker", "uid",
+]  # fmt: skip
+FIELD = re.compile(r'<(?:input|select|textarea)[^>]*\sname="([^"]+)"')
+
+
+def client_of(email: str) -> Client:
+    client = Client()
+    client.force_login(User.objects.get(email=email))
+    return client
+
+
+def path_of(name: str, world: World) -> str:
+    return reverse(name, kwargs={key: world[value] for key, value in ROUTES[name].kwargs.items()})
+
+
+def encoded(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("name", sorted(ROUTES))
+def test_a_page_breaks_at_nothing(name: str, world: World) -> None:
+    found: dict[str, int] = {}
+    for what, value in VALUES.items():
+        client = client_of("alice@example.com")
+        path = path_of(name, world)
+        answer: Any = client.get(path, dict.fromkeys(PARAMETERS, encoded(value)))
+        found[f"GET {what}"] = answer.status_code
+        page = answer.content.decode() if not answer.streaming else ""
+        assert "<script>alert(1)" not in page
+        fields = {*FIELD.findall(page), *PARAMETERS} - {"csrfmiddlewaretoken"}
+        answer = client.post(path, dict.fromkeys(fields, encoded(value)))
+        found[f"POST {what}"] = answer.status_code
+        assert answer.streaming or "<script>alert(1)" not in answer.content.decode()
+    assert {what: status for what, status in found.items() if status >= 500} == {}
+
+
+ADMIN = [name for name in FOUND if name.startswith("admin:")]
+
+
+@pytest.mark.parametrize("name", ADMIN)
+def test_a_page_of_support_staff_breaks_at_nothing(name: str, world: World) -> None:
+    staff = factories.make_user("root@example.com", is_staff=True, is_superuser=True)
+    client = client_of(staff.email)
+    found: dict[str, int] = {}
+    for what, value in VALUES.items():
+        try:
+            path = reverse(name)
+        except NoReverseMatch:
+            path = reverse(name, args=["1"])
+        answer: Any = client.get(path, dict.fromkeys([*PARAMETERS, "o", "p", "e"], encoded(value)))
+        found[f"GET {what}"] = answer.status_code
+    assert {what: status for what, status in found.items() if status >= 500} == {}
