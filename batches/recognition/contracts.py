@@ -1,9 +1,9 @@
 """Contracts between the engine and the models it runs.
 
-A :class:`SpeechRecognizer` turns one file's chunks of speech into timed, scored words; a :class:`Diarizer` turns
-a file's samples into speaker turns. Both are called from several threads at once, one per file in hand, and
-may put the work of all callers into shared batches. Neither contract speaks of tokens, spectrograms or any
-other matter of one family of models.
+A :class:`SpeechRecognizer` turns one file's chunks of speech into timed, scored words; a :class:`Diarizer`
+turns a file's samples into speaker turns. Both are called from several threads at once, one per file in
+hand, and may put the work of all callers into shared batches. Neither contract speaks of tokens,
+spectrograms or any other matter of one family of models.
 """
 
 from __future__ import annotations

@@ -1,10 +1,16 @@
-"""Which numbers are multiplied, on which machine; and how many chunks at once."""
+"""Device and precision: which device a name stands for, and which number types it gets."""
+
+import ast
+from pathlib import Path
 
 import pytest
 import torch
 
-from batches.recognition.asr.whisper_model import choose_precision
-from batches.recognition.runtime.engine import BATCH_SIZES, Engine
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.runtime import device as devices
+from batches.recognition.runtime.device import Precision, choose_device, choose_precision
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def processor(monkeypatch: pytest.MonkeyPatch, *, native: bool, capability: str = "AVX512") -> None:
@@ -14,29 +20,66 @@ def processor(monkeypatch: pytest.MonkeyPatch, *, native: bool, capability: str 
 
 
 def test_a_gpu_takes_half_precision_and_larger_batches() -> None:
-    assert choose_precision("auto", "cuda") == torch.float16
-    assert BATCH_SIZES["cuda"] > BATCH_SIZES["cpu"]
+    assert choose_precision("auto", GPU) == Precision(torch.float16, torch.float16)
+    assert devices.default_batch_size(GPU) > devices.default_batch_size(CPU)
 
 
 def test_a_processor_takes_16_bits_only_where_it_multiplies_them_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     processor(monkeypatch, native=True)
-    assert choose_precision("auto", "cpu") == torch.bfloat16
+    assert choose_precision("auto", CPU) == Precision(torch.bfloat16, torch.float32)
     processor(monkeypatch, native=False)
-    assert choose_precision("auto", "cpu") == torch.float32
+    assert choose_precision("auto", CPU).products == torch.float32
     processor(monkeypatch, native=True, capability="AVX2")
-    assert choose_precision("auto", "cpu") == torch.float32
+    assert choose_precision("auto", CPU).products == torch.float32
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_what_the_caller_asks_for_is_taken(device: str) -> None:
-    assert choose_precision("float32", device) == torch.float32
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_what_the_caller_asks_for_is_taken(device: torch.device) -> None:
+    assert choose_precision("float32", device) == Precision(torch.float32, torch.float32)
 
 
-def test_the_device_is_cuda_where_there_is_one_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="bfloat16"):
+        choose_precision("int4", CPU)
+
+
+def test_the_device_is_a_gpu_where_there_is_one_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert Engine()._chosen_device() == "cuda"
-    assert Engine(device="cpu")._chosen_device() == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device() == GPU
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert choose_device("cpu") == CPU
+    with pytest.raises(ModelUnavailable, match="2 GPUs"):
+        choose_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Engine()._chosen_device() == "cpu"
+    assert choose_device() == CPU
+    with pytest.raises(ModelUnavailable, match="nvidia-smi"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", ""])
+def test_a_device_that_recognition_does_not_run_on_is_refused(name: str) -> None:
+    with pytest.raises(ModelUnavailable, match="device"):
+        choose_device(name)
+
+
+def test_the_memory_functions_do_nothing_on_a_cpu() -> None:
+    assert devices.limit_memory(CPU, 5) == 5
+    assert devices.peak_memory(CPU) == 0
+    devices.synchronise(CPU)
+    devices.release_memory(CPU)
+
+
+def test_no_other_module_asks_for_a_gpu_by_name() -> None:
+    folder = Path(devices.__file__).parents[1]
+    modules = [path for path in folder.rglob("*.py") if path != Path(devices.__file__)]
+    assert len(modules) > 30
+    named = [
+        f"{path.name}:{node.lineno}"
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cuda")
+    ]
+    assert named == []

@@ -22,6 +22,7 @@ from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, AudioModel
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.runtime.device import is_gpu
 
 _TOKENS_PER_SECOND = 14  # more than anybody speaks, in any script
 
@@ -46,7 +47,7 @@ class FasterModel(AudioModel):
         self.model: Any = ctranslate2.models.Whisper(
             str(folder),
             device=device,
-            compute_type="float16" if device == "cuda" else "int8",
+            compute_type="float16" if is_gpu(torch.device(device)) else "int8",
             intra_threads=threads,
         )
         self._view: Any = ctranslate2.StorageView.from_array

@@ -25,6 +25,7 @@ from batches.recognition.asr.whisper_blocks import DecoderBlock, EncoderBlock
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.runtime.device import choose_precision
 
 FRAMES_PER_SECOND = 50  # encoder frames
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
@@ -92,8 +93,8 @@ class WhisperModel(AudioModel):
         model.eval()
         super().__init__(checkpoint.name, model.dims)
         self.device = torch.device(device)
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self.product_dtype = choose_precision(precision, self.device.type)
+        types = choose_precision(precision, self.device)
+        self.dtype, self.product_dtype = types.sums, types.products
         self._encoder: Any = model.encoder.to(self.dtype)
         self._decoder: Any = model.decoder.to(self.dtype)
         self._encoder_blocks = [EncoderBlock(block, self.product_dtype) for block in self._encoder.blocks]
@@ -193,21 +194,6 @@ class WhisperModel(AudioModel):
         """(rows, state) to (rows, whole vocabulary), float32, unquantised: for the special tokens."""
         logits: Tensor = hidden @ self._decoder.token_embedding.weight.T
         return logits.float()
-
-
-def choose_precision(wanted: str, device: str) -> torch.dtype:
-    """The numbers that are multiplied. "auto" takes what is fastest at no cost in accuracy.
-
-    bfloat16 is several times slower than float32 on a processor that has to emulate it.
-    """
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
-    if device == "cuda":
-        return torch.float16
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
-    # ATEN_CPU_CAPABILITY may keep torch from what the processor has.
-    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return torch.bfloat16 if native and used else torch.float32
 
 
 def _heads_by_layer(heads: Tensor) -> dict[int, list[int]]:

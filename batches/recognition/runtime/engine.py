@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 # Shares of a call that are done when the file is decoded, and when it is segmented.
 _DECODED, _SEGMENTED = 0.05, 0.15
-BATCH_SIZES = {"cpu": 8, "cuda": 32}  # chunks decoded at once, where the caller names no number
 
 
 @dataclass(slots=True)
@@ -173,10 +172,11 @@ class Engine:
     def _load_whisper(self) -> WhisperEngine:
         if self._whisper is None:
             from batches.recognition.asr.whisper_recognizer import WhisperEngine
+            from batches.recognition.runtime.device import choose_device, default_batch_size
 
-            device = self._chosen_device()
-            model = self._load_model(self._store.whisper(self._whisper_model), device)
-            self._whisper = WhisperEngine(model, batch_size=self._batch_size or BATCH_SIZES[device])
+            device = choose_device(self._device)
+            model = self._load_model(self._store.whisper(self._whisper_model), str(device))
+            self._whisper = WhisperEngine(model, batch_size=self._batch_size or default_batch_size(device))
         return self._whisper
 
     def _load_model(self, checkpoint: WhisperCheckpoint, device: str) -> WhisperModel | FasterModel:
@@ -197,13 +197,6 @@ class Engine:
             found = self._store.speakers(self._speaker_model)
             self._diarizer = SpeakerDiarizer(found.segmentation, found.embedding, threads=self._threads)
         return self._diarizer
-
-    def _chosen_device(self) -> str:
-        if self._device != "auto":
-            return self._device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> list[tuple[str, Audio]]:

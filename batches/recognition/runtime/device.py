@@ -1,0 +1,121 @@
+"""Device and precision: where models run and which number types they use.
+
+Both are decided here and nowhere else. All other modules take a ``torch.device`` and a :class:`Precision`,
+create their tensors with them, and never ask for "cuda" by name. The memory functions hide what differs
+between a GPU, which has a caching allocator of its own, and the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from batches.recognition.errors import ModelUnavailable
+
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("auto", *_TYPES)
+DEFAULT_GPU_MEMORY = 16 * 2**30  # bytes of a card that one engine process takes, if nothing else is set
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Number types of one model.
+
+    ``products`` is the type of weights, matrix products and KV caches. ``sums`` is the type of the residual
+    stream between layers: float32 on a CPU, where it costs nothing, and ``products`` on a GPU.
+    """
+
+    products: torch.dtype
+    sums: torch.dtype
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" takes a GPU where there is one.
+
+    Raises ModelUnavailable if the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelUnavailable(
+            f"There is no device named '{name}'. Use auto, cpu, cuda or cuda:1."
+        ) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ModelUnavailable(f"Recognition does not run on the device '{name}'. Use auto, cpu or cuda.")
+    if is_gpu(device):
+        if not torch.cuda.is_available():
+            raise ModelUnavailable(
+                f"The device '{name}' was asked for, but torch finds no NVIDIA GPU here. "
+                "Check the driver with nvidia-smi, and that torch is a CUDA build."
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ModelUnavailable(f"The device '{name}' does not exist: {torch.cuda.device_count()} GPUs.")
+    return device
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """The number types for a device: "float32", "bfloat16", "float16" or "auto".
+
+    "auto" takes the fastest that costs no accuracy: float16 on a GPU (bfloat16 changes one text in seven),
+    and on a CPU bfloat16 if the processor multiplies it natively. Emulated it is several times slower than
+    float32.
+    """
+    if wanted not in PRECISIONS:
+        raise ValueError(f"There is no precision {wanted!r}, only {', '.join(PRECISIONS)}.")
+    if wanted != "auto":
+        products = _TYPES[wanted]
+    elif is_gpu(device):
+        products = torch.float16
+    else:
+        products = torch.bfloat16 if _multiplies_bfloat16() else torch.float32
+    return Precision(products, products if is_gpu(device) else torch.float32)
+
+
+def _multiplies_bfloat16() -> bool:
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
+    # ATEN_CPU_CAPABILITY may keep torch from what the processor has.
+    return bool(native) and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def is_gpu(device: torch.device) -> bool:
+    """Whether work on the device is asynchronous and its memory is its own."""
+    return device.type == "cuda"
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Chunks decoded at once where the operator sets no number."""
+    return 128 if is_gpu(device) else 8
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all work submitted to it. Does nothing on a CPU."""
+    if is_gpu(device):
+        torch.cuda.synchronize(device)
+
+
+def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
+    """Cap this process's share of a GPU at ``limit`` bytes; returns the bytes that it may take.
+
+    Allocations beyond the cap raise torch.OutOfMemoryError, as on a card of that size. Other processes on
+    the card count too: the cap is at most what is free now. Does nothing on a CPU, and returns ``limit``.
+    """
+    if not is_gpu(device):
+        return limit
+    free, total = torch.cuda.mem_get_info(device)
+    allowed = min(limit, free)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / total), device)
+    return allowed
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes of a GPU that this process has reserved so far; 0 on a CPU."""
+    return int(torch.cuda.max_memory_reserved(device)) if is_gpu(device) else 0
+
+
+def release_memory(device: torch.device) -> None:
+    """Give blocks that the GPU's allocator caches back to the card. Does nothing on a CPU."""
+    if is_gpu(device):
+        torch.cuda.empty_cache()
