@@ -9,14 +9,17 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
 
 PREFIX = "SPEECHPORTAL_"
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+Shown = str | Promise | None  # A default as the settings reference shows it; None: the value itself.
 
 # When a PostgreSQL client gives up a server that is gone (libpq's parameters: seconds, the last in ms).
 LOST_SERVER = {
@@ -36,16 +39,166 @@ LOST_CLIENT = (
 LOST_REDIS = {"socket_connect_timeout": "5", "socket_timeout": "10", "socket_keepalive": "true"}
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A setting as the settings reference lists it (help page "settings").
+
+    ``shown_default`` is written for people: a value, or a sentence where the value depends on the machine.
+    """
+
+    name: str  # Without PREFIX.
+    kind: str
+    shown_default: str | Promise
+    required: bool  # In production.
+    description: str | Promise
+    section: str
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name
+
+
 class Env:
-    """Reads one environment. Keeps the names it was asked for, so that a test can hold the docs to them."""
+    """Reads one environment, and keeps a :class:`Setting` for each variable that it was asked for.
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    All readers take ``description`` (one sentence for the settings reference), ``shown`` (the default as the
+    reference shows it, where the value itself would mislead) and, except for flags and numbers, ``required``
+    (the variable must be set in production).
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None, *, production: bool = False) -> None:
         self.environ = os.environ if environ is None else environ
-        self.names: list[str] = []
+        self.production = production
+        self.section = ""
+        self.settings: dict[str, Setting] = {}
 
-    def text(self, name: str, default: str = "") -> str:
-        if name not in self.names:
-            self.names.append(name)
+    @property
+    def names(self) -> list[str]:
+        return list(self.settings)
+
+    def text(
+        self,
+        name: str,
+        default: str = "",
+        *,
+        required: bool = False,
+        shown: Shown = None,
+        description: str | Promise = "",
+    ) -> str:
+        self._register(name, "text", default if shown is None else shown, description, required=required)
+        return self._read(name) or self._default(name, default, required=required)
+
+    def flag(
+        self,
+        name: str,
+        *,
+        default: bool,
+        shown: Shown = None,
+        description: str | Promise = "",
+    ) -> bool:
+        self._register(name, "flag", str(default).lower() if shown is None else shown, description)
+        value = self._read(name).lower()
+        if not value:
+            return default
+        if value in TRUE or value in FALSE:
+            return value in TRUE
+        raise ImproperlyConfigured(f"{PREFIX}{name} must be true or false, not {value!r}.")
+
+    def integer(
+        self,
+        name: str,
+        default: int,
+        *,
+        minimum: int | None = None,
+        shown: Shown = None,
+        description: str | Promise = "",
+    ) -> int:
+        self._register(
+            name, "integer", str(default) if shown is None else shown, description, minimum=minimum
+        )
+        value = self._read(name)
+        try:
+            number = int(value) if value else default
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be a whole number, not {value!r}.") from error
+        if minimum is not None and number < minimum:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be at least {minimum}, not {number}.")
+        return number
+
+    def words(
+        self,
+        name: str,
+        default: str = "",
+        *,
+        required: bool = False,
+        shown: Shown = None,
+        description: str | Promise = "",
+    ) -> list[str]:
+        """A comma-separated list."""
+        self._register(name, "words", default if shown is None else shown, description, required=required)
+        words = _split(self._read(name))
+        return words or _split(self._default(name, default, required=required))
+
+    def networks(self, name: str, *, description: str | Promise = "") -> list[str]:
+        """A comma-separated list of networks such as ``10.1.0.0/16``; an address is a network of one."""
+        self._register(name, "networks", "", description)
+        words = _split(self._read(name))
+        for word in words:
+            try:
+                ipaddress.ip_network(word)
+            except ValueError as error:
+                raise ImproperlyConfigured(f"{PREFIX}{name}: {error}.") from error
+        return words
+
+    def ports(self, name: str, default: str, *, description: str | Promise = "") -> list[int]:
+        """A comma-separated list of ports; empty for ``any``."""
+        self._register(name, "ports", default, description)
+        words = _split(self._read(name) or default)
+        if words == ["any"]:
+            return []
+        if any(not word.isdigit() or not 0 < int(word) < 65536 for word in words):
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be ports such as 80,443, or any, not {words}.")
+        return [int(word) for word in words]
+
+    def path(self, name: str, default: Path, *, shown: Shown = None, description: str | Promise = "") -> Path:
+        self._register(name, "path", str(default) if shown is None else shown, description)
+        value = self._read(name)
+        return Path(value).expanduser().resolve() if value else default
+
+    def choice(
+        self, name: str, default: str, choices: tuple[str, ...], *, description: str | Promise = ""
+    ) -> str:
+        self._register(name, "choice", default, description, choices=choices)
+        value = self._read(name) or default
+        if value not in choices:
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {value!r}.")
+        return value
+
+    def _register(
+        self,
+        name: str,
+        kind: str,
+        shown_default: str | Promise,
+        description: str | Promise,
+        *,
+        required: bool = False,
+        choices: tuple[str, ...] = (),
+        minimum: int | None = None,
+    ) -> None:
+        self.settings.setdefault(
+            name,
+            Setting(name, kind, shown_default, required, description, self.section, choices, minimum),
+        )
+
+    def _default(self, name: str, default: str, *, required: bool) -> str:
+        if required and self.production:
+            raise ImproperlyConfigured(f"Set {PREFIX}{name} (or {PREFIX}{name}_FILE).")
+        return default
+
+    def _read(self, name: str) -> str:
+        """The variable's value, or the content of the file that its ``_FILE`` variable names."""
         variable = PREFIX + name
         value = self.environ.get(variable, "")
         file = self.environ.get(f"{variable}_FILE", "")
@@ -56,63 +209,11 @@ class Env:
                 value = Path(file).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ImproperlyConfigured(f"{variable}_FILE cannot be read: {error.strerror}.") from error
-        return value or default
-
-    def required(self, name: str) -> str:
-        if not (value := self.text(name)):
-            raise ImproperlyConfigured(f"Set {PREFIX}{name} (or {PREFIX}{name}_FILE).")
         return value
 
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self.text(name).lower()
-        if not value:
-            return default
-        if value in TRUE or value in FALSE:
-            return value in TRUE
-        raise ImproperlyConfigured(f"{PREFIX}{name} must be true or false, not {value!r}.")
 
-    def integer(self, name: str, default: int, *, minimum: int | None = None) -> int:
-        value = self.text(name)
-        try:
-            number = int(value) if value else default
-        except ValueError as error:
-            raise ImproperlyConfigured(f"{PREFIX}{name} must be a whole number, not {value!r}.") from error
-        if minimum is not None and number < minimum:
-            raise ImproperlyConfigured(f"{PREFIX}{name} must be at least {minimum}, not {number}.")
-        return number
-
-    def words(self, name: str, default: str = "") -> list[str]:
-        """A comma-separated list."""
-        return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
-
-    def networks(self, name: str) -> list[str]:
-        """A comma-separated list of networks such as ``10.1.0.0/16``; an address is a network of one."""
-        words = self.words(name)
-        for word in words:
-            try:
-                ipaddress.ip_network(word)
-            except ValueError as error:
-                raise ImproperlyConfigured(f"{PREFIX}{name}: {error}.") from error
-        return words
-
-    def ports(self, name: str, default: str) -> list[int]:
-        """A comma-separated list of ports; empty for ``any``."""
-        words = self.words(name, default)
-        if words == ["any"]:
-            return []
-        if any(not word.isdigit() or not 0 < int(word) < 65536 for word in words):
-            raise ImproperlyConfigured(f"{PREFIX}{name} must be ports such as 80,443, or any, not {words}.")
-        return [int(word) for word in words]
-
-    def path(self, name: str, default: Path) -> Path:
-        value = self.text(name)
-        return Path(value).expanduser().resolve() if value else default
-
-    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        value = self.text(name, default)
-        if value not in choices:
-            raise ImproperlyConfigured(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {value!r}.")
-        return value
+def _split(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def database(url: str) -> dict[str, object]:

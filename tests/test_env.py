@@ -96,3 +96,25 @@ def test_a_stored_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert stored_secret(path, "second") == "first"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_production_requires_is_optional_elsewhere() -> None:
+    assert Env({}).text("KEY", "made", required=True) == "made"
+    with pytest.raises(ImproperlyConfigured, match="SPEECHPORTAL_KEY_FILE"):
+        Env({}, production=True).text("KEY", "made", required=True)
+    with pytest.raises(ImproperlyConfigured, match="Set SPEECHPORTAL_KEYS"):
+        Env({"SPEECHPORTAL_KEYS": " , "}, production=True).words("KEYS", required=True)
+
+
+def test_each_setting_is_kept_with_what_the_reference_says_of_it() -> None:
+    env = Env({"SPEECHPORTAL_N": "7"})
+    env.section = "queue"
+    env.integer("N", 3, minimum=2, description="Workers.")
+    setting = env.settings["N"]
+    assert (setting.variable, setting.kind, setting.shown_default, setting.minimum) == (
+        "SPEECHPORTAL_N",
+        "integer",
+        "3",
+        2,
+    )
+    assert (setting.section, str(setting.description)) == ("queue", "Workers.")
