@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches.models import Batch, Charge, Task
+from batches.models.recognition_settings import SETTINGS, RecognitionSettings
 from batches.tasks import lifecycle
 from domains.models import Domain
 from speechportal.accounts.models import Account, Membership, User
@@ -55,21 +56,24 @@ def make_connection(account: Account, folder: Path | None = None, **fields: Any)
 
 
 def make_batch(account: Account | None = None, **fields: Any) -> Batch:
-    """A batch with a domain and a local folder of its own, ``in/`` and ``out/`` in it."""
+    """A batch with a domain and a local folder of its own, ``in/`` and ``out/`` in it.
+
+    ``fields`` may name recognition settings too.
+    """
     account = account or make_account()
     fields = {
         "name": f"batch {next(_numbers)}",
         "input_path": "in/",
         "result_path": "out/",
-        "speakers": False,
-        "language": "en-US",
         **fields,
     }
+    given = {name: fields.pop(name) for name in SETTINGS if name in fields}
+    recognition = RecognitionSettings(**{"speakers": False, "language": "en-US", **given})
     if "domain" not in fields:
         fields["domain"] = make_domain(account)
     if "connection" not in fields:
         fields["connection"] = make_connection(account)
-    batch = Batch(account=account, **fields)
+    batch = Batch(account=account, recognition=recognition, **fields)
     batch.full_clean()
     batch.save()
     if batch.connection and batch.connection.local_folder:
@@ -94,7 +98,7 @@ def make_task(batch: Batch, name: str = "", **fields: Any) -> Task:
     if fields.get("state") in Task.FINAL:
         fields.setdefault("started_at", timezone.now())
         fields.setdefault("finished_at", timezone.now())
-        fields.setdefault("settings", batch.recognition_settings())
+        fields.setdefault("settings", batch.task_settings())
     if fields.get("state") == Task.State.FAILED:
         fields.setdefault("error_code", "not_media")
         fields.setdefault("error_message", "This is not an audio or video file.")

@@ -25,10 +25,11 @@ from batches.models import (
     ProcessedFolder,
     Task,
 )
+from batches.models.recognition_settings import SETTINGS
 from batches.services import batches as batch_services
 from batches.services import selectors
 from batches.services import tasks as task_services
-from batches.web.forms import SETTINGS, formats_field
+from batches.web.forms import COPIED, RecognitionFields, formats_field
 from batches.webhooks import endpoint
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
@@ -38,7 +39,7 @@ from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, Reasoned
 from speechportal.support.lists import bounded_count, choices, neighbour
 
 
-class BatchAdminForm(ReasonedForm):
+class BatchAdminForm(RecognitionFields, ReasonedForm):
     """``account`` is known before the form: its domains and connections are all there is to choose from."""
 
     account: Account | None = None
@@ -46,7 +47,7 @@ class BatchAdminForm(ReasonedForm):
 
     class Meta:
         model = Batch
-        fields = ["name", "domain", *SETTINGS]
+        fields = ["name", "domain", *COPIED]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -186,7 +187,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
         neighbour("connection", "connection__uid", _("connection")),
         choices("status", _("status"), lambda: list(Batch.Status.choices)),
     ]
-    fields = tuple(BatchAdminForm.Meta.fields)
+    fields = (*BatchAdminForm.Meta.fields, *SETTINGS)
     portal_actions = [
         PollNow,
         RetryFailed,
@@ -268,7 +269,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
         return form
 
     def save_model(self, request: HttpRequest, obj: Batch, form: Any, change: bool) -> None:
-        names: list[str] = BatchAdminForm.Meta.fields
+        names = [*BatchAdminForm.Meta.fields, "recognition"]
         given = {name: form.cleaned_data[name] for name in names if name in form.cleaned_data}
         if change:
             saved = batch_services.update_batch(batch=obj, **given)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from batches.api.setting_fields import input_field, output_field
 from batches.formats import FORMATS
-from batches.models import Batch, Task, languages
-from batches.models.batch import SPEAKER_LIMIT, UNUSABLE_NAMES_KEPT, validate_batch_name
+from batches.models import Batch, Task
+from batches.models.batch import UNUSABLE_NAMES_KEPT, validate_batch_name
+from batches.models.recognition_settings import SETTINGS
 from batches.status.failures import Cause, cause_of_batch, cause_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
@@ -98,14 +99,6 @@ class BatchInput(Input):
         min_length=1,
         help_text="Each recognised file gets a result file in every one of them.",
     )
-    language = Choice(languages.CHOICES, required=False)
-    speakers = StrictBooleanField(required=False, help_text="Tell apart who speaks.")
-    min_speakers = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
-    max_speakers = StrictIntegerField(required=False, allow_null=True, min_value=1, max_value=SPEAKER_LIMIT)
-    channels_as_speakers = StrictBooleanField(
-        required=False, help_text="Each channel of a stereo recording is a speaker, as in recorded calls."
-    )
-    keyword_boosting = StrictBooleanField(required=False, help_text="Prefer the keywords of the domain.")
     priority = Priority(required=False, help_text="Among the batches of the account.")
     transcript_days = StrictIntegerField(
         required=False,
@@ -118,13 +111,9 @@ class BatchInput(Input):
         max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
     )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Where one of the two is the batch's own, a constraint of the database has the last word."""
-        least, most = attrs.get("min_speakers"), attrs.get("max_speakers")
-        if least is not None and most is not None and least > most:
-            sentence = _("The least number of speakers is above the greatest.")
-            raise serializers.ValidationError({"max_speakers": [sentence]}, code="below_min_speakers")
-        return attrs
+    def get_fields(self) -> dict[str, Any]:
+        made = {name: input_field(name, setting) for name, setting in SETTINGS.items()}
+        return {**super().get_fields(), **made}
 
 
 class BatchOutput(Output):
@@ -141,12 +130,6 @@ class BatchOutput(Output):
     input_path = serializers.CharField()
     result_path = serializers.CharField()
     formats = serializers.ListField(child=serializers.ChoiceField(FORMAT_NAMES))
-    language = serializers.ChoiceField(languages.CHOICES)
-    speakers = serializers.BooleanField()
-    min_speakers = serializers.IntegerField(allow_null=True)
-    max_speakers = serializers.IntegerField(allow_null=True)
-    channels_as_speakers = serializers.BooleanField()
-    keyword_boosting = serializers.BooleanField()
     priority = Priority()
     transcript_days = serializers.IntegerField(allow_null=True)
     webhook_url = serializers.CharField()
@@ -164,6 +147,10 @@ class BatchOutput(Output):
     )
     created_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        made = {name: output_field(name, setting) for name, setting in SETTINGS.items()}
+        return {**super().get_fields(), **made}
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, batch: Batch) -> dict[str, Any] | None:

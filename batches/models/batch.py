@@ -14,14 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from batches.formats import FORMATS
-from batches.models import languages
+from batches.models.recognition_settings import RecognitionSettings
+from batches.models.task_settings import TaskSettings
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION, Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
-SPEAKER_LIMIT = 30
 UNUSABLE_NAMES_KEPT = 5
 NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
 
@@ -97,29 +98,8 @@ class Batch(models.Model):
     input_path = models.CharField(_("input path"), max_length=900, blank=True)
     result_path = models.CharField(_("result path"), max_length=900, blank=True)
     formats = models.JSONField(_("file format"), default=default_formats)
-    language = models.CharField(
-        _("language"), max_length=16, choices=languages.CHOICES, default=languages.DEFAULT
-    )
-    speakers = models.BooleanField(_("speaker separation"), default=True)
-    min_speakers = models.SmallIntegerField(
-        _("speakers at least"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(SPEAKER_LIMIT)],
-    )
-    max_speakers = models.SmallIntegerField(
-        _("speakers at most"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(SPEAKER_LIMIT)],
-    )
-    channels_as_speakers = models.BooleanField(
-        _("channels as speakers"),
-        default=False,
-        help_text=_("Each channel of a stereo recording is a speaker, as in recorded calls."),
-    )
-    keyword_boosting = models.BooleanField(
-        _("keyword boosting"), default=True, help_text=_("Prefer the keywords of the domain.")
+    recognition: models.JSONField[RecognitionSettings, RecognitionSettings] = TypedJSONField(
+        RecognitionSettings, verbose_name=_("recognition settings"), default=RecognitionSettings
     )
 
     priority = models.SmallIntegerField(
@@ -191,13 +171,6 @@ class Batch(models.Model):
                 | (models.Q(status="error") & ~models.Q(cause_code="") & ~models.Q(cause="")),
                 name="batch_error_has_cause",
             ),
-            models.CheckConstraint(
-                condition=models.Q(min_speakers__isnull=True)
-                | models.Q(max_speakers__isnull=True)
-                | models.Q(min_speakers__lte=models.F("max_speakers")),
-                name="batch_speakers_in_order",
-                violation_error_message=_("The least number of speakers is above the greatest."),
-            ),
             models.CheckConstraint(condition=models.Q(priority__in=[-1, 0, 1]), name="batch_priority_known"),
         ]
         indexes = [
@@ -221,7 +194,7 @@ class Batch(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        errors: dict[str, list[Any]] = {}
+        errors: dict[str, list[Any]] = {**self.recognition.errors()}
         if len(self.name.encode()) > NAME_BYTES:
             errors["name"] = [_("This name is too long for a folder: use at most 85 Korean letters.")]
         if unknown := [name for name in self.formats or [] if name not in FORMATS]:
@@ -264,23 +237,19 @@ class Batch(models.Model):
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
 
-    def recognition_settings(self) -> dict[str, Any]:
-        """What a task keeps from its start to its end, however the batch is edited meanwhile."""
-        keywords: list[str] = []
-        if self.keyword_boosting and self.domain is not None:
-            keywords = list(self.domain.keywords.values_list("text", flat=True))
-        return {
-            "domain": self.domain.code if self.domain else "",
-            "language": self.language,
-            "formats": list(self.formats),
-            "speakers": self.speakers,
-            "min_speakers": self.min_speakers or -1,
-            "max_speakers": self.max_speakers or -1,
-            "channels_as_speakers": self.channels_as_speakers,
-            "keywords": keywords,
-            "result_path": self.result_path,
-            "folder": self.folder,
-        }
+    def task_settings(self) -> TaskSettings:
+        """What a task that starts now keeps to its end, however the batch is edited meanwhile."""
+        keywords: tuple[str, ...] = ()
+        if self.recognition.keyword_boosting and self.domain is not None:
+            keywords = tuple(self.domain.keywords.values_list("text", flat=True))
+        return TaskSettings(
+            recognition=self.recognition,
+            domain=self.domain.code if self.domain else "",
+            keywords=keywords,
+            formats=tuple(self.formats),
+            result_path=self.result_path,
+            folder=self.folder,
+        )
 
 
 class ProcessedFolder(models.Model):

@@ -116,4 +116,5 @@ OTHERS = [
     ("yue", _("Cantonese")),
 ]
 
-CHOICES = [*CLOVA, (AUTO, _("Detect automatically")), *OTHERS]
+# As a form lists them: those that few need are in a group of their own.
+GROUPED = [*CLOVA, (AUTO, _("Detect automatically")), (_("Other languages"), OTHERS)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -10,9 +10,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from batches.models.batch import Batch
+from batches.models.task_settings import TaskOverrides, TaskSettings
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
 
@@ -97,9 +99,12 @@ class Task(models.Model):
     lease_token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     worker = models.CharField(_("worker"), max_length=100, blank=True)
-    settings = models.JSONField(_("settings at its start"), null=True)
-    # What whoever sent this one file asked for instead of the batch's settings.
-    overrides = models.JSONField(_("settings of its own"), default=dict, blank=True)
+    settings: models.JSONField[TaskSettings | None, TaskSettings | None] = TypedJSONField(
+        TaskSettings, verbose_name=_("settings at its start"), null=True
+    )
+    overrides: models.JSONField[TaskOverrides, TaskOverrides] = TypedJSONField(
+        TaskOverrides, verbose_name=_("settings of its own"), default=TaskOverrides, blank=True
+    )
     # What of the account's budget is set aside for it from its start to its end; then the charge's amount.
     reserved = models.DecimalField(max_digits=12, decimal_places=4, null=True)
 
@@ -214,9 +219,9 @@ class Task(models.Model):
     def is_final(self) -> bool:
         return self.state in self.FINAL
 
-    def recognition_settings(self) -> dict[str, Any]:
-        """What it would be recognised with now: the batch's settings, but for its own."""
-        return {**self.batch.recognition_settings(), **self.overrides}
+    def current_settings(self) -> TaskSettings:
+        """What it would start with now: the batch's settings, but for its own."""
+        return self.overrides.applied_to(self.batch.task_settings())
 
 
 class Transcript(models.Model):

@@ -7,7 +7,7 @@ rules, whose sentences are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from batches.intake import polling
 from batches.models import Batch, PendingFile, ProcessedFolder
 from batches.models.limits import RULES, as_validation_error
+from batches.models.recognition_settings import SettingValue
 from batches.status import batch_status
 from batches.tasks import lifecycle
 from batches.webhooks import endpoint
@@ -38,12 +39,7 @@ class BatchFields(TypedDict, total=False):
     input_path: str
     result_path: str
     formats: list[str]
-    language: str
-    speakers: bool
-    min_speakers: int | None
-    max_speakers: int | None
-    channels_as_speakers: bool
-    keyword_boosting: bool
+    recognition: Mapping[str, SettingValue]  # those to change
     priority: int
     transcript_days: int | None
     webhook_url: str
@@ -74,7 +70,8 @@ def create_batch(
 
     ``endpoint_check`` is from :func:`check_endpoint`, for callers that are in a transaction already.
     """
-    batch = Batch(account=account, **fields)
+    batch = Batch(account=account)
+    _apply(batch, fields)
     refused = (endpoint_check or check_endpoint(batch.webhook_url)).refused
     try:
         with transaction.atomic():
@@ -113,8 +110,7 @@ def update_batch(
             if confirm is not None:
                 confirm(locked)
             url = locked.webhook_url
-            for name, value in fields.items():
-                setattr(locked, name, value)
+            _apply(locked, fields)
             _check(locked, refused)
             locked.held_until = None
             locked.save(update_fields=[*fields, "held_until"])
@@ -155,6 +151,14 @@ def reinstate_account(*, account: Account) -> None:
     with transaction.atomic():
         batch_status.unsuspend(account)
         trail.record("account.restored", account)
+
+
+def _apply(batch: Batch, fields: BatchFields) -> None:
+    """Recognition settings that are not given stay as they are in the row."""
+    for name, value in fields.items():
+        if name == "recognition":
+            value = batch.recognition.with_changes(fields["recognition"])
+        setattr(batch, name, value)
 
 
 def _locked_account(account: Account) -> Account:

@@ -56,15 +56,6 @@ UNCLAIMED: dict[str, Any] = {
     "reserved": None,
     "stage": Task.Stage.QUEUED,
 }
-# What words and speakers are found from: a transcript that was made with other settings is of no use.
-RECOGNITION_SETTINGS = (
-    "language",
-    "keywords",
-    "speakers",
-    "min_speakers",
-    "max_speakers",
-    "channels_as_speakers",
-)
 
 
 def heartbeat(claim: Lease, stage: str, progress: int) -> None:
@@ -153,7 +144,7 @@ def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
             "account": task.account,
             "batch": batch,
             "batch_name": batch.name,
-            "domain_code": (task.settings or {}).get("domain", ""),
+            "domain_code": task.settings.domain if task.settings else "",
             "input_name": task.name,
             "media_duration": task.media_duration or 0,
             "amount": task.account.price_per_file if reserved is None else reserved,
@@ -303,12 +294,6 @@ def _retry(task: Task) -> int:
         notice="",
         **NO_CAUSE,
     )
-    before, now = task.settings, task.recognition_settings()
-    # A setting that did not exist when the task started was off.
-    if (
-        retried
-        and before
-        and any((before.get(name) or 0) != (now[name] or 0) for name in RECOGNITION_SETTINGS)
-    ):
+    if retried and task.settings and task.current_settings().makes_other_transcripts(task.settings):
         Transcript.unscoped.filter(task=task).delete()
     return retried

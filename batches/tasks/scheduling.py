@@ -141,7 +141,7 @@ def _take(task: Task, account: Account, price: Decimal, worker: str) -> Lease | 
         lease_token=token,
         lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
         worker=worker,
-        settings=task.settings or task.recognition_settings(),
+        settings=task.settings or task.current_settings(),
         reserved=price,
         started_at=now,
     )

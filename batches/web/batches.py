@@ -19,7 +19,7 @@ from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import selectors
 from batches.status.failures import cause_of_batch, cause_of_task
-from batches.web.forms import SETTINGS, BatchForm
+from batches.web.forms import COPIED, BatchForm
 from batches.web.fragments import render_live
 from domains.models import Domain
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
@@ -81,7 +81,9 @@ def batch_create(request: MemberRequest) -> HttpResponse:
 def _copied(request: MemberRequest) -> dict[str, Any]:
     """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
     source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
-    return {name: getattr(source, name) for name in SETTINGS} if source else {}
+    if source is None:
+        return {}
+    return {**{name: getattr(source, name) for name in COPIED}, **source.recognition.to_json()}
 
 
 @manager_required

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from batches.formats import FORMATS
-from batches.models import Batch, languages
+from batches.models import Batch
 from batches.models.batch import default_formats
+from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting
 from batches.services import selectors
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
@@ -17,26 +19,9 @@ from speechportal.storage.models import Connection
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
-ADVANCED = (
-    "min_speakers",
-    "max_speakers",
-    "channels_as_speakers",
-    "webhook_url",
-    "priority",
-    "transcript_days",
-)
+ADVANCED = ("webhook_url", "priority", "transcript_days")
 # What a duplicate takes over: all but the name and the domain, which are each batch's own.
-SETTINGS = (
-    "connection",
-    "input_path",
-    "result_path",
-    "formats",
-    "language",
-    "speakers",
-    "keyword_boosting",
-    *ADVANCED,
-)
-
+COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
 
 FORMAT_LABELS = {"txt": _("TXT (plain text)"), "tsv": _("TSV (table)")}
 
@@ -61,12 +46,52 @@ def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
     )
 
 
-class BatchForm(forms.ModelForm[Batch]):
+def setting_field(setting: Setting) -> forms.Field:
+    """The form field of a recognition setting."""
+    common: dict[str, Any] = {"label": capfirst(setting.label), "help_text": setting.help_text}
+    match setting:
+        case Choice():
+            return forms.ChoiceField(choices=setting.source, **common)
+        case Number(minimum=minimum, maximum=maximum):
+            return forms.IntegerField(required=False, min_value=minimum, max_value=maximum, **common)
+        case _:
+            return forms.BooleanField(required=False, **common)
+
+
+class RecognitionFields(forms.BaseForm):
+    """Mixin of a batch's form with a field for each recognition setting.
+
+    The services get these as ``recognition`` in the cleaned data: a dictionary by name.
+    """
+
+    instance: Batch
+    # Read by the metaclass of the forms that have this mixin.
+    declared_fields = {name: setting_field(setting) for name, setting in SETTINGS.items()}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in SETTINGS:
+            self.initial.setdefault(name, getattr(self.instance.recognition, name))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        given = {name: cleaned.pop(name) for name in SETTINGS if name in cleaned}
+        self.instance.recognition = self.instance.recognition.with_changes(given)
+        return {**cleaned, "recognition": given}
+
+    def basic_settings(self) -> list[forms.BoundField]:
+        return [self[name] for name, setting in SETTINGS.items() if not setting.is_advanced]
+
+    def advanced_settings(self) -> list[forms.BoundField]:
+        return [self[name] for name, setting in SETTINGS.items() if setting.is_advanced]
+
+
+class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
     formats = formats_field(_("Each recognised file gets a result file in every format you choose."))
 
     class Meta:
         model = Batch
-        fields = ["name", "domain", *SETTINGS]
+        fields = ["name", "domain", *COPIED]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {
             "domain": _("Free domains, and domains that already have a batch, are not listed."),
@@ -76,8 +101,6 @@ class BatchForm(forms.ModelForm[Batch]):
                 " Empty means the whole connection."
             ),
             "result_path": _("Result files and execution results are written here."),
-            "speakers": _("Tell apart who speaks."),
-            "min_speakers": _("Leave both empty unless you know how many people speak in every file."),
         }
 
     def __init__(self, *args: Any, account: Account, **kwargs: Any) -> None:
@@ -92,13 +115,6 @@ class BatchForm(forms.ModelForm[Batch]):
         domain.required = connection.required = True
         if batch is None and connection.queryset.count() == 1:
             connection.initial = connection.queryset.first()
-        language = self.fields["language"]
-        assert isinstance(language, forms.TypedChoiceField)  # noqa: S101 - a model field with choices
-        language.choices = [
-            *languages.CLOVA,
-            (languages.AUTO, _("Detect automatically")),
-            (_("Other languages"), languages.OTHERS),
-        ]
         for name in ("input_path", "result_path"):
             self.fields[name].widget.attrs.update(
                 spellcheck="false", autocapitalize="off", autocomplete="off"
@@ -112,4 +128,5 @@ class BatchForm(forms.ModelForm[Batch]):
     @property
     def advanced_open(self) -> bool:
         """Whether the advanced settings hold something that must be seen."""
-        return any(self[name].errors or self[name].value() not in {None, "", 0, "0"} for name in ADVANCED)
+        folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
+        return any(field.errors or field.value() not in {None, "", 0, "0"} for field in folded)

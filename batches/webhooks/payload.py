@@ -41,6 +41,7 @@ from typing import Any
 from batches.formats import Context, clova_json
 from batches.models import Batch, Delivery, ExecutionResult, ResultFile, Task
 from batches.models import Transcript as Checkpoint
+from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
 
 VERSION = 1
@@ -75,17 +76,7 @@ def _result(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
 
 def _as_recognised(task: Task) -> Context:
     """Without what people correct afterwards: that must not change the message between two attempts."""
-    chosen = task.settings or {}
-    return Context(
-        task_id=task.uid,
-        domain=chosen.get("domain", ""),
-        language=chosen.get("language", ""),
-        diarization=chosen.get("speakers", False) or chosen.get("channels_as_speakers", False),
-        min_speakers=chosen.get("min_speakers", -1),
-        max_speakers=chosen.get("max_speakers", -1),
-        keywords=tuple(chosen.get("keywords", ())),
-        forbidden=chosen.get("forbidden", ""),
-    )
+    return (task.settings or TaskSettings()).context(task.uid)
 
 
 def of_batch(batch: Batch) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
     def save(key: str) -> None:
         Task.unscoped.filter(pk=task.pk, moved_key="").update(moved_key=key)
 
-    folder = f"{(task.settings or {}).get('folder') or task.batch.folder}{subfolder}"
+    chosen = task.settings.folder if task.settings else ""
+    folder = f"{chosen or task.batch.folder}{subfolder}"
     spare = len(REASON_ENDING) if subfolder else 0
     names = object_names.candidates(folder, task.name, part_bytes=store.part_bytes, spare=spare)
     object_names.reserve(names, lambda key: store.stat(key) is not None, save)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -24,7 +23,6 @@ from django.utils import timezone
 from batches.models import Batch, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import ModelUnavailable, RecognitionError, WorkDiskFull
-from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
@@ -32,6 +30,7 @@ from batches.tasks import lifecycle
 from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
 from batches.tasks.scheduling import PROBE
 from batches.worker import disk_space, moving, result_files
+from batches.worker.engine_options import engine_options
 from speechportal.platform import logs
 from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
@@ -180,7 +179,13 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
     """The transcript, from its checkpoint as far as there is one."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
-    claim, options = progress.claim, _options(task.settings)
+    claim = progress.claim
+    options = engine_options(
+        task.settings.recognition,
+        keywords=task.settings.keywords,
+        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
+        max_bytes=settings.MAX_MEDIA_BYTES,
+    )
     checkpoint = Checkpoint.unscoped.filter(task=task).first()
     transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
     complete = checkpoint is not None and checkpoint.stage == Checkpoint.Stage.SPEAKERS
@@ -202,20 +207,6 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
             claim, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
         )
     return transcript
-
-
-def _options(task_settings: dict[str, Any]) -> Options:
-    return Options(
-        language=task_settings["language"],
-        keywords=tuple(task_settings["keywords"]),
-        speakers=task_settings["speakers"],
-        min_speakers=task_settings["min_speakers"],
-        max_speakers=task_settings["max_speakers"],
-        # Tasks that started before there was this setting have it not.
-        channels=task_settings.get("channels_as_speakers", False),
-        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
-        max_bytes=settings.MAX_MEDIA_BYTES,
-    )
 
 
 def _move(task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from django.utils import timezone
@@ -9,24 +10,17 @@ from django.utils import timezone
 from batches.formats import FORMATS, Context, render
 from batches.models import Correction, ResultFile, Task, object_names
 from batches.models import Transcript as Checkpoint
+from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
 
 
 def result_context(task: Task) -> Context:
     """What a result file says about its task besides the transcript, with what people have corrected."""
-    task_settings = task.settings or {}
+    chosen = task.settings or TaskSettings()
     correction = Correction.unscoped.filter(task=task).first()
-    return Context(
-        task_id=task.uid,
-        service="speechportal",
-        domain=task_settings.get("domain", ""),
-        language=task_settings.get("language", ""),
-        diarization=task_settings.get("speakers", False) or task_settings.get("channels_as_speakers", False),
-        min_speakers=task_settings.get("min_speakers", -1),
-        max_speakers=task_settings.get("max_speakers", -1),
-        keywords=tuple(task_settings.get("keywords", ())),
-        forbidden=task_settings.get("forbidden", ""),
+    return dataclasses.replace(
+        chosen.context(task.uid),
         speaker_names=dict(correction.speaker_names) if correction else {},
         edited_texts=correction.edited_texts() if correction else {},
     )
@@ -36,7 +30,7 @@ def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callab
     """Write the task's result in each of its formats; what an earlier attempt wrote and is there stays."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     context = result_context(task)
-    for name in task.settings["formats"]:
+    for name in task.settings.formats:
         report()
         file = _reserved(task, store, name)
         data = render(name, transcript, context).encode()
@@ -62,7 +56,7 @@ def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
     def save(key: str) -> None:
         ResultFile.unscoped.create(task=task, format=name, connection=task.connection, key=key)
 
-    result_path = (task.settings or {})["result_path"]
+    result_path = (task.settings or TaskSettings()).result_path
     object_names.reserve(
         object_names.candidates(result_path, task.name, FORMATS[name].extension, part_bytes=store.part_bytes),
         lambda key: store.stat(key) is not None,

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from batches.compat.clova import views
 from batches.models import Batch, Task
+from batches.models.recognition_settings import RecognitionSettings
 from batches.services import batches as batch_services
 from batches.webhooks import callbacks
 from tests.api.client import Api
@@ -51,10 +52,10 @@ def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Ba
     assert task.batch == batch
     assert task.name.startswith("clova/")
     assert task.name.endswith("/통화.mp3")
-    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
-    assert (wanted["language"], wanted["speakers"], wanted["min_speakers"]) == ("en-US", True, 2)
-    assert wanted["keywords"] == ["Threadripper", "Epyc", "Ryzen"]
-    assert wanted["formats"] == []
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
+    assert wanted.recognition == RecognitionSettings(language="en-US", speakers=True, min_speakers=2)
+    assert wanted.keywords == ("Threadripper", "Epyc", "Ryzen")
+    assert wanted.formats == ()
     assert task.connection is not None
     with task.connection.store().open(task.input_key) as stream:
         assert stream.read() == b"sound"
@@ -71,21 +72,21 @@ def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Ba
 
 @pytest.mark.parametrize("enable", [True, False])
 def test_who_asks_for_no_speakers_gets_none_by_channel_either(alice: Api, batch: Batch, enable: bool) -> None:
-    batch_services.update_batch(batch=batch, channels_as_speakers=True)
+    batch_services.update_batch(batch=batch, recognition={"channels_as_speakers": True})
     answer = upload(alice, batch, diarization={"enable": enable})
     assert answer.status_code == 200, answer.content
     task = Task.unscoped.select_related("batch__domain").get(uid=answer.json()["token"])
-    assert task.recognition_settings()["channels_as_speakers"] is enable
+    assert task.current_settings().recognition.channels_as_speakers is enable
 
 
 def test_what_is_not_asked_for_is_the_batchs(alice: Api, batch: Batch) -> None:
     task = Task.unscoped.get(uid=upload(alice, batch).json()["token"])
-    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
-    assert (wanted["language"], wanted["speakers"], wanted["keywords"]) == ("ko-KR", False, ["Ryzen"])
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
+    assert (wanted.recognition, wanted.keywords) == (batch.recognition, ("Ryzen",))
     task = Task.unscoped.get(uid=upload(alice, batch, useDomainBoostings=False).json()["token"])
-    assert task.overrides["keywords"] == []
+    assert task.overrides.keywords == ()
     task = Task.unscoped.get(uid=upload(alice, batch, resultToObs=True, format="SRT").json()["token"])
-    assert task.overrides["formats"] == ["srt"]
+    assert task.overrides.formats == ("srt",)
 
 
 @pytest.mark.parametrize("wanted", [{"noiseFiltering": True}, {"noiseFiltering": False}, {"sed": {}}])
@@ -100,7 +101,7 @@ def test_forbidden_words_are_masked_in_all_that_is_told(alice: Api, batch: Batch
         "resultToObs": True,
     }
     task = Task.unscoped.get(uid=upload(alice, batch, **wanted).json()["token"])
-    assert task.overrides["forbidden"] == "바보,Damn"
+    assert task.overrides.forbidden == "바보,Damn"
     complete(task, "바보야, damn it!")
     told = Client().get(address(batch, task.uid), headers=key_of(alice)).json()
     assert (told["text"], told["params"]["forbiddens"]) == ("**야, **** it!", "바보,Damn")

@@ -19,7 +19,7 @@ def complete(task: Task, text: str = "안녕하세요.") -> None:
     document = Document("ko", 1.0, 1500, [Segment(0, 1500, text)])
     Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
     now = timezone.now()
-    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).recognition_settings()
+    wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
     Task.unscoped.filter(pk=task.pk).update(
         state="completed", started_at=now, finished_at=now, settings=wanted
     )

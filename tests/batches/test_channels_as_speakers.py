@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
@@ -26,6 +27,11 @@ def batch(settings: Settings) -> Batch:
     return make_batch(name="calls", formats=["json"], channels_as_speakers=True)
 
 
+def channels_of(task: Task) -> bool:
+    assert task.settings is not None
+    return task.settings.recognition.channels_as_speakers
+
+
 def test_the_engine_is_told_and_the_result_says_that_speakers_were_asked_for(batch: Batch) -> None:
     engine = Engine()
     drop(batch)
@@ -39,15 +45,15 @@ def test_a_task_keeps_the_setting_it_started_with(batch: Batch) -> None:
     engine = Engine()
     engine.during["transcribe"] = lambda: _edit(batch, channels=False)
     drop(batch)
-    assert (work(engine).settings or {})["channels_as_speakers"] is True
+    assert channels_of(work(engine)) is True
     engine.during.clear()
     drop(batch, "b.mp3")
-    assert (work(engine).settings or {})["channels_as_speakers"] is False
+    assert channels_of(work(engine)) is False
     assert engine.channels == [True, False]
 
 
 def _edit(batch: Batch, *, channels: bool) -> None:
-    batch_services.update_batch(batch=batch, channels_as_speakers=channels)
+    batch_services.update_batch(batch=batch, recognition={"channels_as_speakers": channels})
 
 
 @pytest.mark.parametrize("channels", [False, True])
@@ -55,7 +61,7 @@ def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_n
     batch: Batch, settings: Settings, channels: bool
 ) -> None:
     settings.MAX_ATTEMPTS = 1
-    batch_services.update_batch(batch=batch, speakers=True, channels_as_speakers=False)
+    batch_services.update_batch(batch=batch, recognition={"speakers": True, "channels_as_speakers": False})
     engine = Engine()
 
     def die() -> None:
@@ -64,9 +70,11 @@ def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_n
     engine.during["add_speakers"] = die
     drop(batch)
     task = work(engine)
-    assert task.settings is not None
-    del task.settings["channels_as_speakers"]
-    task.save(update_fields=["settings"])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT settings FROM batches_task WHERE id = %s", [task.pk])
+        stored = json.loads(cursor.fetchone()[0])
+        del stored["recognition"]["channels_as_speakers"]
+        cursor.execute("UPDATE batches_task SET settings = %s WHERE id = %s", [json.dumps(stored), task.pk])
     _edit(batch, channels=channels)
     task_services.retry_task(task=Task.unscoped.get(pk=task.pk))
     assert Checkpoint.unscoped.exists() is not channels
@@ -85,7 +93,7 @@ def test_the_form_has_it_among_the_advanced_settings_and_the_batch_shows_it() ->
         name: value for name, value in form.initial.items() if not any(value is each for each in unchecked)
     }
     answer = client.post(address, {**given, "channels_as_speakers": "on"}, follow=True)
-    assert Batch.unscoped.get().channels_as_speakers is True
+    assert Batch.unscoped.get().recognition.channels_as_speakers is True
     assert "Channels as speakers" in answer.content.decode()
     assert '<details class="advanced" open>' in client.get(address).content.decode()
     copy = client.get(reverse("batches:create"), {"from": batch.uid}).context["form"]

@@ -31,7 +31,11 @@ def test_a_task_in_progress_keeps_the_settings_it_started_with(batch: Batch) -> 
 
     def edit() -> None:
         batch_services.update_batch(
-            batch=batch, name="meetings", language="ja", formats=["srt"], result_path="elsewhere/"
+            batch=batch,
+            name="meetings",
+            recognition={"language": "ja"},
+            formats=["srt"],
+            result_path="elsewhere/",
         )
 
     engine.during["transcribe"] = edit

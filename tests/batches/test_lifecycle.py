@@ -12,6 +12,7 @@ from pytest_django.fixtures import Settings
 
 from batches.models import Batch, Charge, ExecutionResult, Task, Transcript
 from batches.models.ledger import ImmutableRow
+from batches.models.recognition_settings import RecognitionSettings
 from batches.tasks import lifecycle
 from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
 from tests.factories import claimed, make_account, make_batch, make_domain, make_task
@@ -29,13 +30,13 @@ def test_a_claim_counts_the_attempt_and_keeps_the_settings_of_its_start() -> Non
     task, claim = claimed(batch)
     assert (task.state, task.attempts, task.lease_token) == (Task.State.IN_PROGRESS, 1, claim.token)
     assert task.settings is not None
-    assert task.settings["language"] == "ja"
-    Batch.unscoped.filter(pk=batch.pk).update(language="ko-KR")
+    assert task.settings.recognition.language == "ja"
+    Batch.unscoped.filter(pk=batch.pk).update(recognition=RecognitionSettings(language="ko-KR"))
     lapse(claim)
     lifecycle.reap()
     assert lifecycle.claim_next("other") is not None
     task.refresh_from_db()
-    assert task.settings["language"] == "ja"
+    assert task.settings.recognition.language == "ja"
 
 
 def test_nothing_to_claim() -> None:

@@ -32,7 +32,7 @@ def test_the_second_result_lies_beside_the_first(batch: Batch, engine: Engine) -
     drop(batch)
     first = work(engine)
     before = (folder(batch) / "out/a.mp3.json").read_bytes()
-    batch_services.update_batch(batch=batch, language="ja")
+    batch_services.update_batch(batch=batch, recognition={"language": "ja"})
     repeat = task_services.recognise_again(task=first)
     assert (repeat.original, repeat.task_order, repeat.name) == (first, 2, "a.mp3")
     again = work(engine)

@@ -119,7 +119,7 @@ def test_what_was_recognised_is_kept_unless_the_settings_have_changed(
     task = work(engine)
     assert engine.calls == ["transcribe", "add_speakers", "add_speakers"]
 
-    batch_services.update_batch(batch=batch, language="ja")
+    batch_services.update_batch(batch=batch, recognition={"language": "ja"})
     engine.during.clear()
     task_services.retry_task(task=task)
     assert not Checkpoint.unscoped.exists()

@@ -103,8 +103,7 @@ class Run:
                 input_path=f"in/{name}",
                 result_path=f"out/{name}",
                 formats=formats,
-                language="en-US",
-                speakers=speakers and self.options.speakers,
+                recognition={"language": "en-US", "speakers": speakers and self.options.speakers},
                 webhook_url=url,
             )
             self.dropped[batch] = []

@@ -57,8 +57,7 @@ def make_scene() -> None:
         input_path="in/",
         result_path="out/",
         formats=["json", "srt"],
-        language="en-US",
-        speakers=False,
+        recognition={"language": "en-US", "speakers": False},
     )
 
 

@@ -39,11 +39,8 @@ from tests.workbench import Engine, work  # noqa: E402 - as above
 # What the first version kept of a batch's settings when a task started.
 SETTINGS: dict[str, Any] = {
     "domain": "calls",
-    "language": "en-US",
+    "recognition": {"language": "en-US", "speakers": False},
     "formats": ["json"],
-    "speakers": False,
-    "min_speakers": -1,
-    "max_speakers": -1,
     "keywords": [],
     "result_path": "out/",
     "folder": "in/calls/",
@@ -106,8 +103,7 @@ class Past:
             input_path="in/",
             result_path="out/",
             formats=["json"],
-            language="en-US",
-            speakers=False,
+            recognition={"language": "en-US", "speakers": False},
             last_task_order=5,
             last_execution_result=1,
         )

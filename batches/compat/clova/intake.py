@@ -145,7 +145,7 @@ def _new_task(batch: Batch, wanted: Wanted, file: StoredFile) -> Task | None:
 
 def _polled_task(batch: Batch, wanted: Wanted, file: StoredFile) -> Task:
     task = Task.unscoped.get(batch=batch, input_key=file.key, input_version=file.version)
-    Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, settings=None).update(
+    Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, settings__isnull=True).update(
         overrides=wanted.overrides
     )
     return task

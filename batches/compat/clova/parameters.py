@@ -13,16 +13,18 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from batches.models import Batch, languages
-from batches.models.batch import SPEAKER_LIMIT
+from batches.models import Batch
+from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, SettingValue
+from batches.models.task_settings import TaskOverrides
 from domains.keywords import check_keywords
 
 FORMATS = {"json", "srt", "smi"}
 COMPLETIONS = {"sync", "async"}
+DIARIZATION = "diarization"
 KNOWN = {
-    *("url", "dataKey", "datakey", "language", "completion", "callback", "userdata", "wordAlignment"),
-    *("fullText", "boostings", "useDomainBoostings", "forbiddens", "diarization", "resultToObs", "format"),
-    *("noiseFiltering", "sed"),
+    *("url", "dataKey", "datakey", "completion", "callback", "userdata", "wordAlignment", "fullText"),
+    *("boostings", "useDomainBoostings", "forbiddens", "resultToObs", "format", "noiseFiltering", "sed"),
+    *(setting.clova.partition(".")[0] for setting in SETTINGS.values() if setting.clova),
 }
 
 
@@ -37,7 +39,7 @@ class Wanted:
     completion: str = "async"
     callback: str = ""
     source: str = ""  # the URL or key, where the file does not come along
-    overrides: dict[str, Any] = field(default_factory=dict)
+    overrides: TaskOverrides = field(default_factory=TaskOverrides)
     answer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,7 +72,7 @@ class _Reader:
             completion=self.one_of("completion", COMPLETIONS, "async"),
             callback=self.text("callback"),
             source=self.source(source),
-            overrides=self.recognition(output),
+            overrides=self.overrides(output),
             answer={
                 "userdata": self.userdata(),
                 "word_alignment": self.flag("wordAlignment", default=True),
@@ -96,74 +98,84 @@ class _Reader:
             self.errors[name] = _("This field is required.")
         return value
 
-    def recognition(self, output: str) -> dict[str, Any]:
+    def overrides(self, output: str) -> TaskOverrides:
         # Results are in the answer; files are written only for who asks for them.
-        files = [output] if self.flag("resultToObs", default=False) else []
-        return {
-            "formats": files,
-            **self.language(),
-            **self.speakers(),
-            **self.keywords(),
-            **self.forbidden(),
-        }
+        formats = (output,) if self.flag("resultToObs", default=False) else ()
+        return TaskOverrides(
+            recognition=self.recognition(),
+            keywords=self.keywords(),
+            forbidden=self.forbidden(),
+            formats=formats,
+        )
 
-    def language(self) -> dict[str, Any]:
-        wanted = self.text("language").lower()
+    def recognition(self) -> dict[str, SettingValue]:
+        """The settings that the table of :class:`RecognitionSettings` gives a parameter, where it is sent."""
+        found: dict[str, SettingValue] = {}
+        for name, setting in SETTINGS.items():
+            if isinstance(setting, Choice) and setting.clova and (value := self.choice(setting)):
+                found[name] = value
+        return {**found, **self.speakers()}
+
+    def choice(self, setting: Choice) -> str:
+        """The choice whose code is sent, whatever its case; an empty text for none."""
+        wanted = self.text(setting.clova).lower()
         if not wanted:
-            return {}
-        for code, _label in languages.CHOICES:
+            return ""
+        for code, _label in setting.choices():
             if code.lower() == wanted:
-                return {"language": code}
-        self.errors["language"] = _("This language is not known here.")
-        return {}
+                return code
+        self.errors[setting.clova] = _("This language is not known here.")
+        return ""
 
-    def speakers(self) -> dict[str, Any]:
-        wanted = self.given.get("diarization")
+    def speakers(self) -> dict[str, SettingValue]:
+        wanted = self.given.get(DIARIZATION)
         if wanted is None:
             return {}
         if not isinstance(wanted, dict):
-            self.errors["diarization"] = _("This must be a JSON object.")
+            self.errors[DIARIZATION] = _("This must be a JSON object.")
             return {}
-        enable = wanted.get("enable", True)
-        least, most = _count(wanted, "speakerCountMin"), _count(wanted, "speakerCountMax")
-        if not isinstance(enable, bool) or least is None or most is None or -1 < most < least:
-            self.errors["diarization"] = _(
+        found: dict[str, SettingValue] = {}
+        for name, setting in SETTINGS.items():
+            group, _dot, key = setting.clova.partition(".")
+            if group == DIARIZATION:
+                found[name] = _sent(setting, wanted.get(key))
+        # Whoever wants no speakers wants none by channel either.
+        if found["speakers"] is False:
+            found["channels_as_speakers"] = False
+        if self.batch.recognition.with_changes(found).errors():
+            self.errors[DIARIZATION] = _(
                 "Give “enable” as true or false, and the numbers of speakers as 1 to 30, or -1."
             )
             return {}
-        found = {"speakers": enable, "min_speakers": least, "max_speakers": most}
-        # Whoever wants no speakers wants none by channel either.
-        return found if enable else {**found, "channels_as_speakers": False}
+        return found
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self) -> tuple[str, ...] | None:
         """``boostings`` are for this request; the domain's come with them unless that is refused."""
         given = self.given.get("boostings")
-        with_domain = self.flag("useDomainBoostings", default=self.batch.keyword_boosting)
+        with_domain = self.flag("useDomainBoostings", default=self.batch.recognition.keyword_boosting)
         if given is None and "useDomainBoostings" not in self.given:
-            return {}
+            return None
         own = given if given is not None else []
         if not isinstance(own, list) or not all(
             isinstance(each, dict) and isinstance(each.get("words"), str) for each in own
         ):
             self.errors["boostings"] = _('This must be a list such as [{"words": "one,two"}].')
-            return {}
+            return None
         texts = [each["words"] for each in own]
         if with_domain and self.batch.domain is not None:
             texts += self.batch.domain.keywords.values_list("text", flat=True)
-        try:
-            return {"keywords": check_keywords(texts)}
-        except ValidationError as error:
-            self.errors["boostings"] = " ".join(error.messages)
-            return {}
+        return tuple(self.words("boostings", texts))
 
-    def forbidden(self) -> dict[str, Any]:
+    def forbidden(self) -> str:
         """``forbiddens``: words, separated by commas, that the result shows as asterisks."""
+        return ",".join(self.words("forbiddens", [self.text("forbiddens")]))
+
+    def words(self, name: str, texts: list[str]) -> list[str]:
         try:
-            words = check_keywords([self.text("forbiddens")])
+            return check_keywords(texts)
         except ValidationError as error:
-            self.errors["forbiddens"] = " ".join(error.messages)
-            return {}
-        return {"forbidden": ",".join(words)} if words else {}
+            self.errors[name] = " ".join(error.messages)
+            return []
 
     def userdata(self) -> dict[str, Any]:
         value = self.given.get("userdata", {})
@@ -208,10 +220,8 @@ def _can_be_kept(given: Any) -> bool:
     return False
 
 
-def _count(wanted: dict[str, Any], name: str) -> int | None:
-    """A number of speakers, -1 where none is given; ``None`` for what cannot be one."""
-    value = wanted.get(name)
-    if value is None:
-        return -1
-    sound = type(value) is int and (value == -1 or 1 <= value <= SPEAKER_LIMIT)
-    return value if sound else None
+def _sent(setting: Setting, value: Any) -> Any:
+    """A value of CLOVA's as ours: what is left out is on or not set, and -1 is a number that is not set."""
+    if isinstance(setting, Number):
+        return None if type(value) is int and value == -1 else value
+    return True if value is None else value

@@ -12,10 +12,16 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from batches import formats
+from batches.models.recognition_settings import SETTINGS, Choice, Number, RecognitionSettings, Setting
+from batches.models.task_settings import TaskSettings
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import ENGINES, Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
+from batches.worker.engine_options import engine_options
+
+# A file that is tried out has no batch: its language is detected, and speakers are separated on request.
+DEFAULTS = {"language": "auto", "speakers": False}
 
 
 class Command(BaseCommand):
@@ -24,13 +30,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        parser.add_argument(
-            "--language", default="auto", metavar="CODE", help="e.g. ko-KR, en, enko; or auto"
-        )
-        parser.add_argument("--speakers", action="store_true", help="say who speaks")
-        parser.add_argument("--min-speakers", type=int, default=-1, metavar="N")
-        parser.add_argument("--max-speakers", type=int, default=-1, metavar="N")
-        parser.add_argument("--channels", action="store_true", help="each channel of a file is a speaker")
+        for name, setting in SETTINGS.items():
+            if setting.option:
+                _add_option(parser, name, setting)
         parser.add_argument("--keywords", default="", help='words to expect: "a, b"')
         parser.add_argument(
             "--format", nargs="+", default=["txt"], choices=list(formats.FORMATS), dest="formats"
@@ -47,7 +49,8 @@ class Command(BaseCommand):
         output: Path | None = arguments["output"]
         if output is None and len(arguments["formats"]) > 1:
             raise CommandError("Several formats need --output DIR.")
-        options = _options(arguments)
+        chosen = _settings(arguments)
+        options = _options(chosen)
         if output:
             output.mkdir(parents=True, exist_ok=True)
         failed = 0
@@ -65,7 +68,7 @@ class Command(BaseCommand):
                     failed += 1
                     self.stderr.write(f"{path}: {error.message}")
                     continue
-                self._write(path, transcript, options, arguments["formats"], output, several=len(files) > 1)
+                self._write(path, transcript, chosen, arguments["formats"], output, several=len(files) > 1)
         if failed:
             sys.exit(1)
 
@@ -73,14 +76,14 @@ class Command(BaseCommand):
         self,
         path: Path,
         transcript: Transcript,
-        options: Options,
+        chosen: TaskSettings,
         names: list[str],
         output: Path | None,
         *,
         several: bool,
     ) -> None:
         for name in names:
-            text = formats.render(name, transcript, _context(options))
+            text = formats.render(name, transcript, chosen.context(""))
             if output:
                 (output / f"{path.name}.{name}").write_text(text, encoding="utf-8")
                 continue
@@ -90,27 +93,30 @@ class Command(BaseCommand):
             self.stdout.write(text)
 
 
-def _context(options: Options) -> formats.Context:
-    return formats.Context(
-        language=options.language,
-        diarization=options.speakers or options.channels,
-        min_speakers=options.min_speakers,
-        max_speakers=options.max_speakers,
-        keywords=tuple(options.keywords),
-    )
+def _add_option(parser: argparse.ArgumentParser, name: str, setting: Setting) -> None:
+    option, help_text = f"--{setting.option}", str(setting.help_text or setting.label)
+    match setting:
+        case Choice():
+            parser.add_argument(option, dest=name, default=DEFAULTS[name], metavar="CODE", help=help_text)
+        case Number():
+            parser.add_argument(option, dest=name, type=int, metavar="N", help=help_text)
+        case _:
+            parser.add_argument(
+                option, dest=name, action="store_true", default=DEFAULTS.get(name, False), help=help_text
+            )
 
 
-def _options(arguments: dict[str, Any]) -> Options:
-    least, most = arguments["min_speakers"], arguments["max_speakers"]
+def _settings(arguments: dict[str, Any]) -> TaskSettings:
+    recognition = {name: arguments[name] for name, setting in SETTINGS.items() if setting.option}
+    if arguments["min_speakers"] is not None or arguments["max_speakers"] is not None:
+        recognition["speakers"] = True
+    keywords = tuple(word.strip() for word in arguments["keywords"].split(",") if word.strip())
+    return TaskSettings(recognition=RecognitionSettings(**recognition), keywords=keywords)
+
+
+def _options(chosen: TaskSettings) -> Options:
     try:
-        return Options(
-            language=arguments["language"],
-            keywords=[word.strip() for word in arguments["keywords"].split(",") if word.strip()],
-            speakers=arguments["speakers"] or least != -1 or most != -1,
-            channels=arguments["channels"],
-            min_speakers=least,
-            max_speakers=most,
-        )
+        return engine_options(chosen.recognition, keywords=chosen.keywords)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

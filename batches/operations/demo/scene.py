@@ -137,6 +137,5 @@ def _batch(account: Account, storage: str, connection: Connection) -> Batch:
         input_path="input/",
         result_path="results/",
         formats=["json", "srt", "txt"],
-        language="en-US",
-        speakers=True,
+        recognition={"language": "en-US"},
     )

@@ -34,6 +34,7 @@ from batches.models import (
     Transcript,
     Webhook,
 )
+from batches.models.task_settings import TaskOverrides
 from batches.operations.privacy.retention import in_chunks
 from batches.services import batches as batch_services
 from domains.models import Domain, Keyword
@@ -143,7 +144,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         move_due_at=None,
         connection=None,
         settings=None,
-        overrides={},
+        overrides=TaskOverrides(),
         worker="",
         error_message="",
         error_details={},

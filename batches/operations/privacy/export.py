@@ -29,6 +29,7 @@ from batches.models import (
 from domains.models import Domain, Keyword
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account, ApiToken, AuditEntry, Invitation, Membership
+from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
 # Nothing here is a member's data: secrets, their digests, leases, and the queue's own times.
@@ -91,7 +92,9 @@ def _write(file: IO[bytes], rows: Iterable[models.Model]) -> int:
 
 def _line(row: models.Model) -> bytes:
     values: dict[str, Any] = {
-        field.attname: getattr(row, field.attname)
+        field.attname: field.value_to_string(row)
+        if isinstance(field, TypedJSONField)
+        else getattr(row, field.attname)
         for field in row._meta.concrete_fields
         if field.name not in LEFT_OUT
     }

@@ -27,6 +27,7 @@ from speechportal.accounts.audit.actor import Kind, current_actor
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.platform.http import host_alone
+from speechportal.platform.typed_json import TypedJSONField
 
 HIDDEN = "•••"  # Stands for a secret, before and after.
 Changes = dict[str, list[Any]]  # field -> [before, after]
@@ -157,8 +158,13 @@ class AuditEntry(models.Model):
                 continue
             try:
                 field = apps.get_model(self.target_kind)._meta.get_field(name)
-            except (LookupError, FieldDoesNotExist):  # Of another release, or no field but a count.
+            except LookupError:  # Of another release.
                 field = None
+            except FieldDoesNotExist:  # A part of a typed JSON column, or no field but a count.
+                field = None
+                if described := _described(self.target_kind, name, before, after):
+                    found.append(described)
+                    continue
             label = gettext(str(getattr(field, "verbose_name", name.replace("_", " "))))
             found.append((label, _readable(before, field), _readable(after, field)))
         return found
@@ -282,6 +288,9 @@ def _after_save(sender: type[models.Model], instance: Any, created: bool, raw: b
         new = field.to_python(new) if not field.is_relation else new
         if old == new or (created and new in (None, "", [], {})):
             continue
+        if isinstance(field, TypedJSONField):
+            changes |= field.differences(old, new)
+            continue
         if name in followed.secret:
             changes[name] = [HIDDEN, HIDDEN]
         elif name in followed.addresses:
@@ -318,6 +327,16 @@ def _plain(field: models.Field[Any, Any], value: Any) -> Any:
     related = field.related_model
     row = related._base_manager.filter(pk=value).first() if isinstance(related, type) else None
     return f"{row} ({row.uid})" if row is not None and hasattr(row, "uid") else str(row or value)
+
+
+def _described(kind: str, name: str, before: Any, after: Any) -> tuple[str, Any, Any] | None:
+    """A change of a part of one of the model's typed JSON columns, as the column's type describes it."""
+    for field in apps.get_model(kind)._meta.concrete_fields:
+        if isinstance(field, TypedJSONField):
+            old, new = field.described(name, before), field.described(name, after)
+            if old and new:
+                return str(old[0]), str(old[1]), str(new[1])
+    return None
 
 
 def _readable(value: Any, field: Any) -> Any:

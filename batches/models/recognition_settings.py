@@ -1,0 +1,249 @@
+"""`RecognitionSettings`: how the files of a batch are recognised, and the table that describes each setting.
+
+The batch form, Django admin, the REST serializers, the CLOVA parameters, the options of ``manage.py
+recognise``, the audit trail and the rule when a transcript is stale are all made from this table. A new
+setting is one line of :class:`RecognitionSettings` and whatever the engine does with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.utils.translation import gettext_lazy as _
+
+from batches.models import languages
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+SPEAKER_LIMIT = 30
+
+SettingValue = bool | int | str | None
+Choices = Sequence[tuple[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Description of one recognition setting.
+
+    ``label`` and ``help_text`` are for people. An ``is_advanced`` setting is folded away in forms. ``clova``
+    is its parameter in CLOVA Speech's API, with a dot before the key of an object; ``option`` its option of
+    ``manage.py recognise``. ``changes_transcript`` says whether a transcript that was made with another
+    value is of no use. ``requires`` names a setting without which this one has no effect.
+    """
+
+    label: _StrOrPromise
+    help_text: _StrOrPromise = ""
+    is_advanced: bool = False
+    clova: str = ""
+    option: str = ""
+    changes_transcript: bool = True
+    requires: str = ""
+
+    def errors(self, value: SettingValue) -> list[ValidationError]:
+        """What is wrong with the value, in the current language."""
+        raise NotImplementedError
+
+    def display(self, value: SettingValue) -> _StrOrPromise:
+        """The value as people read it."""
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag(Setting):
+    """On or off."""
+
+    def errors(self, value: SettingValue) -> list[ValidationError]:
+        if isinstance(value, bool):
+            return []
+        return [ValidationError(_("This must be true or false."), code="invalid")]
+
+    def display(self, value: SettingValue) -> _StrOrPromise:
+        return _("On") if value else _("Off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Setting):
+    """A whole number from ``minimum`` to ``maximum``, or ``None`` where it is left to the engine."""
+
+    minimum: int
+    maximum: int
+
+    def errors(self, value: SettingValue) -> list[ValidationError]:
+        if value is None:
+            return []
+        if isinstance(value, bool) or not isinstance(value, int):
+            return [ValidationError(_("This must be a whole number."), code="invalid")]
+        found = []
+        for validate in (MinValueValidator(self.minimum), MaxValueValidator(self.maximum)):
+            try:
+                validate(value)
+            except ValidationError as error:
+                found.append(error)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Setting):
+    """One of several codes. ``source`` returns Django choices, which may have groups."""
+
+    source: Callable[[], Choices]
+
+    def choices(self) -> list[tuple[str, _StrOrPromise]]:
+        """(code, label), without groups."""
+        flat: list[tuple[str, _StrOrPromise]] = []
+        for code, label in self.source():
+            flat.extend(label if isinstance(label, list | tuple) else [(code, label)])
+        return flat
+
+    def errors(self, value: SettingValue) -> list[ValidationError]:
+        if any(value == code for code, _label in self.choices()):
+            return []
+        sentence = _("“%(value)s” is not one of the choices.")
+        return [ValidationError(sentence, code="invalid_choice", params={"value": value})]
+
+    def display(self, value: SettingValue) -> _StrOrPromise:
+        return next((label for code, label in self.choices() if code == value), str(value))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Two numbers of which the first must not be above the second."""
+
+    lower: str
+    upper: str
+    code: str
+    sentence: _StrOrPromise
+
+
+ORDERS = [
+    Order(
+        "min_speakers",
+        "max_speakers",
+        "below_min_speakers",
+        _("The least number of speakers is above the greatest."),
+    )
+]
+
+
+def _setting(default: SettingValue, described: Setting) -> Any:
+    return dataclasses.field(default=default, metadata={"setting": described})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionSettings:
+    """How the files of a batch are recognised. Immutable: a change makes another one.
+
+    An instance may hold values that :meth:`errors` refuses, as a form does before it is checked; what is
+    stored has been checked.
+    """
+
+    language: str = _setting(
+        languages.DEFAULT,
+        Choice(label=_("language"), source=lambda: languages.GROUPED, clova="language", option="language"),
+    )
+    speakers: bool = _setting(
+        True,
+        Flag(
+            label=_("speaker separation"),
+            help_text=_("Tell apart who speaks."),
+            clova="diarization.enable",
+            option="speakers",
+        ),
+    )
+    keyword_boosting: bool = _setting(
+        True,
+        Flag(
+            label=_("keyword boosting"),
+            help_text=_("Prefer the keywords of the domain."),
+            changes_transcript=False,  # A transcript is stale once the keywords themselves are others.
+        ),
+    )
+    min_speakers: int | None = _setting(
+        None,
+        Number(
+            label=_("speakers at least"),
+            help_text=_("Leave both empty unless you know how many people speak in every file."),
+            minimum=1,
+            maximum=SPEAKER_LIMIT,
+            is_advanced=True,
+            clova="diarization.speakerCountMin",
+            option="min-speakers",
+            requires="speakers",
+        ),
+    )
+    max_speakers: int | None = _setting(
+        None,
+        Number(
+            label=_("speakers at most"),
+            minimum=1,
+            maximum=SPEAKER_LIMIT,
+            is_advanced=True,
+            clova="diarization.speakerCountMax",
+            option="max-speakers",
+            requires="speakers",
+        ),
+    )
+    channels_as_speakers: bool = _setting(
+        False,
+        Flag(
+            label=_("channels as speakers"),
+            help_text=_("Each channel of a stereo recording is a speaker, as in recorded calls."),
+            is_advanced=True,
+            option="channels",
+        ),
+    )
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """What :meth:`to_json` made, of this release or another: unknown settings are left out, and missing
+        ones have their default."""
+        return cls(**{name: document[name] for name in SETTINGS if name in document})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def with_changes(self, changes: Mapping[str, SettingValue]) -> Self:
+        """A copy with some settings changed. Raises ``TypeError`` for a setting that does not exist."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # errors() checks each type
+
+    def errors(self) -> dict[str, list[ValidationError]]:
+        """Everything that is wrong, by the name of the setting."""
+        found = {name: setting.errors(getattr(self, name)) for name, setting in SETTINGS.items()}
+        for order in ORDERS:
+            lower, upper = getattr(self, order.lower), getattr(self, order.upper)
+            if isinstance(lower, int) and isinstance(upper, int) and lower > upper:
+                found[order.upper].append(ValidationError(order.sentence, code=order.code))
+        return {name: errors for name, errors in found.items() if errors}
+
+    def differences(self, other: RecognitionSettings) -> list[str]:
+        """Names of the settings that have another value there."""
+        return [name for name in SETTINGS if getattr(self, name) != getattr(other, name)]
+
+    def makes_other_transcripts(self, other: RecognitionSettings) -> bool:
+        """Whether a transcript that was made with ``other`` settings is of no use with these."""
+        return any(SETTINGS[name].changes_transcript for name in self.differences(other))
+
+    @staticmethod
+    def described(name: str, value: Any) -> tuple[_StrOrPromise, _StrOrPromise] | None:
+        """Label and value as people read them, or ``None`` for what is no setting."""
+        setting = SETTINGS.get(name)
+        return (setting.label, setting.display(value)) if setting else None
+
+    def summary(self) -> Iterable[tuple[_StrOrPromise, _StrOrPromise]]:
+        """(label, value) of every setting; advanced ones only where they have another value than usual."""
+        usual = type(self)()
+        for name, setting in SETTINGS.items():
+            value = getattr(self, name)
+            if not setting.is_advanced or value != getattr(usual, name):
+                yield setting.label, setting.display(value)
+
+
+SETTINGS: dict[str, Setting] = {
+    field.name: field.metadata["setting"] for field in dataclasses.fields(RecognitionSettings)
+}

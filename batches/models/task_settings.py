@@ -1,0 +1,98 @@
+"""`TaskSettings`: a task's settings from its start on. `TaskOverrides`: the settings of one file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from batches.formats import Context
+from batches.models.recognition_settings import RecognitionSettings, SettingValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """Snapshot of everything that decides a task's outcome, taken when it starts.
+
+    It stays as it is, however the batch and its domain are edited meanwhile.
+    """
+
+    recognition: RecognitionSettings = field(default_factory=RecognitionSettings)
+    domain: str = ""  # the domain's code
+    keywords: tuple[str, ...] = ()
+    forbidden: str = ""  # words to mask in the result, comma-separated
+    formats: tuple[str, ...] = ()
+    result_path: str = ""
+    folder: str = ""  # where the input is moved to
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        known = {each.name for each in dataclasses.fields(cls)}
+        values = {name: value for name, value in document.items() if name in known}
+        for name in ("keywords", "formats"):
+            values[name] = tuple(values.get(name, ()))
+        values["recognition"] = RecognitionSettings.from_json(document.get("recognition", {}))
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def names_speakers(self) -> bool:
+        return self.recognition.speakers or self.recognition.channels_as_speakers
+
+    def makes_other_transcripts(self, other: TaskSettings) -> bool:
+        """Whether a transcript that was made with ``other`` settings is of no use with these."""
+        return self.keywords != other.keywords or self.recognition.makes_other_transcripts(other.recognition)
+
+    def context(self, task_id: str) -> Context:
+        """What a result says about its task besides the transcript."""
+        return Context(
+            task_id=task_id,
+            domain=self.domain,
+            language=self.recognition.language,
+            diarization=self.names_speakers,
+            min_speakers=self.recognition.min_speakers or -1,
+            max_speakers=self.recognition.max_speakers or -1,
+            keywords=self.keywords,
+            forbidden=self.forbidden,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOverrides:
+    """What the sender of one file asked for instead of the batch's settings.
+
+    ``recognition`` has only the settings that differ; ``None`` leaves keywords and formats to the batch.
+    """
+
+    recognition: Mapping[str, SettingValue] = field(default_factory=dict)
+    keywords: tuple[str, ...] | None = None
+    forbidden: str = ""
+    formats: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        keywords, formats = document.get("keywords"), document.get("formats")
+        known = {each.name for each in dataclasses.fields(RecognitionSettings)}
+        recognition = document.get("recognition", {})
+        return cls(
+            recognition={name: value for name, value in recognition.items() if name in known},
+            keywords=None if keywords is None else tuple(keywords),
+            forbidden=document.get("forbidden", ""),
+            formats=None if formats is None else tuple(formats),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "recognition": dict(self.recognition)}
+
+    def applied_to(self, usual: TaskSettings) -> TaskSettings:
+        """The batch's settings with these in their place."""
+        return dataclasses.replace(
+            usual,
+            recognition=usual.recognition.with_changes(self.recognition),
+            keywords=usual.keywords if self.keywords is None else self.keywords,
+            forbidden=self.forbidden,
+            formats=usual.formats if self.formats is None else self.formats,
+        )

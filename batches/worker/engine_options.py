@@ -1,0 +1,29 @@
+"""Recognition settings in the form that the engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batches.models.recognition_settings import RecognitionSettings
+from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS
+from batches.recognition.options import Options
+
+
+def engine_options(
+    recognition: RecognitionSettings,
+    *,
+    keywords: Sequence[str] = (),
+    max_duration_ms: int = MAX_DURATION_MS,
+    max_bytes: int = MAX_BYTES,
+) -> Options:
+    """The engine's options for one file. Raises ``ValueError`` for settings that the engine refuses."""
+    return Options(
+        language=recognition.language,
+        keywords=tuple(keywords),
+        speakers=recognition.speakers,
+        channels=recognition.channels_as_speakers,
+        min_speakers=-1 if recognition.min_speakers is None else recognition.min_speakers,
+        max_speakers=-1 if recognition.max_speakers is None else recognition.max_speakers,
+        max_duration_ms=max_duration_ms,
+        max_bytes=max_bytes,
+    )
