@@ -74,7 +74,7 @@ def batches() -> Panel:
             Figure(
                 _("Storages that fail"),
                 faults,
-                reverse("admin:batches_connectionfault_changelist"),
+                reverse("admin:batches_connectionbackoff_changelist"),
                 alarm=bool(faults),
             ),
         ],

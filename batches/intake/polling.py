@@ -208,14 +208,14 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
             .values_list("input_key", "input_version")
         )
         seen = PendingFile.unscoped.filter(batch=batch, key__in=keys)
-        arrivals = set(seen.values_list("key", "version", "size"))
+        pending = set(seen.values_list("key", "version", "size"))
         old_enough = server_time - timedelta(seconds=settings.SETTLE_SECONDS)
         settled: list[StoredFile] = []
         arriving: list[StoredFile] = []
         for file in files:
             if (file.key, file.version) in known:
                 continue
-            seen_before = (file.key, file.version, file.size) in arrivals
+            seen_before = (file.key, file.version, file.size) in pending
             (settled if seen_before and file.modified <= old_enough else arriving).append(file)
         _remember(batch, arriving)
         PendingFile.unscoped.filter(batch=batch, key__in=[file.key for file in settled]).delete()

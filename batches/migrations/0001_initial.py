@@ -476,7 +476,7 @@ class Migration(migrations.Migration):
                     "batch",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="arrivals",
+                        related_name="pending_files",
                         to="batches.batch",
                     ),
                 ),
@@ -505,7 +505,7 @@ class Migration(migrations.Migration):
                     "connection",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="finished_folders",
+                        related_name="processed_folders",
                         to="storage.connection",
                     ),
                 ),
@@ -1044,7 +1044,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="pendingfile",
-            constraint=models.UniqueConstraint(fields=("batch", "key"), name="arrival_unique"),
+            constraint=models.UniqueConstraint(fields=("batch", "key"), name="pending_file_unique"),
         ),
         migrations.AddConstraint(
             model_name="processedfolder",

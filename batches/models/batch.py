@@ -258,7 +258,7 @@ class ProcessedFolder(models.Model):
     Polling skips these, also after a batch was renamed or deleted, so that nothing is recognised twice.
     """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="finished_folders")
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="processed_folders")
     path = models.CharField(max_length=1024)
 
     unscoped = models.Manager()
@@ -278,7 +278,7 @@ class ProcessedFolder(models.Model):
 class PendingFile(models.Model):
     """A file that one poll has seen and that no other poll has yet found unchanged."""
 
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="arrivals")
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pending_files")
     key = models.CharField(max_length=1024)
     version = models.CharField(max_length=200)
     size = models.BigIntegerField()
@@ -293,7 +293,7 @@ class PendingFile(models.Model):
         verbose_name_plural = _("arriving files")
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
-        constraints = [models.UniqueConstraint(fields=["batch", "key"], name="arrival_unique")]
+        constraints = [models.UniqueConstraint(fields=["batch", "key"], name="pending_file_unique")]
 
     def __str__(self) -> str:
         return self.key

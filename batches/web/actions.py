@@ -21,6 +21,9 @@ from speechportal.accounts.access import MemberRequest, manager_required
 from speechportal.storage.models import Connection
 
 
+MAX_KEY_DIGITS = 18  # A longer number is no primary key: SQLite and PostgreSQL hold 64 bits.
+
+
 def _selected(request: MemberRequest) -> list[Batch]:
     """The live batches that ``batch=<ID>`` names, several times."""
     uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
@@ -63,7 +66,8 @@ def check(request: MemberRequest) -> HttpResponse:
     """What a batch with the connection and paths of the form would find; nothing is created."""
     connections = Connection.objects.for_account(request.account).select_related("account")
     chosen = request.GET.get("connection", "")
-    connection = connections.filter(pk=chosen).first() if chosen.isascii() and chosen.isdigit() else None
+    is_key = chosen.isascii() and chosen.isdigit() and len(chosen) <= MAX_KEY_DIGITS
+    connection = connections.filter(pk=chosen).first() if is_key else None
     found = None
     if connection is not None:
         found = dry_run.preview(

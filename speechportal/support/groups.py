@@ -17,16 +17,16 @@ VIEWED = {
     "domains": ["domain", "keyword"],
     "batches": [
         "adjustment",
-        "arrival",
+        "pendingfile",
         "batch",
         "charge",
         "clovarequest",
-        "connectionfault",
+        "connectionbackoff",
         "correction",
         "delivery",
         "deliveryattempt",
         "executionresult",
-        "finishedfolder",
+        "processedfolder",
         "resultfile",
         "task",
         "webhook",
@@ -69,8 +69,8 @@ ADMINISTRATOR = [
     "auth.change_group",
     "batches.view_searchtext",
     "django_q.view_failure",
-    "api.view_keptanswer",
-    "speechportal.view_singleton",
+    "api.view_idempotencyrecord",
+    "platform.view_namedlease",
 ]
 GROUPS = {"viewer": VIEWER, "support": SUPPORT, "finance": FINANCE, "administrator": ADMINISTRATOR}
 

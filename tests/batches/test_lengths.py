@@ -85,7 +85,7 @@ def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert "canary" not in seen.read_text()
     assert "PATH=" in seen.read_text()
     allowed = subprocess.run(
-        [sys.executable, "-c", "from batches.recognition import sandbox; print(sandbox.leave_network())"],
+        [sys.executable, "-c", "from batches.recognition.runtime import sandbox; print(sandbox.leave_network())"],
         capture_output=True,
         check=True,
     )

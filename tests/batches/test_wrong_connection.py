@@ -62,4 +62,4 @@ def test_the_cause_is_the_true_one_and_goes_with_it(
     assert poll(batch) == ("normal", "")
     assert batch.cause == ""
     # The file is still known, whether or not it has settled by the server's clock of whole seconds.
-    assert batch.tasks.count() + batch.arrivals.count() == 1
+    assert batch.tasks.count() + batch.pending_files.count() == 1
