@@ -20,7 +20,6 @@ from batches.webhooks import endpoint_check
 from speechportal.accounts.access import MemberRequest, manager_required
 from speechportal.storage.models import Connection
 
-
 MAX_KEY_DIGITS = 18  # A longer number is no primary key: SQLite and PostgreSQL hold 64 bits.
 
 

@@ -84,8 +84,9 @@ def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.Monke
         decoding.probe(tmp_path / "file")
     assert "canary" not in seen.read_text()
     assert "PATH=" in seen.read_text()
+    sandbox = "batches.recognition.runtime.sandbox"
     allowed = subprocess.run(
-        [sys.executable, "-c", "from batches.recognition.runtime import sandbox; print(sandbox.leave_network())"],
+        [sys.executable, "-c", f"from {sandbox} import leave_network; print(leave_network())"],
         capture_output=True,
         check=True,
     )
