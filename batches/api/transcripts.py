@@ -134,7 +134,9 @@ class TranscriptView(ApiView):
             OpenApiParameter("file_format", str, "path", enum=[name for name, _label in FORMAT_NAMES])
         ],
         responses={
-            (200, each.media_type): OpenApiResponse({"type": "string"}, description=each.label)
+            (200, each.media_type): OpenApiResponse(
+                {"type": "string", **({"format": "binary"} if each.binary else {})}, description=each.label
+            )
             for each in formats.FORMATS.values()
             if each.name != "json"
         }

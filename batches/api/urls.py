@@ -9,6 +9,7 @@ from batches.api.batches import BatchView
 from batches.api.deliveries import DeliveryView, WebhookView
 from batches.api.dry_runs import TrialView
 from batches.api.execution_results import ExecutionResultView
+from batches.api.formats import FormatView
 from batches.api.tasks import TaskView
 from batches.api.transcripts import TranscriptView
 from batches.api.usage import AccountView, ChargeView, UsageView
@@ -17,6 +18,7 @@ from speechportal.api.views import UID
 router = SimpleRouter(trailing_slash=False)
 router.register("batches", BatchView, "batch")
 router.register("tasks", TaskView, "task")
+router.register("formats", FormatView, "format")
 router.register("execution-results", ExecutionResultView, "execution-result")
 router.register("deliveries", DeliveryView, "delivery")
 router.register("usage", UsageView, "usage")

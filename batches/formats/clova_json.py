@@ -16,6 +16,7 @@ from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
 from .characters import encodable
 from .context import Context
 from .forbidden import without_forbidden
+from .format import Format
 
 # What CLOVA answers in ``params.lang`` to a ``language`` of its own.
 _CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}
@@ -141,3 +142,6 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_encodable(item) for item in value]
     return value
+
+
+FORMAT = Format("json", "JSON", "application/json", render)

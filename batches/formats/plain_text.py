@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from batches.recognition.transcript import Transcript
 
 from . import characters
-from .clock import hms
 from .context import Context
+from .format import Format, gettext_noop
+from .timestamps import hms
 
 PAUSE_MS = 2_000  # begins a paragraph where speakers are not known
 LONGEST_COLUMNS = 700  # of such a paragraph; the segment that passes it is its last
@@ -47,3 +48,6 @@ def _line(paragraph: _Paragraph, context: Context) -> str:
         return f"{paragraph.text}\n"
     name = context.speaker_name(paragraph.speaker)
     return f"[{hms(max(0, paragraph.start) // 1000)}] {name}: {paragraph.text}\n"
+
+
+FORMAT = Format("txt", gettext_noop("TXT (plain text)"), "text/plain", render)

@@ -11,6 +11,7 @@ from batches.recognition.transcript import Transcript
 from . import characters
 from .context import Context
 from .cues import Cue, build_cues
+from .format import Format
 
 # Class, name and language tag. Any other language is named by its code.
 _CLASSES = {
@@ -63,3 +64,6 @@ def _language(recognised: str, asked: str) -> tuple[str, str, str]:
 def _escape(text: str) -> str:
     line = characters.one_line(text)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+FORMAT = Format("smi", "SMI (SAMI)", "application/x-sami", render)

@@ -10,9 +10,10 @@ import re
 
 from batches.recognition.transcript import Transcript
 
-from .clock import clock
 from .context import Context
 from .cues import Cue, build_cues
+from .format import Format
+from .timestamps import timestamp
 
 _MARKUP = re.compile(r"(<(?=[A-Za-z/!?])|\{(?=[\\A-Za-z])|--(?=>))")
 _WORD_JOINER = "\u2060"
@@ -27,6 +28,9 @@ def _block(number: int, cue: Cue, context: Context) -> str:
     text = "\n".join(cue.lines)
     if cue.opens_turn:
         text = f"{context.speaker_name(cue.speaker)}: {text}"
-    times = f"{clock(cue.start, ',')} --> {clock(cue.end, ',')}"
+    times = f"{timestamp(cue.start, ',')} --> {timestamp(cue.end, ',')}"
     text = _MARKUP.sub(rf"\g<1>{_WORD_JOINER}", text)
     return f"{number}\n{times}\n{text}\n\n".replace("\n", "\r\n")
+
+
+FORMAT = Format("srt", "SRT (SubRip)", "application/x-subrip", render)

@@ -17,6 +17,7 @@ from batches.recognition.transcript import Transcript
 
 from . import characters
 from .context import Context
+from .format import Format, gettext_noop
 
 COLUMNS = ("start", "end", "text", "speaker")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -34,3 +35,6 @@ def render(transcript: Transcript, context: Context) -> str:
 def _field(text: str) -> str:
     """What is left of other control characters and line ends becomes a space or nothing."""
     return characters.one_line(text.translate(_ESCAPES))
+
+
+FORMAT = Format("tsv", gettext_noop("TSV (table)"), "text/tab-separated-values", render)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from batches.recognition.transcript import Transcript
 
-from .clock import clock
 from .context import Context
 from .cues import Cue, build_cues
+from .format import Format
+from .timestamps import timestamp
 
 
 def render(transcript: Transcript, context: Context) -> str:
@@ -18,7 +19,7 @@ def _block(cue: Cue, context: Context) -> str:
     text = "\n".join(map(_escape, cue.lines))
     if cue.speaker:
         text = f"<v {_annotation(context.speaker_name(cue.speaker))}>{text}</v>"
-    return f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n"
+    return f"{timestamp(cue.start, '.')} --> {timestamp(cue.end, '.')}\n{text}\n"
 
 
 def _annotation(name: str) -> str:
@@ -28,3 +29,6 @@ def _annotation(name: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+FORMAT = Format("vtt", "VTT (WebVTT)", "text/vtt", render)

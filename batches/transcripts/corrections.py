@@ -107,7 +107,7 @@ def publish(*, task: Task) -> int:
     try:
         store = task.connection.store()
         for file in ResultFile.unscoped.filter(task=task, written_at__isnull=False):
-            data = render(file.format, transcript, context).encode()
+            data = render(file.format, transcript, context)
             stored = store.put(file.key, data, content_type=FORMATS[file.format].content_type)
             ResultFile.unscoped.filter(pk=file.pk).update(
                 written_at=timezone.now(), size=stored.size, version=stored.version

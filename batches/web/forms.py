@@ -23,9 +23,6 @@ ADVANCED = ("webhook_url", "priority", "transcript_days")
 # What a duplicate takes over: all but the name and the domain, which are each batch's own.
 COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
 
-FORMAT_LABELS = {"txt": _("TXT (plain text)"), "tsv": _("TSV (table)")}
-
-
 class ConnectionSelect(forms.Select):
     """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
 
@@ -40,7 +37,7 @@ def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
     return forms.MultipleChoiceField(
         label=_("File format"),
         help_text=help_text,
-        choices=[(each.name, FORMAT_LABELS.get(each.name, each.label)) for each in FORMATS.values()],
+        choices=[(each.name, _(each.label)) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
         initial=default_formats,
     )

@@ -33,7 +33,7 @@ def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callab
     for name in task.settings.formats:
         report()
         file = _reserved(task, store, name)
-        data = render(name, transcript, context).encode()
+        data = render(name, transcript, context)
         if file.written_at and _is_there(store, file, len(data)):
             continue
         # The store looks at what it has written and raises a fault unless all of it is there.
@@ -86,7 +86,7 @@ def remove(task: Task, store: ObjectStore) -> None:
 
 def _is_ours(task: Task, store: ObjectStore, file: ResultFile, checkpoint: Checkpoint, size: int) -> bool:
     transcript = Transcript.from_dict(checkpoint.document)
-    data = render(file.format, transcript, result_context(task)).encode()
+    data = render(file.format, transcript, result_context(task))
     if size != len(data):
         return False
     with store.open(file.key) as stream:

@@ -94,6 +94,10 @@ class Portal:
             raise CommandError(f"There is no batch “{wanted}”. See: speechportal batches list")
         return named[0]
 
+    def extensions(self) -> dict[str, str]:
+        """The portal's file formats: the extension of each name, with its dot."""
+        return {row["name"]: row["extension"] for row in self.get("formats")}
+
     def upload(self, batch: dict[str, Any], file: Path, name: str, *, replace: bool) -> datetime:
         """Put a file into the batch's input path. Returns when that was, by the portal's clock."""
         body = {"name": name, "replace": replace}

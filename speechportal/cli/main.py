@@ -18,7 +18,6 @@ from typing import Any
 
 from speechportal.cli.client import FINAL, CommandError, Portal
 
-FORMATS = ("json", "srt", "smi", "vtt", "txt", "tsv")
 FAILED, LATE = 3, 4
 LOOK_SECONDS = 5.0
 
@@ -86,7 +85,10 @@ def _add_download(command: argparse.ArgumentParser) -> None:
     command.add_argument("batch", help="name or ID of a batch")
     command.add_argument("names", nargs="*", help="files below the input path; none: all that are recognised")
     command.add_argument(
-        "--format", action="append", choices=FORMATS, help="json unless told; may be repeated"
+        "--format",
+        action="append",
+        metavar="NAME",
+        help="a file format of the portal, such as json (the default), srt or docx; may be repeated",
     )
     command.add_argument("--output", type=Path, default=Path(), help="folder to save them in")
     command.set_defaults(run=_download)
@@ -165,11 +167,15 @@ def _wait_for(
 
 def _download(portal: Portal, arguments: argparse.Namespace) -> int:
     batch = portal.batch(arguments.batch)
+    extensions = portal.extensions()
+    wanted = arguments.format or ["json"]
+    if unknown := [name for name in wanted if name not in extensions]:
+        raise CommandError(f"Unknown format: {', '.join(unknown)}. Choose from: {', '.join(extensions)}.")
     tasks = _tasks_to_save(portal, batch, arguments.names)
     for task in tasks:
-        for name in arguments.format or ["json"]:
+        for name in wanted:
             answer = portal.call("GET", f"tasks/{task['id']}/results/{name}")
-            path = _place(arguments.output, task["name"], name)
+            path = _place(arguments.output, task["name"], extensions[name])
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(answer.content)
             print(path, flush=True)
@@ -191,12 +197,12 @@ def _tasks_to_save(portal: Portal, batch: dict[str, Any], names: list[str]) -> l
     return found
 
 
-def _place(folder: Path, name: str, ending: str) -> Path:
-    """Below ``folder``, whatever the name says: it comes from a storage, not from the person here."""
+def _place(folder: Path, name: str, extension: str) -> Path:
+    """The path of a result below ``folder``; the name comes from a storage and may try to leave it."""
     parts = [part for part in PurePosixPath(name).parts if part not in {"/", "..", "."}]
     if not parts:
         raise CommandError(f"This name cannot be that of a file: {name!r}")
-    return folder.joinpath(*parts[:-1], f"{parts[-1]}.{ending}")
+    return folder.joinpath(*parts[:-1], f"{parts[-1]}{extension}")
 
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> int:

@@ -61,7 +61,7 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
     [
         ({"domain": "dom_0000000000000000"}, "domain", "does_not_exist"),
         ({"connection": 7}, "connection", "invalid"),
-        ({"formats": ["docx"]}, "formats.0", "invalid_choice"),
+        ({"formats": ["pdf"]}, "formats.0", "invalid_choice"),
         ({"formats": []}, "formats", "min_length"),
         ({"language": "klingon"}, "language", "invalid_choice"),
         ({"speakers": "yes"}, "speakers", "invalid"),

@@ -192,7 +192,7 @@ def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:
         ({"sed": {"enable": True}}, "sed: "),
         ({"language": "tlh"}, "language: "),
         ({"completion": "later"}, "completion: Choose one of: async, sync."),
-        ({"format": "DOCX"}, "format: "),
+        ({"format": "PDF"}, "format: "),
         ({"diarization": {"speakerCountMin": 9, "speakerCountMax": 2}}, "diarization: "),
         ({"boostings": "words"}, "boostings: "),
         ({"colour": "red"}, "colour: "),

@@ -19,6 +19,7 @@ from batches.recognition.transcript import Transcript as Document
 from batches.transcripts import corrections, transcript_page
 from batches.worker.result_files import result_context
 from tests.factories import make_batch, make_task, make_user
+from tests.formats.samples import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -55,10 +56,9 @@ def test_every_format_is_made_from_the_corrected_text(task: Task) -> None:
     corrections.name_speakers(task=task, names={"1": "김지수"}, by=None)
     context = result_context(task)
     for name in formats.FORMATS:
-        text = formats.render(name, heard(), context)
-        assert "Hello world" in text, name
-    assert "whirled" not in formats.render("srt", heard(), context)
-    assert "김지수" in formats.render("vtt", heard(), context)
+        assert "Hello world" in text_of(name, heard(), context), name
+    assert "whirled" not in formats.render("srt", heard(), context).decode()
+    assert "김지수" in formats.render("vtt", heard(), context).decode()
 
 
 def test_the_machines_text_is_kept_beside_the_correction(task: Task) -> None:

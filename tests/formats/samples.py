@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 from hypothesis import strategies as st
 
+from batches.formats import FORMATS, Context, render
 from batches.recognition.transcript import Segment, Transcript, Word
+
+
+def text_of(name: str, transcript: Transcript, context: Context | None = None) -> str:
+    """A document's text; of a binary format, which is an archive, the text of all its parts."""
+    document = render(name, transcript, context)
+    if not FORMATS[name].binary:
+        return document.decode("utf-8")
+    with zipfile.ZipFile(io.BytesIO(document)) as archive:
+        return "\n".join(archive.read(part).decode("utf-8", "replace") for part in archive.namelist())
 
 
 def said(start: int, text: str, *, speaker: str = "", step: int = 400, spaced: bool = True) -> Segment:

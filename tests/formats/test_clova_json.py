@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batches.formats import Context, render
+from batches.formats import Context
 from batches.formats.characters import encodable
 from batches.formats.clova_json import document
 from batches.recognition.transcript import Transcript
-from tests.formats.samples import any_text, interview, silence, transcripts
+from tests.formats.samples import any_text, interview, silence, text_of, transcripts
 
 CONTEXT = Context(
     task_id="8f2c",
@@ -29,7 +29,7 @@ CONTEXT = Context(
 
 
 def test_example() -> None:
-    read = json.loads(render("json", interview(), CONTEXT))
+    read = json.loads(text_of("json", interview(), CONTEXT))
     segments = read.pop("segments")
     assert read == {
         "result": "COMPLETED",
@@ -87,7 +87,7 @@ def test_signs_of_doubt_are_told_of_the_whole_and_of_the_segment() -> None:
     transcript.flags = ["language_mismatch", "truncated"]
     transcript.segments[2].flags = ["repetition", "low_confidence"]
     transcript.segments[2].mean_logprob = -1.5
-    read = json.loads(render("json", transcript, CONTEXT))
+    read = json.loads(text_of("json", transcript, CONTEXT))
     assert read["flags"] == ["language_mismatch", "truncated"]
     assert read["quality"]["flags"] == ["language_mismatch", "truncated", "repetition", "low_confidence"]
     assert -1.5 < read["quality"]["meanLogProbability"] < -0.25
@@ -96,7 +96,7 @@ def test_signs_of_doubt_are_told_of_the_whole_and_of_the_segment() -> None:
 
 
 def test_keys_stand_in_clovas_order() -> None:
-    keys = list(json.loads(render("json", interview(), CONTEXT)))
+    keys = list(json.loads(text_of("json", interview(), CONTEXT)))
     assert keys[:11] == [
         "result", "message", "token", "version", "params", "progress", "keywords", "segments", "text",
         "confidence", "speakers",
@@ -105,7 +105,7 @@ def test_keys_stand_in_clovas_order() -> None:
 
 def test_a_client_that_knows_clova_reads_it() -> None:
     """The walk that public clients take: speakers' turns from segments, words from their lists."""
-    result = json.loads(render("json", interview(), CONTEXT))
+    result = json.loads(text_of("json", interview(), CONTEXT))
     assert result["result"] == "COMPLETED"
     turns = [f"{segment['speaker']['name']}: {segment['textEdited']}" for segment in result["segments"]]
     assert turns[1] == "Dr. Kim: Fine, thank you!"
@@ -117,7 +117,7 @@ def test_a_client_that_knows_clova_reads_it() -> None:
 
 
 def test_silence() -> None:
-    read = json.loads(render("json", silence()))
+    read = json.loads(text_of("json", silence()))
     assert (read["segments"], read["text"], read["confidence"], read["speakers"]) == ([], "", 0.0, [])
     assert read["flags"] == ["no_speech"]
 
@@ -127,7 +127,7 @@ def test_without_speakers_the_objects_are_there_and_empty() -> None:
     transcript.speakers = []
     for segment in transcript.segments:
         segment.speaker = ""
-    read = json.loads(render("json", transcript))
+    read = json.loads(text_of("json", transcript))
     assert read["speakers"] == []
     assert read["segments"][0]["diarization"] == {"label": ""}
     assert read["segments"][0]["speaker"] == {"label": "", "name": "", "edited": False}
@@ -149,14 +149,14 @@ def test_word_times_and_full_text_can_be_left_out() -> None:
 
 
 def test_korean_is_written_as_it_is() -> None:
-    assert "김 박사" in render("json", interview(), Context(speaker_names={"1": "김 박사"}))
+    assert "김 박사" in text_of("json", interview(), Context(speaker_names={"1": "김 박사"}))
 
 
 def test_numbers_that_json_does_not_know() -> None:
     transcript = interview()
     transcript.segments[0].mean_logprob = float("-inf")
     transcript.engine["threshold"] = float("nan")
-    read = json.loads(render("json", transcript))
+    read = json.loads(text_of("json", transcript))
     assert read["segments"][0]["quality"]["meanLogProbability"] == 0.0
     assert read["engine"]["threshold"] is None
 
@@ -172,7 +172,7 @@ _json = st.recursive(
 @given(transcripts(), st.dictionaries(any_text, _json, max_size=3))
 def test_round_trip(transcript: Transcript, userdata: dict[str, Any]) -> None:
     context = Context(userdata=userdata)
-    text = render("json", transcript, context)
+    text = text_of("json", transcript, context)
     read = json.loads(text.encode().decode())
     assert read == document(transcript, context)
     assert [segment["text"] for segment in read["segments"]] == [

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batches.formats import FORMATS, Context, render
+from batches.formats import FORMATS, Context
 from batches.formats.forbidden import without_forbidden
 from batches.recognition.transcript import Segment, Transcript, Word
-from tests.formats.samples import any_text, transcripts
+from tests.formats.samples import any_text, text_of, transcripts
 
 
 def said(*texts: str) -> Transcript:
@@ -51,13 +51,13 @@ def test_no_format_tells_it(name: str) -> None:
     context = Context(forbidden="secret", edited_texts={1: "My Secret."}, speaker_names={"1": "Kim"})
     transcript = said("The", "secret", "is", "out.")
     transcript.segments.append(Segment(9000, 9900, "Another text."))
-    told = render(name, transcript, context)
+    told = text_of(name, transcript, context)
     assert "secret" not in told.replace('"forbiddens": "secret"', "").lower()
     assert "******" in told
 
 
 def test_the_result_says_what_was_forbidden_and_keeps_the_times() -> None:
-    read = json.loads(render("json", said("A", "secret"), Context(forbidden="secret")))
+    read = json.loads(text_of("json", said("A", "secret"), Context(forbidden="secret")))
     assert read["params"]["forbiddens"] == "secret"
     assert (read["text"], read["segments"][0]["words"]) == ("A ******", [[0, 400, "A"], [500, 900, "******"]])
 

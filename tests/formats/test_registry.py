@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
+from pathlib import Path
 from subprocess import run
 
 import pytest
@@ -20,14 +23,27 @@ def test_the_formats_in_order() -> None:
         ("vtt", ".vtt", "text/vtt"),
         ("txt", ".txt", "text/plain"),
         ("tsv", ".tsv", "text/tab-separated-values"),
+        ("ass", ".ass", "text/x-ssa"),
+        ("docx", ".docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     ]
-    assert list(FORMATS) == [each.name for each in FORMATS.values()]
     assert FORMATS["txt"].content_type == "text/plain; charset=utf-8"
+    assert FORMATS["docx"].content_type == FORMATS["docx"].media_type
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_rendering_twice_gives_the_same(name: str) -> None:
-    assert render(name, interview()) == render(name, interview(), Context())
+def test_rendering_twice_gives_the_same_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = render(name, interview(), Context(edited_texts={0: "Good evening."}))
+    later = time.time() + 100_000
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert first
+    assert render(name, interview(), Context(edited_texts={0: "Good evening."})) == first
+    assert render(name, interview()) != first
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_documented(name: str) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"\b{name.upper()}\b", readme)
 
 
 def test_an_unknown_format_is_an_error() -> None:

@@ -8,10 +8,10 @@ import pysubs2
 import pytest
 from hypothesis import given, settings
 
-from batches.formats import Context, render
+from batches.formats import Context
 from batches.formats.cues import build_cues
 from batches.recognition.transcript import Transcript
-from tests.formats.samples import any_text, interview, korean, said, silence, transcripts
+from tests.formats.samples import any_text, interview, korean, said, silence, text_of, transcripts
 
 
 class Reader(HTMLParser):
@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 
 
 def test_example() -> None:
-    text = render("smi", korean(), Context(task_id="task-1"))
+    text = text_of("smi", korean(), Context(task_id="task-1"))
     assert text.startswith("\ufeff<SAMI>\r\n<HEAD>\r\n<TITLE>task-1</TITLE>\r\n")
     assert ".KRCC { Name:Korean; lang:ko-KR; SAMIType:CC; }" in text
     assert text.split("<BODY>\r\n")[1].split("\r\n") == [
@@ -70,7 +70,7 @@ def test_example() -> None:
 )
 def test_class_from_the_language(language: str, asked: str, name: str) -> None:
     transcript = Transcript(language, 1, 9000, [said(0, "x")])
-    text = render("smi", transcript, Context(language=asked))
+    text = text_of("smi", transcript, Context(language=asked))
     assert {found for _, found, _ in Reader(text).found} == {name}
     assert f".{name} {{" in text
 
@@ -79,17 +79,17 @@ def test_no_clearing_where_a_cue_follows_at_once() -> None:
     transcript = Transcript(
         "en", 1, 9000, [said(0, "One.", speaker="1", step=1000), said(950, "Two.", speaker="2", step=1000)]
     )
-    assert [start for start, _, _ in Reader(render("smi", transcript)).found] == [0, 950, 1900]
+    assert [start for start, _, _ in Reader(text_of("smi", transcript)).found] == [0, 950, 1900]
 
 
 def test_silence_is_an_empty_body() -> None:
-    text = render("smi", silence())
+    text = text_of("smi", silence())
     assert Reader(text).found == []
     assert "<BODY>\r\n</BODY>" in text
 
 
 def test_pysubs2_reads_the_same_cues() -> None:
-    read = pysubs2.SSAFile.from_string(render("smi", interview()), format_="sami")
+    read = pysubs2.SSAFile.from_string(text_of("smi", interview()), format_="sami")
     assert [(event.start, event.end, event.plaintext) for event in read if event.text] == [
         (610, 2560, "A: Good morning. How are you?"),
         (3200, 4033, "B: Fine, thanks!"),
@@ -101,7 +101,7 @@ def test_pysubs2_reads_the_same_cues() -> None:
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) -> None:
     context = Context(speaker_names={"1": name}, task_id=name)
-    text = render("smi", transcript, context).encode().decode()
+    text = text_of("smi", transcript, context).encode().decode()
     cues = build_cues(transcript, context)
     shown = [(start, body.rstrip()) for start, _, body in Reader(text).found if body.strip("\r\n") != "\xa0"]
     assert shown == [

@@ -7,10 +7,10 @@ import io
 
 from hypothesis import given, settings
 
-from batches.formats import Context, render
+from batches.formats import Context
 from batches.formats.characters import one_line
 from batches.recognition.transcript import Segment, Transcript
-from tests.formats.samples import any_text, interview, silence, transcripts
+from tests.formats.samples import any_text, interview, silence, text_of, transcripts
 
 
 def rows(text: str) -> list[list[str]]:
@@ -26,7 +26,7 @@ def unescaped(field: str) -> str:
 
 
 def test_example() -> None:
-    assert render("tsv", interview(), Context(edited_texts={2: "Then let's\tbegin.\n"})) == (
+    assert text_of("tsv", interview(), Context(edited_texts={2: "Then let's\tbegin.\n"})) == (
         "start\tend\ttext\tspeaker\n"
         "610\t2560\tGood morning. How are you?\tA\n"
         "3200\t3950\tFine, thanks!\tB\n"
@@ -35,19 +35,19 @@ def test_example() -> None:
 
 
 def test_silence_is_a_header() -> None:
-    assert render("tsv", silence()) == "start\tend\ttext\tspeaker\n"
+    assert text_of("tsv", silence()) == "start\tend\ttext\tspeaker\n"
 
 
 def test_what_is_escaped_can_be_read_again() -> None:
     text = "a\tb\\n\nc\rd"
-    [_, row] = rows(render("tsv", Transcript("en", 1, 9000, [Segment(0, 10, text)])))
+    [_, row] = rows(text_of("tsv", Transcript("en", 1, 9000, [Segment(0, 10, text)])))
     assert unescaped(row[2]) == text
 
 
 @settings(max_examples=150, deadline=None)
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_table(transcript: Transcript, name: str) -> None:
-    text = render("tsv", transcript, Context(speaker_names={"1": name})).encode().decode()
+    text = text_of("tsv", transcript, Context(speaker_names={"1": name})).encode().decode()
     lines = text.splitlines()
     assert len(lines) == 1 + len(transcript.segments)
     read = rows(text)

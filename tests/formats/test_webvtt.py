@@ -10,14 +10,14 @@ import pysubs2
 import webvtt
 from hypothesis import given, settings
 
-from batches.formats import Context, render
+from batches.formats import Context
 from batches.formats.cues import build_cues
 from batches.recognition.transcript import Transcript
-from tests.formats.samples import any_text, interview, korean, said, silence, transcripts
+from tests.formats.samples import any_text, interview, korean, said, silence, text_of, transcripts
 
 
 def test_example() -> None:
-    assert render("vtt", interview(), Context(speaker_names={"2": "Kim & Lee"})) == (
+    assert text_of("vtt", interview(), Context(speaker_names={"2": "Kim & Lee"})) == (
         "WEBVTT\n"
         "\n"
         "00:00:00.610 --> 00:00:02.560\n"
@@ -32,29 +32,29 @@ def test_example() -> None:
 
 
 def test_no_voice_where_speakers_are_not_known() -> None:
-    assert render("vtt", korean()).splitlines()[3] == "안녕하세요. 반갑습니다."
+    assert text_of("vtt", korean()).splitlines()[3] == "안녕하세요. 반갑습니다."
 
 
 def test_silence_is_a_header() -> None:
-    assert render("vtt", silence()) == "WEBVTT\n"
-    assert len(webvtt.from_string(render("vtt", silence()))) == 0
+    assert text_of("vtt", silence()) == "WEBVTT\n"
+    assert len(webvtt.from_string(text_of("vtt", silence()))) == 0
 
 
 def test_arrow_and_markup_are_escaped() -> None:
-    text = render("vtt", Transcript("en", 1, 9000, [said(0, "a --> b <i>c</i> & d")]))
+    text = text_of("vtt", Transcript("en", 1, 9000, [said(0, "a --> b <i>c</i> & d")]))
     assert "a --&gt; b &lt;i&gt;c&lt;/i&gt; &amp; d\n" in text
     assert pysubs2.SSAFile.from_string(text, format_="vtt")[0].start == 0
 
 
 def test_a_speaker_s_name_makes_no_arrow_of_its_tag() -> None:
-    text = render("vtt", interview(), Context(speaker_names={"1": "Kim --", "2": "-->"}))
+    text = text_of("vtt", interview(), Context(speaker_names={"1": "Kim --", "2": "-->"}))
     assert text.count("-->") == 3
     assert "<v Kim -- >Good morning" in text
     assert "<v --&gt;>Fine" in text
 
 
 def test_webvtt_py_reads_voices() -> None:
-    read = webvtt.from_string(render("vtt", interview()))
+    read = webvtt.from_string(text_of("vtt", interview()))
     assert [(caption.voice, caption.text) for caption in read.captions] == [
         ("A", "Good morning. How are you?"),
         ("B", "Fine, thanks!"),
@@ -66,7 +66,7 @@ def test_webvtt_py_reads_voices() -> None:
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) -> None:
     context = Context(speaker_names={"1": name})
-    text = render("vtt", transcript, context).encode().decode()
+    text = text_of("vtt", transcript, context).encode().decode()
     cues = build_cues(transcript, context)
     read = webvtt.from_buffer(io.StringIO(text), format="vtt").captions
     assert [caption.start_in_seconds for caption in read] == [cue.start // 1000 for cue in cues]

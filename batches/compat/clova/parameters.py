@@ -7,18 +7,19 @@ clients, which send ``null`` for whatever they do not want.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from batches.formats import FORMATS
 from batches.models import Batch
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, SettingValue
 from batches.models.task_settings import TaskOverrides
 from domains.keywords import check_keywords
 
-FORMATS = {"json", "srt", "smi"}
 COMPLETIONS = {"sync", "async"}
 DIARIZATION = "diarization"
 KNOWN = {
@@ -198,7 +199,7 @@ class _Reader:
             return ""
         return value.strip()
 
-    def one_of(self, name: str, choices: set[str], default: str) -> str:
+    def one_of(self, name: str, choices: Collection[str], default: str) -> str:
         value = self.text(name).lower() or default
         if value not in choices:
             self.errors[name] = _("Choose one of: %s.") % ", ".join(sorted(choices))

@@ -42,8 +42,8 @@ def document(task: Task, request: ClovaRequest | None) -> dict[str, Any]:
     return clova_json.document(found, context(task, request))
 
 
-def rendered(task: Task, request: ClovaRequest | None) -> tuple[str, str] | None:
-    """Text and content type of a finished result that was asked for in another format than JSON."""
+def rendered(task: Task, request: ClovaRequest | None) -> tuple[bytes, str] | None:
+    """Body and content type of a finished result that was asked for in another format than JSON."""
     name = _answer(request).get("format", "json")
     found = _transcript(task) if task.state == State.COMPLETED and name != "json" else None
     if found is None:

@@ -85,8 +85,9 @@ class ClovaView(APIView):
 
     def told(self, task: Task) -> HttpResponse | Response:
         request = results.request_of(task)
-        if (text := results.rendered(task, request)) is not None:
-            return HttpResponse(text[0], content_type=text[1])
+        if (rendered := results.rendered(task, request)) is not None:
+            body, content_type = rendered
+            return HttpResponse(body, content_type=content_type)
         return Response(results.document(task, request))
 
     def answered(self, task: Task, wanted: Wanted) -> HttpResponse | Response:

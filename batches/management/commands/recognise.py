@@ -49,6 +49,8 @@ class Command(BaseCommand):
         output: Path | None = arguments["output"]
         if output is None and len(arguments["formats"]) > 1:
             raise CommandError("Several formats need --output DIR.")
+        if output is None and (binary := [n for n in arguments["formats"] if formats.FORMATS[n].binary]):
+            raise CommandError(f"The format {binary[0]} needs --output DIR.")
         chosen = _settings(arguments)
         options = _options(chosen)
         if output:
@@ -83,14 +85,15 @@ class Command(BaseCommand):
         several: bool,
     ) -> None:
         for name in names:
-            text = formats.render(name, transcript, chosen.context(""))
+            document = formats.render(name, transcript, chosen.context(""))
             if output:
-                (output / f"{path.name}.{name}").write_text(text, encoding="utf-8")
+                extension = formats.FORMATS[name].extension
+                (output / f"{path.name}{extension}").write_bytes(document)
                 continue
             if several and name != "json":
                 self.stdout.write(f"==> {path} <==")
             # JSON documents of several files are told apart by their own braces: a stream for jq.
-            self.stdout.write(text)
+            self.stdout.write(document.decode())
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, setting: Setting) -> None:
