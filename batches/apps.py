@@ -32,6 +32,7 @@ class BatchesConfig(AppConfig):
         from speechportal.support.groups import install_groups
 
         import_module("batches.operations.metrics")  # Adds its collectors.
+        import_module("batches.compat.clova.callbacks")  # Adds its message kind.
         follow(Batch, ignore=MACHINE_FIELDS, addresses=["webhook_url"])
         pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)

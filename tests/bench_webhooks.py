@@ -107,7 +107,7 @@ def fill(ports: list[int], deliveries: int) -> list[int]:
         Transcript.unscoped.bulk_create(
             Transcript(task=task, stage=Transcript.Stage.SPEAKERS, document=DOCUMENT) for task in tasks
         )
-        event = Delivery.Event.TASK_COMPLETED
+        event = "task.completed"
         Delivery.unscoped.bulk_create(
             Delivery(
                 account=batch.account,

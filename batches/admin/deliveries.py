@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries. Secrets are not here, nor what a receiver answered, which may hold some."""
+"""Deliveries and webhooks in admin, without secrets, addresses and receivers' answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import ClovaRequest, Delivery, DeliveryAttempt, Webhook
-from batches.webhooks import redelivery
+from batches.webhooks import events, kinds, redelivery
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
 from speechportal.support.lists import choices, neighbour
@@ -33,7 +33,7 @@ class Redeliver(Action):
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     find_exact = ("uid", "account__uid", "batch__uid")
     list_display = [
-        "event",
+        "title",
         "uid",
         "account",
         "batch",
@@ -48,15 +48,21 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         neighbour("account", "account__uid", _("account")),
         neighbour("batch", "batch__uid", _("batch")),
         neighbour("task", "task__uid", _("task")),
+        choices("kind", _("kind"), kinds.labels),
+        choices("event", _("event"), events.labels),
         choices("state", _("state"), lambda: list(Delivery.State.choices), Delivery.State.DELIVERED),
     ]
     fields = [
-        ("event", "about"),
+        ("kind", "event", "about"),
         ("state", "attempts", "next_attempt_at"),
         ("last_status", "last_error"),
         ("created_at", "ended_at"),
     ]
     portal_actions = [Redeliver]
+
+    @admin.display(description=_("event"), ordering="event")
+    def title(self, row: Delivery) -> str:
+        return str(kinds.title_of(row))
 
     def glance(self, row: Delivery) -> list[tuple[Any, Any]]:
         return [
@@ -109,25 +115,19 @@ class WebhookAdmin(ReadOnlyAdmin[Webhook]):
 
 @admin.register(ClovaRequest)
 class ClovaRequestAdmin(ReadOnlyAdmin[ClovaRequest]):
-    """What programs written for CLOVA Speech have asked for. A callback's address may hold a secret."""
+    """CLOVA requests. A callback's address is hidden: it may hold a secret."""
 
     find_exact = ("task__uid",)
-    list_display = [
-        "task",
-        "callback_tries",
-        "callback_status",
-        "callback_due_at",
-        "called_back_at",
-        "created_at",
-    ]
+    list_display = ["task", "callback_queued_at", "created_at"]
     list_select_related = ["task"]
-    fields = [
-        ("callback_tries", "callback_status", "callback_error"),
-        ("callback_due_at", "called_back_at", "created_at"),
-    ]
+    fields = [("callback_queued_at", "created_at")]
 
     def glance(self, row: ClovaRequest) -> list[tuple[Any, Any]]:
-        return [(_("Task"), link_to(row.task)), (_("Account"), link_to(row.task.account))]
+        return [
+            (_("Task"), link_to(row.task)),
+            (_("Account"), link_to(row.task.account)),
+            (_("Deliveries"), link_to_list(Delivery, _("list"), task=row.task.uid)),
+        ]
 
     def find(self, request: HttpRequest, text: str) -> list[ClovaRequest]:
         return []

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from batches.api.serializers import Count, Reference
 from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
 from batches.services import selectors
-from batches.webhooks import endpoint, redelivery
+from batches.webhooks import endpoint, events, kinds, redelivery
 from batches.webhooks import selectors as webhooks
 from speechportal.api.fields import StrictBooleanField
 from speechportal.api.idempotency import idempotent
@@ -42,12 +42,15 @@ class AttemptOutput(serializers.Serializer[Any]):
 
 
 class DeliveryOutput(Output):
-    """One webhook message."""
+    """One message to a receiver: a webhook message or a callback."""
 
     id = serializers.CharField(source="uid", help_text="Begins with `dlv_`; sent as `webhook-id`.")
     batch = Reference()
     task = serializers.CharField(source="task.uid", allow_null=True, default=None, help_text="Its ID.")
-    event = serializers.ChoiceField(Delivery.Event.choices)
+    kind = serializers.ChoiceField(kinds.labels())
+    event = serializers.ChoiceField(
+        events.labels(), allow_blank=True, help_text="The type of a webhook message; empty for other kinds."
+    )
     state = serializers.ChoiceField(Delivery.State.choices)
     attempts = serializers.IntegerField()
     last_status = serializers.IntegerField(allow_null=True)
@@ -65,18 +68,44 @@ class DeliveryOutput(Output):
 
 
 class DeliveryDetail(DeliveryOutput):
-    """One webhook message, what it says, and every attempt to send it."""
+    """One message, its payload, and every attempt to send it."""
 
-    payload = serializers.SerializerMethodField(help_text="What it says; the recognition result is left out.")
+    payload = serializers.SerializerMethodField(
+        help_text="Without the recognition result; null for a callback, whose body is built when it is sent."
+    )
     log = serializers.SerializerMethodField()
 
     @extend_schema_field({"type": "object", "additionalProperties": {}})
     def get_payload(self, delivery: Delivery) -> Any:
-        return json.loads(delivery.payload)
+        return json.loads(delivery.payload) if delivery.payload else None
 
     @extend_schema_field(AttemptOutput(many=True))
     def get_log(self, delivery: Delivery) -> Any:
         return AttemptOutput(self.context["log"], many=True, context=self.context).data
+
+
+class EventOutput(Output):
+    """A type of webhook event."""
+
+    sparse = False
+
+    type = serializers.CharField()
+    title = serializers.CharField(source="label")
+    contents = serializers.CharField(help_text="What `data` holds besides `account` and `batch`.")
+
+
+class EventView(ApiView):
+    """Types of webhook events."""
+
+    area = "deliveries"
+    output = EventOutput
+    pagination_class = None
+
+    @extend_schema(responses=EventOutput(many=True), summary="List the types of webhook events")
+    def list(self, request: ApiRequest) -> Response:
+        """All types of this release. New releases may add types: receivers ignore those they don't know."""
+        rows: Any = list(events.EVENTS.values())
+        return Response(self.shown(rows))
 
 
 class DeliveryList(ListParameters):
@@ -84,11 +113,11 @@ class DeliveryList(ListParameters):
     batch = serializers.CharField(required=False, help_text="The ID of a batch.")
     task = serializers.CharField(required=False, help_text="The ID of a task.")
     state = serializers.ChoiceField(Delivery.State.choices, required=False)
-    event = serializers.ChoiceField(Delivery.Event.choices, required=False)
+    event = serializers.ChoiceField(events.labels(), required=False)
 
 
 class DeliveryView(ApiView):
-    """Webhook messages and how their sending went."""
+    """Messages to receivers, and every attempt to send them."""
 
     area = "deliveries"
     output = DeliveryOutput
@@ -180,7 +209,9 @@ class WebhookView(ApiView):
 
     def told(self) -> Response:
         batch = self.batch()
-        return Response(self.shown(webhooks.webhook_of(self.request.account, batch) or endpoint.of(batch)))
+        return Response(
+            self.shown(webhooks.webhook_of(self.request.account, batch) or endpoint.for_batch(batch))
+        )
 
     @extend_schema(responses=WebhookOutput, summary="Read a batch's webhook")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:

@@ -6,7 +6,7 @@ from django.urls import URLPattern, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from batches.api.batches import BatchView
-from batches.api.deliveries import DeliveryView, WebhookView
+from batches.api.deliveries import DeliveryView, EventView, WebhookView
 from batches.api.dry_runs import TrialView
 from batches.api.execution_results import ExecutionResultView
 from batches.api.formats import FormatView
@@ -21,6 +21,7 @@ router.register("tasks", TaskView, "task")
 router.register("formats", FormatView, "format")
 router.register("execution-results", ExecutionResultView, "execution-result")
 router.register("deliveries", DeliveryView, "delivery")
+router.register("webhook-events", EventView, "webhook-event")
 router.register("usage", UsageView, "usage")
 router.register("charges", ChargeView, "charge")
 

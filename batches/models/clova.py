@@ -1,4 +1,4 @@
-"""What programs written for CLOVA Speech have asked for."""
+"""CLOVA requests: what clients of CLOVA Speech asked for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,8 @@ class ClovaRequest(models.Model):
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="clova_request")
     answer = models.JSONField(default=dict)  # completion, userdata, wordAlignment, fullText, format
     callback = models.CharField(_("callback"), max_length=2000, blank=True)
-    callback_tries = models.PositiveSmallIntegerField(default=0)
-    # When the callback is (again) to be tried; null: none, or it is over.
-    callback_due_at = models.DateTimeField(null=True)
-    callback_status = models.PositiveSmallIntegerField(_("last answer"), null=True)
-    callback_error = models.CharField(max_length=50, blank=True)
-    called_back_at = models.DateTimeField(_("called back"), null=True)
+    # When the callback was put into the outbox, which is once; null: not yet, or there is none.
+    callback_queued_at = models.DateTimeField(_("callback queued"), null=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager()
@@ -39,14 +35,14 @@ class ClovaRequest(models.Model):
         base_manager_name = "unscoped"
         constraints = [
             models.CheckConstraint(
-                condition=Q(callback_due_at=None) | ~Q(callback=""), name="clova_due_has_callback"
+                condition=Q(callback_queued_at=None) | ~Q(callback=""), name="clova_queued_has_callback"
             )
         ]
         indexes = [
             models.Index(
-                fields=["callback_due_at"],
-                condition=Q(callback_due_at__isnull=False),
-                name="clova_callback_due",
+                fields=["id"],
+                condition=Q(callback_queued_at__isnull=True) & ~Q(callback=""),
+                name="clova_callback_unqueued",
             )
         ]
 

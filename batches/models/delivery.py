@@ -1,10 +1,11 @@
-"""What a batch's receiver is told: its webhook, the messages for it, and every attempt to send one."""
+"""Outbox: webhooks, deliveries (messages to receivers), and every attempt to send one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -18,6 +19,7 @@ from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.encryption import EncryptedCredentials
 
+validate_type = RegexValidator(r"^[a-z_]+(\.[a-z_]+)*\Z")
 SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is bound to
 
 
@@ -124,9 +126,9 @@ class Webhook(models.Model):
 
 
 class Delivery(models.Model):
-    """One webhook message: made with what it tells in one transaction, sent until it is accepted.
+    """One message to a receiver: made in the transaction of what it reports, sent until it is accepted.
 
-    Its ID is the event's ID, ``webhook-id``: the same for every attempt and redelivery.
+    A webhook message's ID is the event's ID, ``webhook-id``: the same for every attempt and redelivery.
 
     ::
 
@@ -143,14 +145,7 @@ class Delivery(models.Model):
 
     audited_with = "batch"
 
-    class Event(models.TextChoices):
-        TASK_COMPLETED = "task.completed", _("Task completed")
-        TASK_FAILED = "task.failed", _("Task failed")
-        BATCH_ERROR = "batch.error", _("Batch turned to Error")
-        BATCH_RECOVERED = "batch.recovered", _("Batch recovered")
-        EXECUTION_RESULT_CREATED = "execution_result.created", _("Execution result created")
-        BUDGET_REACHED = "budget.reached", _("Budget reached")
-        TEST = "webhook.test", _("Test")
+    WEBHOOK = "webhook"  # the message kind of webhooks; other kinds: batches.webhooks.kinds
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
@@ -166,14 +161,18 @@ class Delivery(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
     task = models.ForeignKey(Task, on_delete=models.PROTECT, null=True, related_name="deliveries")
-    event = models.CharField(_("event"), max_length=30, choices=Event.choices)
+    # A kind and an event that batches.webhooks.kinds and .events know; plain text, so that a new one needs
+    # no migration. Only webhook messages have an event; only others have an address of their own.
+    kind = models.CharField(_("kind"), max_length=30, default=WEBHOOK, validators=[validate_type])
+    event = models.CharField(_("event"), max_length=60, blank=True, validators=[validate_type])
+    address = models.CharField(_("address"), max_length=2000, blank=True)
     # Whose event it is (the ID of a task, batch, ...), and which of its kind: one row for each, whoever
     # tries to make it. Deliveries about the same thing are sent in the order in which they were made.
     about = models.CharField(_("about"), max_length=24)
     occurrence = models.CharField(max_length=40, blank=True)
     # The JSON that is sent, to the byte; but the recognition result, which may be megabytes, is put in
     # from the transcript each time (batches.webhooks.payload).
-    payload = models.TextField(_("payload"))
+    payload = models.TextField(_("payload"), blank=True)
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
@@ -198,7 +197,12 @@ class Delivery(models.Model):
         base_manager_name = "unscoped"
         constraints = [
             models.UniqueConstraint(
-                fields=["batch", "event", "about", "occurrence"], name="delivery_event_unique"
+                fields=["batch", "kind", "event", "about", "occurrence"], name="delivery_event_unique"
+            ),
+            models.CheckConstraint(
+                condition=(Q(kind="webhook", address="") & ~Q(event=""))
+                | (~Q(kind="webhook") & ~Q(address="") & Q(event="")),
+                name="delivery_address_by_kind",
             ),
             models.CheckConstraint(
                 condition=Q(state="sending", lease_token__isnull=False, lease_expires_at__isnull=False)
@@ -229,7 +233,12 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event} {self.uid}"
+        return f"{self.event or self.kind} {self.uid}"
+
+    @property
+    def url(self) -> str:
+        """Where it is sent: its own address, or its batch's webhook URL as it is now."""
+        return self.batch.webhook_url if self.kind == self.WEBHOOK else self.address
 
     @property
     def is_final(self) -> bool:

@@ -23,9 +23,10 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from batches.models import Delivery, ExecutionResult, Task, Webhook
+from batches.models import ExecutionResult, Task
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
+from batches.webhooks import delivery_lifecycle
 from batches.worker import disk_space
 from speechportal.encryption import EncryptionError
 from speechportal.platform import queue
@@ -138,12 +139,7 @@ def clusters() -> Iterator[Finding]:
         )
     if lacking := Task.unscoped.filter(state=Task.State.WAITING, error_code="work_disk_full").count():
         yield bad("queue", f"{lacking} tasks wait: a worker's disk is full.", "Make room on that machine.")
-    due = Delivery.unscoped.filter(
-        state=Delivery.State.WAITING,
-        next_attempt_at__lt=now - QUEUE_LATE,
-        batch__webhook__state=Webhook.State.ACTIVE,
-    )
-    if due.exists():
+    if delivery_lifecycle.sendable(now).filter(next_attempt_at__lt=now - QUEUE_LATE).exists():
         yield bad(
             "queue",
             "Deliveries are a quarter of an hour late.",

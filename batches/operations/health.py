@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from batches.intake import polling
-from batches.models import Delivery, Task
+from batches.models import Task
 from batches.reports import execution_results
 from batches.tasks import scheduling
 from batches.webhooks import delivery_lifecycle
@@ -127,8 +127,5 @@ def _untaken(now: datetime) -> float:
 
 
 def _delivery(now: datetime) -> float:
-    ready = delivery_lifecycle.ready_webhooks(now).values("batch")
-    waiting = Delivery.unscoped.filter(
-        batch__in=ready, state=Delivery.State.WAITING, next_attempt_at__lte=now
-    )
+    waiting = delivery_lifecycle.sendable(now).filter(next_attempt_at__lte=now)
     return _since(waiting.order_by().aggregate(oldest=Min("next_attempt_at"))["oldest"], now)

@@ -55,7 +55,7 @@ def beat() -> None:
             _move_due,
             _wake,
             _deliver_due,
-            _call_back_due,
+            _queue_missed_callbacks,
             _tell_budgets,
             _forget,
         ):
@@ -104,16 +104,12 @@ def _deliver_due() -> None:
     if reaped := delivery_lifecycle.reap(now):
         logger.warning("%d deliveries were freed from senders that died", reaped)
     endpoint.tidy()
-    if delivery_lifecycle.ready_webhooks(now).exists():
+    if delivery_lifecycle.is_any_ready(now):
         queue.wake_deliveries()
 
 
-def _call_back_due() -> None:
-    callbacks.wake()
-
-
-def send_callbacks() -> None:
-    callbacks.send_due(queue.stopping)
+def _queue_missed_callbacks() -> None:
+    callbacks.queue_missed()
 
 
 def _forget() -> None:

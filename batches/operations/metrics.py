@@ -10,8 +10,9 @@ from django.db.models import Count, F, Min, Sum
 from django.utils import timezone
 from prometheus_client.metrics_core import Metric
 
-from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, Task
+from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
 from batches.operations import health
+from batches.webhooks import delivery_lifecycle
 from speechportal.platform.metrics import collector, gauge, labelled
 
 LATEST = 200  # Finished tasks that the speed is measured over.
@@ -78,8 +79,7 @@ def failures() -> Iterable[Metric]:
 @collector
 def deliveries() -> Iterable[Metric]:
     now = timezone.now()
-    waiting = Delivery.unscoped.filter(state=Delivery.State.WAITING, batch__webhook__state="active")
-    due = waiting.filter(next_attempt_at__lte=now).order_by()
+    due = delivery_lifecycle.sendable(now).filter(next_attempt_at__lte=now).order_by()
     found = due.aggregate(n=Count("pk"), oldest=Min("next_attempt_at"))
     yield gauge("deliveries_due", "Deliveries that are to be sent now.", found["n"])
     yield gauge(

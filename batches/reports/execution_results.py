@@ -17,6 +17,7 @@ from batches.models import Batch, ExecutionResult, PendingFile, Task, object_nam
 from batches.models import Transcript as Checkpoint
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
+from batches.webhooks.events import ExecutionResultCreated
 from speechportal.platform import queue
 from speechportal.platform.http import neutral
 from speechportal.storage.backends.base import ObjectStore
@@ -131,7 +132,7 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
     with transaction.atomic():
         if ExecutionResult.unscoped.filter(pk=result.pk, written_at=None).update(written_at=now, due_at=None):
             result.written_at = now
-            webhooks.announce_execution_result(result)
+            webhooks.announce(result.batch, ExecutionResultCreated(result))
 
 
 def render(result: ExecutionResult) -> bytes:

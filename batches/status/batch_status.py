@@ -17,6 +17,7 @@ from batches.billing import budget
 from batches.models import Batch, Task
 from batches.models.batch import BatchQuerySet
 from batches.tasks.leases import Cause
+from batches.webhooks.events import BatchRecovered, BatchTurnedToError, BudgetReached
 from speechportal.accounts.models import Account
 
 SUSPENDED = "account_suspended"
@@ -55,7 +56,7 @@ def _tell(batches: BatchQuerySet, cause: Cause) -> int:
         )
         for batch in announced:
             batch.cause_code, batch.cause = cause.code, cause.message
-            webhooks.announce_batch_error(batch)
+            webhooks.announce(batch, BatchTurnedToError(batch.uid, cause.code, cause.message))
     return told
 
 
@@ -67,7 +68,7 @@ def _recover(batches: BatchQuerySet, **values: Any) -> None:
         announced = _with_webhook(batches)
         batches.update(**_NORMAL, **values)
         for batch in announced:
-            webhooks.announce_batch_recovered(batch, after_code=batch.cause_code, after_message=batch.cause)
+            webhooks.announce(batch, BatchRecovered(batch.uid, batch.cause_code, batch.cause))
 
 
 def _with_webhook(batches: BatchQuerySet) -> list[Batch]:
@@ -107,12 +108,9 @@ def hold_for_budget(account: Account) -> None:
     with transaction.atomic():
         told = _tell(Batch.unscoped.live().filter(account=account).exclude(cause_code=SUSPENDED), cause)
         if told and account.monthly_budget is not None:
-            webhooks.announce_budget_reached(
-                account,
-                month=f"{budget.month_start(timezone.now()):%Y-%m}",
-                budget=account.monthly_budget,
-                spent=budget.spent(account),
-            )
+            month = f"{budget.month_start(timezone.now()):%Y-%m}"
+            reached = BudgetReached(account, month, account.monthly_budget, budget.spent(account))
+            webhooks.announce_to_account(account, reached)
 
 
 def reconcile() -> None:

@@ -117,7 +117,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
         set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
     webhooks.announce_task(batch, task_id)
-    callbacks.ended(task_id)
+    callbacks.queue_for(task_id)
     return True
 
 

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from batches.models import Batch, Delivery
 from batches.web.batches import any_batch
 from batches.web.fragments import render_live
-from batches.webhooks import endpoint, redelivery, selectors
+from batches.webhooks import endpoint, events, kinds, redelivery, selectors
 from batches.webhooks.forms import RedeliverForm
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
 from speechportal.platform.forms import submit
@@ -57,7 +57,7 @@ def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
         "state": state,
         "event": event,
         "states": Delivery.State.choices,
-        "events": Delivery.Event.choices,
+        "events": events.labels(),
         **_window(found, request.GET.get("before", "")),
     }
     return render_live(request, "deliveries/list.html", "deliveries/_list.html", context)
@@ -71,7 +71,7 @@ def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:
     found = list(deliveries.defer("payload")[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     return {
-        "deliveries": shown,
+        "deliveries": [(delivery, kinds.title_of(delivery)) for delivery in shown],
         "before": before if edge is not None else "",
         "older": shown[-1].uid if len(found) > PAGE_SIZE else "",
     }
@@ -85,11 +85,18 @@ def delivery_detail(request: MemberRequest, uid: str, delivery_uid: str) -> Http
         "batch": batch,
         "delivery": delivery,
         "attempts": selectors.attempts_of(request.account, delivery),
-        "message": json.dumps(json.loads(delivery.payload), ensure_ascii=False, indent=2),
-        "with_result": delivery.event == Delivery.Event.TASK_COMPLETED,
-        "can_redeliver": request.membership.can_change and not batch.is_deleted and batch.webhook_url,
+        "title": kinds.title_of(delivery),
+        "message": _pretty(delivery.payload),
+        "host": host_alone(delivery.address),
+        "with_result": kinds.carries_result(delivery),
+        "can_redeliver": request.membership.can_change and not batch.is_deleted and delivery.url,
     }
     return render_live(request, "deliveries/detail.html", "deliveries/_detail.html", context)
+
+
+def _pretty(payload: str) -> str:
+    """A stored payload, indented; empty for a message whose body is built when it is sent."""
+    return json.dumps(json.loads(payload), ensure_ascii=False, indent=2) if payload else ""
 
 
 def _do(request: MemberRequest, action: Callable[[], object], done: str) -> None:

@@ -23,6 +23,7 @@ ADVANCED = ("webhook_url", "priority", "transcript_days")
 # What a duplicate takes over: all but the name and the domain, which are each batch's own.
 COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
 
+
 class ConnectionSelect(forms.Select):
     """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
 

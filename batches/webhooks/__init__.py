@@ -1,25 +1,12 @@
-"""Webhooks: a batch's receiver is told what happened, signed, in order, and until it has accepted.
+"""Outbox: everything that the portal posts to receivers, webhook messages and callbacks.
 
-``events`` makes deliveries, in the transaction of what they tell. ``states`` claims them and records what
-came of each attempt, ``sender`` sends them, ``endpoint`` looks after a batch's secret and health,
-``redelivery`` is what members ask for, and ``selectors`` is what they see. ``payload`` documents what is
-sent; ``signing`` and ``schedule`` are the arithmetic.
+``outbox`` and ``callbacks`` put messages into the table of deliveries, in the transaction of what they
+report. ``events`` and ``kinds`` are the registries of webhook events and message kinds. ``sender`` sends;
+``delivery_lifecycle`` claims deliveries and records the outcome of each attempt; ``endpoint`` holds a
+batch's secret and health; ``redelivery`` and ``selectors`` are for members. ``payload``, ``signing`` and
+``retry_policy`` are the arithmetic.
 """
 
-from batches.webhooks.events import (
-    announce,
-    announce_batch_error,
-    announce_batch_recovered,
-    announce_budget_reached,
-    announce_execution_result,
-    announce_task,
-)
+from batches.webhooks.outbox import announce, announce_task, announce_to_account
 
-__all__ = [
-    "announce",
-    "announce_batch_error",
-    "announce_batch_recovered",
-    "announce_budget_reached",
-    "announce_execution_result",
-    "announce_task",
-]
+__all__ = ["announce", "announce_task", "announce_to_account"]

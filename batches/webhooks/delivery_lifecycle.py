@@ -1,4 +1,4 @@
-"""Every change of a delivery's state: claim, record, reap.
+"""Delivery lifecycle: claim, record, reap; every change of a delivery's state is here.
 
 A claim is by lease, as a task's is: it names the sender's token, and every attempt is counted at its claim.
 What a sender records counts only while the token and the number of the attempt are still the row's: a
@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from batches.models import Delivery, DeliveryAttempt, Webhook
+from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
 from batches.webhooks import retry_policy
 
 State = Delivery.State
@@ -40,7 +40,7 @@ class Outcome:
     error: str = ""
     answer: str = ""  # its beginning
     retry_after: timedelta | None = None
-    by_receiver: bool = True  # whether it tells anything about the receiver
+    by_receiver: bool = True  # False: the fault is ours, and says nothing about the receiver
 
     @property
     def accepted(self) -> bool:
@@ -51,22 +51,41 @@ class Outcome:
         return self.error or f"HTTP {self.status}"
 
 
+@dataclass(frozen=True)
+class Channel:
+    """What shares a share of the sender's threads: the messages of one kind of one batch."""
+
+    kind: str
+    batch: Batch
+    sending: int = 0  # claims by any sender
+    is_failing: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.kind, self.batch.pk
+
+
 def due(now: datetime) -> QuerySet[Delivery]:
     """What may be sent now, whatever its receiver is like."""
     before = Delivery.unscoped.filter(
-        batch=OuterRef("batch"), about=OuterRef("about"), pk__lt=OuterRef("pk"), state__in=Delivery.OPEN
+        batch=OuterRef("batch"),
+        kind=OuterRef("kind"),
+        about=OuterRef("about"),
+        pk__lt=OuterRef("pk"),
+        state__in=Delivery.OPEN,
     )
     return Delivery.unscoped.filter(~Exists(before), state=State.WAITING, next_attempt_at__lte=now)
 
 
 def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
     """Webhooks for which something is due, each with ``sending``: how many claims it has, by any sender."""
-    claimed = Delivery.unscoped.filter(batch=OuterRef("batch"), state=State.SENDING).order_by()
+    messages = Delivery.unscoped.filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK)
+    claimed = messages.filter(state=State.SENDING).order_by()
     claims = claimed.values("batch").annotate(n=Count("pk")).values("n")
     return (
         Webhook.unscoped.filter(
             Q(held_until=None) | Q(held_until__lte=now),
-            Exists(due(now).filter(batch=OuterRef("batch"))),
+            Exists(due(now).filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK)),
             state=Webhook.State.ACTIVE,
         )
         .exclude(batch__webhook_url="")
@@ -75,10 +94,53 @@ def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
     )
 
 
-def claim(webhook: Webhook, limit: int, token: uuid.UUID, now: datetime) -> list[Delivery]:
-    """Up to ``limit`` due deliveries of a webhook, for the sender that holds ``token``."""
+def ready_channels(now: datetime) -> list[Channel]:
+    """Channels for which something is due: of webhooks that may be sent to, and of all other kinds."""
+    channels = [
+        Channel(
+            Delivery.WEBHOOK,
+            webhook.batch,
+            sending=getattr(webhook, "sending", 0),
+            is_failing=webhook.failing_since is not None,
+        )
+        for webhook in ready_webhooks(now)
+    ]
+    others = _due_others(now).order_by().values_list("kind", "batch").distinct()
+    if keys := list(others):
+        ids = {batch_id for _kind, batch_id in keys}
+        batches = Batch.unscoped.select_related("account").in_bulk(ids)
+        claimed = Delivery.unscoped.filter(batch__in=ids, state=State.SENDING).order_by()
+        sending = {
+            (kind, batch_id): n
+            for kind, batch_id, n in claimed.values_list("kind", "batch").annotate(n=Count("pk"))
+        }
+        channels += [
+            Channel(kind, batches[batch_id], sending=sending.get((kind, batch_id), 0))
+            for kind, batch_id in keys
+        ]
+    return channels
+
+
+def is_any_ready(now: datetime) -> bool:
+    return ready_webhooks(now).exists() or _due_others(now).exists()
+
+
+def _due_others(now: datetime) -> QuerySet[Delivery]:
+    return due(now).exclude(kind=Delivery.WEBHOOK)
+
+
+def sendable(now: datetime) -> QuerySet[Delivery]:
+    """Waiting deliveries that nothing holds back but their time: for metrics, health checks and alerts."""
+    active = Q(batch__webhook__state=Webhook.State.ACTIVE) & ~Q(batch__webhook_url="")
+    free = Q(batch__webhook__held_until=None) | Q(batch__webhook__held_until__lte=now)
+    return Delivery.unscoped.filter(~Q(kind=Delivery.WEBHOOK) | (active & free), state=State.WAITING)
+
+
+def claim(channel: Channel, limit: int, token: uuid.UUID, now: datetime) -> list[Delivery]:
+    """Up to ``limit`` due deliveries of a channel, for the sender that holds ``token``."""
     with transaction.atomic():
-        candidates = due(now).filter(batch=webhook.batch_id).order_by("next_attempt_at", "pk")
+        candidates = due(now).filter(batch=channel.batch.pk, kind=channel.kind)
+        candidates = candidates.order_by("next_attempt_at", "pk")
         locked = candidates.select_for_update(skip_locked=True, of=("self",), no_key=True)
         ids = list(locked.values_list("pk", flat=True)[:limit])
         Delivery.unscoped.filter(pk__in=ids, state=State.WAITING).update(
@@ -88,7 +150,10 @@ def claim(webhook: Webhook, limit: int, token: uuid.UUID, now: datetime) -> list
             lease_token=token,
             lease_expires_at=now + timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS),
         )
-        return list(Delivery.unscoped.filter(pk__in=ids, state=State.SENDING, lease_token=token))
+        claimed = list(Delivery.unscoped.filter(pk__in=ids, state=State.SENDING, lease_token=token))
+    for delivery in claimed:
+        delivery.batch = channel.batch
+    return claimed
 
 
 def record(outcomes: Iterable[Outcome], token: uuid.UUID, now: datetime) -> None:
@@ -107,14 +172,15 @@ def record(outcomes: Iterable[Outcome], token: uuid.UUID, now: datetime) -> None
         for row, outcome in known:
             if not outcome.accepted:
                 _postpone(row, outcome, now)
-        told: dict[int, list[Outcome]] = defaultdict(list)
-        webhooks = {row.batch_id: row.batch.webhook for row, _outcome in known}
+        answers: dict[int, list[Outcome]] = defaultdict(list)
+        webhooks: dict[int, Webhook] = {}
         for row, outcome in known:
-            # An answer of an address that was changed meanwhile tells nothing about the new one.
-            if outcome.by_receiver and outcome.url == row.batch.webhook_url:
-                told[row.batch_id].append(outcome)
-        for batch_id, answers in sorted(told.items()):
-            _judge(webhooks[batch_id], answers, now)
+            # An answer of an address that was changed meanwhile says nothing about the new one.
+            if row.kind == Delivery.WEBHOOK and outcome.by_receiver and outcome.url == row.url:
+                answers[row.batch_id].append(outcome)
+                webhooks[row.batch_id] = row.batch.webhook
+        for batch_id, of_batch in sorted(answers.items()):
+            _judge(webhooks[batch_id], of_batch, now)
 
 
 def _log(known: Sequence[tuple[Delivery, Outcome]]) -> None:
@@ -151,10 +217,10 @@ def _deliver(accepted: Sequence[tuple[Delivery, Outcome]], now: datetime) -> Non
 def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
     """Have it sent again later, or end it: after the last attempt, or where nobody wants it any more."""
     wait = retry_policy.delay(row.tries, outcome.retry_after)
-    if outcome.status == GONE and outcome.url == row.batch.webhook_url:
+    if outcome.status == GONE and outcome.url == row.url:
         wait = None
     state = State.WAITING if wait is not None else State.FAILED
-    if not row.batch.webhook_url:
+    if not row.url:
         state = State.CANCELED
     Delivery.unscoped.filter(pk=row.pk).update(
         state=state,

@@ -41,7 +41,7 @@ def refusal_of(url: str) -> ValidationError | None:
     return None
 
 
-def of(batch: Batch) -> Webhook:
+def for_batch(batch: Batch) -> Webhook:
     """The batch's webhook, with a secret of its own, made when it is first wanted."""
     webhook = Webhook.unscoped.filter(batch=batch).first()
     if webhook is None:
@@ -59,9 +59,9 @@ def address_changed(batch: Batch) -> None:
     What waits is sent to the new address; without one it is canceled.
     """
     if not batch.webhook_url:
-        _cancel(Delivery.unscoped.filter(batch=batch))
+        _cancel(_messages().filter(batch=batch))
         return
-    of(batch)
+    for_batch(batch)
     _activate(batch)
 
 
@@ -69,7 +69,7 @@ def resume(*, batch: Batch) -> None:
     """Send again to a receiver that was paused, that answered 410, or that asked for time."""
     _require_url(batch)
     with transaction.atomic():
-        of(batch)
+        for_batch(batch)
         _activate(batch)
         trail.record("batch.webhook_resumed", batch)
 
@@ -84,7 +84,7 @@ def _activate(batch: Batch) -> None:
         last_failed_at=None,
         held_until=None,
     )
-    waiting = Delivery.unscoped.filter(batch=batch, state=Delivery.State.WAITING)
+    waiting = _messages().filter(batch=batch, state=Delivery.State.WAITING)
     # In the order in which they were made, and with the whole schedule before them.
     if waiting.update(next_attempt_at=F("created_at"), tries=0):
         queue.wake_deliveries()
@@ -94,7 +94,7 @@ def rotate_secret(*, batch: Batch) -> None:
     """A new secret, to be shown once. For 24 hours messages are signed with the one before, too."""
     _require_url(batch)
     with transaction.atomic():
-        of(batch)
+        for_batch(batch)
         webhook = (
             Webhook.unscoped.select_related("batch__account").select_for_update(of=("self",)).get(batch=batch)
         )
@@ -116,7 +116,7 @@ def rotate_secret(*, batch: Batch) -> None:
 def show_secret_once(*, batch: Batch) -> str:
     """The secret, the first time that somebody asks for it; later only a new one can be had."""
     _require_url(batch)
-    webhook = of(batch)
+    webhook = for_batch(batch)
     with transaction.atomic():
         unseen = Webhook.unscoped.filter(pk=webhook.pk, secret_shown_at=None)
         if not unseen.update(secret_shown_at=timezone.now()):
@@ -145,10 +145,15 @@ def tidy() -> None:
     """What nobody has to wait for; the beat calls it."""
     forget_ended_secrets()
     # A message that was under way when the address was taken away may have come back since.
-    waiting = Delivery.unscoped.filter(batch=OuterRef("pk"), state=Delivery.State.WAITING)
+    waiting = _messages().filter(batch=OuterRef("pk"), state=Delivery.State.WAITING)
     silent = Batch.unscoped.filter(Exists(waiting), webhook_url="")
     for batch_id in silent.values_list("pk", flat=True):
-        _cancel(Delivery.unscoped.filter(batch=batch_id))
+        _cancel(_messages().filter(batch=batch_id))
+
+
+def _messages() -> QuerySet[Delivery]:
+    """Webhook messages; other kinds have addresses of their own."""
+    return Delivery.unscoped.filter(kind=Delivery.WEBHOOK)
 
 
 def _cancel(deliveries: QuerySet[Delivery]) -> None:

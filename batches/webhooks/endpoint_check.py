@@ -10,8 +10,9 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from batches.models import Batch, Delivery
+from batches.models import Batch
 from batches.webhooks import endpoint, payload, signing
+from batches.webhooks.events import WebhookTest
 from speechportal.accounts.models import Account
 from speechportal.outbound import client
 from speechportal.outbound.errors import OutboundError
@@ -42,8 +43,8 @@ def send(*, account: Account, url: str, batch: Batch | None = None) -> Trial:
     data = {"account": {"id": account.uid}, "message": MESSAGE}
     if batch is not None:
         data = {**payload.of_batch(batch), "message": MESSAGE}
-    body = payload.envelope(Delivery.Event.TEST, now, data).encode()
-    secrets = endpoint.signing_secrets(endpoint.of(batch), now) if batch and batch.webhook_url else []
+    body = payload.envelope(WebhookTest.type, now, data).encode()
+    secrets = endpoint.signing_secrets(endpoint.for_batch(batch), now) if batch and batch.webhook_url else []
     headers = {"webhook-id": f"dlv_{uuid.uuid4().hex}", "webhook-timestamp": str(int(now.timestamp()))}
     if secrets:
         headers = signing.headers(secrets, headers["webhook-id"], int(now.timestamp()), body)

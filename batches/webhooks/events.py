@@ -1,132 +1,222 @@
-"""What happened becomes a delivery, in the transaction in which it happened.
+"""Webhook events: what happened, as a class with its type, its label and its payload.
 
-Every function is to be called inside the transaction that makes its event true, and does nothing for a
-batch without a webhook URL. Calling it twice for the same event makes one delivery.
+To add an event, write a class here and call :func:`batches.webhooks.outbox.announce` where it happens. The
+registry ``EVENTS`` is what pages, the API, its description, support staff's pages and the help list; the
+database stores an event's type as plain text.
 """
 
 from __future__ import annotations
 
+import abc
 import uuid
-from datetime import datetime
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
-from batches.models import Batch, Delivery, ExecutionResult, ResultFile, Task
-from batches.webhooks import endpoint, payload
+from batches.models import ExecutionResult, ResultFile, Task
+from batches.webhooks import payload
 from speechportal.accounts.models import Account
-from speechportal.platform import queue
 
-Event = Delivery.Event
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+EVENTS: dict[str, type[Event]] = {}
 
 
-def announce(
-    event: Delivery.Event,
-    *,
-    batch: Batch,
-    about: str,
-    data: dict[str, Any],
-    occurrence: str = "",
-    task: Task | None = None,
-) -> Delivery | None:
-    """A delivery of ``event`` to the batch's receiver; ``None`` where there is no webhook.
+class Event(abc.ABC):
+    """Something that a batch's receiver is told.
 
-    ``about`` is the ID of what the event happened to, ``occurrence`` tells its events of one kind apart
-    (at most 40 characters): for the three together with ``event`` there is one delivery.
-    ``data`` is what the payload's ``data`` holds beside the account and the batch; plain JSON.
+    Together with the type, ``about`` and ``occurrence`` identify an event: announcing it twice makes one
+    delivery.
     """
-    if not batch.webhook_url:
+
+    type: ClassVar[str]
+    label: ClassVar[_StrOrPromise]
+    contents: ClassVar[str]  # what ``data`` holds besides the account and the batch; for the documentation
+    carries_result: ClassVar[bool] = False  # whether the task's recognition result is added at sending
+
+    def __init_subclass__(cls) -> None:
+        EVENTS[cls.type] = cls
+
+    @property
+    @abc.abstractmethod
+    def about(self) -> str:
+        """The ID of what the event happened to; deliveries about one thing are sent in order."""
+
+    @property
+    def occurrence(self) -> str:
+        """Tells events of one type about one thing apart; at most 40 characters."""
+        return ""
+
+    @property
+    def task(self) -> Task | None:
+        """The task it belongs to, if any."""
         return None
-    endpoint.of(batch)
-    now = timezone.now()
-    delivery, _created = Delivery.unscoped.get_or_create(
-        batch=batch,
-        event=event,
-        about=about,
-        occurrence=occurrence,
-        defaults={
-            "account_id": batch.account_id,
-            "task": task,
-            "payload": payload.envelope(event, now, {**payload.of_batch(batch), **data}),
-            "next_attempt_at": now,
-            "created_at": now,
-        },
-    )
-    queue.wake_deliveries()
-    return delivery
+
+    @abc.abstractmethod
+    def data(self) -> dict[str, Any]:
+        """The payload's ``data`` besides the account and the batch; plain JSON."""
 
 
-def announce_task(batch: Batch, task_id: int) -> Delivery | None:
-    """The task has just been completed or has failed."""
-    if not batch.webhook_url:
-        return None
-    task = Task.unscoped.select_related("original").get(pk=task_id)
-    files = ResultFile.unscoped.filter(task=task, written_at__isnull=False)
-    completed = task.state == Task.State.COMPLETED
-    return announce(
-        Event.TASK_COMPLETED if completed else Event.TASK_FAILED,
-        batch=batch,
-        about=task.uid,
-        # A failed task that is retried ends once more: another event.
-        occurrence=_moment(task.finished_at),
-        data=payload.of_task(task, files),
-        task=task,
-    )
+@dataclass(frozen=True)
+class _TaskEnded(abc.ABC):
+    ended: Task
+
+    @property
+    def about(self) -> str:
+        return self.ended.uid
+
+    @property
+    def occurrence(self) -> str:
+        """The end's time: a failed task that is retried ends once more."""
+        return self.ended.finished_at.isoformat() if self.ended.finished_at else ""
+
+    @property
+    def task(self) -> Task | None:
+        return self.ended
+
+    def data(self) -> dict[str, Any]:
+        files = ResultFile.unscoped.filter(task=self.ended, written_at__isnull=False)
+        return payload.of_task(self.ended, files)
 
 
-def announce_batch_error(batch: Batch) -> Delivery | None:
-    """The batch's status has just turned to Error, or its cause has changed."""
-    data = {"cause": {"code": batch.cause_code, "message": batch.cause}}
-    return announce(Event.BATCH_ERROR, batch=batch, about=batch.uid, occurrence=uuid.uuid4().hex, data=data)
+class TaskCompleted(_TaskEnded, Event):
+    type = "task.completed"
+    label = _("Task completed")
+    contents = "`task`; `result`, the recognition result in the shape of CLOVA Speech"
+    carries_result = True
 
 
-def announce_batch_recovered(batch: Batch, *, after_code: str, after_message: str) -> Delivery | None:
-    """The batch's status has just turned to Normal; what was wrong until then is told too."""
-    data = {"cause": {"code": after_code, "message": after_message}}
-    return announce(
-        Event.BATCH_RECOVERED, batch=batch, about=batch.uid, occurrence=uuid.uuid4().hex, data=data
-    )
+class TaskFailed(_TaskEnded, Event):
+    type = "task.failed"
+    label = _("Task failed")
+    contents = '`task`; `cause` (`code`, `message`); `result` with `"FAILED"`'
 
 
-def announce_execution_result(result: ExecutionResult) -> Delivery | None:
-    """The execution result's file has just been written to the result path."""
-    return announce(
-        Event.EXECUTION_RESULT_CREATED,
-        batch=result.batch,
-        about=result.uid,
-        data=payload.of_execution_result(result),
-    )
+@dataclass(frozen=True)
+class _BatchStatusChanged(abc.ABC):
+    batch_uid: str
+    code: str
+    message: str
+    number: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def about(self) -> str:
+        return self.batch_uid
+
+    @property
+    def occurrence(self) -> str:
+        return self.number
+
+    def data(self) -> dict[str, Any]:
+        return {"cause": {"code": self.code, "message": self.message}}
 
 
-def announce_budget_reached(
-    account: Account, *, month: str, budget: Decimal, spent: Decimal
-) -> list[Delivery]:
-    """The account's budget for ``month`` (``2026-11``) does not cover another file: told by all its batches.
+class BatchTurnedToError(_BatchStatusChanged, Event):
+    """The batch's status turned to Error, or its cause changed."""
+
+    type = "batch.error"
+    label = _("Batch turned to Error")
+    contents = "`cause` of the batch's status Error"
+
+
+class BatchRecovered(_BatchStatusChanged, Event):
+    """The batch's status turned to Normal."""
+
+    type = "batch.recovered"
+    label = _("Batch recovered")
+    contents = "`cause`: the problem that is over"
+
+
+@dataclass(frozen=True)
+class ExecutionResultCreated(Event):
+    """The execution result's file was written to the result path."""
+
+    type = "execution_result.created"
+    label = _("Execution result created")
+    contents = "`execution_result` with its `path` and its `tasks`"
+
+    result: ExecutionResult
+
+    @property
+    def about(self) -> str:
+        return self.result.uid
+
+    def data(self) -> dict[str, Any]:
+        return payload.of_execution_result(self.result)
+
+
+@dataclass(frozen=True)
+class BudgetReached(Event):
+    """The account's budget for ``month`` (``2026-11``) does not cover another file.
 
     Once for each month and amount: a budget that was raised and is reached again is another event.
     """
-    data = {
-        "budget": {
-            "month": month,
-            "amount": str(budget),
-            "spent": str(spent),
-            "currency": account.currency,
+
+    type = "budget.reached"
+    label = _("Budget reached")
+    contents = "`budget`: `month`, `amount`, `spent`, `currency`; amounts are strings"
+
+    account: Account
+    month: str
+    budget: Decimal
+    spent: Decimal
+
+    @property
+    def about(self) -> str:
+        return self.account.uid
+
+    @property
+    def occurrence(self) -> str:
+        return f"{self.month}/{self.budget.normalize():f}"
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "budget": {
+                "month": self.month,
+                "amount": str(self.budget),
+                "spent": str(self.spent),
+                "currency": self.account.currency,
+            }
         }
-    }
-    batches = Batch.unscoped.live().filter(account=account).exclude(webhook_url="").select_related("account")
-    made = [
-        announce(
-            Event.BUDGET_REACHED,
-            batch=batch,
-            about=account.uid,
-            occurrence=f"{month}/{budget.normalize():f}",
-            data=data,
-        )
-        for batch in batches.order_by("pk")
-    ]
-    return [delivery for delivery in made if delivery is not None]
 
 
-def _moment(when: datetime | None) -> str:
-    return when.isoformat() if when else ""
+@dataclass(frozen=True)
+class WebhookTest(Event):
+    """A member asked for a message that says nothing but that it arrived."""
+
+    type = "webhook.test"
+    label = _("Test")
+    contents = "`message`; a member asked for it"
+
+    batch_uid: str
+    message: str
+    number: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def about(self) -> str:
+        return self.batch_uid
+
+    @property
+    def occurrence(self) -> str:
+        return self.number
+
+    def data(self) -> dict[str, Any]:
+        return {"message": self.message}
+
+
+def of_ended_task(task: Task) -> Event:
+    return TaskCompleted(task) if task.state == Task.State.COMPLETED else TaskFailed(task)
+
+
+def labels() -> list[tuple[str, _StrOrPromise]]:
+    """Types and labels, as choices."""
+    return [(name, event.label) for name, event in EVENTS.items()]
+
+
+def label_of(event_type: str) -> _StrOrPromise:
+    """An event's label; the type itself for one that this release does not know."""
+    event = EVENTS.get(event_type)
+    return event.label if event else event_type

@@ -1,4 +1,4 @@
-"""What a webhook message says: JSON in UTF-8, at most a few megabytes, ``version`` 1.
+"""Payload: the body of a webhook message, JSON in UTF-8, at most a few megabytes, ``version`` 1.
 
 ::
 
@@ -9,17 +9,8 @@
               "batch": {"id": "bat_…", "name": "calls"},
               …}}
 
-========================== ===========================================================================
-``type``                   in ``data`` beside ``account`` and ``batch``
-========================== ===========================================================================
-``task.completed``         ``task``; ``result``, the recognition result in the shape of CLOVA Speech
-``task.failed``            ``task``; ``cause`` (``code``, ``message``); ``result`` with ``"FAILED"``
-``batch.error``            ``cause`` of the batch's status Error
-``batch.recovered``        ``cause``: what was wrong until now
-``execution_result.created`` ``execution_result`` with its ``path`` and its ``tasks``
-``budget.reached``         ``budget``: ``month``, ``amount``, ``spent``, ``currency``; amounts are strings
-``webhook.test``           ``message``; a member asked for it
-========================== ===========================================================================
+What ``data`` holds beside ``account`` and ``batch`` depends on ``type``: see ``contents`` of each class in
+:mod:`batches.webhooks.events`.
 
 ``task`` has ``id``, ``order`` (its task order), ``name`` (the input file below the input path), ``state``,
 ``input`` (``path``, ``size``, ``modified_at``), ``result_files`` (``format``, ``path``, ``size``),
@@ -34,12 +25,12 @@ without later corrections; once the transcript is deleted, ``result`` is null.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from batches.formats import Context, clova_json
-from batches.models import Batch, Delivery, ExecutionResult, ResultFile, Task
+from batches.models import Batch, ExecutionResult, ResultFile, Task
 from batches.models import Transcript as Checkpoint
 from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
@@ -52,19 +43,10 @@ def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
     return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
 
 
-def checkpoints_of(deliveries: Iterable[Delivery]) -> dict[int, Checkpoint]:
-    """The transcripts that belong into messages, by the ID of their task, in one query."""
-    tasks = [each.task_id for each in deliveries if each.event == Delivery.Event.TASK_COMPLETED]
-    found = Checkpoint.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
-    return {checkpoint.task_id: checkpoint for checkpoint in found}
-
-
-def body_of(delivery: Delivery, checkpoints: Mapping[int, Checkpoint]) -> bytes:
-    """What is sent: the same bytes each time."""
-    if delivery.event != Delivery.Event.TASK_COMPLETED or delivery.task_id is None:
-        return delivery.payload.encode()
-    message = json.loads(delivery.payload)
-    message["data"]["result"] = _result(checkpoints.get(delivery.task_id))
+def with_result(envelope: str, checkpoint: Checkpoint | None) -> bytes:
+    """The message of a completed task as it is sent: the same bytes each time."""
+    message = json.loads(envelope)
+    message["data"]["result"] = _result(checkpoint)
     return _json(message).encode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
@@ -12,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.models import Batch, Delivery, Webhook
-from batches.webhooks import endpoint, events
+from batches.webhooks import endpoint, outbox
+from batches.webhooks.events import WebhookTest
 from speechportal.accounts.audit import trail
 from speechportal.platform import queue
 
@@ -21,7 +21,8 @@ State = Delivery.State
 
 def redeliver(*, delivery: Delivery) -> None:
     """Send a delivery again, now and by the whole schedule. Its ID stays, so the receiver can know it."""
-    _require_active(delivery.batch)
+    if delivery.kind == Delivery.WEBHOOK:
+        _require_active(delivery.batch)
     with transaction.atomic():
         if not _again(Delivery.unscoped.filter(pk=delivery.pk)):
             raise ValidationError(_("The delivery is being sent at this moment."), code="delivery_sending")
@@ -31,9 +32,9 @@ def redeliver(*, delivery: Delivery) -> None:
 
 
 def redeliver_since(*, batch: Batch, since: datetime, only_failed: bool = True) -> int:
-    """Send again what was made since a time: what failed or was canceled, or all. Returns how many."""
+    """Send webhook messages made since a time again: failed and canceled ones, or all. Returns how many."""
     _require_active(batch)
-    deliveries = Delivery.unscoped.filter(batch=batch, created_at__gte=since)
+    deliveries = Delivery.unscoped.filter(batch=batch, kind=Delivery.WEBHOOK, created_at__gte=since)
     wanted = deliveries.filter(state__in=[State.FAILED, State.CANCELED] if only_failed else Delivery.FINAL)
     with transaction.atomic():
         count = _again(wanted)
@@ -53,13 +54,8 @@ def send_test(*, batch: Batch) -> Delivery:
     """Send a message that tells nothing but that it arrived. It is logged and sent again like any other."""
     _require_active(batch)
     with transaction.atomic():
-        delivery = events.announce(
-            Delivery.Event.TEST,
-            batch=batch,
-            about=batch.uid,
-            occurrence=uuid.uuid4().hex,
-            data={"message": "This is a test: a member of the account asked for it."},
-        )
+        test = WebhookTest(batch.uid, "This is a test: a member of the account asked for it.")
+        delivery = outbox.announce(batch, test)
     assert delivery is not None  # noqa: S101 - the batch has a URL
     return delivery
 
@@ -67,7 +63,7 @@ def send_test(*, batch: Batch) -> Delivery:
 def _require_active(batch: Batch) -> None:
     if not batch.webhook_url:
         raise ValidationError(_("The batch has no webhook URL."), code="no_webhook")
-    if endpoint.of(batch).state != Webhook.State.ACTIVE:
+    if endpoint.for_batch(batch).state != Webhook.State.ACTIVE:
         raise ValidationError(
             _("Sending to this webhook has stopped. Resume it first."), code="webhook_stopped"
         )

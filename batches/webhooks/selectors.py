@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Count, QuerySet
 
 from batches.models import Batch, Delivery, DeliveryAttempt, Task, Webhook
+from batches.webhooks.events import EVENTS
 from speechportal.accounts.models import Account
 
 
@@ -29,7 +30,7 @@ def list_deliveries(
         deliveries = deliveries.filter(task=task)
     if state in Delivery.State.values:
         deliveries = deliveries.filter(state=state)
-    if event in Delivery.Event.values:
+    if event in EVENTS:
         deliveries = deliveries.filter(event=event)
     return deliveries
 

@@ -1,10 +1,12 @@
-"""Sends what is due, many messages at once.
+"""Sender: posts due deliveries of all kinds, many at once.
 
-The database is one thread's: it claims, signs, and records what came of it, a handful at a time. The network
-is the pool's: each of its threads sends one message and waits for one answer, ten seconds at most.
+One thread uses the database: it claims deliveries, builds and signs messages, and records outcomes, a few
+at a time. The threads of a pool use the network: each posts one message and waits for its answer, for at
+most ``WEBHOOK_TIMEOUT_SECONDS``.
 
-A receiver that answers well is sent more messages at once, up to ``WIDEST``; one that fails is sent one. All
-that fail share half of the threads, so that the others never wait for them: one slow receiver slows nobody.
+Messages of one kind of one batch form a channel. A channel starts with ``FIRST_WIDTH`` messages at once;
+each accepted message allows one more, up to ``WIDEST``; a failure sets it back to one. All channels that
+fail share half of the threads, so that a slow receiver delays no other.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from queue import Empty, SimpleQueue
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Delivery, Transcript, Webhook
-from batches.webhooks import delivery_lifecycle, endpoint, payload, retry_policy, signing
-from batches.webhooks.delivery_lifecycle import Outcome
+from batches.models import Delivery, Transcript
+from batches.webhooks import delivery_lifecycle, kinds, retry_policy
+from batches.webhooks.delivery_lifecycle import Channel, Outcome
 from speechportal.outbound import client
 from speechportal.outbound.client import Policy
 from speechportal.outbound.errors import OutboundError
@@ -39,13 +41,17 @@ TICK_SECONDS = 0.25
 LINGER = timedelta(seconds=6)
 
 
+Key = tuple[str, int]  # of a channel: kind and batch
+
+
 @dataclass(frozen=True)
 class Message:
     """An attempt, ready to go."""
 
     delivery_id: int
+    uid: str
     attempt: int
-    batch_id: int
+    channel: Key
     url: str
     body: bytes
     headers: dict[str, str]
@@ -68,10 +74,10 @@ class Sender:
         self._linger = linger
         self._threads: int = settings.WEBHOOK_THREADS
         self._policy = policy()
-        self._answers: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
-        self._under_way: Counter[int] = Counter()  # by batch
-        self._widths: dict[int, int] = {}
-        self._turns: dict[int, int] = {}  # when each was last served: who waited longest goes first
+        self._answers: SimpleQueue[tuple[Key, Outcome]] = SimpleQueue()
+        self._under_way: Counter[Key] = Counter()
+        self._widths: dict[Key, int] = {}
+        self._turns: dict[Key, int] = {}  # when each was last served; the longest wait goes first
         self._turn = 0
 
     def run(self, seconds: float) -> None:
@@ -97,65 +103,59 @@ class Sender:
         if self._under_way.total() >= self._threads:
             return started
         now = self._clock()
-        for webhook in sorted(delivery_lifecycle.ready_webhooks(now), key=self._place_of):
-            room = self._room_for(webhook)
-            if room <= 0:
+        for channel in sorted(delivery_lifecycle.ready_channels(now), key=self._place_of):
+            limit = self._limit_of(channel)
+            if limit <= 0:
                 continue
-            deliveries = delivery_lifecycle.claim(webhook, room, self.token, now)
+            deliveries = delivery_lifecycle.claim(channel, limit, self.token, now)
             started += len(deliveries)
             self._turn += 1
-            self._turns[webhook.batch_id] = self._turn
-            self._under_way[webhook.batch_id] += len(deliveries)
-            checkpoints = payload.checkpoints_of(deliveries)
+            self._turns[channel.key] = self._turn
+            self._under_way[channel.key] += len(deliveries)
+            transcripts = kinds.transcripts_for(deliveries)
             for delivery in deliveries:
-                if message := self._prepare(webhook, delivery, checkpoints):
+                if message := self._prepare(channel, delivery, transcripts):
                     pool.submit(self._send, message)
         return started
 
-    def _place_of(self, webhook: Webhook) -> tuple[int, int]:
-        return self._under_way[webhook.batch_id], self._turns.get(webhook.batch_id, 0)
+    def _place_of(self, channel: Channel) -> tuple[int, int]:
+        return self._under_way[channel.key], self._turns.get(channel.key, 0)
 
-    def _room_for(self, webhook: Webhook) -> int:
-        batch_id = webhook.batch_id
-        first = FIRST_WIDTH if webhook.failing_since is None else 1
-        width = self._widths.setdefault(batch_id, first)
+    def _limit_of(self, channel: Channel) -> int:
+        """How many messages of the channel may be started now."""
+        width = self._widths.setdefault(channel.key, 1 if channel.is_failing else FIRST_WIDTH)
         # ``sending`` counts the claims of all senders, ours among them.
-        sending: int = getattr(webhook, "sending", 0)
-        room = min(width - self._under_way[batch_id], WIDEST - sending)
-        room = min(room, self._threads - self._under_way.total())
+        limit = min(width - self._under_way[channel.key], WIDEST - channel.sending)
+        limit = min(limit, self._threads - self._under_way.total())
         if width == 1:
             narrow = sum(n for other, n in self._under_way.items() if self._widths.get(other) == 1)
-            room = min(room, self._threads // 2 - narrow)
-        return room
+            limit = min(limit, self._threads // 2 - narrow)
+        return limit
 
     def _prepare(
-        self, webhook: Webhook, delivery: Delivery, checkpoints: dict[int, Transcript]
+        self, channel: Channel, delivery: Delivery, transcripts: dict[int, Transcript]
     ) -> Message | None:
-        """Build and sign the message. What is wrong on our side is recorded like a failed attempt."""
-        now = self._clock()
-        batch = webhook.batch
+        """Build the message. A fault on our side is recorded as a failed attempt."""
+        now, url = self._clock(), delivery.url
         try:
-            body = payload.body_of(delivery, checkpoints)
-            secrets = endpoint.signing_secrets(webhook, now)
-            headers = signing.headers(secrets, delivery.uid, int(now.timestamp()), body)
+            kind = kinds.kind_of(delivery)
+            body = kind.body(delivery, transcripts)
+            headers = kind.headers(delivery, body, now)
         except Exception:  # Whatever is wrong with one message, the others must go out.
             logger.exception("delivery %s cannot be built", delivery.uid)
             outcome = Outcome(
                 delivery.pk,
                 delivery.attempts,
-                batch.webhook_url,
+                url,
                 now,
                 0,
                 error_code="not_built",
                 error="The message could not be built; the operator's log has the details.",
                 by_receiver=False,
             )
-            self._answers.put((webhook.batch_id, outcome))
+            self._answers.put((channel.key, outcome))
             return None
-        headers["Content-Type"] = "application/json"
-        return Message(
-            delivery.pk, delivery.attempts, webhook.batch_id, batch.webhook_url, body, headers, now
-        )
+        return Message(delivery.pk, delivery.uid, delivery.attempts, channel.key, url, body, headers, now)
 
     def _send(self, message: Message) -> None:
         """In a thread of the pool: no database here."""
@@ -163,7 +163,7 @@ class Sender:
         try:
             outcome = attempt(message, self._policy, settings.WEBHOOK_TIMEOUT_SECONDS)
         except Exception:
-            logger.exception("delivery %s: sending failed", message.headers["webhook-id"])
+            logger.exception("delivery %s: sending failed", message.uid)
             outcome = Outcome(
                 message.delivery_id,
                 message.attempt,
@@ -174,7 +174,7 @@ class Sender:
                 error="Unexpected error; the operator's log has the details.",
                 by_receiver=False,
             )
-        self._answers.put((message.batch_id, outcome))
+        self._answers.put((message.channel, outcome))
 
     def _collect(self) -> None:
         """Wait a moment for answers and record all that have come."""
@@ -183,24 +183,24 @@ class Sender:
             timeout = TICK_SECONDS if self._under_way.total() else 0.0
             answer = self._answers.get(timeout=timeout) if timeout else self._answers.get_nowait()
             while True:
-                batch_id, outcome = answer
+                channel, outcome = answer
                 outcomes.append(outcome)
-                self._under_way[batch_id] -= 1
-                self._adapt(batch_id, outcome)
+                self._under_way[channel] -= 1
+                self._adapt(channel, outcome)
                 answer = self._answers.get_nowait()
         except Empty:
             pass
         if outcomes:
             delivery_lifecycle.record(outcomes, self.token, self._clock())
 
-    def _adapt(self, batch_id: int, outcome: Outcome) -> None:
+    def _adapt(self, channel: Key, outcome: Outcome) -> None:
         if outcome.accepted:
-            self._widths[batch_id] = min(self._widths[batch_id] + 1, WIDEST)
+            self._widths[channel] = min(self._widths[channel] + 1, WIDEST)
         elif outcome.by_receiver:
-            self._widths[batch_id] = 1
+            self._widths[channel] = 1
 
     def _is_due_soon(self) -> bool:
-        return delivery_lifecycle.ready_webhooks(self._clock() + self._linger).exists()
+        return delivery_lifecycle.is_any_ready(self._clock() + self._linger)
 
 
 def attempt(message: Message, allowed: Policy, timeout: float) -> Outcome:

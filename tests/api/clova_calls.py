@@ -20,6 +20,7 @@ class Receiver(BaseHTTPRequestHandler):
     """Serves a recording, and keeps what is posted to it."""
 
     posted: list[Any] = []
+    headers_of: list[tuple[str, dict[str, str]]] = []  # path, headers in lower case
     status = 200
     arrived = threading.Event()  # whatever is posted elsewhere than to /hang, which waits for it
     hanging = 0
@@ -38,6 +39,7 @@ class Receiver(BaseHTTPRequestHandler):
             self.arrived.wait(30)
             Receiver.hanging -= 1
         self.posted.append(json.loads(body))
+        self.headers_of.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         if self.path != "/hang":
             self.arrived.set()
         self.send_response(self.status)

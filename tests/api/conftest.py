@@ -70,7 +70,7 @@ def loopback_is_allowed(settings: Any) -> None:
 
 @pytest.fixture
 def receiver(loopback_is_allowed: None) -> Iterator[str]:
-    Receiver.posted, Receiver.status = [], 200
+    Receiver.posted, Receiver.headers_of, Receiver.status = [], [], 200
     Receiver.arrived.clear()
     Receiver.hanging = Receiver.most_hanging = 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)

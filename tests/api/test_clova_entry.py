@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from batches.compat.clova import views
 from batches.models import Batch, Task
 from batches.models.recognition_settings import RecognitionSettings
 from batches.services import batches as batch_services
-from batches.webhooks import callbacks
+from batches.webhooks.sender import Sender
 from tests.api.client import Api
 from tests.api.clova_calls import Receiver, address, key_of, make_clova_batch, send, upload
 from tests.api.conftest import MakeApi
@@ -105,7 +106,7 @@ def test_forbidden_words_are_masked_in_all_that_is_told(alice: Api, batch: Batch
     complete(task, "바보야, damn it!")
     told = Client().get(address(batch, task.uid), headers=key_of(alice)).json()
     assert (told["text"], told["params"]["forbiddens"]) == ("**야, **** it!", "바보,Damn")
-    callbacks.send_due()
+    Sender(linger=timedelta(0)).run(60)
     assert [each["text"] for each in Receiver.posted] == ["**야, **** it!"]
     assert alice.get(f"tasks/{task.uid}/results/txt").content.decode() == "**야, **** it!\n"
     assert alice.get(f"tasks/{task.uid}/transcript").json()["text"] == "**야, **** it!"

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from django.db import connection
 from django.utils import timezone
 
+from batches import webhooks
 from batches.intake import polling
 from batches.models import Batch, Task, Transcript
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
+from batches.webhooks import callbacks
 
 
 def complete(task: Task, text: str = "안녕하세요.") -> None:
+    """Complete the task as the end of its processing does for receivers: both messages are queued."""
     document = Document("ko", 1.0, 1500, [Segment(0, 1500, text)])
     Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
     now = timezone.now()
@@ -23,6 +26,8 @@ def complete(task: Task, text: str = "안녕하세요.") -> None:
     Task.unscoped.filter(pk=task.pk).update(
         state="completed", started_at=now, finished_at=now, settings=wanted
     )
+    webhooks.announce_task(Batch.unscoped.select_related("account").get(pk=task.batch_id), task.pk)
+    callbacks.queue_for(task.pk)
 
 
 @contextmanager

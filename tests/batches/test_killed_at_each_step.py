@@ -67,7 +67,7 @@ REPORT: list[Step] = [
     ("batches.reports.execution_results._write", "before", 1),
     ("batches.models.object_names.reserve", "after", 3),  # the results have the first two
     ("speechportal.storage.backends.local.LocalStore.put", "after", 3),
-    ("batches.webhooks.announce_execution_result", "after", 1),  # in the transaction
+    ("batches.webhooks.announce", "after", 1),  # in the transaction
 ]
 REFUSED: list[Step] = [
     ("batches.tasks.lifecycle.fail", "before", 1),

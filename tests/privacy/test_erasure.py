@@ -10,11 +10,12 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from batches.models import Batch, Charge, Delivery, SearchText, Task, Transcript
+from batches.models import Batch, Charge, SearchText, Task, Transcript
 from batches.operations.privacy.erasure import close_account, erase_person
 from batches.recognition.transcript import Segment
 from batches.recognition.transcript import Transcript as Document
-from batches.webhooks import endpoint, events
+from batches.webhooks import announce, endpoint
+from batches.webhooks.events import WebhookTest
 from domains.models import Domain
 from speechportal.accounts.models import Account, ApiToken, AuditEntry, Membership, User
 from speechportal.accounts.tokens import api_tokens
@@ -34,7 +35,7 @@ def furnished(name: str, email: str) -> Account:
     endpoint.address_changed(batch)
     for state in ("completed", "failed", "waiting"):
         task = factories.make_task(batch, f"{name}-{state}.wav", state=state)
-        events.announce(Delivery.Event.TEST, batch=batch, about=task.uid, occurrence=state, data={})
+        announce(batch, WebhookTest(task.uid, "test", state))
         document = Document("en", 1.0, 1000, [Segment(0, 1000, f"{name} spoke.")])
         Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
         if state == "completed":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from batches.models import Batch, Delivery, Task, Transcript
 from batches.webhooks import announce, endpoint
+from batches.webhooks.events import EVENTS, WebhookTest
 from tests.factories import make_batch, make_task
 
 DOCUMENT = {
@@ -35,6 +37,19 @@ DOCUMENT = {
 }
 
 
+@dataclass(frozen=True)
+class MadeUp(WebhookTest):
+    """A test message with any data."""
+
+    contents_of_data: dict[str, Any] = field(default_factory=dict)
+
+    def data(self) -> dict[str, Any]:
+        return self.contents_of_data
+
+
+EVENTS[WebhookTest.type] = WebhookTest  # ``MadeUp`` is for these tests alone.
+
+
 def make_hooked_batch(url: str, **fields: Any) -> Batch:
     """A batch whose webhook URL is set as a service sets it."""
     batch = make_batch(**fields)
@@ -47,9 +62,7 @@ def make_hooked_batch(url: str, **fields: Any) -> Batch:
 def make_delivery(batch: Batch, about: str = "", **data: Any) -> Delivery:
     """A test message that is due; each is about something of its own unless ``about`` is given."""
     number = Delivery.unscoped.filter(batch=batch).count() + 1
-    delivery = announce(
-        Delivery.Event.TEST, batch=batch, about=about or f"x{number}", occurrence=str(number), data=data
-    )
+    delivery = announce(batch, MadeUp(about or f"x{number}", "", str(number), data))
     assert delivery is not None
     return delivery
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import transaction
 from pytest_django.fixtures import Settings
 
@@ -15,12 +17,14 @@ from batches.reports import execution_results
 from batches.status import batch_status
 from batches.tasks import lifecycle
 from batches.tasks.lifecycle import Cause
-from batches.webhooks import announce_task
+from batches.webhooks import announce, announce_task, events
+from batches.webhooks.events import EVENTS, BatchRecovered, WebhookTest
 from tests.factories import claimed, make_account, make_batch, make_task
 from tests.webhooks.makers import make_hooked_batch, make_transcript
 
 pytestmark = pytest.mark.django_db
 
+EVENT_FIELD: Any = Delivery._meta.get_field("event")
 URL = "http://127.0.0.1:9/hook"
 CAUSE = Cause("access_denied", "The key may not list the bucket.", {})
 
@@ -143,3 +147,33 @@ def test_a_worker_that_died_too_often_is_announced_as_a_failure(settings: Settin
     assert lifecycle.reap() == 1
     (message,) = told(batch)
     assert (message["type"], message["data"]["cause"]["code"]) == ("task.failed", "worker_died")
+
+
+def test_the_registry_lists_every_event_and_a_new_one_needs_no_migration() -> None:
+    assert list(EVENTS) == [
+        *("task.completed", "task.failed", "batch.error", "batch.recovered"),
+        *("execution_result.created", "budget.reached", "webhook.test"),
+    ]
+
+    class BatchMoved(BatchRecovered):
+        type = "batch.moved_to.elsewhere"
+
+    try:
+        batch = make_hooked_batch(URL)
+        delivery = announce(batch, BatchMoved(batch.uid, "moved", "It was moved."))
+        assert delivery is not None
+        assert EVENT_FIELD.clean(delivery.event, delivery) == "batch.moved_to.elsewhere"
+        assert json.loads(delivery.payload)["data"]["cause"]["code"] == "moved"
+        call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+    finally:
+        del EVENTS[BatchMoved.type]
+    assert events.label_of(delivery.event) == "batch.moved_to.elsewhere"
+
+
+def test_an_event_type_is_plain_and_checked() -> None:
+    batch = make_hooked_batch(URL)
+    delivery = announce(batch, WebhookTest(batch.uid, "test"))
+    assert delivery is not None
+    for text in ("No Event", "task.completed\n", ".", "a..b", "x" * 61):
+        with pytest.raises(ValidationError):
+            EVENT_FIELD.clean(text, delivery)

@@ -33,7 +33,7 @@ def test_410_stops_everything_and_the_batch_says_why(clock: Clock) -> None:
     first.refresh_from_db()
     later.refresh_from_db()
     assert (first.state, later.state) == ("failed", "waiting")
-    problem = endpoint.of(batch).problem
+    problem = endpoint.for_batch(batch).problem
     assert problem is not None
     assert problem.code == "webhook_gone"
     assert "410" in problem.sentence
@@ -49,7 +49,7 @@ def test_five_days_of_failures_pause_and_resuming_sends_what_waits(clock: Clock)
             clock.forward(days=1)
         clock.send()
         assert state_of(batch) == "paused"
-        problem = endpoint.of(batch).problem
+        problem = endpoint.for_batch(batch).problem
         assert problem is not None
         assert problem.code == "webhook_paused"
         assert "500" in problem.sentence
@@ -63,7 +63,7 @@ def test_five_days_of_failures_pause_and_resuming_sends_what_waits(clock: Clock)
         clock.send()
     waiting.refresh_from_db()
     assert waiting.state == "delivered"
-    assert endpoint.of(batch).problem is None
+    assert endpoint.for_batch(batch).problem is None
     assert not Delivery.unscoped.filter(state="waiting").exists()
 
 

@@ -41,7 +41,7 @@ def test_each_batch_has_its_own_secret_and_shows_it_once() -> None:
 
 def test_a_ciphertext_of_another_batch_is_refused() -> None:
     one, other = make_hooked_batch("http://127.0.0.1/"), make_hooked_batch("http://127.0.0.1/")
-    stolen = endpoint.of(one)
+    stolen = endpoint.for_batch(one)
     Webhook.unscoped.filter(batch=other).update(encrypted_secret=stolen.encrypted_secret)
     with pytest.raises(WrongOwner):
         endpoint.show_secret_once(batch=other)

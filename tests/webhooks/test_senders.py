@@ -105,11 +105,11 @@ def test_a_message_that_kills_every_sender_fails_in_the_end() -> None:
         delivery = make_delivery(batch)
         now = timezone.now()
         for _ in range(10):
-            (webhook,) = delivery_lifecycle.ready_webhooks(now)
-            assert len(delivery_lifecycle.claim(webhook, 5, uuid.uuid4(), now)) == 1
+            (channel,) = delivery_lifecycle.ready_channels(now)
+            assert len(delivery_lifecycle.claim(channel, 5, uuid.uuid4(), now)) == 1
             now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
             assert delivery_lifecycle.reap(now) == 1
-        assert list(delivery_lifecycle.ready_webhooks(now)) == []
+        assert list(delivery_lifecycle.ready_channels(now)) == []
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts, delivery.last_error) == ("failed", 10, "sender_died")
 
@@ -119,11 +119,11 @@ def test_what_a_late_sender_records_changes_nothing() -> None:
         batch = make_hooked_batch(receiver.url)
         delivery = make_delivery(batch)
         now, slow, quick = timezone.now(), uuid.uuid4(), uuid.uuid4()
-        (webhook,) = delivery_lifecycle.ready_webhooks(now)
-        delivery_lifecycle.claim(webhook, 1, slow, now)
+        (channel,) = delivery_lifecycle.ready_channels(now)
+        delivery_lifecycle.claim(channel, 1, slow, now)
         now += timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS + 1)
         delivery_lifecycle.reap(now)
-        delivery_lifecycle.claim(webhook, 1, quick, now)
+        delivery_lifecycle.claim(channel, 1, quick, now)
         for token, attempt in ((slow, 1), (slow, 2), (quick, 1)):
             delivery_lifecycle.record(
                 [Outcome(delivery.pk, attempt, receiver.url, now, 5, status=200)], token, now

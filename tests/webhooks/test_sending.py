@@ -208,7 +208,7 @@ def test_a_message_that_cannot_be_built_is_not_the_receivers_fault_and_stops_no_
         assert receiver.ids == [sound.uid]
     delivery.refresh_from_db()
     assert (delivery.state, delivery.last_error) == ("waiting", "not_built")
-    webhook = endpoint.of(batch)
+    webhook = endpoint.for_batch(batch)
     assert webhook.failing_since is None
 
 

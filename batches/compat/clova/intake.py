@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.compat.clova.parameters import Wanted
@@ -116,8 +115,7 @@ def _make_task(batch: Batch, wanted: Wanted, file: StoredFile) -> Task:
         if locked is None:
             raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
         task = _new_task(locked, wanted, file) or _polled_task(locked, wanted, file)
-        due = {"callback_due_at": timezone.now()} if wanted.callback else {}
-        ClovaRequest.unscoped.create(task=task, answer=wanted.answer, callback=wanted.callback, **due)
+        ClovaRequest.unscoped.create(task=task, answer=wanted.answer, callback=wanted.callback)
         queue.wake_recognition(1)
     return task
 

@@ -1,0 +1,97 @@
+"""Message kinds: what the body, the headers and the address of a message in the outbox are made of.
+
+The sender, the retry policy, leases, metrics and pages are the same for every kind. A package above this one
+that posts something of its own subclasses :class:`MessageKind`, and its module is imported when the
+application starts (``BatchesConfig.ready``).
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+from batches.models import Delivery, Transcript
+from batches.webhooks import endpoint, events, payload, signing
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+KINDS: dict[str, MessageKind] = {}
+WEBHOOK = Delivery.WEBHOOK
+
+
+class MessageKind(abc.ABC):
+    """A kind of message. An instance of each subclass registers itself under its name."""
+
+    name: ClassVar[str]
+    label: ClassVar[_StrOrPromise]
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.name] = cls()
+
+    @abc.abstractmethod
+    def body(self, delivery: Delivery, transcripts: Mapping[int, Transcript]) -> bytes:
+        """The request's body. ``transcripts`` are those of :func:`transcripts_for`, by task."""
+
+    @abc.abstractmethod
+    def headers(self, delivery: Delivery, body: bytes, now: datetime) -> dict[str, str]:
+        """The request's headers, with its content type."""
+
+    def title(self, delivery: Delivery) -> _StrOrPromise:
+        """The message's name for people."""
+        return self.label
+
+
+class WebhookMessage(MessageKind):
+    """A webhook message of a batch: JSON, signed as Standard Webhooks has it."""
+
+    name = WEBHOOK
+    label = _("Webhook")
+
+    def body(self, delivery: Delivery, transcripts: Mapping[int, Transcript]) -> bytes:
+        if delivery.task_id is None or not carries_result(delivery):
+            return delivery.payload.encode()
+        return payload.with_result(delivery.payload, transcripts.get(delivery.task_id))
+
+    def headers(self, delivery: Delivery, body: bytes, now: datetime) -> dict[str, str]:
+        secrets = endpoint.signing_secrets(delivery.batch.webhook, now)
+        signed = signing.headers(secrets, delivery.uid, int(now.timestamp()), body)
+        return {**signed, "Content-Type": "application/json"}
+
+    def title(self, delivery: Delivery) -> _StrOrPromise:
+        return events.label_of(delivery.event)
+
+
+def kind_of(delivery: Delivery) -> MessageKind:
+    """Raises LookupError for a kind that this release does not know."""
+    try:
+        return KINDS[delivery.kind]
+    except KeyError:
+        raise LookupError(f"unknown message kind {delivery.kind!r}") from None
+
+
+def transcripts_for(deliveries: Iterable[Delivery]) -> dict[int, Transcript]:
+    """The transcripts that belong into webhook messages, by the ID of their task, in one query."""
+    tasks = [each.task_id for each in deliveries if carries_result(each)]
+    found = Transcript.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
+    return {transcript.task_id: transcript for transcript in found}
+
+
+def carries_result(delivery: Delivery) -> bool:
+    """Whether the task's recognition result is added to the payload when it is sent."""
+    event = events.EVENTS.get(delivery.event)
+    return event is not None and event.carries_result
+
+
+def title_of(delivery: Delivery) -> _StrOrPromise:
+    kind = KINDS.get(delivery.kind)
+    return kind.title(delivery) if kind else delivery.kind
+
+
+def labels() -> list[tuple[str, _StrOrPromise]]:
+    """Names and labels, as choices."""
+    return [(name, kind.label) for name, kind in KINDS.items()]
