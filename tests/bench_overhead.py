@@ -57,14 +57,14 @@ def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
     from batches.recognition.runtime.engine import Engine
 
     options = Options(language="en-US", speakers=speakers)
-    working = Engine(models_dir=Path(os.environ["SPEECHPORTAL_MODELS_DIR"]), threads=1, engine=engine)
+    working = Engine(models_dir=Path(os.environ["SPEECHPORTAL_MODELS_DIR"]), threads=1, recognizer=engine)
 
     def recognise(number: int) -> None:
-        # Under a name of its own: the engine keeps what it has heard of the latest file.
         copy = Path(shutil.copy(path, path.with_name(f"bare-{number}.wav")))
-        transcript = working.transcribe(copy, options, lambda _stage, _share: None)
+        audio = working.load_audio(copy, options, lambda _stage, _share: None)
+        transcript = working.transcribe(audio, options, lambda _stage, _share: None)
         if speakers:
-            working.add_speakers(copy, transcript, options, lambda _stage, _share: None)
+            working.add_speakers(audio, transcript, options, lambda _stage, _share: None)
 
     recognise(0)  # warm
     cpu, wall = sum(os.times()[:4]), time.perf_counter()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from batches.recognition.diarization.segmentation import Segmentation
     from batches.recognition.media.decoding import Samples
@@ -22,15 +24,26 @@ if TYPE_CHECKING:
 Progress = Callable[[float], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class SpeechChunk:
-    """A stretch of speech, cut from a file by voice activity."""
+    """A stretch of speech, cut from a file by voice activity: one part of its sound, or several joined.
 
-    samples: Samples  # (n,) float32, mono, 16 kHz; at most 30 s
+    Parts are (n,) float32, mono, 16 kHz, together at most 30 s. They are views of the file's samples, so that
+    hours of speech are not in memory twice.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: Samples) -> None:
+        self._parts = parts
+
+    @property
+    def samples(self) -> Samples:
+        """(n,) float32. Several parts are joined anew at each call."""
+        return self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / 16_000
+        return sum(map(len, self._parts)) / 16_000
 
 
 @dataclass(slots=True)

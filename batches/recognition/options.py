@@ -11,8 +11,6 @@ from batches.recognition import languages
 from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS
 
 MAX_SPEAKERS = 30
-WHISPER, FASTER = "whisper", "faster-whisper"
-ENGINES = (WHISPER, FASTER)  # what runs the Whisper model: openai-whisper's own code, or CTranslate2
 
 
 @dataclass(slots=True, kw_only=True)

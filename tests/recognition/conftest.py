@@ -7,5 +7,5 @@ from batches.recognition.runtime.engine import Engine
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """The real engine with the real models. It keeps the last file that it heard, and nothing else."""
+    """The real engine with the real models. It keeps nothing of a file."""
     return Engine()

@@ -13,15 +13,12 @@ from batches.recognition.media.decoding import Samples, probe
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
 from batches.recognition.transcript import Transcript
+from tests.recognition.recognise import ignore, recognise
 from tests.recognition.sounds import convert, write_wav
 from tests.sample_speech import load_sample
 
 RATE = 16_000
 BY_CHANNEL = Options(language="en", channels=True)
-
-
-def silent(_stage: str, _share: float) -> None:
-    return
 
 
 def call() -> Samples:
@@ -37,7 +34,7 @@ def call() -> Samples:
 def transcript(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Transcript:
     path = write_wav(tmp_path_factory.mktemp("call") / "call.wav", call())
     options = Options(language="en", channels=True, speakers=True)
-    return engine.add_speakers(path, engine.transcribe(path, options, silent), options, silent)
+    return recognise(engine, path, options)
 
 
 def said(transcript: Transcript, speaker: str) -> str:
@@ -74,7 +71,7 @@ def test_people_who_speak_at_the_same_time_are_both_heard(transcript: Transcript
 def test_the_same_sound_on_both_channels_is_heard_once(engine: Engine, tmp_path: Path, volume: float) -> None:
     one = load_sample()[round(12.5 * RATE) : round(14.5 * RATE)]
     path = write_wav(tmp_path / "double.wav", np.stack([one, volume * one], axis=1))
-    found = engine.transcribe(path, BY_CHANNEL, silent)
+    found = recognise(engine, path, BY_CHANNEL)
     assert found.text.count("Jersey") == 1
     assert found.engine["channels"] == 1
     assert found.speakers == ["1"]
@@ -82,24 +79,25 @@ def test_the_same_sound_on_both_channels_is_heard_once(engine: Engine, tmp_path:
 
 def test_a_mono_file_has_one_speaker_unless_voices_are_told_apart(engine: Engine, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "mono.wav", load_sample()[6 * RATE : 20 * RATE])
-    assert engine.transcribe(path, BY_CHANNEL, silent).speakers == ["1"]
+    assert recognise(engine, path, BY_CHANNEL).speakers == ["1"]
     options = Options(language="en", channels=True, speakers=True)
-    words = engine.transcribe(path, options, silent)
+    audio = engine.load_audio(path, options, ignore)
+    words = engine.transcribe(audio, options, ignore)
     assert words.speakers == []
-    assert engine.add_speakers(path, words, options, silent).speakers == ["1", "2"]
+    assert engine.add_speakers(audio, words, options, ignore).speakers == ["1", "2"]
 
 
 def test_a_channel_on_which_nobody_speaks_has_no_speaker(engine: Engine, tmp_path: Path) -> None:
     sound = call()
     sound[:, 1] = 0.0
-    found = engine.transcribe(write_wav(tmp_path / "half.wav", sound), BY_CHANNEL, silent)
+    found = recognise(engine, write_wav(tmp_path / "half.wav", sound), BY_CHANNEL)
     assert found.speakers == ["1"]
     assert "Jersey" in found.text
 
 
 def test_without_the_setting_channels_are_mixed_down(engine: Engine, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "call.wav", call())
-    found = engine.transcribe(path, Options(language="en"), silent)
+    found = recognise(engine, path, Options(language="en"))
     assert found.speakers == []
     assert "channels" not in found.engine
 

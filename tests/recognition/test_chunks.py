@@ -1,4 +1,4 @@
-"""Chunks: what they hold, how times in them lead back to the file, and what is left of one."""
+"""Chunks: what they hold, and which time of the file a time in a chunk is."""
 
 import itertools
 
@@ -8,24 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.recognition.asr.chunks import MAX_SECONDS, Chunk, make_chunks
+from batches.recognition.contracts import SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE
 
 TWO_PARTS = Chunk(((1.0, 3.0), (10.0, 14.0)))
 
 
-def test_what_is_left_after_a_time_in_the_first_part_or_in_the_second() -> None:
-    assert TWO_PARTS.after(0.5).pieces == ((1.5, 3.0), (10.0, 14.0))
-    assert TWO_PARTS.after(3.0).pieces == ((11.0, 14.0),)
-    assert TWO_PARTS.after(6.0).pieces == ()
+def test_a_time_in_the_chunk_is_a_time_in_the_file() -> None:
+    assert [TWO_PARTS.to_file(seconds) for seconds in (0.0, 1.5, 2.5, 6.0, 9.0)] == [
+        1.0,
+        2.5,
+        10.5,
+        14.0,
+        14.0,
+    ]
 
 
-def test_a_time_in_the_rest_is_the_same_time_in_the_file() -> None:
-    assert TWO_PARTS.after(3.0).to_file(1.0) == pytest.approx(TWO_PARTS.to_file(4.0))
-
-
-@given(st.floats(0, 6))
-def test_what_is_left_and_what_went_before_are_the_whole(seconds: float) -> None:
-    assert TWO_PARTS.after(seconds).length == pytest.approx(TWO_PARTS.length - seconds, abs=1e-6)
+def test_the_sound_of_a_chunk_is_its_parts_joined_without_a_copy_of_each() -> None:
+    samples = np.arange(20 * SAMPLE_RATE, dtype=np.float32)
+    views = TWO_PARTS.views(samples)
+    assert all(np.shares_memory(view, samples) for view in views)
+    chunk = SpeechChunk(*views)
+    assert chunk.seconds == 6.0
+    assert chunk.samples[2 * SAMPLE_RATE - 1] == 3 * SAMPLE_RATE - 1
+    assert chunk.samples[2 * SAMPLE_RATE] == 10 * SAMPLE_RATE
 
 
 regions = st.lists(st.tuples(st.floats(0.05, 5), st.floats(0.1, 40)), max_size=12)

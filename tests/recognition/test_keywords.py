@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from batches.recognition.asr.keywords import PROMPT_TOKENS, START_SHARE, KeywordTree, prompt_tokens, spellings
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
+from tests.recognition.recognise import recognise
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample, sample_folder
 
@@ -27,7 +28,7 @@ def tree(*keywords: str, spaced: bool = True) -> KeywordTree:
 
 def heard(engine: Engine, path: Path, *keywords: str) -> str:
     options = Options(language="en", keywords=keywords)
-    return engine.transcribe(path, options, lambda _stage, _share: None).text
+    return recognise(engine, path, options).text
 
 
 def test_a_name_that_is_said_is_written_as_the_keyword_is(engine: Engine, tmp_path: Path) -> None:
@@ -59,6 +60,12 @@ def test_a_bonus_leads_through_a_keyword_to_its_end() -> None:
         assert walker.bonus()[ord(following)] == 4.0
     walker.advance(ord("c"))
     assert walker.bonus() == {}
+
+
+def test_the_tokens_of_whole_keywords_are_found_in_a_text() -> None:
+    text = [ord(letter) for letter in "abc is abc, abd ab"]
+    assert tree("abc").positions(text) == {0, 1, 2, 6, 7, 8, 9}
+    assert tree("abc").positions([]) == set()
 
 
 def test_leaving_a_keyword_ends_its_bonus() -> None:

@@ -8,6 +8,7 @@ from batches.recognition import languages
 from batches.recognition.asr.language_detection import ASKED_CHUNKS, Detection, combine, spread
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
+from tests.recognition.recognise import recognise
 from tests.sample_speech import sample_folder
 
 KOREAN, ENGLISH = {"ko": 0.9, "en": 0.1}, {"ko": 0.05, "en": 0.95}
@@ -55,9 +56,7 @@ def test_a_doubtful_file_contradicts_nothing() -> None:
 
 def test_korean_mixed_with_english_is_one_of_the_two(engine: Engine) -> None:
     assert Detection({"ja": 0.6, "en": 0.3, "ko": 0.1}).best(languages.candidates("enko")) == "en"
-    transcript = engine.transcribe(
-        sample_folder() / "sample.wav", Options(language="enko"), lambda _stage, _share: None
-    )
+    transcript = recognise(engine, sample_folder() / "sample.wav", Options(language="enko"))
     assert transcript.language == "en"
     assert "Chicago" in transcript.text
     assert transcript.flags == []

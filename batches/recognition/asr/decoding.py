@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -12,9 +14,11 @@ from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.alignment import word_times
+from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.keywords import KeywordTree, KeywordWalker
 from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, WhisperModel
+from batches.recognition.media.decoding import SAMPLE_RATE
 
 MAX_TOKENS = 224  # half of Whisper's context, as in openai-whisper
 _TOKENS_PER_SECOND = 14  # more than anybody speaks, in any script
@@ -33,56 +37,48 @@ class Decoded:
     text: str
     compression_ratio: float
     looped: bool  # it was stopped in a loop, which is cut off
-    # The frame at which each token, and then the end, is first heard.
-    entered: list[float]
+    entered: list[float]  # the encoder frame at which each token begins, and then the end of text
     temperature: float = 0.0
 
 
-@dataclass(slots=True)
-class DecodingOptions:
-    """What may be written, and what is preferred."""
+def initial_tokens(request: DecodeRequest, tokenizer: Tokenizer) -> list[int]:
+    """The tokens that the decoder is given before it writes: prompt, start, language, task."""
+    before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []
+    return [*before, *tokenizer.sot_sequence_including_notimestamps]
 
-    tokenizer: Tokenizer
-    prompt: list[int] = field(default_factory=list)  # text tokens that come before, e.g. keywords
-    keywords: KeywordTree | None = None
-    temperature: float = 0.0
 
-    def initial_tokens(self) -> list[int]:
-        tokenizer = self.tokenizer
-        before = [tokenizer.sot_prev, *self.prompt] if self.prompt else []
-        return [*before, *tokenizer.sot_sequence_including_notimestamps]
+def token_limit(seconds: float) -> int:
+    """The most tokens that a chunk may decode to."""
+    return min(MAX_TOKENS, 16 + int(_TOKENS_PER_SECOND * seconds))
 
-    def masks(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """What is added to the logits at the first step and at the later ones."""
-        tokenizer = self.tokenizer
-        size = tokenizer.eot + 1
-        later = torch.zeros(size)
-        later[[token for token in tokenizer.non_speech_tokens if token < size]] = -torch.inf
-        first = later.clone()
-        first[[*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf
-        if self.keywords:
-            first += self.keywords.start_bias(size, at_start=True)
-            later += self.keywords.start_bias(size, at_start=False)
-        return first.to(device), later.to(device)
+
+def sampling_seed(request: DecodeRequest) -> int:
+    """Seed of an attempt with temperature: the same sound gives the same text, whatever else is decoded."""
+    return zlib.crc32(request.samples.tobytes()) + round(1000 * request.temperature)
 
 
 @dataclass(slots=True)
 class _Row:
-    """One chunk on its way through the decoder."""
+    """One chunk during decoding."""
 
     index: int  # in the caller's batch
+    tokenizer: Tokenizer
     max_tokens: int
-    no_speech: float
+    frames: int  # of the encoder's output that hold the chunk's sound
+    temperature: float
     walker: KeywordWalker | None
+    masks: tuple[Tensor, Tensor]  # added to the logits of the first token, and of all later ones
+    generator: torch.Generator | None  # of the noise, where the temperature is above 0
+    no_speech: float = 0.0
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     looped: bool = False
     done: bool = False
 
-    def take(self, token: int, logprob: float, eot: int) -> None:
+    def take(self, token: int, logprob: float) -> None:
         self.logprobs.append(logprob)
-        if token == eot:
+        if token == self.tokenizer.eot:
             self.done = True
             return
         self.tokens.append(token)
@@ -95,96 +91,142 @@ class _Row:
         elif len(self.tokens) >= self.max_tokens:
             self.done = True
 
+    def result(self) -> Decoded:
+        lead = len(self.tokenizer.sot_sequence)
+        text = self.tokenizer.decode(self.tokens).strip()
+        scores = np.stack(self.scores[: lead + len(self.tokens) + 1], axis=1)
+        return Decoded(
+            tokens=self.tokens,
+            logprobs=self.logprobs[: len(self.tokens)],
+            mean_logprob=sum(self.logprobs) / max(1, len(self.logprobs)),
+            no_speech_probability=self.no_speech,
+            text=text,
+            compression_ratio=compression_ratio(text),
+            looped=self.looped,
+            entered=word_times.entered_frames(scores, lead, len(self.tokens)),
+            temperature=self.temperature,
+        )
+
 
 class BatchDecoder:
-    """Decodes batches of encoded chunks by one set of rules."""
+    """Decodes batches of encoded chunks with one model. Call it from one thread.
 
-    def __init__(self, model: WhisperModel, rules: DecodingOptions) -> None:
-        self._model, self._rules = model, rules
-        self._eot = rules.tokenizer.eot
-        self._lead = len(rules.tokenizer.sot_sequence)
-        self._first, self._later = rules.masks(model.device)
+    Languages, keywords and temperatures differ by row; only the number of initial tokens is one for all.
+    """
+
+    def __init__(self, model: WhisperModel) -> None:
+        self._model = model
+        self._plain = self._base_masks()
+        self._of_trees: WeakKeyDictionary[KeywordTree, tuple[Tensor, Tensor]] = WeakKeyDictionary()
+
+    def group(self, request: DecodeRequest) -> Hashable:
+        """Requests of one group can be rows of one batch."""
+        return len(request.prompt)
 
     @torch.inference_mode()
-    def run(self, features: Tensor, seconds: Sequence[float]) -> list[Decoded]:
-        """``features`` are the encoder's (rows, frames, state); ``seconds`` of sound in each row."""
-        model, rules = self._model, self._rules
-        initial = rules.initial_tokens()
-        cache = model.new_cache(features, len(initial) + MAX_TOKENS)
-        prompt = torch.tensor([initial] * len(seconds), device=model.device)
-        hidden, scores = model.step(prompt, cache)
-        rows = self._make_rows(hidden, seconds, len(initial))
-        for row in rows:
-            read = scores[row.index, :, -self._lead - 1 : -1, : _frames(seconds[row.index], features)]
-            row.scores = list(read.float().cpu().numpy().swapaxes(0, 1))
-        active, finished = rows, 0
-        hidden, scores, mask = hidden[:, -1], scores[:, :, -1], self._first
+    def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
+        """``features`` are the encoder's (rows, frames, state), one row per request."""
+        model = self._model
+        rows = [self._make_row(index, request, features.shape[1]) for index, request in enumerate(requests)]
+        initial = [
+            initial_tokens(request, row.tokenizer) for request, row in zip(requests, rows, strict=True)
+        ]
+        cache = model.new_cache(features, len(initial[0]) + MAX_TOKENS)
+        hidden, scores = model.step(torch.tensor(initial, device=model.device), cache)
+        self._read_initial(rows, hidden, scores, len(initial[0]))
+        active = rows
+        hidden, scores, first = hidden[:, -1], scores[:, :, -1], True
+        masks = _stack_masks(active, 0)
         while True:
-            chosen = self._choose(hidden, mask, active)
+            chosen = self._choose(hidden, masks, active)
             block = scores.float().cpu().numpy()
             for position, (row, (token, logprob)) in enumerate(zip(active, chosen, strict=True)):
                 if not row.done:
-                    row.scores.append(block[position, :, : _frames(seconds[row.index], features)])
-                    row.take(token, logprob, self._eot)
+                    row.scores.append(block[position, :, : row.frames])
+                    row.take(token, logprob)
             finished = sum(row.done for row in active)
             if finished == len(active):
                 break
-            if len(active) - finished <= _KEEP_SHARE * len(active):
+            selected = len(active) - finished <= _KEEP_SHARE * len(active)
+            if selected:
                 kept = [position for position, row in enumerate(active) if not row.done]
                 cache.select(torch.tensor(kept, device=model.device))
                 active = [active[position] for position in kept]
-            following = [row.tokens[-1] if row.tokens and not row.done else self._eot for row in active]
+            if selected or first:
+                masks, first = _stack_masks(active, 1), False
+            following = [row.tokens[-1] if row.tokens and not row.done else self._end for row in active]
             hidden, scores = model.step(torch.tensor(following, device=model.device)[:, None], cache)
-            hidden, scores, mask = hidden[:, -1], scores[:, :, -1], self._later
-        return [self._result(row) for row in rows]
+            hidden, scores = hidden[:, -1], scores[:, :, -1]
+        return [row.result() for row in rows]
 
-    def _make_rows(self, hidden: Tensor, seconds: Sequence[float], initial: int) -> list[_Row]:
-        tokenizer, keywords = self._rules.tokenizer, self._rules.keywords
-        at_start = initial - len(tokenizer.sot_sequence_including_notimestamps)
-        special = self._model.all_logits(hidden[:, at_start]).softmax(dim=-1)
-        no_speech = special[:, tokenizer.no_speech].tolist()
-        return [
-            _Row(
-                index,
-                min(MAX_TOKENS, 16 + int(_TOKENS_PER_SECOND * length)),
-                no_speech[index],
-                keywords.walker() if keywords else None,
+    def _make_row(self, index: int, request: DecodeRequest, frames: int) -> _Row:
+        seconds = len(request.samples) / SAMPLE_RATE
+        generator = None
+        if request.temperature > 0:
+            generator = torch.Generator().manual_seed(sampling_seed(request))
+        return _Row(
+            index,
+            self._model.tokenizer(request.language),
+            token_limit(seconds),
+            max(1, min(frames, round(seconds * FRAMES_PER_SECOND))),
+            request.temperature,
+            request.keywords.walker() if request.keywords else None,
+            self._masks(request.keywords),
+            generator,
+        )
+
+    def _base_masks(self) -> tuple[Tensor, Tensor]:
+        tokenizer = self._model.tokenizer("en")
+        self._end = tokenizer.eot
+        later = torch.zeros(self._end + 1)
+        later[[token for token in tokenizer.non_speech_tokens if token <= self._end]] = -torch.inf
+        first = later.clone()
+        first[[*tokenizer.encode(" "), self._end]] = -torch.inf
+        return first.to(self._model.device), later.to(self._model.device)
+
+    def _masks(self, keywords: KeywordTree | None) -> tuple[Tensor, Tensor]:
+        if keywords is None:
+            return self._plain
+        if keywords not in self._of_trees:
+            first, later = self._plain
+            size = len(first)
+            self._of_trees[keywords] = (
+                first + keywords.start_bias(size, at_start=True).to(first.device),
+                later + keywords.start_bias(size, at_start=False).to(first.device),
             )
-            for index, length in enumerate(seconds)
-        ]
+        return self._of_trees[keywords]
 
-    def _choose(self, hidden: Tensor, mask: Tensor, active: list[_Row]) -> list[tuple[int, float]]:
+    def _read_initial(self, rows: list[_Row], hidden: Tensor, scores: Tensor, initial: int) -> None:
+        """Take from the initial tokens' pass the attention of the start, and how likely nobody speaks."""
+        tokenizer = rows[0].tokenizer
+        lead = len(tokenizer.sot_sequence)
+        start = initial - len(tokenizer.sot_sequence_including_notimestamps)
+        special = self._model.all_logits(hidden[:, start]).softmax(dim=-1)
+        no_speech = special[:, tokenizer.no_speech].tolist()
+        read = scores[:, :, -lead - 1 : -1].float().cpu().numpy()
+        for row in rows:
+            row.no_speech = no_speech[row.index]
+            row.scores = list(read[row.index, :, :, : row.frames].swapaxes(0, 1))
+
+    def _choose(self, hidden: Tensor, masks: Tensor, active: list[_Row]) -> list[tuple[int, float]]:
         """The next token of each row, with its log-probability."""
         plain = self._model.text_logits(hidden)
-        logits = plain + mask
+        logits = plain + masks
         for position, row in enumerate(active):
             if row.walker and (bonus := row.walker.bonus()):
                 logits[position, list(bonus)] += torch.tensor(list(bonus.values()), device=logits.device)
-        temperature = self._rules.temperature
-        if temperature > 0:
-            chosen = torch.multinomial((logits / temperature).softmax(dim=-1), 1)[:, 0]
-        else:
-            chosen = logits.argmax(dim=-1)
+            if row.generator is not None:  # the largest of logits with Gumbel noise is a sample of them
+                noise = torch.rand(logits.shape[1], generator=row.generator).clamp_(min=1e-10)
+                logits[position] -= row.temperature * (-noise.log()).log().to(logits.device)
+        chosen = logits.argmax(dim=-1)
         # Without the keywords' bonus: a boosted word is as sure as the sound makes it.
         of_plain = plain.gather(1, chosen[:, None])[:, 0] - plain.logsumexp(dim=-1)
         return list(zip(chosen.tolist(), of_plain.tolist(), strict=True))
 
-    def _result(self, row: _Row) -> Decoded:
-        text = self._rules.tokenizer.decode(row.tokens)
-        return Decoded(
-            tokens=row.tokens,
-            logprobs=row.logprobs[: len(row.tokens)],
-            mean_logprob=sum(row.logprobs) / max(1, len(row.logprobs)),
-            no_speech_probability=row.no_speech,
-            text=text.strip(),
-            compression_ratio=compression_ratio(text.strip()),
-            looped=row.looped,
-            entered=word_times.entered_frames(
-                np.stack(row.scores[: self._lead + len(row.tokens) + 1], axis=1), self._lead
-            ),
-            temperature=self._rules.temperature,
-        )
 
-
-def _frames(seconds: float, features: Tensor) -> int:
-    return max(1, min(features.shape[1], round(seconds * FRAMES_PER_SECOND)))
+def _stack_masks(rows: list[_Row], which: int) -> Tensor:
+    """(rows, vocabulary), or (1, vocabulary) where one mask serves all rows."""
+    masks = [row.masks[which] for row in rows]
+    if all(mask is masks[0] for mask in masks):
+        return masks[0][None]
+    return torch.stack(masks)

@@ -1,14 +1,13 @@
-"""faster-whisper's runtime, CTranslate2, behind the interface of the openai-whisper engine.
+"""Whisper in faster-whisper's runtime, CTranslate2: encoder and decoder of a :class:`QueuedChunkDecoder`.
 
-Chunks, language, retries, tails, word times and signals are :class:`WhisperEngine`'s own; only encoding and
-decoding are CTranslate2's, with int8 weights on a CPU. Unlike faster-whisper itself it is given only the
-frames that hold speech. Keywords work through the prompt alone: CTranslate2 takes no bias. Needs the extra
-``[faster]``.
+Language, retries, tails and word times are :class:`WhisperRecognizer`'s; only encoding and decoding are
+CTranslate2's, with int8 weights on a CPU. Unlike faster-whisper itself it is given only the frames that hold
+speech. Keywords work through the prompt alone: CTranslate2 takes no bias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,33 @@ import torch
 from torch import Tensor
 from whisper.model import ModelDimensions
 
-from batches.recognition.asr.decoding import MAX_TOKENS, Decoded, DecodingOptions
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, AudioModel
-from batches.recognition.errors import ModelUnavailable
+from batches.recognition.media.decoding import SAMPLE_RATE
 from batches.recognition.models.store import WhisperCheckpoint
 from batches.recognition.runtime.device import is_gpu
-
-_TOKENS_PER_SECOND = 14  # more than anybody speaks, in any script
 
 
 class FasterModel(AudioModel):
     """One checkpoint in CTranslate2's format; features go in and out as float32 tensors."""
 
     def __init__(
-        self, checkpoint: WhisperCheckpoint, cache: Path, *, threads: int = 1, device: str = "cpu"
+        self, checkpoint: WhisperCheckpoint, cache: Path, *, threads: int, device: torch.device
     ) -> None:
         """``cache`` keeps the converted weights. Raises ModelUnavailable."""
-        try:
-            import ctranslate2
+        import ctranslate2
 
-            from batches.recognition.models.faster_whisper_weights import faster_folder
-        except ImportError as error:
-            raise ModelUnavailable(
-                'faster-whisper is not installed. Run: pip install "speechportal[faster]"'
-            ) from error
+        from batches.recognition.models.faster_whisper_weights import faster_folder
+
         torch.set_num_threads(threads)
         folder = faster_folder(checkpoint, cache)
         self.model: Any = ctranslate2.models.Whisper(
             str(folder),
-            device=device,
-            compute_type="float16" if is_gpu(torch.device(device)) else "int8",
+            device=device.type,
+            device_index=device.index or 0,
+            compute_type="float16" if is_gpu(device) else "int8",
             intra_threads=threads,
         )
         self._view: Any = ctranslate2.StorageView.from_array
@@ -71,65 +66,103 @@ class FasterModel(AudioModel):
             for row in self.model.detect_language(self.view(features))
         ]
 
-    def decoder(self, rules: DecodingOptions) -> FasterDecoder:
-        return FasterDecoder(self, rules)
-
 
 class FasterDecoder:
-    """Decodes batches of encoded chunks by one set of rules, as :class:`decoding.BatchDecoder` does."""
+    """Decodes batches of encoded chunks, as :class:`decoding.BatchDecoder` does."""
 
-    def __init__(self, model: FasterModel, rules: DecodingOptions) -> None:
-        self._model, self._rules = model, rules
-        tokenizer = rules.tokenizer
+    def __init__(self, model: FasterModel) -> None:
+        self._model = model
+        tokenizer = model.tokenizer("en")
         special = {tokenizer.sot, tokenizer.sot_prev, tokenizer.sot_lm, tokenizer.no_speech}
         self._suppressed = sorted({*tokenizer.non_speech_tokens, *special})
 
-    def run(self, features: Tensor, seconds: Sequence[float]) -> list[Decoded]:
-        """``features`` are the encoder's (rows, frames, state); ``seconds`` of sound in each row."""
-        rules, model = self._rules, self._model.model
-        encoded = self._model.view(features)
-        prompt = rules.initial_tokens()
-        results = model.generate(
+    def group(self, request: DecodeRequest) -> Hashable:
+        """CTranslate2 takes one temperature a batch; chunks with one are sampled by themselves."""
+        return len(request.prompt), sampling_seed(request) if request.temperature else 0
+
+    def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
+        """``features`` are the encoder's (rows, frames, state), one row per request."""
+        import ctranslate2
+
+        model = self._model
+        encoded = model.view(features)
+        tokenizers = [model.tokenizer(request.language) for request in requests]
+        prompts = [
+            initial_tokens(request, tokenizer)
+            for request, tokenizer in zip(requests, tokenizers, strict=True)
+        ]
+        lengths = [len(request.samples) / SAMPLE_RATE for request in requests]
+        temperature = requests[0].temperature
+        if temperature:
+            ctranslate2.set_random_seed(sampling_seed(requests[0]))
+        results = model.model.generate(
             encoded,
-            [prompt] * len(seconds),
+            prompts,
             beam_size=1,
-            max_length=len(prompt) + min(MAX_TOKENS, 16 + int(_TOKENS_PER_SECOND * max(seconds))),
-            sampling_temperature=rules.temperature,
-            sampling_topk=0 if rules.temperature else 1,
+            max_length=len(prompts[0]) + token_limit(max(lengths)),
+            sampling_temperature=temperature,
+            sampling_topk=0 if temperature else 1,
             suppress_tokens=self._suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )
-        texts = [_cut_loop(result.sequences_ids[0], rules.tokenizer.eot) for result in results]
-        frames = [2 * max(1, min(features.shape[1], round(length * FRAMES_PER_SECOND))) for length in seconds]
-        aligned = model.align(
-            encoded, list(rules.tokenizer.sot_sequence), [tokens for tokens, _ in texts], frames
-        )
+        texts = [
+            _cut_loop(result.sequences_ids[0], tokenizer.eot, token_limit(length))
+            for result, tokenizer, length in zip(results, tokenizers, lengths, strict=True)
+        ]
+        aligned = self._align(features, requests, [tokens for tokens, _ in texts], lengths)
         return [
-            self._result(tokens, looped, result, alignment)
-            for (tokens, looped), result, alignment in zip(texts, results, aligned, strict=True)
+            _decoded(tokens, looped, tokenizer.decode(tokens).strip(), result, alignment, temperature)
+            for (tokens, looped), tokenizer, result, alignment in zip(
+                texts, tokenizers, results, aligned, strict=True
+            )
         ]
 
-    def _result(self, tokens: list[int], looped: bool, result: Any, alignment: Any) -> Decoded:
-        rules = self._rules
-        text = rules.tokenizer.decode(tokens).strip()
-        probabilities = np.maximum(np.array(alignment.text_token_probs, dtype=np.float64), 1e-10)
-        return Decoded(
-            tokens=tokens,
-            logprobs=np.log(probabilities).tolist(),
-            mean_logprob=float(result.scores[0]),
-            no_speech_probability=float(result.no_speech_prob),
-            text=text,
-            compression_ratio=compression_ratio(text),
-            looped=looped,
-            entered=_entered(alignment.alignments, len(tokens)),
-            temperature=rules.temperature,
-        )
+    def _align(
+        self,
+        features: Tensor,
+        requests: Sequence[DecodeRequest],
+        texts: Sequence[list[int]],
+        lengths: Sequence[float],
+    ) -> list[Any]:
+        """CTranslate2's alignment of each row's tokens; one call for the rows of each language."""
+        model = self._model
+        found: dict[int, Any] = {}
+        for language in dict.fromkeys(request.language for request in requests):
+            rows = [row for row, request in enumerate(requests) if request.language == language]
+            frames = [
+                2 * max(1, min(features.shape[1], round(lengths[row] * FRAMES_PER_SECOND))) for row in rows
+            ]
+            aligned = model.model.align(
+                model.view(features[rows]),
+                list(model.tokenizer(language).sot_sequence),
+                [texts[row] for row in rows],
+                frames,
+            )
+            found |= zip(rows, aligned, strict=True)
+        return [found[row] for row in range(len(requests))]
 
 
-def _cut_loop(tokens: list[int], end: int) -> tuple[list[int], bool]:
-    """The text's tokens, without the turns of a loop that they end in, and whether there was one."""
-    text = [token for token in tokens if token < end]
+def _decoded(
+    tokens: list[int], looped: bool, text: str, result: Any, alignment: Any, temperature: float
+) -> Decoded:
+    probabilities = np.maximum(np.array(alignment.text_token_probs, dtype=np.float64), 1e-10)
+    return Decoded(
+        tokens=tokens,
+        logprobs=np.log(probabilities).tolist(),
+        mean_logprob=float(result.scores[0]),
+        no_speech_probability=float(result.no_speech_prob),
+        text=text,
+        compression_ratio=compression_ratio(text),
+        looped=looped,
+        entered=_entered(alignment.alignments, len(tokens)),
+        temperature=temperature,
+    )
+
+
+def _cut_loop(tokens: list[int], end: int, most: int) -> tuple[list[int], bool]:
+    """At most ``most`` text tokens, without a loop that they end in, and whether there was one."""
+    text = [token for token in tokens if token < end][:most]
     start = loop_start(text)
     return (text, False) if start is None else (text[:start], True)
 

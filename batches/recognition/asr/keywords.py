@@ -29,6 +29,7 @@ class Encoder(Protocol):
 @dataclass(slots=True)
 class _Node:
     children: dict[int, _Node] = field(default_factory=dict)
+    ends: bool = False  # whether a keyword ends here
 
 
 def spellings(keyword: str, *, spaced: bool) -> list[tuple[str, bool]]:
@@ -59,6 +60,7 @@ class KeywordTree:
             node = root
             for token in tokens:
                 node = node.children.setdefault(token, _Node())
+            node.ends = True
 
     def start_bias(self, size: int, *, at_start: bool) -> Tensor:
         """(size,) bonus for tokens that start a keyword, at the start of the text or anywhere in it.
@@ -72,6 +74,19 @@ class KeywordTree:
         less = math.log(max(1.0, len(starts) / FULL_STARTS))
         bias[starts] = max(0.0, self._weight * START_SHARE - less)
         return bias
+
+    def positions(self, tokens: Sequence[int]) -> set[int]:
+        """Indices of the tokens that spell a whole keyword."""
+        found: set[int] = set()
+        for start in range(len(tokens)):
+            node: _Node | None = self._anywhere if start else self._at_start
+            for index in range(start, len(tokens)):
+                node = node.children.get(tokens[index]) if node else None
+                if node is None:
+                    break
+                if node.ends:
+                    found.update(range(start, index + 1))
+        return found
 
     def walker(self) -> KeywordWalker:
         return KeywordWalker(self._at_start, self._anywhere, self._weight)

@@ -56,10 +56,15 @@ class AudioModel:
         self.multilingual = dims.n_vocab >= 51865
         self.languages = dims.n_vocab - 51765 - int(self.multilingual)
 
+        self._tokenizers: dict[str | None, Tokenizer] = {}
+
     def tokenizer(self, language: str | None) -> Tokenizer:
-        return get_tokenizer(
-            self.multilingual, num_languages=self.languages, language=language, task="transcribe"
-        )
+        """The tokenizer for a language; one object for each."""
+        if language not in self._tokenizers:
+            self._tokenizers[language] = get_tokenizer(
+                self.multilingual, num_languages=self.languages, language=language, task="transcribe"
+            )
+        return self._tokenizers[language]
 
     def mel(self, samples: Samples, frames: int) -> Tensor:
         """Log-mel spectrogram, (mels, 2 * frames), of at most ``frames`` encoder frames of sound."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before pyannote
 from batches.recognition.diarization.campplus import EMBEDDING_SIZE, load_campplus
-from batches.recognition.diarization.embedding import filter_bank
+from batches.recognition.diarization.filter_bank import FilterBank
 from batches.recognition.diarization.segmentation import SAMPLE_RATE, load_segmentation_model
 from batches.recognition.models.store import SpeakerCheckpoints
 
@@ -33,6 +33,7 @@ class _Embedding:
 
     def __init__(self, found: SpeakerCheckpoints) -> None:
         self._network = load_campplus(found.embedding)
+        self._bank = FilterBank(torch.device("cpu"))
 
     def to(self, _device: torch.device) -> _Embedding:
         return self
@@ -44,7 +45,7 @@ class _Embedding:
         for row, (waveform, mask) in enumerate(zip(waveforms[:, 0], masks, strict=True)):
             if not mask.any():
                 continue
-            bank = filter_bank(waveform.numpy())
+            bank = self._bank(waveform.numpy())
             spread = torch.nn.functional.interpolate(mask[None, None].float(), size=len(bank))[0, 0] > 0.5
             if spread.sum() >= _FEWEST_FRAMES:
                 features = bank[spread]

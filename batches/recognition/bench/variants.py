@@ -52,7 +52,7 @@ class Ours:
             whisper_model=setup.whisper_model,
             speaker_model=setup.speaker_model,
             threads=setup.threads,
-            engine=engine,
+            recognizer=engine,
         )
         self._speakers = speakers
 
@@ -61,9 +61,10 @@ class Ours:
 
     def run(self, recording: Recording) -> Found:
         options = Options(language=recording.language, speakers=self._speakers)
-        transcript = self._engine.transcribe(recording.path, options, _silent)
+        audio = self._engine.load_audio(recording.path, options, _silent)
+        transcript = self._engine.transcribe(audio, options, _silent)
         if self._speakers:
-            transcript = self._engine.add_speakers(recording.path, transcript, options, _silent)
+            transcript = self._engine.add_speakers(audio, transcript, options, _silent)
         return Found(transcript.text, transcript.turns)
 
 

@@ -1,9 +1,4 @@
-"""Who speaks when, over a whole file.
-
-:class:`SpeakerDiarizer` works from local weights: pyannote's segmentation, which recognition has run already,
-and CAM++ voice prints. :class:`PipelineDiarizer` runs a whole pyannote pipeline of the operator's choice.
-Both are run in the same way and give the same thing.
-"""
+"""Speaker diarization by a whole pyannote pipeline of the operator's choice."""
 
 from __future__ import annotations
 
@@ -15,62 +10,15 @@ from typing import Any
 import torch
 
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before pyannote
-from batches.recognition.diarization.clustering import cluster_segments
-from batches.recognition.diarization.embedding import SpeakerEmbedder
 from batches.recognition.diarization.segmentation import (
     SAMPLE_RATE,
     Progress,
     Samples,
     Segmentation,
-    Segmenter,
 )
-from batches.recognition.diarization.speech_segments import cut_segments
-from batches.recognition.diarization.turns import build_turns, label_turns
+from batches.recognition.diarization.turns import label_turns
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.transcript import SpeakerTurn
-
-
-class SpeakerDiarizer:
-    """Speaker turns from a segmentation: cut into pieces, embed, cluster, put together again.
-
-    The segmentation model is loaded only if a run comes without a segmentation.
-    """
-
-    def __init__(
-        self,
-        segmentation_checkpoint: Path,
-        embedding_checkpoint: Path,
-        *,
-        threads: int = 1,
-        device: str = "cpu",
-    ) -> None:
-        self.segmentation_checkpoint = segmentation_checkpoint
-        self.threads = threads
-        self.device = device
-        self.embedder = SpeakerEmbedder(embedding_checkpoint, threads=threads, device=device)
-
-    def run(
-        self,
-        samples: Samples,
-        segmentation: Segmentation | None = None,
-        *,
-        min_speakers: int = -1,
-        max_speakers: int = -1,
-        progress: Progress | None = None,
-    ) -> list[SpeakerTurn]:
-        """Turns in order of start; those of different people may overlap.
-
-        ``samples`` are float32, mono, 16 kHz; -1 speakers means not set. The minimum is missed only where
-        there is too little speech for that many people. Raises ValueError for impossible bounds.
-        """
-        check_bounds(min_speakers, max_speakers)
-        if segmentation is None:
-            segmenter = Segmenter(self.segmentation_checkpoint, threads=self.threads, device=self.device)
-            segmentation = segmenter.run(samples)
-        pieces = cut_segments(segmentation)
-        prints = self.embedder.run(samples, segmentation, pieces, progress)
-        labels = cluster_segments(pieces, prints, min_speakers=min_speakers, max_speakers=max_speakers)
-        return build_turns(segmentation, pieces, labels)
 
 
 class PipelineDiarizer:
@@ -108,7 +56,7 @@ class PipelineDiarizer:
         max_speakers: int = -1,
         progress: Progress | None = None,
     ) -> list[SpeakerTurn]:
-        """As :meth:`SpeakerDiarizer.run`; ``segmentation`` is not used."""
+        """Turns in order of start. ``segmentation`` is not used."""
         check_bounds(min_speakers, max_speakers)
         if not samples.size:
             return []

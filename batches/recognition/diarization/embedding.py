@@ -1,136 +1,183 @@
-"""One voice print for each piece of speech, by CAM++.
+"""CAM++ speaker embeddings, one for each segment of speech.
 
-The embedding network is most of what speaker separation costs, so it hears at most a few seconds of each
-piece, and only speech.
+The embedding network is most of what diarization costs, so it sees at most a few seconds of each segment,
+and only speech. Segments of all files share batches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+from torch import Tensor
 
-from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before torchaudio
-from batches.recognition.diarization.campplus import EMBEDDING_SIZE, MEL_BANDS, load_campplus
-from batches.recognition.diarization.segmentation import SAMPLE_RATE, Progress, Samples, Segmentation
+from batches.recognition.diarization.campplus import EMBEDDING_SIZE, load_campplus
+from batches.recognition.diarization.filter_bank import FRAME_SECONDS, FilterBank
+from batches.recognition.diarization.segmentation import (
+    CPU,
+    SAMPLE_RATE,
+    Progress,
+    Samples,
+    Segmentation,
+)
 from batches.recognition.diarization.speech_segments import LONGEST, SpeechSegments
+from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
+from batches.recognition.runtime.device import is_gpu
 
-_FRAME_SECONDS = 0.01  # between two frames of the filter bank
 _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
-_ENOUGH_ALONE = 0.3  # s of speech without anybody else, below which overlapped speech is used too
-_SHORTEST = 0.2  # s of speech below which there is no voice print
-_LENGTHS = 50  # frames: lengths are multiples of it, so that oneDNN keeps ten kernels, not hundreds
+_ENOUGH_ALONE = 0.3  # s of speech without another speaker, below which overlapped speech is used too
+_SHORTEST = 0.2  # s of speech below which a segment has no embedding
+_LENGTHS = 50  # frames: lengths are multiples of it, so that kernels are planned for few shapes
+_CPU_BATCH, _GPU_BATCH = 8, 256  # rows; 8 keep the network's memory near 0.5 GB
+_SMALL_GPU_BATCH = 32  # rows of a batch of fixed shape that holds few segments
+_STRETCH = 120  # windows whose filter banks are in memory at once: 10 minutes
 
 
 @dataclass(slots=True)
 class SpeakerEmbeddings:
-    """One row for each piece."""
+    """One row for each segment."""
 
-    vectors: npt.NDArray[np.float32]  # (N, 192), of length 1; 0 where the piece is too short
+    vectors: npt.NDArray[np.float32]  # (N, 192), of length 1; 0 where the segment is too short
     seconds: npt.NDArray[np.float32]  # (N,) of speech that the vector was made from; 0 where there is none
 
 
 class SpeakerEmbedder:
-    """CAM++ over the filter banks of pieces. Batches of 8 keep its memory near 0.5 GB."""
+    """CAM++ over the filter banks of segments. Thread-safe.
+
+    ``batches`` is the thread that runs the network; without it the embedder has its own. ``fixed_shapes``
+    pads batches to 32 or 256 rows: on a GPU (its default there) every new shape costs planning.
+    """
 
     def __init__(
-        self, checkpoint: Path, *, threads: int = 1, batch_size: int = 8, device: str = "cpu"
+        self,
+        checkpoint: Path,
+        *,
+        batches: BatchThread | None = None,
+        device: torch.device = CPU,
+        fixed_shapes: bool | None = None,
     ) -> None:
-        torch.set_num_threads(threads)
-        self.device = torch.device(device)
+        self.device = device
+        self._fixed_shapes = is_gpu(device) if fixed_shapes is None else fixed_shapes
         self.network = load_campplus(checkpoint).to(self.device)
-        self.batch_size = batch_size
+        self._bank = FilterBank(self.device)
+        self._batches = batches or BatchThread("embedding")
+        self._kind: BatchKind[Tensor, npt.NDArray[np.float32]] = BatchKind(
+            self._embed, _GPU_BATCH if self._fixed_shapes else _CPU_BATCH, _frames
+        )
 
     def run(
         self,
         samples: Samples,
         segmentation: Segmentation,
-        pieces: SpeechSegments,
-        progress: Progress | None = None,
+        segments: SpeechSegments,
+        progress: Progress = lambda _share: None,
     ) -> SpeakerEmbeddings:
-        """Voice prints of a whole file; only a stretch of it is in memory as filter banks."""
-        prints = SpeakerEmbeddings(
-            vectors=np.zeros((len(pieces), EMBEDDING_SIZE), dtype=np.float32),
-            seconds=np.zeros(len(pieces), dtype=np.float32),
+        """Embeddings of a whole file; only a stretch of it is in memory as filter banks."""
+        count = len(segments)
+        result = SpeakerEmbeddings(
+            vectors=np.zeros((count, EMBEDDING_SIZE), dtype=np.float32),
+            seconds=np.zeros(count, dtype=np.float32),
         )
-        # Segments are sorted by length inside a stretch of the file, so that few frames have to be repeated.
-        stretch = 8 * self.batch_size
-        for first in range(0, len(pieces), stretch):
-            last = min(len(pieces), first + stretch)
-            heard = self._hear(samples, segmentation, pieces, range(first, last))
-            heard.sort(key=lambda item: item[1].shape[0])
-            for start in range(0, len(heard), self.batch_size):
-                batch = heard[start : start + self.batch_size]
-                rows = [piece for piece, _ in batch]
-                prints.vectors[rows] = self._embed([features for _, features in batch])
-                prints.seconds[rows] = [features.shape[0] * _FRAME_SECONDS for _, features in batch]
-            if progress is not None:
-                progress(last / len(pieces))
-        return prints
+        table = _FrameTable(segmentation)
+        first = 0
+        while first < count:
+            beyond = int(segments.windows[first]) + _STRETCH
+            last = int(np.searchsorted(segments.windows, beyond, side="left"))
+            chosen = table.choose(segments, range(first, last), samples.size)
+            rows = [row for row, frames in chosen.items() if frames.size >= _SHORTEST / FRAME_SECONDS]
+            inputs = self._inputs(samples, {row: chosen[row] for row in rows})
+            futures = self._batches.submit(self._kind, inputs)
+            done = first
 
-    def _hear(
-        self, samples: Samples, segmentation: Segmentation, pieces: SpeechSegments, chosen: range
-    ) -> list[tuple[int, torch.Tensor]]:
-        """(piece, its filter bank frames with their mean taken off), without pieces that are too short."""
-        heard = []
-        bank_window, bank = -1, torch.zeros((0, MEL_BANDS))
-        for piece in chosen:
-            window = int(pieces.windows[piece])
-            if window != bank_window:
-                bank_window, bank = window, filter_bank(_cut(samples, segmentation, window))
-            frames = _choose_frames(segmentation, window, pieces.runs[piece], bank.shape[0])
-            if frames.size >= _SHORTEST / _FRAME_SECONDS:
-                features = bank[torch.from_numpy(frames)]
-                heard.append((piece, features - features.mean(dim=0)))
-        return heard
+            def share(part: float, done: int = done, size: int = last - first) -> None:
+                progress((done + part * size) / count)
 
-    def _embed(self, features: list[torch.Tensor]) -> npt.NDArray[np.float32]:
-        """Unit vectors for filter banks of different lengths.
-
-        Shorter ones are repeated up to the longest, which keeps their statistics; zeros would change them.
-        """
-        longest = -(-max(item.shape[0] for item in features) // _LENGTHS) * _LENGTHS
-        batch = torch.stack([item.repeat(-(-longest // item.shape[0]), 1)[:longest] for item in features])
-        with torch.inference_mode():
-            vectors = self.network(batch.to(self.device))
-            normalised = torch.nn.functional.normalize(vectors.float(), dim=1).cpu()
-        result: npt.NDArray[np.float32] = normalised.numpy()
+            for row, vector in zip(rows, results_in_order(futures, share), strict=True):
+                result.vectors[row] = vector
+                result.seconds[row] = chosen[row].size * FRAME_SECONDS
+            first = last
+        progress(1.0)
         return result
 
+    @torch.inference_mode()
+    def _inputs(self, samples: Samples, chosen: dict[int, npt.NDArray[np.int64]]) -> list[Tensor]:
+        """(frames, 80) filter banks of each segment with their mean taken off, in the segments' order.
 
-def filter_bank(samples: Samples) -> torch.Tensor:
-    """(frames, 80) log mel filter bank as Kaldi computes it, 25 ms every 10 ms: what CAM++ was trained on."""
-    from torchaudio.compliance import kaldi
+        Segments are repeated up to the next length that is a multiple of 50 frames, which keeps their
+        statistics; zeros would change them.
+        """
+        if not chosen:
+            return []
+        start = min(int(frames[0]) for frames in chosen.values())
+        end = max(int(frames[-1]) for frames in chosen.values()) + 1
+        bank = self._bank(samples, start, end)
+        lengths: dict[int, list[int]] = {}
+        for row, frames in chosen.items():
+            lengths.setdefault(-(-frames.size // _LENGTHS) * _LENGTHS, []).append(row)
+        found: dict[int, Tensor] = {}
+        for length, rows in lengths.items():
+            index = torch.from_numpy(np.stack([np.resize(chosen[row] - start, length) for row in rows]))
+            sizes = torch.tensor([chosen[row].size for row in rows])
+            own = (torch.arange(length) < sizes[:, None]).to(self.device)[..., None]
+            features = bank[index.to(self.device)]
+            mean = (features * own).sum(dim=1, keepdim=True) / sizes.to(self.device)[:, None, None]
+            found |= zip(rows, features - mean, strict=True)
+        return [found[row] for row in chosen]
 
-    if samples.size < SAMPLE_RATE // 40:
-        return torch.zeros((0, MEL_BANDS))
-    bank: torch.Tensor = kaldi.fbank(
-        torch.from_numpy(samples)[None], num_mel_bins=MEL_BANDS, sample_frequency=SAMPLE_RATE
-    )
-    return bank
+    @torch.inference_mode()
+    def _embed(self, inputs: list[Tensor]) -> list[npt.NDArray[np.float32]]:
+        """Unit vectors, (192,) each, for filter banks of one length."""
+        batch = torch.stack(inputs)
+        if self._fixed_shapes:
+            rows = _SMALL_GPU_BATCH if len(inputs) <= _SMALL_GPU_BATCH else _GPU_BATCH
+            batch = F.pad(batch, (0, 0, 0, 0, 0, rows - len(inputs)))
+        vectors = F.normalize(self.network(batch).float(), dim=1)[: len(inputs)].cpu()
+        return list(vectors.numpy())
 
 
-def _choose_frames(
-    segmentation: Segmentation, window: int, runs: list[tuple[int, int]], count: int
-) -> npt.NDArray[np.int64]:
-    """Which of the window's ``count`` filter bank frames to listen to: the middle of the piece."""
-    active = segmentation.active[window]
-    inside = np.zeros(active.shape[0], dtype=np.bool_)
-    for start, end in runs:
-        inside[start:end] = True
-    centres = np.arange(count) * _FRAME_SECONDS + _FRAME_CENTRE
-    nearest = np.rint((centres - segmentation.frame_duration / 2) / segmentation.frame_step)
-    frames = np.clip(nearest.astype(np.int64), 0, active.shape[0] - 1)
-    speaks = inside[frames]
-    alone = speaks & (active[frames].sum(axis=1) == 1)
-    chosen = np.flatnonzero(alone if alone.sum() * _FRAME_SECONDS >= _ENOUGH_ALONE else speaks)
-    surplus = max(0, chosen.size - round(LONGEST / _FRAME_SECONDS))
+def _frames(features: Tensor) -> Hashable:
+    return features.shape[0]
+
+
+class _FrameTable:
+    """Which filter bank frames of the file belong to a segment.
+
+    A window starts at a multiple of 160 samples, so that frame g of the file is frame g - start of a window.
+    """
+
+    def __init__(self, segmentation: Segmentation) -> None:
+        self._segmentation = segmentation
+        self._step = round(segmentation.step / FRAME_SECONDS)
+        frames = segmentation.active.shape[1]
+        count = FilterBank.frames(round(segmentation.window * SAMPLE_RATE))
+        centres = np.arange(count) * FRAME_SECONDS + _FRAME_CENTRE
+        nearest = np.rint((centres - segmentation.frame_duration / 2) / segmentation.frame_step)
+        # The segmentation's frame at each filter bank frame of a window.
+        self._nearest: npt.NDArray[np.int64] = np.clip(nearest.astype(np.int64), 0, max(0, frames - 1))
+
+    def choose(self, segments: SpeechSegments, rows: range, samples: int) -> dict[int, npt.NDArray[np.int64]]:
+        """By segment, the file's filter bank frames to embed: the middle of the segment."""
+        total = FilterBank.frames(samples)
+        chosen: dict[int, npt.NDArray[np.int64]] = {}
+        for row in rows:
+            start = int(segments.windows[row]) * self._step
+            active = self._segmentation.active[segments.windows[row]]
+            inside = np.zeros(active.shape[0], dtype=np.bool_)
+            for first, last in segments.runs[row]:
+                inside[first:last] = True
+            nearest = self._nearest[: max(0, total - start)]
+            chosen[row] = start + _middle(inside[nearest], active.sum(axis=1)[nearest] == 1)
+        return chosen
+
+
+def _middle(speaks: npt.NDArray[np.bool_], single: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Frames in the middle of a segment, without overlapped speech if there is enough other."""
+    alone = speaks & single
+    chosen = np.flatnonzero(alone if alone.sum() * FRAME_SECONDS >= _ENOUGH_ALONE else speaks)
+    surplus = max(0, chosen.size - round(LONGEST / FRAME_SECONDS))
     return chosen[surplus // 2 : chosen.size - (surplus - surplus // 2)]
-
-
-def _cut(samples: Samples, segmentation: Segmentation, window: int) -> Samples:
-    start = round(window * segmentation.step * SAMPLE_RATE)
-    return samples[start : start + round(segmentation.window * SAMPLE_RATE)]

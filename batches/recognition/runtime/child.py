@@ -13,11 +13,13 @@ in the scratch folder, because that of a long recording is larger than a pipe. "
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,9 +27,11 @@ from batches.recognition.errors import NO_ROOM, RecognitionError, UnexpectedFail
 from batches.recognition.runtime import sandbox
 
 if TYPE_CHECKING:
-    from batches.recognition.runtime.engine import Engine
+    from batches.recognition.options import Options
+    from batches.recognition.runtime.engine import Engine, LoadedAudio
 
 _PROGRESS_EVERY = 0.5  # seconds
+_DECODED = 0.05  # share of a call that is done when the file is decoded
 
 
 class _Server:
@@ -35,7 +39,9 @@ class _Server:
         self._arguments = arguments
         self._requests, self._answers = requests, answers
         self._engine: Engine | None = None
-        self._last = (0.0, "")  # when progress was last reported, and which stage
+        self._audio: LoadedAudio | None = None  # of the last file
+        self._identity: tuple[object, ...] = ()  # of the last file, to know it again
+        self._last = (0.0, "", 0.0)  # when progress was last reported, with its stage and share
 
     def serve(self) -> None:
         """Answer requests until the parent closes its end."""
@@ -69,23 +75,45 @@ class _Server:
         from batches.recognition.transcript import Transcript
 
         engine = self._load()
+        report = functools.partial(self._report, request)
+        path, options = Path(request["path"]), Options.from_dict(request["options"])
+        audio = self._load_audio(path, options, report)
 
         def progress(stage: str, fraction: float) -> None:
-            now = time.monotonic()
-            if stage != self._last[1] or now - self._last[0] >= _PROGRESS_EVERY:
-                self._last = (now, stage)
-                self._answer(request, stage=stage, fraction=round(fraction, 4), seconds=engine.media_seconds)
+            report(stage, _DECODED + (1.0 - _DECODED) * fraction)
 
-        path, options = Path(request["path"]), Options.from_dict(request["options"])
         if request["call"] == "transcribe":
-            transcript = engine.transcribe(path, options, progress)
+            transcript = engine.transcribe(audio, options, progress)
         elif request["call"] == "add_speakers":
             before = Transcript.from_dict(json.loads(Path(request["transcript"]).read_text()))
-            transcript = engine.add_speakers(path, before, options, progress)
+            transcript = engine.add_speakers(audio, before, options, progress)
         else:
             raise ValueError(f"unknown call {request['call']!r}")
         Path(request["result"]).write_text(json.dumps(transcript.to_dict(), ensure_ascii=False))
         self._answer(request, done=True)
+
+    def _load_audio(self, path: Path, options: Options, report: Callable[[str, float], None]) -> LoadedAudio:
+        """Decode the file, unless the last call was for the same one."""
+        status = path.stat() if path.exists() else None
+        identity = (
+            path, options.channels, status and status.st_mtime_ns, status and status.st_size
+        )  # fmt: skip
+        if self._audio is None or self._identity != identity:
+            self._audio = None  # before decoding: two files at once would need twice the memory
+            self._audio = self._load().load_audio(
+                path, options, lambda stage, fraction: report(stage, _DECODED * fraction)
+            )
+            self._identity = identity
+        return self._audio
+
+    def _report(self, request: dict[str, Any], stage: str, fraction: float) -> None:
+        """Tell the parent what has changed; a call without progress looks stalled to it, as it should."""
+        now = time.monotonic()
+        last_time, last_stage, last_fraction = self._last
+        if stage != last_stage or (fraction != last_fraction and now - last_time >= _PROGRESS_EVERY):
+            self._last = (now, stage, fraction)
+            seconds = self._audio.seconds if self._audio else 0.0
+            self._answer(request, stage=stage, fraction=round(fraction, 4), seconds=seconds)
 
     def _load(self) -> Engine:
         if self._engine is None:
@@ -99,7 +127,7 @@ class _Server:
                 threads=arguments.threads,
                 batch_size=arguments.batch_size,
                 device=arguments.device,
-                engine=arguments.engine,
+                recognizer=arguments.engine,
             )
         return self._engine
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from batches.recognition.models.store import default_folder
-from batches.recognition.options import WHISPER, Options
+from batches.recognition.options import Options
 from batches.recognition.runtime.child_process import ChildProcess
 from batches.recognition.transcript import Transcript
 
@@ -63,7 +63,7 @@ class RecognitionClient:
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
-        engine: str = WHISPER,
+        engine: str = "",
         memory_limit_bytes: int = 4 * 1024**3,
         stall_seconds: float = 300.0,
         scratch_dir: Path | None = None,

@@ -1,57 +1,63 @@
-"""The one interface to recognition: a media file in, a transcript out, and speakers added to it.
+"""The engine: recognises many files at once with one speech recognition model and one diarization model.
 
-The decoded sound and its segmentation are kept between the two calls, so that one pass over a file serves
-voice activity and speakers. Models load when they are first needed and stay.
+Call it from one thread per file. A file's decoded sound and its segmentation are one :class:`LoadedAudio`,
+which serves voice activity detection and diarization; its memory is free when the caller drops it. Models
+load when they are first needed and stay.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from batches.recognition import registry
 from batches.recognition.errors import MediaError, NotMedia
 from batches.recognition.media.channels import decode_channels
 from batches.recognition.media.decoding import Audio, decode
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
-from batches.recognition.models.store import ModelStore, WhisperCheckpoint
-from batches.recognition.options import ENGINES, FASTER, WHISPER, Options
-from batches.recognition.transcript import SpeakerTurn, Transcript
+from batches.recognition.models.store import ModelStore
+from batches.recognition.options import Options
+from batches.recognition.transcript import Transcript
 
 if TYPE_CHECKING:
-    from batches.recognition.asr.decoded_chunk import AudioTrack
-    from batches.recognition.asr.faster_whisper_model import FasterModel
-    from batches.recognition.asr.whisper_model import WhisperModel
-    from batches.recognition.asr.whisper_recognizer import WhisperEngine
-    from batches.recognition.diarization.diarizers import SpeakerDiarizer
+    from batches.recognition.contracts import Diarizer, SpeechRecognizer
     from batches.recognition.diarization.segmentation import Segmentation, Segmenter
+    from batches.recognition.providers import LoadSettings
+    from batches.recognition.runtime.batching import BatchThread
+    from batches.recognition.runtime.transcription import AudioTrack
 
-# What is being done, and the share of the whole call that is done, 0..1.
+# Called with the name of the stage and the share of the whole call that is done, 0..1, at least once a
+# second while recognition runs, whether or not the share has grown. It raises to cancel the call.
 Progress = Callable[[str, float], None]
-# Shares of a call that are done when the file is decoded, and when it is segmented.
-_DECODED, _SEGMENTED = 0.05, 0.15
+_SEGMENTED = 0.1  # share of a call that is done when the file is segmented
 
 
-@dataclass(slots=True)
-class _LoadedFile:
-    """The last file, decoded and segmented: mixed down, or each of its channels."""
+@dataclass(slots=True, eq=False)
+class LoadedAudio:
+    """One file's decoded sound: mixed down, or each of its channels. Used by one thread at a time."""
 
-    key: tuple[str, int, int, bool]  # path, time of change in ns, size in bytes, whether by channel
     sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is a channel of several
-    segmentations: list[Segmentation] = field(default_factory=list)  # of each sound
+    segmentations: list[Segmentation] = field(default_factory=list)  # of each sound, once computed
 
     @property
     def truncated(self) -> bool:
         return any(audio.truncated for _, audio in self.sounds)
 
+    @property
+    def seconds(self) -> float:
+        return max(audio.duration for _, audio in self.sounds) / 1000
+
 
 class Engine:
-    """Recognition with one Whisper model and one pair of speaker models, each named or given by folder.
+    """Recognition with one speech model and one speaker model, each by name or folder. Thread-safe.
 
-    ``engine`` is one of :data:`ENGINES`. ``device`` is "cpu", "cuda" or "auto". ``batch_size`` is the number
-    of chunks decoded at once; 0 takes what suits the device. Not safe for use by two threads at once.
+    ``recognizer`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
+    the first that can. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of
+    chunks decoded at once; 0 takes what suits the device. ``precision`` is as in ``runtime.device``.
+    Raises ValueError for a recogniser that does not exist. End it with :meth:`close`.
     """
 
     def __init__(
@@ -63,47 +69,62 @@ class Engine:
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
-        engine: str = WHISPER,
+        recognizer: str = "",
+        precision: str = "auto",
     ) -> None:
-        if engine not in ENGINES:
-            raise ValueError(f"There is no engine {engine!r}, only {' and '.join(ENGINES)}.")
-        self._engine = engine
+        if recognizer not in ("", *registry.recognizer_names()):
+            names = " and ".join(registry.recognizer_names())
+            raise ValueError(f"There is no recogniser {recognizer!r}, only {names}.")
         self._store = ModelStore(models_dir)
-        self._whisper_model, self._speaker_model = whisper_model, speaker_model
-        self._threads, self._batch_size, self._device = threads, batch_size, device
-        self._whisper: WhisperEngine | None = None
+        self._speech_model, self._speaker_model = whisper_model, speaker_model
+        self._threads, self._batch_size = threads, batch_size
+        self._device, self._provider, self._precision = device, recognizer, precision
+        self._loading = threading.RLock()
+        self._settings: LoadSettings | None = None
+        self._recognizer: SpeechRecognizer | None = None
         self._segmenter: Segmenter | None = None
-        self._diarizer: SpeakerDiarizer | None = None
-        self._loaded: _LoadedFile | None = None
+        self._diarizer: Diarizer | None = None
+        self._batches: BatchThread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     def load(self, *, speakers: bool = False) -> None:
         """Load the models now instead of at the first file. Raises ModelUnavailable."""
         self._load_segmenter()
-        self._load_whisper()
+        self._load_recognizer()
         if speakers:
             self._load_diarizer()
 
-    def transcribe(self, path: Path, options: Options, progress: Progress) -> Transcript:
+    def load_audio(self, path: Path, options: Options, progress: Progress) -> LoadedAudio:
+        """Decode a media file. Raises MediaError and its kind, and what ``progress`` raises."""
+        try:
+            path.stat()
+        except OSError as error:
+            raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
+        if not path.is_file():
+            raise NotMedia("This is not a file.")
+        return LoadedAudio(_decode(path, options, _part(progress, "decoding", 0.0, 1.0)))
+
+    def transcribe(self, audio: LoadedAudio, options: Options, progress: Progress) -> Transcript:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
-        loaded = self._load_audio(path, options, progress)
-        segmentations = self._segment(loaded, progress)
+        segmentations = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
-        whisper = self._load_whisper()
-        tracks = _tracks(loaded, segmentations, options)
-        transcript = whisper.transcribe(tracks, options, _part(progress, "recognising", _SEGMENTED, 1.0))
-        transcript.engine |= {
-            "version": importlib.metadata.version(whisper.name),
-            "torch": importlib.metadata.version("torch"),
-        }
-        if options.channels:
-            transcript.engine["channels"] = len(tracks)
-            _note_channels(transcript, tracks)
-        if loaded.truncated:
+        recognizer = self._load_recognizer()
+        from batches.recognition.runtime.transcription import transcribe
+
+        tracks = _tracks(audio, segmentations, options)
+        share = _part(progress, "recognising", _SEGMENTED, 1.0)
+        transcript = transcribe(recognizer, tracks, options, share)
+        if audio.truncated:
             transcript.flags.append("truncated")
         return transcript
 
     def add_speakers(
-        self, path: Path, transcript: Transcript, options: Options, progress: Progress
+        self, audio: LoadedAudio, transcript: Transcript, options: Options, progress: Progress
     ) -> Transcript:
         """The same transcript with a speaker for each word. Segments end where the speaker changes.
 
@@ -113,90 +134,93 @@ class Engine:
 
         if not transcript.segments or transcript.engine.get("channels", 1) > 1:
             return transcript
-        loaded = self._load_audio(path, options, progress)
-        (segmentation,) = self._segment(loaded, progress)
+        (segmentation,) = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
-        ((_, audio),) = loaded.sounds
-        turns = self._load_diarizer().run(
-            audio.samples,
+        diarizer = self._load_diarizer()
+        ((_, sound),) = audio.sounds
+        turns = diarizer.diarize(
+            sound.samples,
             segmentation,
             min_speakers=options.min_speakers,
             max_speakers=options.max_speakers,
             progress=_part(progress, "separating speakers", _SEGMENTED, 1.0),
         )
         result = assign_speakers(transcript, turns)
-        result.engine = {**result.engine, "speakers": self._speaker_model}
+        result.engine = {**result.engine, "speakers": diarizer.model}
         return result
 
-    @property
-    def media_seconds(self) -> float:
-        """The length of the file in hand; 0 where none is decoded yet."""
-        return max(audio.duration for _, audio in self._loaded.sounds) / 1000 if self._loaded else 0.0
+    def close(self) -> None:
+        """Cancel what runs and end the engine's thread."""
+        if self._batches is not None:
+            self._batches.close()
 
-    def _load_audio(self, path: Path, options: Options, progress: Progress) -> _LoadedFile:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
-        if not path.is_file():
-            raise NotMedia("This is not a file.")
-        key = (str(path), status.st_mtime_ns, status.st_size, options.channels)
-        if self._loaded is None or self._loaded.key != key:
-            self._loaded = None  # before decoding: two files at once would need twice the memory
-            self._loaded = _LoadedFile(
-                key, _decode(path, options, _part(progress, "decoding", 0.0, _DECODED))
-            )
-        return self._loaded
-
-    def _segment(self, loaded: _LoadedFile, progress: Progress) -> list[Segmentation]:
-        if not loaded.segmentations:
-            progress("loading models", _DECODED)
+    def _segment(self, audio: LoadedAudio, progress: Progress) -> list[Segmentation]:
+        if not audio.segmentations:
+            progress("loading models", 0.0)
             segmenter = self._load_segmenter()
-            each = (_SEGMENTED - _DECODED) / len(loaded.sounds)
-            found = []
-            for number, (_, audio) in enumerate(loaded.sounds):
-                start = _DECODED + number * each
-                share = _part(progress, "finding speech", start, start + each)
-                found.append(segmenter.run(audio.samples, share))
-            loaded.segmentations = found
-        return loaded.segmentations
+            each = _SEGMENTED / len(audio.sounds)
+            audio.segmentations = [
+                segmenter.run(
+                    sound.samples, _part(progress, "finding speech", number * each, (number + 1) * each)
+                )
+                for number, (_, sound) in enumerate(audio.sounds)
+            ]
+        return audio.segmentations
+
+    def _load_settings(self) -> LoadSettings:
+        """Choose the device and start its batch thread, once."""
+        if self._settings is None:
+            import torch
+
+            from batches.recognition.providers import LoadSettings
+            from batches.recognition.runtime.batching import BatchThread
+            from batches.recognition.runtime.device import choose_device
+
+            def use_threads() -> None:
+                torch.set_num_threads(self._threads)
+
+            use_threads()
+            self._batches = BatchThread("recognition", use_threads)
+            self._settings = LoadSettings(
+                store=self._store,
+                device=choose_device(self._device),
+                batches=self._batches,
+                threads=self._threads,
+                batch_size=self._batch_size,
+                precision=self._precision,
+            )
+        return self._settings
 
     def _load_segmenter(self) -> Segmenter:
-        if self._segmenter is None:
-            from batches.recognition.diarization.segmentation import Segmenter
+        with self._loading:
+            if self._segmenter is None:
+                from batches.recognition.diarization.segmentation import Segmenter
 
-            checkpoint = self._store.speakers(self._speaker_model).segmentation
-            self._segmenter = Segmenter(checkpoint, threads=self._threads)
-        return self._segmenter
+                settings = self._load_settings()
+                self._segmenter = Segmenter(
+                    self._segmentation_checkpoint(), batches=settings.batches, device=settings.device
+                )
+            return self._segmenter
 
-    def _load_whisper(self) -> WhisperEngine:
-        if self._whisper is None:
-            from batches.recognition.asr.whisper_recognizer import WhisperEngine
-            from batches.recognition.runtime.device import choose_device, default_batch_size
+    def _segmentation_checkpoint(self) -> Path:
+        """That of the speaker model, so that diarization can use its result, or else the default's."""
+        provider = registry.find_diarizer(self._speaker_model, self._store)
+        own = provider.segmentation(self._speaker_model, self._store)
+        return own or self._store.speakers(DEFAULT_SPEAKERS).segmentation
 
-            device = choose_device(self._device)
-            model = self._load_model(self._store.whisper(self._whisper_model), str(device))
-            self._whisper = WhisperEngine(model, batch_size=self._batch_size or default_batch_size(device))
-        return self._whisper
+    def _load_recognizer(self) -> SpeechRecognizer:
+        with self._loading:
+            if self._recognizer is None:
+                provider = registry.find_recognizer(self._speech_model, self._store, self._provider)
+                self._recognizer = provider.load(self._speech_model, self._load_settings())
+            return self._recognizer
 
-    def _load_model(self, checkpoint: WhisperCheckpoint, device: str) -> WhisperModel | FasterModel:
-        if self._engine == FASTER:
-            from batches.recognition.asr.faster_whisper_model import FasterModel
-
-            return FasterModel(
-                checkpoint, self._store.folder / ".faster", threads=self._threads, device=device
-            )
-        from batches.recognition.asr.whisper_model import WhisperModel
-
-        return WhisperModel(checkpoint, threads=self._threads, device=device)
-
-    def _load_diarizer(self) -> SpeakerDiarizer:
-        if self._diarizer is None:
-            from batches.recognition.diarization.diarizers import SpeakerDiarizer
-
-            found = self._store.speakers(self._speaker_model)
-            self._diarizer = SpeakerDiarizer(found.segmentation, found.embedding, threads=self._threads)
-        return self._diarizer
+    def _load_diarizer(self) -> Diarizer:
+        with self._loading:
+            if self._diarizer is None:
+                provider = registry.find_diarizer(self._speaker_model, self._store)
+                self._diarizer = provider.load(self._speaker_model, self._load_settings())
+            return self._diarizer
 
 
 def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> list[tuple[str, Audio]]:
@@ -211,27 +235,15 @@ def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> 
     return [("", audio)]
 
 
-def _tracks(loaded: _LoadedFile, segmentations: list[Segmentation], options: Options) -> list[AudioTrack]:
-    """A file of one channel has one speaker where channels are speakers and voices are not told apart."""
-    from batches.recognition.asr.decoded_chunk import AudioTrack
+def _tracks(audio: LoadedAudio, segmentations: list[Segmentation], options: Options) -> list[AudioTrack]:
+    """A file of one channel has one speaker where channels are speakers and diarization is not asked for."""
+    from batches.recognition.runtime.transcription import AudioTrack
 
     alone = "1" if options.channels and not options.speakers else ""
     return [
-        AudioTrack(audio.samples, segmentation.speech_regions(), label or alone)
-        for (label, audio), segmentation in zip(loaded.sounds, segmentations, strict=True)
+        AudioTrack(sound.samples, segmentation.speech_regions(), label or alone)
+        for (label, sound), segmentation in zip(audio.sounds, segmentations, strict=True)
     ]
-
-
-def _note_channels(transcript: Transcript, tracks: list[AudioTrack]) -> None:
-    """Who is loaded, and when: each on their channel."""
-    transcript.speakers = list(dict.fromkeys(each.speaker for each in transcript.segments if each.speaker))
-    turns = [
-        SpeakerTurn(round(start * 1000), round(end * 1000), track.speaker)
-        for track in tracks
-        if track.speaker
-        for start, end in track.speech
-    ]
-    transcript.turns = sorted(turns, key=lambda turn: (turn.start, turn.speaker))
 
 
 def _part(progress: Progress, stage: str, start: float, end: float) -> Callable[[float], None]:

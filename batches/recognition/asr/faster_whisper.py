@@ -1,0 +1,39 @@
+"""Registers Whisper models run by faster-whisper's runtime, CTranslate2. Needs the extra ``[faster]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batches.recognition.asr.openai_whisper import claims
+from batches.recognition.providers import LoadSettings, RecognizerProvider
+
+if TYPE_CHECKING:
+    from batches.recognition.contracts import SpeechRecognizer
+
+
+def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
+    """Load a Whisper model by name or path; its converted weights are kept. Raises ModelUnavailable."""
+    PROVIDER.require()
+    from batches.recognition.asr.faster_whisper_model import FasterDecoder, FasterModel
+    from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
+    from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+    from batches.recognition.runtime.device import default_batch_size
+
+    checkpoint = settings.store.whisper(reference)
+    cache = settings.store.folder / ".faster"
+    model = FasterModel(checkpoint, cache, threads=settings.threads, device=settings.device)
+    batch_size = settings.batch_size or default_batch_size(settings.device)
+    decoder = QueuedChunkDecoder(model, FasterDecoder(model), settings.batches, batch_size=batch_size)
+    return WhisperRecognizer(
+        decoder,
+        model,
+        name="faster-whisper",
+        model=checkpoint.name,
+        in_flight=2 * batch_size,
+        takes_bias=False,
+    )
+
+
+PROVIDER = RecognizerProvider(
+    name="faster-whisper", claims=claims, load=load, packages=("ctranslate2",), extra="faster"
+)

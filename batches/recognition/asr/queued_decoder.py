@@ -1,0 +1,151 @@
+"""The CPU's :class:`ChunkDecoder`: a queue in front of batches, encoded and decoded by the batch thread.
+
+The encoder's context depends on the chunk alone and never on its company, so that a chunk's text is the
+same whatever else is in hand.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from whisper.model import ModelDimensions
+
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.decoding import Decoded
+from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.runtime import memory
+from batches.recognition.runtime.batching import BatchKind, BatchThread
+
+# Encoder contexts in frames of 20 ms. Whisper repeats itself when it is given less than about 16 s.
+CONTEXTS = (800, 1100)
+_MARGIN_FRAMES = 50  # of silence after the chunk's sound
+_FULL_BATCH = 4  # rows at the whole context of 30 s
+_KEPT_BYTES = 128 * 1024**2  # of encoder features that are kept for requests to come
+
+
+class AudioNetwork(Protocol):
+    """Whisper's encoder and language detection in some runtime."""
+
+    @property
+    def dims(self) -> ModelDimensions: ...
+
+    def mel(self, samples: Samples, frames: int) -> Tensor:
+        """Log-mel spectrogram, (mels, 2 * frames)."""
+
+    def encode(self, mels: Tensor) -> Tensor:
+        """(rows, mels, 2 * frames) to (rows, frames, state)."""
+
+    def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
+        """Probabilities by language code for each row of features."""
+
+
+class TextDecoder(Protocol):
+    """Whisper's decoder in some runtime."""
+
+    def group(self, request: DecodeRequest) -> Hashable:
+        """Requests of one group can be rows of one batch."""
+
+    def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
+        """Decode (rows, frames, state), one row per request."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    samples: Samples  # held so that their identity stays theirs
+    features: Tensor
+
+
+class QueuedChunkDecoder:
+    """Decodes chunks of all callers in shared batches of at most ``batch_size``."""
+
+    def __init__(
+        self, network: AudioNetwork, decoder: TextDecoder, thread: BatchThread, *, batch_size: int
+    ) -> None:
+        self._network, self._decoder, self._thread = network, decoder, thread
+        self._detection: BatchKind[Samples, dict[str, float]] = BatchKind(
+            self._detect, batch_size, lambda samples: self._context(len(samples), full=False)
+        )
+        self._decoding: BatchKind[DecodeRequest, Decoded] = BatchKind(self._decode, batch_size, self._group)
+        self._full_decoding: BatchKind[DecodeRequest, Decoded] = BatchKind(
+            self._decode, min(batch_size, _FULL_BATCH), self._group
+        )
+        # Features by identity of the samples and context: of the chunks that were asked for their language,
+        # and of those at full context, which may be decoded several times.
+        self._kept: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
+        """As :meth:`ChunkDecoder.decode`. Requests whose samples are one object are encoded once."""
+        return [
+            future
+            for request in requests
+            for future in self._thread.submit(
+                self._full_decoding if request.full_context else self._decoding, [request]
+            )
+        ]
+
+    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
+        """As :meth:`ChunkDecoder.detect_languages`."""
+        return self._thread.submit(self._detection, chunks)
+
+    def close(self) -> None:
+        """Forget what is kept. The batch thread is its owner's to end."""
+        self._kept.clear()
+
+    def _context(self, samples: int, *, full: bool) -> int:
+        """Encoder frames for a chunk of that many samples."""
+        most = int(self._network.dims.n_audio_ctx)
+        if full:
+            return most
+        needed = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES
+        return next((context for context in CONTEXTS if needed <= context <= most), most)
+
+    def _group(self, request: DecodeRequest) -> Hashable:
+        context = self._context(len(request.samples), full=request.full_context)
+        return context, self._decoder.group(request)
+
+    def _detect(self, chunks: list[Samples]) -> list[dict[str, float]]:
+        context = self._context(len(chunks[0]), full=False)
+        features = self._features(chunks, context)
+        for samples, row in zip(chunks, features, strict=True):
+            self._keep(samples, context, row)
+        return self._network.ask_languages(torch.stack(features))
+
+    def _decode(self, requests: list[DecodeRequest]) -> list[Decoded]:
+        full = requests[0].full_context
+        context = self._context(len(requests[0].samples), full=full)
+        features = self._features([request.samples for request in requests], context)
+        for request, row in zip(requests, features, strict=True):
+            if full:
+                self._keep(request.samples, context, row)
+            else:
+                self._kept.pop((id(request.samples), context), None)
+        return self._decoder.run(torch.stack(features), requests)
+
+    def _features(self, chunks: Sequence[Samples], context: int) -> list[Tensor]:
+        """The encoder's output for each chunk, (frames, state): kept, or computed in one batch."""
+        memory.release()
+        found: dict[int, Tensor] = {}
+        missing: dict[int, Samples] = {}
+        for samples in chunks:
+            if kept := self._kept.get((id(samples), context)):
+                found[id(samples)] = kept.features
+            else:
+                missing[id(samples)] = samples
+        if missing:
+            mels = torch.stack([self._network.mel(samples, context) for samples in missing.values()])
+            found |= zip(missing, self._network.encode(mels), strict=True)
+        return [found[id(samples)] for samples in chunks]
+
+    def _keep(self, samples: Samples, context: int, features: Tensor) -> None:
+        self._kept[id(samples), context] = _Kept(samples, features.clone())
+        self._kept.move_to_end((id(samples), context))
+        size = features.numel() * features.element_size()
+        while len(self._kept) * size > _KEPT_BYTES:
+            self._kept.popitem(last=False)

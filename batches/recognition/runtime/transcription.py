@@ -1,0 +1,128 @@
+"""From a file's tracks to its transcript, with any recogniser: chunks, word times, sentences, segments."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batches.recognition import languages
+from batches.recognition.alignment import sentences
+from batches.recognition.asr.chunks import Chunk, Region, make_chunks
+from batches.recognition.contracts import (
+    Progress,
+    RecognizedChunk,
+    RecognizedFile,
+    SpeechChunk,
+    SpeechRecognizer,
+)
+from batches.recognition.diarization.segmentation import merge
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.options import Options
+from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioTrack:
+    """Samples at 16 kHz with their regions of speech: a whole file's, or one channel's."""
+
+    samples: Samples
+    speech: Sequence[Region]  # in order, and apart from each other
+    speaker: str = ""  # the speaker label of this channel
+
+
+def transcribe(
+    recognizer: SpeechRecognizer, tracks: Sequence[AudioTrack], options: Options, progress: Progress
+) -> Transcript:
+    """Recognise one file's tracks together: they share their language. Speakers are the tracks' own."""
+    expected = languages.candidates(options.language)
+    transcript = Transcript(
+        language=expected[0] if expected else "",
+        language_probability=1.0 if expected else 0.0,
+        duration=round(max(len(track.samples) for track in tracks) * 1000 / SAMPLE_RATE),
+        speech_duration=_speech_duration(tracks),
+        engine={
+            "name": recognizer.name,
+            "model": recognizer.model,
+            "language": options.language,
+            "version": importlib.metadata.version(recognizer.name),
+            "torch": importlib.metadata.version("torch"),
+        },
+    )
+    chunks = [(track, chunk) for track in tracks for chunk in make_chunks(track.samples, track.speech)]
+    if chunks:
+        sounds = [SpeechChunk(*chunk.views(track.samples)) for track, chunk in chunks]
+        _add_text(transcript, tracks, chunks, recognizer.recognize(sounds, options, progress))
+    if not transcript.segments:
+        transcript.flags.append("no_speech")
+    if options.channels:
+        transcript.engine["channels"] = len(tracks)
+        _add_channel_speakers(transcript, tracks)
+    return transcript
+
+
+def _add_text(
+    transcript: Transcript,
+    tracks: Sequence[AudioTrack],
+    chunks: Sequence[tuple[AudioTrack, Chunk]],
+    found: RecognizedFile,
+) -> None:
+    """Add segments in the order in which they start; those of different tracks may overlap."""
+    transcript.language = found.language
+    transcript.language_probability = round(found.language_probability, 4)
+    transcript.flags += found.flags
+    recognized = list(zip(chunks, found.chunks, strict=True))
+    for track in tracks:
+        mine = [(chunk, result) for (owner, chunk), result in recognized if owner is track]
+        transcript.segments += _track_segments(track, mine, transcript.duration)
+    transcript.segments.sort(key=lambda segment: segment.start)
+
+
+def _track_segments(
+    track: AudioTrack, chunks: Sequence[tuple[Chunk, RecognizedChunk]], duration: int
+) -> list[Segment]:
+    timed = [(result, _file_words(chunk, result)) for chunk, result in chunks]
+    every = [word for _, words in timed for word in words]
+    sentences.fit_to_speech(every, track.speech)
+    sentences.make_monotonic(every, duration)
+    segments = []
+    for result, words in timed:
+        for group in sentences.split(words):
+            segment = sentences.make_segment(group, track.speaker)
+            segment.mean_logprob = round(result.mean_logprob, 4)
+            segment.no_speech_probability = round(result.no_speech_probability, 4)
+            segment.compression_ratio = round(result.compression_ratio, 3)
+            segment.flags = list(result.flags)
+            segments.append(segment)
+    return segments
+
+
+def _file_words(chunk: Chunk, result: RecognizedChunk) -> list[Word]:
+    """The words with times in the file instead of the chunk."""
+    return [
+        Word(
+            round(chunk.to_file(word.start) * 1000),
+            round(chunk.to_file(word.end) * 1000),
+            word.text,
+            round(word.probability, 4),
+        )
+        for word in result.words
+    ]
+
+
+def _speech_duration(tracks: Sequence[AudioTrack]) -> int:
+    """ms in which somebody speaks on any of the tracks."""
+    regions = sorted(region for track in tracks for region in track.speech)
+    return round(sum(end - start for start, end in merge(regions, 0.0)) * 1000)
+
+
+def _add_channel_speakers(transcript: Transcript, tracks: Sequence[AudioTrack]) -> None:
+    """Speakers and turns of a file whose channels are its speakers: speech on a channel is its turn."""
+    transcript.speakers = list(dict.fromkeys(each.speaker for each in transcript.segments if each.speaker))
+    turns = [
+        SpeakerTurn(round(start * 1000), round(end * 1000), track.speaker)
+        for track in tracks
+        if track.speaker
+        for start, end in track.speech
+    ]
+    transcript.turns = sorted(turns, key=lambda turn: (turn.start, turn.speaker))
