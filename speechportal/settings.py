@@ -437,23 +437,52 @@ RECOGNITION_WORKERS = env.integer(
     os.cpu_count() or 1,
     minimum=1,
     shown=_("one per core"),
-    description=_("Files that this machine recognises at once."),
+    description=_("Engine processes for recognition on the CPU. On graphics cards there is one per card."),
+)
+RECOGNITION_DEVICE = env.text(
+    "RECOGNITION_DEVICE",
+    "auto",
+    description=_(
+        "Where models run: `auto` (graphics cards if there are any), `cpu`, `cuda` (every card), `cuda:1`, "
+        "or several cards with commas."
+    ),
+)
+FILES_AT_ONCE = env.integer(
+    "FILES_AT_ONCE",
+    0,
+    minimum=0,
+    shown=_("2 on a CPU, 16 on a graphics card"),
+    description=_("Files that each engine process recognises at once."),
+)
+ACCEPT_SANDBOX_GAPS = env.flag(
+    "ACCEPT_SANDBOX_GAPS",
+    default=False,
+    description=_(
+        "Accept that this system cannot confine the processes that read media files as intended. Without "
+        "it, `/readyz` and `manage.py doctor` report what is missing."
+    ),
 )
 RECOGNITION_THREADS = env.integer(
-    "RECOGNITION_THREADS", 1, minimum=1, description=_("CPU threads of each recognition process.")
+    "RECOGNITION_THREADS", 1, minimum=1, description=_("CPU threads of each engine process.")
 )
 RECOGNITION_MEMORY_MB = env.integer(
     "RECOGNITION_MEMORY_MB",
     4096,
     minimum=1024,
-    description=_("A recognition process that needs more memory than this (MB) is ended."),
+    description=_("An engine process that needs more memory than this (MB) is ended."),
 )
 STALL_SECONDS = env.integer(
     "STALL_SECONDS",
     300,
     minimum=10,
-    description=_("A recognition process that makes no progress for so many seconds is ended."),
+    description=_("An engine process that makes no progress with a file for so many seconds is ended."),
 )
+
+# Asked by /readyz after the database: callables that name what is not ready, or return nothing.
+READINESS = ["batches.operations.health.sandbox_problem"]
+
+# What a cluster's main process looks after besides its workers: classes by the cluster's name.
+CLUSTER_COMPANIONS = {"recognition": "batches.worker.engines.ClusterEngines"}
 
 # Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
 STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"
@@ -489,14 +518,14 @@ Q_CLUSTER: dict[str, Any] = {
     "log_level": "WARNING",
     "ALT_CLUSTERS": {
         "recognition": {
-            "workers": RECOGNITION_WORKERS,
+            "workers": RECOGNITION_WORKERS,  # The cluster starts more where an engine takes several files.
             # The retry clock starts when a message is fetched: fetch one at a time, and wait far longer
             # than any task may take. Lost work is found by its lease, not by the queue.
             "queue_limit": 1,
             "bulk": 1,
             "timeout": 24 * 3600,
             "retry": 48 * 3600,
-            "recycle": 100_000,  # The warm child process is worth keeping.
+            "recycle": 100_000,
         },
         # One sender has many messages under way at once; a second one takes over while it is replaced.
         "deliveries": {"workers": DELIVERY_WORKERS, "queue_limit": DELIVERY_WORKERS, "bulk": 1},

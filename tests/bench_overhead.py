@@ -74,7 +74,7 @@ def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
 
 
 def bare_cost(folder: Path, path: Path, options: argparse.Namespace) -> Cost:
-    from batches.recognition.runtime.child_process import clean_environment
+    from batches.recognition.runtime.engine_process import clean_environment
 
     environ = clean_environment(1, folder, os.environ)
     environ["SPEECHPORTAL_MODELS_DIR"] = os.environ["SPEECHPORTAL_MODELS_DIR"]

@@ -1,6 +1,6 @@
 """``python -m tests.bench_recognition``: long files, many files and long lists of keywords.
 
-All in one child process. A recording of hours is made from the sample that pyannote.audio ships. Prints how
+All in one engine process. A recording of hours is made from the sample that pyannote.audio ships. Prints how
 the memory of the process and its progress went, and what keywords cost. Ends with status 1 where something
 is above its limit.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ import numpy as np
 
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
+from batches.recognition.runtime.pool import EngineConfig, EnginePool
 from tests.sample_speech import load_sample
 
 RATE = 16_000
@@ -33,16 +35,16 @@ MOST_FOR_KEYWORDS = 1.10  # of the CPU seconds without them
 
 @dataclass
 class Watched:
-    """What is seen of a child while it works."""
+    """Memory and progress of an engine process while it works."""
 
-    client: RecognitionClient
+    pool: EnginePool
     peak_mb: float = 0.0
     longest_silence: float = 0.0
     shares: list[float] = field(default_factory=list)
     heard: float = field(default_factory=time.monotonic)
 
     def note(self, share: float) -> None:
-        self.peak_mb = max(self.peak_mb, anonymous_mb(self.client))
+        self.peak_mb = max(self.peak_mb, anonymous_mb(self.pool))
         now = time.monotonic()
         if not self.shares or share > self.shares[-1]:
             self.longest_silence = max(self.longest_silence, now - self.heard)
@@ -50,18 +52,20 @@ class Watched:
         self.shares.append(share)
 
 
-def anonymous_mb(client: RecognitionClient) -> float:
+def anonymous_mb(pool: EnginePool) -> float:
     try:
-        status = Path(f"/proc/{client.child_pid}/status").read_text()
-    except OSError:
+        status = Path(f"/proc/{pool.pids[0]}/status").read_text()
+    except (OSError, IndexError):
         return 0.0
     return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
-def cpu_seconds(client: RecognitionClient) -> float:
-    """Of the child and of the ffmpeg processes that it has waited for."""
-    fields = Path(f"/proc/{client.child_pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(pool: EnginePool) -> float:
+    """Of the engine process and of the ffmpeg processes that this process has waited for."""
+    fields = Path(f"/proc/{pool.pids[0]}/stat").read_text().rsplit(")", 1)[1].split()
+    decoding = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return own + decoding.ru_utime + decoding.ru_stime
 
 
 def write_sample(path: Path, seconds: float) -> Path:
@@ -76,15 +80,15 @@ def write_sample(path: Path, seconds: float) -> Path:
     return path
 
 
-def long_file(client: RecognitionClient, folder: Path, hours: float) -> list[str]:
+def long_file(client: RecognitionClient, pool: EnginePool, folder: Path, hours: float) -> list[str]:
     path = write_sample(folder / "long.wav", hours * 3600)
-    options, before = Options(language="en", speakers=True), cpu_seconds(client)
-    words, speakers = Watched(client), Watched(client)
+    options, before = Options(language="en", speakers=True), cpu_seconds(pool)
+    words, speakers = Watched(pool), Watched(pool)
     transcript = client.transcribe(path, options, words.note)
     transcript = client.add_speakers(path, transcript, options, speakers.note)
     peak = max(words.peak_mb, speakers.peak_mb)
     silence = max(words.longest_silence, speakers.longest_silence)
-    cpu = (cpu_seconds(client) - before) / (hours * 60)
+    cpu = (cpu_seconds(pool) - before) / (hours * 60)
     print(
         f"{hours:g} h: {cpu:.2f} CPU s a minute, peak {peak:.0f} MB, "
         f"at most {silence:.0f} s without progress, "
@@ -96,20 +100,20 @@ def long_file(client: RecognitionClient, folder: Path, hours: float) -> list[str
     return [*wrong, *(["progress"] if silence > LONGEST_SILENCE or backwards else [])]
 
 
-def many_files(client: RecognitionClient, folder: Path, count: int) -> list[str]:
+def many_files(client: RecognitionClient, pool: EnginePool, folder: Path, count: int) -> list[str]:
     random, memory = np.random.default_rng(7), []
     for _ in range(count):
         path = write_sample(folder / "short.wav", float(random.uniform(3, 40)))
         options = Options(language="en", speakers=True)
         client.add_speakers(path, client.transcribe(path, options), options)
-        memory.append(anonymous_mb(client))
+        memory.append(anonymous_mb(pool))
     settled = memory[min(9, len(memory) - 1)]
     stages = ", ".join(f"{memory[at]:.0f}" for at in range(9, count, max(1, count // 10)))
     print(f"{count} files: MB of memory at every tenth of them {stages}, at most {max(memory):.0f}")
     return ["growth"] if memory[-1] - settled > MOST_GROWTH_MB else []
 
 
-def keywords(client: RecognitionClient, folder: Path, count: int) -> list[str]:
+def keywords(client: RecognitionClient, pool: EnginePool, folder: Path, count: int) -> list[str]:
     path = write_sample(folder / "talk.wav", 120)
     random = np.random.default_rng(7)
     names = [
@@ -118,9 +122,9 @@ def keywords(client: RecognitionClient, folder: Path, count: int) -> list[str]:
     ]
     costs: dict[bool, list[float]] = {False: [], True: []}
     for _, boosted in itertools.product(range(4), (False, True)):
-        before = cpu_seconds(client)
+        before = cpu_seconds(pool)
         client.transcribe(path, Options(language="en", keywords=names if boosted else ()))
-        costs[boosted].append(cpu_seconds(client) - before)
+        costs[boosted].append(cpu_seconds(pool) - before)
     pairs = list(zip(costs[True], costs[False], strict=True))[1:]  # the first round loads models
     ratio = median(with_names / without for with_names, without in pairs)
     print(f"{count} keywords: {ratio:.2f} of the CPU seconds without")
@@ -134,14 +138,19 @@ def main() -> None:
     parser.add_argument("--keywords", type=int, default=1000, help="0 leaves them out")
     arguments = parser.parse_args()
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder, RecognitionClient() as client:
-        client.ping()
-        if arguments.keywords:
-            wrong += keywords(client, Path(folder), arguments.keywords)
-        if arguments.files:
-            wrong += many_files(client, Path(folder), arguments.files)
-        if arguments.hours:
-            wrong += long_file(client, Path(folder), arguments.hours)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pool = EnginePool(EngineConfig(), devices=["cpu"], files_at_once=1, scratch=folder / "scratch")
+        with pool.running() as endpoints:
+            client = RecognitionClient(endpoints)
+            client.ping()
+            if arguments.keywords:
+                wrong += keywords(client, pool, folder, arguments.keywords)
+            if arguments.files:
+                wrong += many_files(client, pool, folder, arguments.files)
+            if arguments.hours:
+                wrong += long_file(client, pool, folder, arguments.hours)
+            client.close()
     if wrong:
         sys.exit(f"Above the limit: {', '.join(wrong)}.")
 

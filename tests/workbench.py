@@ -22,6 +22,8 @@ class Engine:
         self.calls: list[str] = []
         self.languages: list[str] = []
         self.channels: list[bool] = []
+        self.alone: list[bool] = []
+        self.forgotten: list[Path] = []
         self.during: dict[str, Callable[[], None]] = {}
 
     def _step(self, name: str, on_progress: Progress) -> None:
@@ -30,8 +32,11 @@ class Engine:
         self.during.get(name, lambda: None)()
         on_progress(1.0)
 
-    def transcribe(self, path: Path, options: Any, on_progress: Progress) -> Transcript:
+    def transcribe(
+        self, path: Path, options: Any, on_progress: Progress, *, alone: bool = False
+    ) -> Transcript:
         assert path.read_bytes()
+        self.alone.append(alone)
         self.languages.append(options.language)
         self.channels.append(options.channels)
         self._step("transcribe", on_progress)
@@ -39,12 +44,26 @@ class Engine:
         return Transcript("en", 1.0, 1000, [Segment(0, 900, "Good morning", words)])
 
     def add_speakers(
-        self, path: Path, transcript: Transcript, options: Any, on_progress: Progress
+        self,
+        path: Path,
+        transcript: Transcript,
+        options: Any,
+        on_progress: Progress,
+        *,
+        alone: bool = False,
     ) -> Transcript:
+        self.alone.append(alone)
         self._step("add_speakers", on_progress)
         transcript.speakers, transcript.turns = ["1"], [SpeakerTurn(0, 900, "1")]
         transcript.segments[0].speaker = "1"
         return transcript
+
+    def decode_ahead(self, path: Path, options: Any, progress: Progress) -> None:
+        assert path.read_bytes()
+        self.calls.append("decode_ahead")
+
+    def forget(self, path: Path) -> None:
+        self.forgotten.append(path)
 
 
 def folder(batch: Batch) -> Path:

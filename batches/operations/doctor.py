@@ -26,6 +26,7 @@ from django.utils import timezone
 from batches.models import ExecutionResult, Task
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
+from batches.recognition.runtime import sandbox
 from batches.webhooks import delivery_lifecycle
 from batches.worker import disk_space
 from speechportal.encryption import EncryptionError
@@ -81,6 +82,7 @@ def examine() -> Iterator[Finding]:
         ("pages", static_files),
         ("models", models),
         ("ffmpeg", ffmpeg),
+        ("sandbox", confinement),
         ("clock", clock),
         ("mail", mail),
         ("disk", disk),
@@ -250,6 +252,29 @@ def ffmpeg() -> Iterator[Finding]:
         )
         return
     yield good("ffmpeg", told.stdout.splitlines()[0])
+
+
+# What each part of the sandbox keeps the readers of media files from, and what it needs.
+SANDBOX = {
+    sandbox.NETWORK: ("reach the network", "seccomp, or user namespaces (sysctl user.max_user_namespaces)"),
+    sandbox.FILES: ("read files other than the media, models and libraries", "Landlock (Linux 5.13)"),
+    sandbox.PROCESSES: ("send signals to other processes", "Landlock (Linux 6.12), or user namespaces"),
+}
+
+
+def confinement() -> Iterator[Finding]:
+    """Whether the engine process and ffmpeg can be confined here as intended."""
+    gaps = sandbox.missing()
+    for part in gaps:
+        effect, need = SANDBOX[part]
+        make = note if settings.ACCEPT_SANDBOX_GAPS else bad
+        yield make(
+            "sandbox",
+            f"Processes that read media files can {effect}.",
+            f"It takes {need}, also inside a container; or set SPEECHPORTAL_ACCEPT_SANDBOX_GAPS=true.",
+        )
+    if not gaps:
+        yield good("sandbox", "Processes that read media files are confined.")
 
 
 def clock() -> Iterator[Finding]:

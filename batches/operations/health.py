@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from batches.intake import polling
 from batches.models import Task
+from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
 from batches.tasks import scheduling
 from batches.webhooks import delivery_lifecycle
@@ -60,6 +61,11 @@ def problems(now: datetime | None = None) -> list[Age]:
 def stalled_clusters(now: datetime | None = None) -> list[ClusterName]:
     """Clusters whose work stands still: to be started again by whoever looks after them."""
     return sorted({age.cluster for age in problems(now)})
+
+
+def sandbox_problem() -> str:
+    """For /readyz: "sandbox" where media would be read with less confinement than the operator accepts."""
+    return "" if settings.ACCEPT_SANDBOX_GAPS or not sandbox.missing() else "sandbox"
 
 
 def oldest_waiting(now: datetime | None = None) -> float:

@@ -1,8 +1,7 @@
-"""What the queue calls. Each job takes ids, re-reads, calls one function, and leaves when the row is gone."""
+"""Queue jobs: each takes ids, re-reads its row, calls one function, and leaves when the row is gone."""
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import signal
@@ -17,14 +16,13 @@ from django.utils import timezone
 from batches.billing import budget_alerts
 from batches.intake import polling
 from batches.operations.privacy import retention
-from batches.recognition.runtime.client import RecognitionClient
 from batches.reports import execution_results
 from batches.status import batch_status
 from batches.tasks import lifecycle
 from batches.webhooks import callbacks, delivery_lifecycle, endpoint
 from batches.webhooks.sender import Sender
-from batches.worker import disk_space, moving, processing
-from batches.worker.prefetch import Ahead
+from batches.worker import disk_space, engines, moving, processing
+from batches.worker.prefetch import Prefetcher
 from speechportal.platform import logs, queue
 from speechportal.platform.models import NamedLease
 from speechportal.storage.errors import StorageError
@@ -34,7 +32,6 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 50  # The schedule starts a beat every minute.
 RECOGNISE_SECONDS = 3600  # Then a job begins anew, far below the cluster's timeout.
 SEND_SECONDS = 120  # Then a sender begins anew.
-_client: RecognitionClient | None = None
 _terminated = False
 
 
@@ -95,7 +92,7 @@ def _tell_budgets() -> None:
 
 
 def _wake() -> None:
-    if waiting := lifecycle.claimable()[: settings.RECOGNITION_WORKERS].count():
+    if waiting := lifecycle.claimable()[: queue.most_wake_ups()].count():
         queue.wake_recognition(waiting)
 
 
@@ -148,31 +145,29 @@ def send_deliveries() -> None:
 
 
 def recognise_next() -> None:
-    """Claim the next task and process it; then see to it that the rest is not forgotten.
-
-    What was claimed ahead meanwhile follows at once.
-    """
+    """Claim the next task and process it, then whatever was prefetched meanwhile; then wake others."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
     if not disk_space.enough():
         logger.error(
             "less than %d MB are free in %s: nothing is started", settings.WORK_FREE_MB, settings.WORK_DIR
         )
         return
-    claim = lifecycle.claim_next(worker)
-    if claim is None:
+    lease = lifecycle.claim_next(worker)
+    if lease is None:
         return
     _wake()  # Each worker that starts wakes others, so that many machines are soon all at work.
     previous = signal.signal(signal.SIGTERM, _on_terminate)
-    ahead = Ahead(worker, _should_stop)
+    client = engines.worker_client()
+    prefetcher = Prefetcher(worker, _should_stop, client)
     end = time.monotonic() + RECOGNISE_SECONDS
     try:
-        while claim is not None:
+        while lease is not None:
             late = time.monotonic() > end
             with logs.context():
-                processing.process(claim, _warm_client(), _should_stop, None if late else ahead.look)
-            claim = None if _should_stop() else ahead.take()
+                processing.process(lease, client, _should_stop, None if late else prefetcher.look)
+            lease = None if _should_stop() else prefetcher.take()
     finally:
-        ahead.close()
+        prefetcher.close()
         signal.signal(signal.SIGTERM, previous)
     if _terminated:  # The task is handed back; now end as the signal asked.
         os.kill(os.getpid(), signal.SIGTERM)
@@ -187,21 +182,3 @@ def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _should_stop() -> bool:
     return _terminated or queue.stopping()
-
-
-def _warm_client() -> RecognitionClient:
-    """This worker's child process, kept between tasks so that the models stay loaded."""
-    global _client
-    if _client is None:
-        _client = RecognitionClient(
-            models_dir=settings.MODELS_DIR,
-            whisper_model=settings.WHISPER_MODEL,
-            speaker_model=settings.SPEAKER_MODEL,
-            threads=settings.RECOGNITION_THREADS,
-            engine=settings.RECOGNITION_ENGINE,
-            memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
-            scratch_dir=settings.WORK_DIR / "recognition",
-            stall_seconds=settings.STALL_SECONDS,
-        )
-        atexit.register(_client.close)
-    return _client

@@ -1,5 +1,5 @@
-"""From a media file to a transcript: openai-whisper for the words, pyannote.audio for the speakers.
+"""Recognition: a media file in, a transcript out. Whisper for the words, pyannote for the speakers.
 
-This package knows nothing of Django, of accounts or of object storage. It runs in a child process
-(:mod:`batches.recognition.runtime.child`) that holds no secret and can be killed at any time.
+This package imports neither Django nor anything of accounts and object storage. Models run in an engine
+process (:mod:`batches.recognition.runtime.server`) that holds no secret and can be killed at any time.
 """

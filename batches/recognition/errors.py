@@ -1,4 +1,4 @@
-"""What can go wrong between a media file and its transcript."""
+"""Recognition errors: what can go wrong between a media file and its transcript, as typed exceptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecognitionError(Exception):
         self.details = details
 
     def to_dict(self) -> dict[str, Any]:
-        """What the child process tells its parent."""
+        """What the engine process reports to its client."""
         return {
             "code": self.code,
             "message": self.message,
@@ -97,15 +97,22 @@ class WorkDiskFull(RecognitionError):
         super().__init__(message, **details)
 
 
+class EngineUnavailable(RecognitionError):
+    """No engine process runs, or it ends while its models load: the operator's to mend, so worth a retry."""
+
+    code = "engine_unavailable"
+    permanent = False
+
+
 class EngineDied(RecognitionError):
-    """The child process ended or was killed in the middle of the work."""
+    """The engine process ended or was killed while this file was alone in it."""
 
     code = "engine_died"
     permanent = False
 
 
 class EngineStalled(RecognitionError):
-    """The child process reported nothing for too long, or took longer than the file allows."""
+    """The engine process made no progress with this file for too long, or took longer than it may."""
 
     code = "engine_stalled"
     permanent = False

@@ -75,6 +75,7 @@ SENTENCES: dict[str, tuple[Text, Text, Callable[[Details], Details] | None]] = {
         _bytes,
     ),
     "model_unavailable": (_("The recognition models are missing or damaged."), OPERATOR, None),
+    "engine_unavailable": (_("The recognition engine does not run."), OPERATOR, None),
     "engine_died": (_("The recognition process ended in the middle of the work."), RETRY, None),
     "engine_stalled": (_("Recognition made no progress for too long and was stopped."), RETRY, None),
     "unexpected_failure": (_("An unexpected fault stopped the recognition."), RETRY, None),

@@ -1,4 +1,4 @@
-"""Room on the disk that workers work on. A full disk is the operator's affair: no file fails for it."""
+"""Checks free disk space in the work folder. When the disk is full, tasks wait; they never fail."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from batches.recognition.errors import NO_ROOM
 
 
 def is_lacking(error: Exception) -> bool:
-    """Whether a write failed for want of room."""
+    """Whether a write failed because the disk, or a quota, is full."""
     return isinstance(error, OSError) and error.errno in NO_ROOM
 
 
 def free_bytes(folder: Path) -> int:
-    """What is left on the disk that ``folder`` is on, or will be."""
+    """Free bytes on the disk that ``folder`` is on, or will be on once it exists."""
     place = folder
     while not place.exists():
         place = place.parent
@@ -26,11 +26,11 @@ def free_bytes(folder: Path) -> int:
 
 
 def enough(needed: int = 0) -> bool:
-    """Whether ``SPEECHPORTAL_WORK_FREE_MB`` are left, after ``needed`` bytes more."""
+    """Whether ``SPEECHPORTAL_WORK_FREE_MB`` stay free after another ``needed`` bytes."""
     return free_bytes(settings.WORK_DIR) - needed >= settings.WORK_FREE_MB * 1024 * 1024
 
 
 def require(needed: int) -> None:
-    """Raise as if the disk were full when so many bytes would fill it."""
+    """Raise OSError (ENOSPC) where another ``needed`` bytes would leave too little free."""
     if not enough(needed):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

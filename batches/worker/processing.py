@@ -1,9 +1,9 @@
-"""One task, from claimed to finished.
+"""Task processing: takes one claimed task through all steps to its final state.
 
 download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
 Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
 is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
-outside of transactions, and the lease is extended along the way.
+outside of transactions, and heartbeats extend the lease along the way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from django.utils import timezone
 
 from batches.models import Batch, Task
 from batches.models import Transcript as Checkpoint
-from batches.recognition.errors import ModelUnavailable, RecognitionError, WorkDiskFull
+from batches.recognition.errors import (
+    EngineDied,
+    EngineStalled,
+    EngineUnavailable,
+    ModelUnavailable,
+    RecognitionError,
+    WorkDiskFull,
+)
+from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
@@ -38,22 +46,30 @@ logger = logging.getLogger(__name__)
 
 # How the stages share a task's progress, in per cent.
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
+# A task that failed in one of these ways is recognised alone, so that it takes no other file along.
+ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
+# Faults that the operator has to mend, never the file's: they count no attempt.
+OPERATORS_FAULTS = (ModelUnavailable, WorkDiskFull, EngineUnavailable)
 DATABASE_DELAYS = 10  # Then a fault of the database is taken for the task's: about two hours.
 DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a database that refuses
 LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
 
 
 class Stopping(Exception):
-    """This worker is to stop: the task goes back to the queue."""
+    """The worker was asked to stop; the task goes back to the queue."""
 
 
 class Progress:
-    """Turns progress reports into heartbeats: often enough for the lease, seldom enough for the database."""
+    """Progress reports as heartbeats: often enough for the lease, seldom enough for the database.
+
+    Raises Stopping, LeaseLost or CancelRequested in :meth:`report`. ``meanwhile`` is called about once a
+    second in the last minute of recognition, as far as that can be estimated.
+    """
 
     def __init__(
-        self, claim: Lease, stopping: Callable[[], bool], meanwhile: Callable[[], None] | None = None
+        self, lease: Lease, stopping: Callable[[], bool], meanwhile: Callable[[], None] | None = None
     ) -> None:
-        self.claim = claim
+        self.lease = lease
         self.stopping = stopping
         self.meanwhile = meanwhile
         self._recognising_since: float | None = None
@@ -62,19 +78,19 @@ class Progress:
         self._last: tuple[str, int] = ("", -1)
 
     def report(self, stage: str, percent: float) -> None:
-        """Called about once a second, whether or not there is news."""
+        """Called about once a second, whether or not anything has changed."""
         if self.stopping():
             raise Stopping
         now, state = time.monotonic(), (stage, min(int(percent), 99))
         due = self.interval if state == self._last else min(self.interval, 1.0)
         if state[0] != self._last[0] or now - self._last_at >= due:
-            lifecycle.heartbeat(self.claim, *state)
+            lifecycle.heartbeat(self.lease, *state)
             self._last_at, self._last = now, state
         if self.meanwhile and self._seconds_left(stage, percent, now) < LAST_SECONDS:
             self.meanwhile()
 
     def _seconds_left(self, stage: str, percent: float, now: float) -> float:
-        """Until everything is recognised, if it goes on as it went."""
+        """Estimated seconds until everything is recognised; infinite before there is anything to go by."""
         if stage not in (Task.Stage.RECOGNISING, Task.Stage.SEPARATING_SPEAKERS):
             return math.inf
         self._recognising_since = self._recognising_since or now
@@ -88,54 +104,60 @@ class Progress:
 
 
 def process(
-    claim: Lease,
+    lease: Lease,
     client: RecognitionClient,
     stopping: Callable[[], bool],
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Work on a claimed task until it is finished, failed, canceled or handed back.
+    """Work on a claimed task until it is finished, failed, canceled or given back.
 
-    ``meanwhile`` is called about once a second in the last minute of recognition, as far as can be told.
+    ``meanwhile`` is as in :class:`Progress`.
     """
-    task = Task.unscoped.select_related("connection", "batch", "account").get(pk=claim.task_id)
+    task = Task.unscoped.select_related("connection", "batch", "account").get(pk=lease.task_id)
     logs.bind(account=task.account.uid, batch=task.batch.uid, task=task.uid)
     began_at = timezone.now()
-    workspace = workspace_of(task, claim)
+    workspace = workspace_of(task, lease)
     try:
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             sweep_workspaces()
-            _run(task, workspace, client, Progress(claim, stopping, meanwhile))
+            _run(task, workspace, client, Progress(lease, stopping, meanwhile))
         finally:
+            client.forget(media_of(task, workspace))
             shutil.rmtree(workspace, ignore_errors=True)
     except LeaseLost:
-        logger.warning("task %s: the lease was lost; its new claimant goes on", task.uid)
+        logger.warning("task %s: the lease was lost; its new holder goes on", task.uid)
     except CancelRequested:
-        confirm_cancel(claim, task)
+        confirm_cancel(lease, task)
     except Stopping:
-        _give_back(claim, task, None, count_attempt=False)
+        _give_back(lease, task, None, count_attempt=False)
     except RecognitionError as error:
-        _handle_recognition_error(claim, task, error)
+        _handle_recognition_error(lease, task, error)
     except StorageError as error:
-        _handle_storage_error(claim, task, error, began_at)
+        _handle_storage_error(lease, task, error, began_at)
     except (OperationalError, InterfaceError) as error:
-        _handle_database_error(claim, task, error, stopping)
+        _handle_database_error(lease, task, error, stopping)
     except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
-        _handle_unexpected(claim, task, error)
+        _handle_unexpected(lease, task, error)
     else:
         if task.connection_id is not None:
             connection_backoff.clear(task.connection_id)
         _move(task)
 
 
-def workspace_of(task: Task, claim: Lease) -> Path:
-    """The folder of this machine in which the claimant works on the task."""
-    folder: Path = settings.WORK_DIR / f"{task.uid}.{claim.token.hex[:8]}"
+def workspace_of(task: Task, lease: Lease) -> Path:
+    """The folder on this machine for the lease holder's files of the task."""
+    folder: Path = settings.WORK_DIR / f"{task.uid}.{lease.token.hex[:8]}"
     return folder
 
 
+def media_of(task: Task, workspace: Path) -> Path:
+    """Where the task's input is downloaded to."""
+    return workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
+
+
 def sweep_workspaces() -> None:
-    """Remove what workers left behind that were killed on this machine."""
+    """Remove the workspaces of workers on this machine that were killed."""
     for folder in settings.WORK_DIR.glob("tsk_*.*"):
         uid, _, token = folder.name.partition(".")
         leases = Task.unscoped.filter(uid=uid, state__in=Task.LEASED).values_list("lease_token", flat=True)
@@ -149,13 +171,14 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
         raise NotFound(task.input_key)
     store = task.connection.store()
     transcript = _recognise(task, workspace, client, progress)
+    client.forget(media_of(task, workspace))  # Another file may have its place at the engine.
     result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
-    lifecycle.finish(progress.claim)
+    lifecycle.finish(progress.lease)
 
 
 def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
-    """The input in the workspace; whole, so that one that is there need not be fetched again."""
-    media = workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
+    """Download the input to the workspace. One that is there is complete, and not downloaded again."""
+    media = media_of(task, workspace)
     if media.exists():
         return media
     if task.connection is None:
@@ -170,22 +193,14 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
         if_version=task.input_version,
         on_progress=lambda done: report(done / size),
     )
-    connection_backoff.clear(
-        task.connection.pk
-    )  # The storage answers: the others need not wait for this file's end.
+    # The storage answers: tasks that wait for it need not wait for this file's end.
+    connection_backoff.clear(task.connection.pk)
     return media
 
 
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
-    """The transcript, from its checkpoint as far as there is one."""
-    assert task.settings is not None  # noqa: S101 - a constraint of the database
-    claim = progress.claim
-    options = engine_options(
-        task.settings.recognition,
-        keywords=task.settings.keywords,
-        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
-        max_bytes=settings.MAX_MEDIA_BYTES,
-    )
+    """Recognise the input, going on from the checkpoint if there is one."""
+    lease, options = progress.lease, options_of(task)
     checkpoint = Checkpoint.unscoped.filter(task=task).first()
     transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
     complete = checkpoint is not None and checkpoint.stage == Checkpoint.Stage.SPEAKERS
@@ -193,74 +208,87 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
         return transcript
 
     media = fetch(task, workspace, progress)
+    alone = task.error_code in ALONE_AFTER
     if transcript is None:
         end = RECOGNISED if options.speakers else SEPARATED
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
-        transcript = client.transcribe(media, options, on_progress)
+        transcript = client.transcribe(media, options, on_progress, alone=alone)
         lifecycle.checkpoint(
-            claim, transcript.to_dict(), Checkpoint.Stage.WORDS, media_duration=transcript.duration
+            lease, transcript.to_dict(), Checkpoint.Stage.WORDS, media_duration=transcript.duration
         )
     if options.speakers:
         on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
-        transcript = client.add_speakers(media, transcript, options, on_progress)
+        transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
         lifecycle.checkpoint(
-            claim, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
+            lease, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
         )
     return transcript
 
 
+def options_of(task: Task) -> Options:
+    """The task's recognition settings as the engine takes them."""
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    return engine_options(
+        task.settings.recognition,
+        keywords=task.settings.keywords,
+        max_duration_ms=settings.MAX_MEDIA_SECONDS * 1000,
+        max_bytes=settings.MAX_MEDIA_BYTES,
+    )
+
+
 def _move(task: Task) -> None:
-    """The task is over and committed; a fault here leaves the move to the next beat."""
+    """Move the input of a task in its final state; a fault leaves the move to the periodic job."""
     try:
         moving.move_input(task.pk)
     except StorageError as error:
         logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
 
 
-def confirm_cancel(claim: Lease, task: Task) -> None:
-    """The claimant has stopped, as the member asked."""
-    lifecycle.confirm_cancel(claim)
+def confirm_cancel(lease: Lease, task: Task) -> None:
+    """Confirm a cancellation that the worker has noticed, and move the input."""
+    lifecycle.confirm_cancel(lease)
     _move(task)
 
 
-def give_back(claim: Lease) -> None:
-    """Hand back a task that was claimed and not begun."""
-    task = Task.unscoped.select_related("connection").get(pk=claim.task_id)
-    shutil.rmtree(workspace_of(task, claim), ignore_errors=True)
-    _give_back(claim, task, None, count_attempt=False)
+def give_back(lease: Lease, forget: Callable[[Path], None]) -> None:
+    """Give back a task that was claimed and not begun. ``forget`` is called with the path of its input."""
+    task = Task.unscoped.select_related("connection").get(pk=lease.task_id)
+    workspace = workspace_of(task, lease)
+    forget(media_of(task, workspace))
+    shutil.rmtree(workspace, ignore_errors=True)
+    _give_back(lease, task, None, count_attempt=False)
 
 
-def _give_back(claim: Lease, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
+def _give_back(lease: Lease, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
     try:
-        lifecycle.release(claim, cause, count_attempt=count_attempt)
+        lifecycle.release(lease, cause, count_attempt=count_attempt)
     except CancelRequested:
-        confirm_cancel(claim, task)
+        confirm_cancel(lease, task)
     except LeaseLost:
         pass
 
 
-def _fail(claim: Lease, task: Task, cause: Cause) -> None:
+def _fail(lease: Lease, task: Task, cause: Cause) -> None:
     try:
-        lifecycle.fail(claim, cause)
+        lifecycle.fail(lease, cause)
     except CancelRequested:
-        lifecycle.confirm_cancel(claim)
+        lifecycle.confirm_cancel(lease)
     except LeaseLost:
         return
     _move(task)
 
 
-def _handle_recognition_error(claim: Lease, task: Task, error: RecognitionError) -> None:
+def _handle_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
     cause = Cause(error.code, error.message, error.details)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
-    # Missing models and a full disk are the operator's to mend; any other fault may be the file's and counts.
-    counts = not isinstance(error, (ModelUnavailable, WorkDiskFull))
+    counts = not isinstance(error, OPERATORS_FAULTS)
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
-        _fail(claim, task, cause)
+        _fail(lease, task, cause)
     else:
-        _give_back(claim, task, cause, count_attempt=counts)
+        _give_back(lease, task, cause, count_attempt=counts)
 
 
-def _handle_storage_error(claim: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
+def _handle_storage_error(lease: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
     logger.warning("task %s: storage: %s", task.uid, error.code)
     if isinstance(error, (NotFound, Changed)):
         try:
@@ -268,7 +296,7 @@ def _handle_storage_error(claim: Lease, task: Task, error: StorageError, began_a
         except StorageError as second:
             error = second
         else:
-            _fail(claim, task, cause)
+            _fail(lease, task, cause)
             return
     cause = Cause(error.code, str(error), error.details)
     if task.connection_id is not None:
@@ -276,13 +304,13 @@ def _handle_storage_error(claim: Lease, task: Task, error: StorageError, began_a
     if error.permanent:
         lifecycle.set_error(task.batch_id, cause)
         Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
-    _give_back(claim, task, cause, count_attempt=False)
+    _give_back(lease, task, cause, count_attempt=False)
 
 
 def _what_became_of_the_input(task: Task) -> Cause:
-    """Why there is nothing to recognise. Raises a passing fault should the input be there after all.
+    """Why the input cannot be downloaded. Raises StorageFault where it is there after all.
 
-    A storage that answers wrongly once must not fail a task: what it said has to be confirmed.
+    A storage that answers wrongly once must not fail a task, so it is asked twice.
     """
     looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
     if not any(looks):
@@ -297,19 +325,21 @@ def _what_became_of_the_input(task: Task) -> Cause:
     )
 
 
-def _handle_database_error(claim: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
-    """The database is away, locked or out of room. The task goes back as soon as it takes a write again,
-    or when its lease has run out."""
+def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
+    """Give the task back once the database, which is away, locked or full, takes a write again.
+
+    Gives up when the lease has run out: the task is then freed by the periodic job.
+    """
     logger.error("task %s: the database: %s", task.uid, type(error).__name__)
     cause = Cause("database_fault", "The portal's database did not take what was to be written.", {})
     counts = task.delays >= DATABASE_DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
-        _fail(claim, task, cause)
+        _fail(lease, task, cause)
         return
     end = time.monotonic() + settings.LEASE_SECONDS
     while True:
         try:
-            _give_back(claim, task, cause, count_attempt=counts)
+            _give_back(lease, task, cause, count_attempt=counts)
         except (OperationalError, InterfaceError):
             if time.monotonic() > end or stopping():
                 raise
@@ -319,17 +349,17 @@ def _handle_database_error(claim: Lease, task: Task, error: Exception, stopping:
             return
 
 
-def _handle_unexpected(claim: Lease, task: Task, error: Exception) -> None:
+def _handle_unexpected(lease: Lease, task: Task, error: Exception) -> None:
     if disk_space.is_lacking(error):
         logger.error("task %s: no space left in the work folder", task.uid)
         full = WorkDiskFull()
-        _give_back(claim, task, Cause(full.code, full.message, {}), count_attempt=False)
+        _give_back(lease, task, Cause(full.code, full.message, {}), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     cause = Cause(
         "internal_error", f"Unexpected error ({type(error).__name__}); the log has the details.", {}
     )
     if task.attempts >= settings.MAX_ATTEMPTS:
-        _fail(claim, task, cause)
+        _fail(lease, task, cause)
     else:
-        _give_back(claim, task, cause, count_attempt=True)
+        _give_back(lease, task, cause, count_attempt=True)

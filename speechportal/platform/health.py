@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
 
 logger = logging.getLogger(__name__)
 _migrated = False
@@ -45,7 +46,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 def readyz(_request: HttpRequest) -> HttpResponse:
     """What is not ready is named, and nothing else: anybody may ask."""
-    problem = _database_problem()
+    problem = _database_problem() or _other_problem()
     return JsonResponse({"ready": not problem, "problem": problem}, status=503 if problem else 200)
 
 
@@ -61,6 +62,11 @@ def _database_problem() -> str:
         logger.exception("not ready")
         return "database"
     return "" if _migrated else "migrations"
+
+
+def _other_problem() -> str:
+    """The first problem that the callables of settings.READINESS name; each returns a word, or nothing."""
+    return next((problem for path in settings.READINESS if (problem := import_string(path)())), "")
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

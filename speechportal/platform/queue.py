@@ -1,10 +1,9 @@
-"""The queue, and the only importer of django-q2.
+"""The job queue; the only importer of django-q2.
 
-Three clusters: ``recognition`` runs long work, one file a worker; ``deliveries`` sends webhooks, many at
+Three clusters: ``recognition`` runs long work, one file per worker; ``deliveries`` sends webhooks, many at
 once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
-A message names a function and ids. It only says that there is work: what is to be done, and whether it was
-done, stands in our own rows, so a message that is lost, doubled or late does no harm. The schedule ``beat``
-finds all work that nobody was woken for.
+A message names a function and ids. Messages are only wake-ups: all pending work is in the database, so a
+message that is lost, doubled or late does no harm. The schedule ``beat`` picks up what a lost message missed.
 """
 
 from __future__ import annotations
@@ -13,10 +12,12 @@ import logging
 import multiprocessing
 import os
 import signal
-from typing import Any, Literal
+import time
+from typing import Any, Literal, Protocol
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.module_loading import import_string
 
 from speechportal.platform.process_locks import KernelLock
 from speechportal.platform.processes import die_with_parent
@@ -29,6 +30,21 @@ BEAT = "batches.operations.jobs.beat"
 # Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
 # would take it along.
 _stopping = multiprocessing.RawValue("b", 0)
+
+
+class Companion(Protocol):
+    """What a cluster's main process looks after besides its workers.
+
+    Made before the workers are forked. ``workers`` is how many of them the cluster needs.
+    """
+
+    workers: int
+
+    def tick(self) -> None: ...
+    def close(self) -> None: ...
+
+
+COMPANION_SECONDS = 0.5  # between two calls of a companion's tick
 
 
 def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
@@ -62,7 +78,12 @@ def queued_messages(cluster: ClusterName) -> int:
 
 def wake_recognition(waiting: int) -> None:
     """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
-    _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, settings.RECOGNITION_WORKERS))
+    _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, most_wake_ups()))
+
+
+def most_wake_ups() -> int:
+    """Messages for recognition that are queued at once; each worker that starts wakes others."""
+    return int(settings.RECOGNITION_WORKERS * max(settings.FILES_AT_ONCE, 1))
 
 
 def wake_deliveries() -> None:
@@ -105,6 +126,7 @@ def run_cluster(name: ClusterName) -> None:
     """Run a cluster in this process until SIGTERM or SIGINT. ``Q_CLUSTER_NAME`` must be set to ``name``."""
     from django_q import cluster
     from django_q.cluster import Cluster
+    from django_q.conf import Conf
     from django_q.queues import Queue
 
     class SurvivingQueue(Queue):  # type: ignore[misc] # django-q2 ships no types
@@ -127,4 +149,24 @@ def run_cluster(name: ClusterName) -> None:
     install_schedules()
     if name == "short":
         enqueue(BEAT)  # The scheduler itself looks only after half a minute.
-    PortalCluster().start()
+    companion: Companion | None = None
+    if path := settings.CLUSTER_COMPANIONS.get(name):
+        companion = import_string(path)()
+        Conf.WORKERS = companion.workers
+    running = PortalCluster()
+    running.start()
+    if companion is not None:
+        _look_after(companion, running)
+
+
+def _look_after(companion: Companion, cluster: Any) -> None:
+    """Call the companion until the cluster has stopped. In the main thread: what it starts dies with it."""
+    try:
+        while cluster.sentinel.is_alive():
+            try:
+                companion.tick()
+            except Exception:
+                logger.exception("the companion of the cluster failed; it is called again")
+            time.sleep(COMPANION_SECONDS)
+    finally:
+        companion.close()

@@ -23,7 +23,7 @@ from batches.recognition.media.decoding import decode
 from batches.recognition.transcript import Transcript
 from batches.tasks import lifecycle
 from batches.worker import processing
-from batches.worker.prefetch import Ahead
+from batches.worker.prefetch import Prefetcher
 from tests.factories import make_batch, make_task
 from tests.sample_speech import sample_folder
 from tests.workbench import Engine, Progress, again_at_once, drop, files, work
@@ -114,7 +114,7 @@ def test_nothing_is_started_without_room_and_the_log_says_so(
     settings.WORK_FREE_MB = EVERYTHING
     with caplog.at_level(logging.ERROR):
         jobs.recognise_next()
-        Ahead("test", lambda: False).look()
+        Prefetcher("test", lambda: False).look()
     assert Task.unscoped.get().state == Task.State.WAITING
     assert "nothing is started" in caplog.text
 
@@ -130,8 +130,10 @@ def test_the_doctor_says_so(batch: Batch, settings: Settings) -> None:
 class Talkative(Engine):
     """Finds a transcript that is longer than what is left of the database."""
 
-    def transcribe(self, path: Path, options: Any, on_progress: Progress) -> Transcript:
-        transcript = super().transcribe(path, options, on_progress)
+    def transcribe(
+        self, path: Path, options: Any, on_progress: Progress, *, alone: bool = False
+    ) -> Transcript:
+        transcript = super().transcribe(path, options, on_progress, alone=alone)
         transcript.segments[0].text = "Good morning" * 300_000
         return transcript
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
@@ -16,6 +17,7 @@ from redis import Redis
 from batches.models import Task
 from batches.operations import doctor
 from batches.operations.doctor import Finding, Health
+from batches.recognition.runtime import sandbox
 from speechportal.platform.models import NamedLease
 from tests import factories
 
@@ -123,3 +125,20 @@ def test_the_command_s_exit_status_tells(
     with pytest.raises(CommandError, match="One thing is wrong"):
         call_command("doctor")
     assert "Make room." in capsys.readouterr().out
+
+
+def test_a_sandbox_with_gaps_is_reported_unless_it_is_accepted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    assert bad(doctor.confinement) == []
+    assert client.get("/readyz").json()["problem"] == ""
+    monkeypatch.setattr(sandbox, "missing", lambda: ("files", "network"))
+    assert bad(doctor.confinement) == [
+        "Processes that read media files can read files other than the media, models and libraries.",
+        "Processes that read media files can reach the network.",
+    ]
+    assert client.get("/readyz").json() == {"ready": False, "problem": "sandbox"}
+    settings.ACCEPT_SANDBOX_GAPS = True
+    assert bad(doctor.confinement) == []
+    assert [finding.health for finding in doctor.confinement()] == [Health.NOTE, Health.NOTE]
+    assert client.get("/readyz").json()["ready"] is True

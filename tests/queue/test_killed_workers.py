@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def test_a_cluster_whose_idle_workers_were_killed_goes_on(
 ) -> None:
     folder = tmp_path / "data"
     enqueue = (
-        "import django; django.setup(); from speechportal import queue;"
+        "import django; django.setup(); from speechportal.platform import queue;"
         "queue.enqueue('batches.operations.jobs.recognise_next', cluster='recognition')"
     )
 
@@ -120,3 +121,48 @@ def test_a_cluster_whose_idle_workers_were_killed_goes_on(
         )
         subprocess.run([sys.executable, "-c", enqueue], cwd=ROOT, env=environment, check=True)
         wait_for("the message was not worked off", lambda: queued() == 0)
+
+
+def engine_processes(folder: Path) -> set[int]:
+    return {process.pid for process in processes.of_run(folder) if process.role == "child"}
+
+
+def test_engines_outlive_workers_and_end_with_the_main_process(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    wait_for("the engines did not start", lambda: len(engine_processes(folder)) == 2)
+    wait_for("the workers did not start", lambda: len(workers(folder)) == 2 * 2 + 2)
+    engines, killed = engine_processes(folder), workers(folder)
+    for process in killed:
+        process.kill()
+    gone = {process.pid for process in killed}
+    wait_for(
+        "no worker took their place",
+        lambda: len([p for p in workers(folder) if p.pid not in gone]) == len(killed),
+    )
+    assert engine_processes(folder) == engines
+
+    victim = min(engines)
+    os.kill(victim, signal.SIGKILL)
+    wait_for("the engine was not started again", lambda: len(engine_processes(folder) - {victim}) == 2)
+
+    (main,) = [process for process in processes.of_run(folder) if process.role == "main"]
+    main.kill()
+    wait_for("processes were left behind", lambda: processes_of_folder(folder) == [])
+
+
+def processes_of_folder(folder: Path) -> list[int]:
+    """Every process that names the folder, whoever its parent is by now."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            ended = "\nState:\tZ" in (entry / "status").read_text()
+            named = (
+                str(folder).encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            )
+        except OSError:
+            continue
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and named and not ended:
+            found.append(int(entry.name))
+    return found

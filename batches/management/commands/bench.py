@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from batches.recognition.bench import report, variants
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
-from batches.recognition.runtime.child_process import clean_environment
+from batches.recognition.runtime.engine_process import clean_environment
 
 # What torch, oneDNN, MKL and CTranslate2 take for the word that there is no AVX-512.
 AVX2 = {

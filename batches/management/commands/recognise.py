@@ -1,9 +1,14 @@
-"""``manage.py recognise FILE...``: the recognition engine on files, without a database."""
+"""``manage.py recognise FILE...``: recognises files with the engine and its settings, without a database."""
 
 from __future__ import annotations
 
 import argparse
+import queue
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,9 @@ from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.registry import recognizer_names
 from batches.recognition.runtime.client import RecognitionClient
+from batches.recognition.runtime.pool import EnginePool
 from batches.recognition.transcript import Transcript
+from batches.worker import engines
 from batches.worker.engine_options import engine_options
 
 # A file that is tried out has no batch: its language is detected, and speakers are separated on request.
@@ -43,7 +50,10 @@ class Command(BaseCommand):
         parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
         parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=recognizer_names())
-        parser.add_argument("--threads", type=int, default=1, metavar="N")
+        parser.add_argument("--threads", type=int, default=settings.RECOGNITION_THREADS, metavar="N")
+        parser.add_argument(
+            "--device", default=settings.RECOGNITION_DEVICE, help="auto, cpu, cuda, cuda:1, ..."
+        )
 
     def handle(self, *_args: Any, **arguments: Any) -> None:
         files: list[Path] = arguments["files"]
@@ -57,16 +67,10 @@ class Command(BaseCommand):
         if output:
             output.mkdir(parents=True, exist_ok=True)
         failed = 0
-        with RecognitionClient(
-            models_dir=arguments["models_dir"] or settings.MODELS_DIR,
-            whisper_model=arguments["model"],
-            speaker_model=arguments["speaker_model"],
-            threads=arguments["threads"],
-            engine=arguments["engine"],
-        ) as client:
-            for path in files:
+        with _recognised(files, options, arguments) as results:
+            for path, result in zip(files, results, strict=True):
                 try:
-                    transcript = _recognise(client, path, options)
+                    transcript = result.result()
                 except RecognitionError as error:
                     failed += 1
                     self.stderr.write(f"{path}: {error.message}")
@@ -125,15 +129,96 @@ def _options(chosen: TaskSettings) -> Options:
         raise CommandError(str(error)) from error
 
 
-def _recognise(client: RecognitionClient, path: Path, options: Options) -> Transcript:
-    with tqdm(total=100, desc=path.name, file=sys.stderr, bar_format="{l_bar}{bar}| {postfix}") as bar:
+@contextmanager
+def _recognised(
+    files: Sequence[Path], options: Options, arguments: dict[str, Any]
+) -> Iterator[list[Future[Transcript]]]:
+    """The transcripts of the files, in their order; as many at once as the engines take."""
+    devices = engines.devices(arguments["device"])
+    each = engines.files_at_once(devices[0])
+    pool = EnginePool(
+        engines.config(
+            models_dir=arguments["models_dir"],
+            whisper_model=arguments["model"],
+            speaker_model=arguments["speaker_model"],
+            threads=arguments["threads"],
+            engine=arguments["engine"],
+        ),
+        devices=devices[: len(files)],
+        files_at_once=each,
+        scratch=engines.scratch(),
+    )
+    workers = min(len(files), len(devices) * each)
+    with pool.running() as endpoints, _Bar(files) as bar:
+        clients: queue.SimpleQueue[RecognitionClient] = queue.SimpleQueue()
+        for _ in range(workers):
+            clients.put(RecognitionClient(endpoints, limits=engines.limits()))
 
-        def show(fraction: float) -> None:
-            bar.set_postfix_str(client.stage, refresh=False)
-            bar.update(100 * fraction - bar.n)
+        def recognise(number: int, path: Path) -> Transcript:
+            client = clients.get()
+            try:
+                return _recognise(client, path, options, bar, number)
+            finally:
+                client.forget(path)
+                bar.finish(number)
+                clients.put(client)
 
-        transcript = client.transcribe(path, options, show)
-        if options.speakers:
-            bar.reset()
-            transcript = client.add_speakers(path, transcript, options, show)
+        with ThreadPoolExecutor(workers) as threads:
+            try:
+                yield [threads.submit(recognise, number, path) for number, path in enumerate(files)]
+            except BaseException:
+                bar.stopped.set()
+                threads.shutdown(cancel_futures=True)
+                raise
+
+
+class _Stopped(Exception):
+    """Ctrl-C was pressed: files in hand are given up."""
+
+
+class _Bar:
+    """The progress of all files together, on standard error."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.stopped = threading.Event()
+        self._names = [path.name for path in files]
+        self._shares = [0.0] * len(files)
+        self._lock = threading.Lock()
+        label = files[0].name if len(files) == 1 else f"{len(files)} files"
+        self._bar = tqdm(
+            total=100 * len(files), desc=label, file=sys.stderr, bar_format="{l_bar}{bar}| {postfix}"
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._bar.close()
+
+    def show(self, number: int, share: float, stage: str) -> None:
+        """Note what share of a file is done, and what is being done with it."""
+        if self.stopped.is_set():
+            raise _Stopped
+        with self._lock:
+            self._shares[number] = max(share, self._shares[number])
+            several = len(self._names) > 1
+            self._bar.set_postfix_str(f"{self._names[number]}: {stage}" if several else stage, refresh=False)
+            self._bar.update(100 * sum(self._shares) - self._bar.n)
+
+    def finish(self, number: int) -> None:
+        """Count a file as done, also one that failed."""
+        if not self.stopped.is_set():
+            self.show(number, 1.0, "done")
+
+
+def _recognise(client: RecognitionClient, path: Path, options: Options, bar: _Bar, number: int) -> Transcript:
+    words = 0.8 if options.speakers else 1.0  # the share of the work that is done with the words
+    transcript = client.transcribe(path, options, lambda share: bar.show(number, share * words, client.stage))
+    if options.speakers:
+        transcript = client.add_speakers(
+            path,
+            transcript,
+            options,
+            lambda share: bar.show(number, words + share * (1 - words), client.stage),
+        )
     return transcript

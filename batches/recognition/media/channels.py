@@ -1,6 +1,6 @@
-"""A recording's channels as tracks of their own: each side of a call is recorded on one.
+"""Channel separation: decodes each channel of a recording by itself, as call recorders store the two sides.
 
-The same sound on both channels, as many recorders write it, is one track.
+Channels that hold the same sound, as many recorders write it, are decoded as one.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ _MOST_WINDOWS = 10_000  # ... that many of which stand for a channel, evenly spr
 
 
 def decode_channels(
-    path: Path, options: Options, progress: Callable[[float], None]
+    path: Path, options: Options, progress: Callable[[float], None], *, scratch: Path | None = None
 ) -> list[tuple[int, Audio]]:
     """The channels that differ, each with its number from 0; surround sound is mixed down to one.
+
+    ``scratch`` is the folder for decoded sound, by default the system's.
 
     Raises the MediaErrors of :mod:`batches.recognition.errors`.
     """
     count = probe(path, max_bytes=options.max_bytes).channels
     if not 1 < count <= MOST_CHANNELS:
-        return [(0, _decode(path, options, None, progress))]
+        return [(0, _decode(path, options, None, progress, scratch))]
     found: list[tuple[int, Audio]] = []
     sketches: list[Samples] = []
     for channel in range(count):
-        share = functools.partial(_tell, progress, channel, count)
-        audio = _decode(path, options, channel, share)
+        share = functools.partial(_report, progress, channel, count)
+        audio = _decode(path, options, channel, share, scratch)
         sketch = _sketch(audio.samples)
         if not any(alike(sketch, other) for other in sketches):
             found.append((channel, audio))
@@ -43,17 +45,24 @@ def decode_channels(
     return found
 
 
-def _tell(progress: Callable[[float], None], done: int, count: int, share: float) -> None:
+def _report(progress: Callable[[float], None], done: int, count: int, share: float) -> None:
     progress((done + share) / count)
 
 
-def _decode(path: Path, options: Options, channel: int | None, progress: Callable[[float], None]) -> Audio:
+def _decode(
+    path: Path,
+    options: Options,
+    channel: int | None,
+    progress: Callable[[float], None],
+    scratch: Path | None,
+) -> Audio:
     return decode(
         path,
         max_duration_ms=options.max_duration_ms,
         max_bytes=options.max_bytes,
         channel=channel,
         progress=progress,
+        scratch=scratch,
     )
 
 

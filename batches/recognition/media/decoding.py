@@ -1,13 +1,14 @@
-"""From any container to 16 kHz mono samples, with the ffmpeg binary that imageio-ffmpeg ships.
+"""Media decoding: any container to 16 kHz mono samples, with the ffmpeg binary that imageio-ffmpeg ships.
 
-The media is untrusted. ffmpeg is given one local file and may open nothing else: the demuxers that follow
-references to other files (playlists, concat scripts, DASH) and those that draw or synthesise are not on
-the list of formats. It runs under limits on time and output, and dies with this process.
+The media is untrusted. ffmpeg is given one local file, and the kernel lets it open no other
+(:mod:`batches.recognition.runtime.sandbox`). Besides, the demuxers that follow references to other files
+(playlists, concat scripts, DASH) and those that draw or synthesise are not on the list of formats. It runs
+under limits on time, memory and output, and dies with the thread that started it.
 """
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import os
 import re
 import resource
@@ -16,8 +17,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
@@ -48,7 +50,7 @@ FORMATS = (
     "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
 )  # fmt: skip
 _PROBE_SECONDS = 60
-_PROBE_MEMORY = 1024**3  # bytes
+_MEMORY = 2 * 1024**3  # bytes of address space of an ffmpeg
 _DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
 # The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
@@ -76,24 +78,25 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early."""
+    """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early.
+
+    ``file`` is the unnamed file that the samples are mapped from, where there is one.
+    """
 
     samples: Samples
     truncated: bool
+    file: IO[bytes] | None = field(default=None, compare=False, repr=False)
+
+    def descriptor(self) -> int:
+        """Of the file with the samples; it stays open as long as this object lives."""
+        if self.file is None:
+            raise ValueError("these samples lie in no file")
+        return self.file.fileno()
 
     @property
     def duration(self) -> int:
         """ms"""
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """For ``preexec_fn``: have the kernel kill the process when its parent ends, however it ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _command(path: Path, output: Sequence[str]) -> list[str]:
@@ -105,19 +108,29 @@ def _command(path: Path, output: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _alone() -> None:
-    """For ``preexec_fn``: like :func:`die_with_parent`, without a network, new rights and much memory."""
-    sandbox.leave_network()
-    sandbox.set_limits()
-    resource.setrlimit(resource.RLIMIT_AS, (_PROBE_MEMORY, _PROBE_MEMORY))
-    die_with_parent()
+def _environment() -> dict[str, str]:
+    """The whole environment of ffmpeg."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+
+
+def _confine(path: Path, parent: int) -> None:
+    """For ``preexec_fn``: let ffmpeg see one file, and give it neither network nor much memory.
+
+    What a system cannot confine is reported by ``manage.py doctor``, not here.
+    """
+    program = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    sandbox.confine(
+        readable=[*sandbox.system_libraries(), program, path], writable=[], devices=[Path("/dev/null")]
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    sandbox.die_with_parent(parent)
 
 
 def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
     """Look at a file's container, for ``seconds`` at most.
 
-    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. Safe outside the child process
-    too: what reads the file has neither a network nor this process's environment.
+    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. What reads the file has neither a
+    network nor this process's environment, and sees no other file.
     """
     size = path.stat().st_size
     if size == 0:
@@ -133,8 +146,8 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
             capture_output=True,
             timeout=seconds,
             check=False,
-            env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
-            preexec_fn=_alone,
+            env=_environment(),
+            preexec_fn=functools.partial(_confine, path, os.getpid()),
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
@@ -193,10 +206,12 @@ def decode(
     max_bytes: int = MAX_BYTES,
     channel: int | None = None,
     progress: Callable[[float], None] | None = None,
+    scratch: Path | None = None,
 ) -> Audio:
     """Decode the first audio stream of a file to 16 kHz mono.
 
-    ``channel`` picks one channel (from 0) instead of mixing all down. Raises the MediaErrors of
+    ``channel`` picks one channel (from 0) instead of mixing all down. ``scratch`` is the folder for decoded
+    sound, by default the system's. Raises the MediaErrors of
     :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned, marked truncated.
     """
     info = probe(path, max_bytes=max_bytes)
@@ -209,7 +224,8 @@ def decode(
         "-map", "0:a:0", "-vn", "-sn", "-dn", *mix, "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}",
         "-f", "f32le", "-",
     ]  # fmt: skip
-    samples, log = _run(_command(path, output), info.duration, 120 + limit / 10, progress)
+    timeout = 120 + limit / 10
+    sound, samples, log = _run(_command(path, output), path, scratch, info.duration, timeout, progress)
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
     if len(samples) == 0:
@@ -219,7 +235,8 @@ def decode(
     _make_sane(samples)
     duration = len(samples) * 1000 // SAMPLE_RATE
     short = duration < 0.9 * _audio_duration(info) - 500
-    return Audio(samples, short or bool(_CUT_SHORT.search(log)) or containers.ends_early(path))
+    truncated = short or bool(_CUT_SHORT.search(log)) or containers.ends_early(path)
+    return Audio(samples, truncated, sound)
 
 
 def _audio_duration(info: MediaInfo) -> int:
@@ -245,16 +262,25 @@ def _make_sane(samples: Samples) -> None:
 
 
 def _run(
-    command: list[str], duration: int, timeout: float, progress: Callable[[float], None] | None
-) -> tuple[Samples, str]:
-    """The samples that ffmpeg writes, and its log. It is killed after ``timeout`` seconds: DamagedMedia.
+    command: list[str],
+    path: Path,
+    scratch: Path | None,
+    duration: int,
+    timeout: float,
+    progress: Callable[[float], None] | None,
+) -> tuple[IO[bytes], Samples, str]:
+    """The file and the samples that ffmpeg writes, and its log. DamagedMedia after ``timeout`` seconds.
 
     The samples lie in an unnamed file that is mapped into memory: six hours of sound would otherwise take
     1.4 GB that the kernel cannot take back.
     """
     expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
-    with tempfile.TemporaryFile() as sound, tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=sound, stderr=log, preexec_fn=die_with_parent)
+    sound = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it lives as long as the samples
+    with tempfile.TemporaryFile(dir=scratch) as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sound, stderr=log, env=_environment(),
+            preexec_fn=functools.partial(_confine, path, os.getpid()),
+        )  # fmt: skip
         deadline = time.monotonic() + timeout
         wait = 0.01
         try:
@@ -272,9 +298,10 @@ def _run(
             raise WorkDiskFull
         log.seek(0)
         text = log.read(1 << 20).decode(errors="replace")
-        count = os.fstat(sound.fileno()).st_size // 4
-        samples = np.memmap(sound, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
-    return samples, text
+    count = os.fstat(sound.fileno()).st_size // 4
+    sound.truncate(count * 4)
+    samples = np.memmap(sound, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
+    return sound, samples, text
 
 
 def _still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -1,90 +1,80 @@
-"""The parent's side of recognition: a child process that is kept warm, and replaced when it dies.
+"""The worker's side of recognition: decodes a file, hands it to an engine, and waits for its transcript.
 
-Imports neither torch nor Django. The caller is told about progress once a second and may raise in that
-moment to give the work up.
+Imports neither torch nor Django. The caller's ``on_progress`` is called about once a second, and may raise
+in that moment to give the file up; no other file is affected.
+
+An engine process that dies takes no file along. Each client that had a file in hand there tries it again,
+alone at an engine. Only a file whose engine dies while it is alone raises EngineDied (or EngineStalled), for
+its task to count an attempt.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import itertools
-import json
 import logging
-import os
-import shutil
-import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
-from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
-from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
-from batches.recognition.models.store import default_folder
+from batches.recognition.errors import EngineDied, EngineStalled, EngineUnavailable, MediaError
 from batches.recognition.options import Options
-from batches.recognition.runtime.child_process import ChildProcess
+from batches.recognition.runtime import seats
+from batches.recognition.runtime.link import EngineLink, EngineLost, Limits
+from batches.recognition.runtime.pool import Endpoint
+from batches.recognition.runtime.recordings import Recording
+from batches.recognition.runtime.seats import Seat
 from batches.recognition.transcript import Transcript
 
-# Takes the share of the call that is done, 0..1. What it raises gives the work up.
+# Takes the share of the call that is done, 0..1. What it raises gives the file up.
 OnProgress = Callable[[float], None]
+# What tells one decoded file from another: path, time of change in ns, bytes, whether by channel.
+_Key = tuple[str, int, int, bool]
 
 _TICK = 1.0  # seconds between two calls of on_progress
-_PREFIX = "speechportal-recognition-"
+_DECODED = 0.05  # share of a call that is done when the file is decoded
+_FILE = "file"  # the name of the one file of a connection
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """When to give a child up."""
+@dataclass(slots=True)
+class _FileInHand:
+    """A decoded file and, from its first call on, its seat and its connection."""
 
-    memory_bytes: int
-    stall: float  # seconds without a word from the child
-    base: float = 1800.0  # seconds for any call, and besides ...
-    per_media_second: float = 10.0  # ... for each second that the recording lasts
+    key: _Key
+    recording: Recording
+    seat: Seat | None = None
+    link: EngineLink | None = None
+
+    def let_go(self) -> None:
+        if self.link:
+            self.link.close()
+        if self.seat:
+            self.seat.release()
+        self.seat = self.link = None
 
 
 class RecognitionClient:
-    """Recognises files, one at a time, in a child process. Use it from one thread.
+    """Recognises files, one at a time, with the engines at ``endpoints``. Use it from one thread.
 
-    The child starts with the first call and lives until :meth:`close`, until it dies, or until the thread
-    that started it ends. ``models_dir``, ``whisper_model``, ``speaker_model`` and ``engine`` are as in
-    :class:`batches.recognition.runtime.engine.Engine`. Above ``memory_limit_bytes`` of memory, or after
-    ``stall_seconds`` without a word, the child is killed. Every method raises the errors of
-    :mod:`batches.recognition.errors`.
+    Only :meth:`decode_ahead` may be called from another thread meanwhile. A file stays decoded, and at its
+    engine, until :meth:`forget`, :meth:`close` or the next file. ``scratch``: the folder for decoded sound,
+    by default the engines' own. Every method raises the errors of :mod:`batches.recognition.errors`.
     """
 
     def __init__(
-        self,
-        *,
-        models_dir: Path | None = None,
-        whisper_model: str = DEFAULT_WHISPER,
-        speaker_model: str = DEFAULT_SPEAKERS,
-        threads: int = 1,
-        batch_size: int = 0,
-        device: str = "auto",
-        engine: str = "",
-        memory_limit_bytes: int = 4 * 1024**3,
-        stall_seconds: float = 300.0,
-        scratch_dir: Path | None = None,
-        isolate_network: bool = True,
+        self, endpoints: Sequence[Endpoint], *, limits: Limits | None = None, scratch: Path | None = None
     ) -> None:
-        self._arguments = [
-            f"--models-dir={(models_dir or default_folder()).resolve()}",
-            f"--whisper-model={whisper_model}",
-            f"--speaker-model={speaker_model}",
-            f"--threads={threads}",
-            f"--batch-size={batch_size}",
-            f"--device={device}",
-            f"--engine={engine}",
-            *([] if isolate_network else ["--keep-network"]),
-        ]
-        self._threads = threads
-        self._limits = _Limits(memory_limit_bytes, stall_seconds)
-        self._scratch_root = scratch_dir or Path(tempfile.gettempdir())
-        self._child: ChildProcess | None = None
-        self._home: Path | None = None
+        self._endpoints = endpoints
+        self._limits = limits or Limits()
+        self._scratch = scratch or endpoints[0].folder
         self._numbers = itertools.count(1)
+        self._in_hand: _FileInHand | None = None
+        self._ahead: dict[_Key, Recording] = {}
+        self._lock = threading.Lock()
         self.stage = ""  # what is being done, for those who show it
 
     def __enter__(self) -> Self:
@@ -94,177 +84,187 @@ class RecognitionClient:
         self.close()
 
     @property
-    def child_pid(self) -> int | None:
-        """The process id of the child, while there is one."""
-        return self._child.pid if self._child else None
+    def engine_pid(self) -> int:
+        """The id of the engine process that has the file in hand; 0 where none has."""
+        return self._in_hand.link.pid if self._in_hand and self._in_hand.link else 0
 
     def ping(self) -> None:
-        """Start the child if there is none, and have it answer."""
-        self._request({"call": "ping"}, 0, None)
+        """Wait until an engine process answers."""
+        tick = self._tick(None)
+        link = EngineLink(self._endpoints[0], self._limits, tick)
+        try:
+            link.call({"id": next(self._numbers), "call": "ping"}, tick)
+        except EngineLost as lost:
+            _blame(lost)
+        finally:
+            link.close()
 
-    def transcribe(self, path: Path, options: Options, on_progress: OnProgress | None = None) -> Transcript:
-        """Words and segments of a media file, without speakers."""
-        request = {"call": "transcribe", "path": str(Path(path).absolute()), "options": options.to_dict()}
-        return self._recognise(request, options, on_progress)
+    def transcribe(
+        self,
+        path: Path,
+        options: Options,
+        on_progress: OnProgress | None = None,
+        *,
+        alone: bool = False,
+    ) -> Transcript:
+        """Words and segments of a media file, without speakers. ``alone``: with no other file in company."""
+        call = {"call": "transcribe", "options": options.to_dict()}
+        return self._recognise(path, options, call, on_progress, alone=alone)
 
     def add_speakers(
-        self, path: Path, transcript: Transcript, options: Options, on_progress: OnProgress | None = None
+        self,
+        path: Path,
+        transcript: Transcript,
+        options: Options,
+        on_progress: OnProgress | None = None,
+        *,
+        alone: bool = False,
     ) -> Transcript:
         """The transcript with a speaker for every word, and segments that end where the speaker changes."""
-        before = self._scratch() / f"before-{next(self._numbers)}.json"
-        before.write_text(json.dumps(transcript.to_dict(), ensure_ascii=False))
-        request = {
-            "call": "add_speakers",
-            "path": str(Path(path).absolute()),
-            "options": options.to_dict(),
-            "transcript": str(before),
-        }
-        try:
-            return self._recognise(request, options, on_progress)
-        finally:
-            before.unlink(missing_ok=True)
+        call = {"call": "add_speakers", "options": options.to_dict(), "transcript": transcript.to_dict()}
+        return self._recognise(path, options, call, on_progress, alone=alone)
+
+    def decode_ahead(self, path: Path, options: Options, progress: Callable[[float], None]) -> None:
+        """Decode a file that :meth:`transcribe` will be called for. Raises MediaError."""
+        key = _key(path, options)
+        recording = self._decode(path, options, progress)
+        with self._lock:
+            self._ahead = {key: recording}
+
+    def forget(self, path: Path) -> None:
+        """Let go of a file: its decoded sound, and its place at an engine."""
+        with self._lock:
+            self._ahead = {key: value for key, value in self._ahead.items() if key[0] != str(path)}
+        if self._in_hand and self._in_hand.key[0] == str(path):
+            self._drop()
 
     def close(self) -> None:
-        """End the child and remove its scratch folder."""
-        if self._child:
-            self._child.kill()
-            self._child = None
-        if self._home and self._home.name.startswith(f"{_PREFIX}{os.getpid()}-"):
-            shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
-
-    def _recognise(
-        self, request: dict[str, Any], options: Options, on_progress: OnProgress | None
-    ) -> Transcript:
-        result = self._scratch() / f"result-{next(self._numbers)}.json"
-        try:
-            self._request({**request, "result": str(result)}, options.max_duration_ms / 1000, on_progress)
-            return Transcript.from_dict(json.loads(result.read_text()))
-        finally:
-            result.unlink(missing_ok=True)
-
-    def _scratch(self) -> Path:
-        """A folder of this process; those of processes that have ended are removed on the way."""
-        if self._home is None or not self._home.is_dir() or self._inherited():
-            self._scratch_root.mkdir(parents=True, exist_ok=True)
-            _sweep(self._scratch_root)
-            home = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=self._scratch_root)
-            self._home = Path(home).resolve()
-        return self._home
-
-    def _inherited(self) -> bool:
-        """Whether this object came here by a fork: its child then belongs to another process."""
-        return self._child is not None and self._child.owner != os.getpid()
-
-    def _running_child(self) -> ChildProcess:
-        home = self._scratch()
-        if self._inherited():
-            self._child = None
-        if self._child and not self._child.running():
-            self._drop()
-        if self._child is None:
-            self._child = ChildProcess(self._arguments, threads=self._threads, home=home)
-        return self._child
+        """Let go of everything."""
+        with self._lock:
+            self._ahead.clear()
+        self._drop()
 
     def _drop(self) -> None:
-        if self._child:
-            self._child.kill()
-            if self._child.log:
-                logger.warning("The recognition process ended. Its last words:\n%s", self._child.log)
-            self._child = None
+        if self._in_hand:
+            self._in_hand.let_go()
+        self._in_hand = None
 
-    def _request(self, request: dict[str, Any], longest: float, on_progress: OnProgress | None) -> None:
-        child = self._running_child()
-        number = next(self._numbers)
-        finished = False
-        try:
-            with contextlib.suppress(BrokenPipeError):  # the reason is found below
-                child.send({"id": number, **request})
-
-            def tell(stage: str, fraction: float) -> None:
-                self.stage = stage
-                if on_progress:
-                    on_progress(fraction)
-
-            _Watch(child, number, self._limits, longest, tell).until_done()
-            finished = True
-        except (EngineDied, EngineStalled):
-            raise
-        except RecognitionError:
-            finished = True  # the child told it, and waits for the next file
-            raise
-        finally:
-            if not finished:
-                self._drop()
-
-
-class _Watch:
-    """Waits for one answer while keeping an eye on time and memory."""
-
-    def __init__(
+    def _recognise(
         self,
-        child: ChildProcess,
-        number: int,
-        limits: _Limits,
-        longest: float,
-        tell: Callable[[str, float], None],
-    ) -> None:
-        self._child, self._number, self._limits = child, number, limits
-        self._tell = tell
-        self._started = self._heard = time.monotonic()
-        self._told = 0.0
-        self._budget = limits.base + limits.per_media_second * longest
-        self._stage, self._fraction = "starting", 0.0
-
-    def until_done(self) -> None:
-        """Return when the child is done. Raises what the child reports, EngineDied or EngineStalled."""
+        path: Path,
+        options: Options,
+        call: dict[str, Any],
+        on_progress: OnProgress | None,
+        *,
+        alone: bool,
+    ) -> Transcript:
+        tick = self._tick(on_progress)
+        file = self._take_in_hand(path, options, tick)
+        started_again = False
         while True:
-            for message in self._child.receive(timeout=_TICK / 4):
-                self._heard = time.monotonic()
-                if message.get("id") != self._number:
+            try:
+                return self._ask(file, call, tick, alone=alone)
+            except EngineLost as lost:
+                was_alone = file.seat is not None and file.seat.alone
+                file.let_go()
+                if lost.loading:
+                    if started_again:
+                        _blame(lost)
+                    started_again = True
                     continue
-                if "error" in message:
-                    raise RecognitionError.from_dict(message["error"])
-                if message.get("done"):
-                    self._tell("done", 1.0)
-                    return
-                self._note(message)
-            now = time.monotonic()
-            if now - self._told >= _TICK:
-                self._told = now
-                self._check(now)
-                self._tell(self._stage, self._fraction)
-            if self._child.ended() or not self._child.running():
-                self._drain()
+                if was_alone:
+                    _blame(lost)
+                logger.warning(
+                    "The engine process ended with several files in hand (%s); this one is tried alone.",
+                    lost.reason,
+                )
+                alone = True
+            except BaseException:
+                if not (file.link and file.link.idle):
+                    file.let_go()
+                raise
 
-    def _note(self, message: dict[str, Any]) -> None:
-        self._stage, self._fraction = message["stage"], message["fraction"]
-        if seconds := message.get("seconds"):
-            self._budget = self._limits.base + self._limits.per_media_second * seconds
+    def _take_in_hand(self, path: Path, options: Options, tick: _Ticker) -> _FileInHand:
+        key = _key(path, options)
+        if self._in_hand and self._in_hand.key == key:
+            return self._in_hand
+        self._drop()
+        with self._lock:
+            recording = self._ahead.pop(key, None)
+        if recording is None:
+            recording = self._decode(path, options, lambda share: tick("decoding", share * _DECODED))
+        self._in_hand = _FileInHand(key, recording)
+        return self._in_hand
 
-    def _drain(self) -> None:
-        """The child has ended; an answer may still be in the pipe."""
-        for message in self._child.receive(timeout=0):
-            if message.get("id") == self._number and "error" in message:
-                raise RecognitionError.from_dict(message["error"])
-        reason = self._child.exit_reason()
-        raise EngineDied(f"The recognition process died while {self._stage}: {reason}.", reason=reason)
+    def _decode(self, path: Path, options: Options, progress: Callable[[float], None]) -> Recording:
+        """Decode a file, with no more processes of this machine than it has cores."""
+        with seats.decoding(self._endpoints[0].folder, tick=lambda: progress(0.0)):
+            return Recording.decoded(path, options, self._scratch, progress)
 
-    def _check(self, now: float) -> None:
-        limits = self._limits
-        if (used := self._child.memory()) > limits.memory_bytes:
-            reason = f"it used {used >> 20} MB of memory; the limit is {limits.memory_bytes >> 20} MB"
-            raise EngineDied(f"The recognition process was ended: {reason}.", reason=reason)
-        if now - self._heard > limits.stall:
-            raise EngineStalled(
-                f"The recognition process said nothing for {limits.stall:.0f} seconds while {self._stage}."
-            )
-        if now - self._started > self._budget:
-            raise EngineStalled(f"Recognition took longer than the {self._budget:.0f} seconds it may take.")
+    def _ask(self, file: _FileInHand, call: dict[str, Any], tick: _Ticker, *, alone: bool) -> Transcript:
+        if file.seat and alone and not file.seat.alone:
+            file.let_go()
+        if file.seat is None:
+            waiting = functools.partial(tick, "waiting", _DECODED)
+            file.seat = seats.take(self._endpoints, alone=alone, tick=waiting)
+
+        def after_decoding(stage: str, fraction: float) -> None:
+            tick(stage, _DECODED + (1 - _DECODED) * fraction)
+
+        if file.link is None:
+            file.link = EngineLink(file.seat.endpoint, self._limits, after_decoding)
+            sounds = file.recording.described()
+            opening = {"id": next(self._numbers), "call": "open", "file": _FILE, "sounds": sounds}
+            file.link.send(opening, file.recording.descriptors())
+        seat, limits = file.seat, self._limits
+        company = 1 if seat.alone else seat.endpoint.files_at_once
+        seconds = (limits.base + limits.per_media_second * file.recording.seconds) * company
+        request = {"id": next(self._numbers), "file": _FILE, **call}
+        answer = file.link.call(request, after_decoding, seconds)
+        tick.now("done", 1.0)
+        return Transcript.from_dict(answer["transcript"])
+
+    def _tick(self, on_progress: OnProgress | None) -> _Ticker:
+        def report(stage: str, share: float) -> None:
+            self.stage = stage
+            if on_progress:
+                on_progress(share)
+
+        return _Ticker(report)
 
 
-def _sweep(folder: Path) -> None:
-    for path in folder.glob(f"{_PREFIX}*"):
-        pid = path.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)
+class _Ticker:
+    """Calls ``report`` once a second at most, with the stage and the share of the call that is done."""
+
+    def __init__(self, report: Callable[[str, float], None]) -> None:
+        self._report = report
+        self._last = 0.0
+
+    def __call__(self, stage: str, share: float) -> None:
+        if time.monotonic() - self._last >= _TICK:
+            self.now(stage, share)
+
+    def now(self, stage: str, share: float) -> None:
+        self._last = time.monotonic()
+        self._report(stage, share)
+
+
+def _blame(lost: EngineLost) -> NoReturn:
+    """Raise the error of a file that was alone, or of an engine that had not begun with it."""
+    if lost.loading:
+        raise EngineUnavailable(
+            f"The engine process ended before it began: {lost.reason}.", reason=lost.reason
+        ) from lost
+    if lost.stalled:
+        raise EngineStalled(lost.stalled) from lost
+    raise EngineDied(
+        f"The engine process ended while {lost.stage}: {lost.reason}.", reason=lost.reason
+    ) from lost
+
+
+def _key(path: Path, options: Options) -> _Key:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
+    return (str(path), status.st_mtime_ns, status.st_size, options.channels)

@@ -1,15 +1,33 @@
-"""What the child process gives up before it touches a file: network, core dumps, large files, its orphanhood.
+"""Confinement of the processes that read untrusted media: the engine process and ffmpeg.
 
-Imports nothing that starts a thread: a user namespace can only be entered by a process with a single one.
+=========  ======================================================================================
+network    no new sockets (seccomp), and a network namespace without interfaces where permitted
+files      the models, a scratch folder, the file in hand and the installed libraries (Landlock)
+processes  no signals to, and no memory of, other processes (Landlock, seccomp)
+resources  no core dumps, no file over :data:`MAX_FILE_BYTES`, no new privileges
+=========  ======================================================================================
+
+Imports nothing that starts a thread: all of this binds the calling thread and those it starts, and a user
+namespace can only be entered by a process with one thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import json
 import os
 import resource
 import signal
+import site
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from batches.recognition.runtime import landlock, seccomp
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER = 0x10000000
@@ -17,10 +35,14 @@ _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 MAX_FILE_BYTES = 3 * 1024**3  # six hours of decoded sound take half of that
+_SOURCES = Path(__file__).resolve().parents[2]  # the package "batches"
+
+NETWORK, FILES, PROCESSES = "network", "files", "processes"
+PARTS = (NETWORK, FILES, PROCESSES)
 
 
 def leave_network() -> bool:
-    """Move to a network namespace without any interface. False where the kernel refuses; that is no error.
+    """Enter a network namespace without interfaces. False where the kernel refuses.
 
     The user namespace that this needs also keeps the process from reading its parent's environment and
     memory through /proc.
@@ -28,20 +50,16 @@ def leave_network() -> bool:
     user, group = os.getuid(), os.getgid()
     if _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
-    try:
+    # Unmapped, the process is "nobody" in its own eyes; its files are still its own.
+    with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    except OSError:
-        pass  # unmapped, the process is "nobody" in its own eyes; its files are still its own
     return True
 
 
 def die_with_parent(parent: int) -> None:
-    """End when the parent process ends, also if it has ended already. Call after :func:`leave_network`.
-
-    The kernel watches the thread of the parent that started this process.
-    """
+    """End when the parent's thread that started this process ends. Call after :func:`leave_network`."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -50,7 +68,83 @@ def die_with_parent(parent: int) -> None:
 def set_limits() -> None:
     """No core dumps, which would hold customers' speech; no file beyond reason; no new privileges."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    limit = MAX_FILE_BYTES if hard == resource.RLIM_INFINITY else min(MAX_FILE_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    present = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = (
+        MAX_FILE_BYTES if limit == resource.RLIM_INFINITY else min(MAX_FILE_BYTES, limit) for limit in present
+    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def confine(
+    *,
+    readable: Iterable[Path],
+    writable: Sequence[Path],
+    devices: Iterable[Path] = (),
+    network: bool = False,
+) -> list[str]:
+    """Give up network, files and other processes, but for what is given. Returns the parts that failed.
+
+    With ``network`` the process keeps its network.
+    """
+    apart = False if network else leave_network()
+    set_limits()
+    files, signals = landlock.restrict(readable=readable, writable=writable, devices=devices)
+    filtered = False if network else seccomp.deny_system_calls()
+    fulfilled = {
+        NETWORK: network or apart or filtered,
+        FILES: files,
+        PROCESSES: signals or apart,
+    }
+    return [part for part in PARTS if not fulfilled[part]]
+
+
+def system_libraries() -> list[Path]:
+    """Files that any program reads: the C library, the loader's cache, time zones, CPU and memory."""
+    names = ("/lib", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/usr/local/cuda")
+    programs = _installed(Path("/usr")) + _installed(Path("/usr/local"))
+    kernel = ("/proc", "/sys/devices", "/sys/fs/cgroup", "/sys/kernel/mm", "/dev/urandom", "/dev/random")
+    more = ("/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd")
+    return [*programs, *(Path(name) for name in (*names, *kernel, *more))]
+
+
+def python_libraries() -> list[Path]:
+    """Folders that this interpreter imports from, without the one that the portal's data may lie in."""
+    folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
+    installed = [path for prefix in sorted(prefixes) for path in _installed(prefix)]
+    return [*installed, *(Path(place) for place in (*folders, *site.getsitepackages())), _SOURCES]
+
+
+def _installed(prefix: Path) -> list[Path]:
+    """The folders of installed files under a prefix, where the portal's own data may lie as well."""
+    names = ("bin", "lib", "lib64", "lib32", "libexec", "include", "share", "pyvenv.cfg")
+    return [prefix / name for name in names]
+
+
+def devices() -> list[Path]:
+    """Device files that computing needs: the null device, and the graphics cards with their driver."""
+    cards = Path("/dev").glob("nvidia*")
+    return [Path("/dev/null"), Path("/dev/zero"), *cards]
+
+
+def graphics_libraries() -> list[Path]:
+    """Files that a graphics card's driver reads besides the system's libraries."""
+    names = ("/sys/bus/pci", "/sys/class", "/sys/module", "/run/nvidia-persistenced")
+    return list(map(Path, names))
+
+
+@functools.cache
+def missing() -> tuple[str, ...]:
+    """Which of :data:`PARTS` this system cannot give, tried out in a process of its own."""
+    command = [sys.executable, "-m", "batches.recognition.runtime.sandbox"]
+    try:
+        tried = subprocess.run(command, cwd=_SOURCES.parent, capture_output=True, timeout=60, check=True)
+        found = set(json.loads(tried.stdout))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return PARTS
+    return tuple(part for part in PARTS if part in found)
+
+
+if __name__ == "__main__":
+    print(json.dumps(confine(readable=[*system_libraries(), *python_libraries()], writable=[])))

@@ -14,8 +14,8 @@ from pytest_django.fixtures import Settings
 from batches.models import Batch, Charge, Task
 from batches.operations import jobs
 from batches.tasks import lifecycle
-from batches.worker import prefetch, processing
-from batches.worker.prefetch import Ahead
+from batches.worker import engines, prefetch, processing
+from batches.worker.prefetch import Prefetcher
 from speechportal.storage.errors import Unreachable
 from tests.factories import make_batch
 from tests.workbench import Engine, drop
@@ -36,10 +36,10 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def look_ahead() -> Iterator[Ahead]:
-    looking = Ahead("test", lambda: False)
-    yield looking
-    looking.close()
+def prefetcher() -> Iterator[Prefetcher]:
+    fetching = Prefetcher("test", lambda: False)
+    yield fetching
+    fetching.close()
 
 
 def waiting(batch: Batch, name: str, seconds: float = 60) -> Task:
@@ -61,13 +61,13 @@ def state(task: Task) -> str:
 
 
 def test_the_next_input_is_there_when_its_turn_comes(
-    batch: Batch, look_ahead: Ahead, monkeypatch: pytest.MonkeyPatch
+    batch: Batch, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = waiting(batch, "next.mp3")
-    look_ahead.look()
+    prefetcher.look()
     until(lambda: state(task) == Task.State.IN_PROGRESS)
     handed_over_at = timezone.now()
-    claim = look_ahead.take()
+    claim = prefetcher.take()
     assert claim is not None
     assert claim.task_id == task.pk
     assert Task.unscoped.filter(pk=task.pk, started_at__gte=handed_over_at).exists()
@@ -85,16 +85,16 @@ def test_one_job_works_off_what_was_claimed_ahead(batch: Batch, monkeypatch: pyt
         waiting(batch, f"{number}.mp3")
     engine = Engine()
     engine.during["transcribe"] = lambda: time.sleep(0.2)
-    monkeypatch.setattr(jobs, "_warm_client", lambda: engine)
+    monkeypatch.setattr(engines, "worker_client", lambda: engine)
     jobs.recognise_next()
     assert set(Task.unscoped.values_list("state", "attempts")) == {("completed", 1)}
     assert Charge.unscoped.count() == 4
 
 
-def test_a_task_that_has_just_come_is_left_to_an_idle_worker(batch: Batch, look_ahead: Ahead) -> None:
+def test_a_task_that_has_just_come_is_left_to_an_idle_worker(batch: Batch, prefetcher: Prefetcher) -> None:
     task = waiting(batch, "new.mp3", seconds=1)
-    look_ahead.look()
-    assert look_ahead.take() is None
+    prefetcher.look()
+    assert prefetcher.take() is None
     assert state(task) == Task.State.WAITING
 
 
@@ -117,12 +117,12 @@ def _claim(batch: Batch) -> lifecycle.Lease:
     return claim
 
 
-def test_the_lease_is_kept_and_one_is_held_at_a_time(batch: Batch, look_ahead: Ahead) -> None:
+def test_the_lease_is_kept_and_one_is_held_at_a_time(batch: Batch, prefetcher: Prefetcher) -> None:
     first, second = waiting(batch, "1.mp3"), waiting(batch, "2.mp3")
-    look_ahead.look()
+    prefetcher.look()
     until(lambda: state(first) == Task.State.IN_PROGRESS)
     before = Task.unscoped.get(pk=first.pk).lease_expires_at
-    look_ahead.look()
+    prefetcher.look()
     assert state(second) == Task.State.WAITING
     assert before is not None
     Task.unscoped.filter(pk=first.pk).update(lease_expires_at=timezone.now() + timedelta(seconds=1))
@@ -131,35 +131,35 @@ def test_the_lease_is_kept_and_one_is_held_at_a_time(batch: Batch, look_ahead: A
 
 def test_what_was_not_taken_is_given_back_unharmed(batch: Batch) -> None:
     task = waiting(batch, "next.mp3")
-    looking = Ahead("test", lambda: False)
-    looking.look()
+    fetching = Prefetcher("test", lambda: False)
+    fetching.look()
     until(lambda: state(task) == Task.State.IN_PROGRESS)
-    looking.close()
+    fetching.close()
     task.refresh_from_db()
     assert (task.state, task.attempts, task.reserved) == (Task.State.WAITING, 0, None)
 
 
 def test_what_is_held_for_too_long_is_given_back(
-    batch: Batch, look_ahead: Ahead, monkeypatch: pytest.MonkeyPatch
+    batch: Batch, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "HOLD_SECONDS", 0)
     task = waiting(batch, "next.mp3")
-    look_ahead.look()
+    prefetcher.look()
     until(lambda: Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, attempts=0).exists())
-    assert look_ahead.take() is None
+    assert prefetcher.take() is None
 
 
-def test_a_task_canceled_meanwhile_is_not_taken(batch: Batch, look_ahead: Ahead) -> None:
+def test_a_task_canceled_meanwhile_is_not_taken(batch: Batch, prefetcher: Prefetcher) -> None:
     task = waiting(batch, "next.mp3")
-    look_ahead.look()
+    prefetcher.look()
     until(lambda: state(task) == Task.State.IN_PROGRESS)
     lifecycle.cancel(Task.unscoped.filter(pk=task.pk))
     until(lambda: state(task) == Task.State.CANCELED)
-    assert look_ahead.take() is None
+    assert prefetcher.take() is None
 
 
 def test_a_storage_fault_is_met_again_in_the_tasks_own_turn(
-    batch: Batch, look_ahead: Ahead, monkeypatch: pytest.MonkeyPatch
+    batch: Batch, prefetcher: Prefetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_args: object, **_options: object) -> None:
         raise Unreachable
@@ -167,8 +167,8 @@ def test_a_storage_fault_is_met_again_in_the_tasks_own_turn(
     store = type(batch.connection.store()) if batch.connection else None
     monkeypatch.setattr(store, "download", refuse)
     task = waiting(batch, "next.mp3")
-    look_ahead.look()
-    claim = look_ahead.take()
+    prefetcher.look()
+    claim = prefetcher.take()
     assert claim is not None
     processing.process(claim, Engine(), lambda: False)  # type: ignore[arg-type] # the stand-in
     task.refresh_from_db()

@@ -1,0 +1,141 @@
+"""Starts, watches and ends one engine process: its environment, its listening socket, its log, its memory.
+
+``subprocess`` only: its owner may be a daemonic process, which may not use multiprocessing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+# All that the engine process inherits. Every other variable stays behind, whatever it is called.
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+_LOG_LINES = 200
+_LONGEST_LINE = 4096  # bytes
+_SOURCE_ROOT = Path(__file__).resolve().parents[3]
+
+
+def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of an engine process."""
+    environment = {name: inherited[name] for name in _INHERITED if name in inherited}
+    return environment | {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(_SOURCE_ROOT),
+        "PYTHONSAFEPATH": "1",  # the working directory is never imported from
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "NUMBA_NUM_THREADS": str(threads),
+        "MPLCONFIGDIR": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYANNOTE_METRICS_ENABLED": "0",
+    }
+
+
+class EngineProcess:
+    """A running engine process. ``home`` is its scratch folder, its home and its working directory.
+
+    It ends when the thread that made this object ends, however that happens.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], listener: socket.socket, *, threads: int, home: Path
+    ) -> None:
+        self.owner = os.getpid()
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._partial = b""
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "batches.recognition.runtime.server",
+                f"--owner={self.owner}",
+                f"--socket={listener.fileno()}",
+                f"--home={home}",
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            cwd=home,
+            env=clean_environment(threads, home, os.environ),
+            start_new_session=True,
+        )
+        os.set_blocking(_required(self._process.stderr).fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """The last lines that the process wrote to standard error."""
+        return "\n".join(self._log)
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def read_log(self) -> None:
+        """Take what the process has written to standard error, so that it never waits for a full pipe."""
+        pipe = _required(self._process.stderr)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(pipe.fileno(), 1 << 16):
+                *lines, rest = (self._partial + data).split(b"\n")
+                self._log.extend(line.decode(errors="replace") for line in lines)
+                self._partial = rest[-_LONGEST_LINE:]
+
+    def memory(self) -> int:
+        """Bytes of memory of the process that the kernel cannot take back."""
+        return _unreclaimable(self.pid)
+
+    def kill(self) -> None:
+        """End the process and all that it started. Does nothing in a process that only inherited it."""
+        if os.getpid() != self.owner:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a process group of its own
+        self._process.wait()
+
+    def close(self) -> None:
+        """Read the rest of the log of a process that has ended."""
+        with contextlib.suppress(OSError):
+            self.read_log()
+        _required(self._process.stderr).close()
+
+    def exit_reason(self) -> str:
+        """Why an ended process ended, in words."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"it ended with status {code}"
+        if -code == signal.SIGKILL:
+            return "it was killed (SIGKILL), most likely because the machine ran out of memory"
+        return f"it was ended by signal {signal.Signals(-code).name}"
+
+
+def _required(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise RuntimeError("the process was started without a pipe")
+    return stream
+
+
+def _unreclaimable(pid: int) -> int:
+    """Anonymous and shared memory; pages of mapped files (weights, decoded sound) do not count."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return sum(int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))

@@ -1,0 +1,299 @@
+"""The engine processes of one machine, kept running by the process that owns them.
+
+The owner is the recognition cluster's main process, or whichever program recognises files itself. Workers
+are clients: one that is killed takes no engine along, and an engine that dies takes no worker along. When
+the owner ends, however it ends, the kernel ends the engine processes.
+
+Everything that owner and clients share lies in one folder of mode 0700:
+
+=====================  =================================================================
+``engine-0.sock``      the socket that the owner listens on for engine 0, and hands to it
+``engine-0.gate``      locks, see :mod:`batches.recognition.runtime.seats`
+``engine-0.seat-0`` …
+``decoding-0`` …       locks, one for each core that decodes
+``engine-0.ends``      why the last processes of engine 0 ended, by process id
+``engine-0.stalled``   the process id that a client asks to have ended
+``engine-0/``          the engine process's home and scratch folder
+=====================  =================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from batches.recognition.models.store import default_folder
+from batches.recognition.runtime.engine_process import EngineProcess
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5  # between two looks of the owner at its engine processes
+_PREFIX = "speechportal-recognition-"
+_BACKLOG = 512  # connections that wait while an engine process starts
+_KEPT_ENDS = 50
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before another start, doubled each time
+_STEADY_SECONDS = 30.0  # after which the pauses begin anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How an engine process recognises. Models, ``threads`` and ``batch_size`` are as in
+    :class:`batches.recognition.runtime.engine.Engine`, whose ``recognizer`` is ``engine`` here.
+
+    ``memory_limit_bytes``: above it the process is ended. ``readable``: models outside ``models_dir``.
+    ``preload``: load the models when the process starts instead of with the first file.
+    """
+
+    models_dir: Path = field(default_factory=default_folder)
+    whisper_model: str = DEFAULT_WHISPER
+    speaker_model: str = DEFAULT_SPEAKERS
+    threads: int = 1
+    batch_size: int = 0
+    engine: str = ""
+    memory_limit_bytes: int = 4 * 1024**3
+    isolate: bool = True
+    preload: bool = False
+    readable: tuple[Path, ...] = ()
+
+    def arguments(self, device: str) -> list[str]:
+        """The command line of :mod:`batches.recognition.runtime.server`."""
+        return [
+            f"--models-dir={self.models_dir.resolve()}",
+            f"--whisper-model={self.whisper_model}",
+            f"--speaker-model={self.speaker_model}",
+            f"--threads={self.threads}",
+            f"--batch-size={self.batch_size}",
+            f"--device={device}",
+            f"--engine={self.engine}",
+            *(["--preload"] if self.preload else []),
+            *([] if self.isolate else ["--no-sandbox"]),
+            *(f"--readable={path.resolve()}" for path in self.readable),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where clients reach one engine: its number within the pool, its device, and its seats for files."""
+
+    folder: Path
+    number: int
+    device: str
+    files_at_once: int
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"engine-{self.number}{suffix}"
+
+    def connect(self) -> socket.socket:
+        """A connection to the engine, accepted once its process runs. Raises OSError without an owner."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _short_path(self.path(".sock")) as address:
+                connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def end_of(self, pid: int) -> str:
+        """Why the engine process with this id ended; empty while the owner has not said so."""
+        for end in self.ends():
+            if end["pid"] == str(pid):
+                return end["reason"]
+        return ""
+
+    def ends(self) -> list[dict[str, str]]:
+        """The last ends of this engine's processes, oldest first."""
+        try:
+            found: list[dict[str, str]] = json.loads(self.path(".ends").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return found
+
+    def ask_to_end(self, pid: int) -> None:
+        """Have the owner end an engine process that no longer answers."""
+        _write(self.path(".stalled"), str(pid))
+
+
+class EnginePool:
+    """One engine for each of ``devices``; ``files_at_once`` is the number of files that each takes together.
+
+    The folder and the sockets exist from the start, so that workers can be forked with the endpoints; the
+    processes start with the first :meth:`tick`, in the thread that calls it, which has to live on.
+    """
+
+    def __init__(
+        self, config: EngineConfig, *, devices: Sequence[str], files_at_once: int, scratch: Path
+    ) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        _sweep(scratch)
+        self._owner = os.getpid()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._owner}-", dir=scratch)).resolve()
+        endpoints = (
+            Endpoint(self.folder, number, device, files_at_once) for number, device in enumerate(devices)
+        )
+        self._engines = [_Engine(config, endpoint) for endpoint in endpoints]
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        return [engine.endpoint for engine in self._engines]
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the engine processes that run."""
+        return [engine.process.pid for engine in self._engines if engine.process]
+
+    def tick(self) -> None:
+        """Start what is not running, end what has to end. Call it every :data:`TICK_SECONDS`."""
+        for engine in self._engines:
+            engine.tick()
+
+    def close(self) -> None:
+        """End the engine processes and remove the folder. Does nothing in a process that was forked."""
+        if os.getpid() != self._owner:
+            return
+        for engine in self._engines:
+            engine.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def running(self) -> Iterator[Sequence[Endpoint]]:
+        """Keep the engines running from a thread of this process."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._keep, args=(stop,), name="engine-pool", daemon=True)
+        thread.start()
+        try:
+            yield self.endpoints
+        finally:
+            stop.set()
+            thread.join()
+            self.close()
+
+    def _keep(self, stop: threading.Event) -> None:
+        while True:
+            try:
+                self.tick()
+            except OSError:
+                logger.exception("The engine processes cannot be looked after.")
+            if stop.wait(TICK_SECONDS / 5):
+                return
+
+
+class _Engine:
+    """One engine of the pool: its listening socket, and its process while there is one."""
+
+    def __init__(self, config: EngineConfig, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.process: EngineProcess | None = None
+        self._config = config
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _short_path(endpoint.path(".sock")) as address:
+            self._listener.bind(address)
+        self._listener.listen(_BACKLOG)
+        # With a copy in every worker, connections to an owner that is gone would wait for ever.
+        os.register_at_fork(after_in_child=self._listener.close)
+        self._home = endpoint.path("")
+        self._started = self._next_start = 0.0
+        self._pause = 0.0
+        self._ends: list[dict[str, str]] = []
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self._next_start:
+                self._start(now)
+            return
+        self.process.read_log()
+        if not self.process.running():
+            self._note_end(self.process.exit_reason(), now)
+        elif (used := self.process.memory()) > (limit := self._config.memory_limit_bytes):
+            self._end(f"it used {used >> 20} MB of memory; the limit is {limit >> 20} MB", now)
+        elif self._is_complained_of(self.process.pid):
+            self._end("it made no progress with a file for too long", now)
+
+    def _start(self, now: float) -> None:
+        self._home.mkdir(exist_ok=True)
+        self.process = EngineProcess(
+            self._config.arguments(self.endpoint.device),
+            self._listener,
+            threads=self._config.threads,
+            home=self._home,
+        )
+        self._started = now
+
+    def _is_complained_of(self, pid: int) -> bool:
+        path = self.endpoint.path(".stalled")
+        try:
+            asked = path.read_text(encoding="utf-8")
+        except OSError:
+            return False
+        path.unlink(missing_ok=True)
+        return asked == str(pid)
+
+    def _end(self, reason: str, now: float) -> None:
+        assert self.process is not None  # noqa: S101 - its callers have looked
+        self.process.kill()
+        self._note_end(reason, now)
+
+    def _note_end(self, reason: str, now: float) -> None:
+        assert self.process is not None  # noqa: S101 - its callers have looked
+        self.process.close()
+        logger.warning(
+            "The engine process %d of %s ended: %s. Its last lines:\n%s",
+            self.process.pid,
+            self.endpoint.device,
+            reason,
+            self.process.log,
+        )
+        self._ends = [*self._ends, {"pid": str(self.process.pid), "reason": reason}][-_KEPT_ENDS:]
+        with contextlib.suppress(OSError):  # a full disk: clients then give no reason
+            _write(self.endpoint.path(".ends"), json.dumps(self._ends))
+        self.process = None
+        steady = now - self._started > _STEADY_SECONDS
+        # The first restart comes at once; one that follows soon waits, and waits longer each time.
+        self._next_start = now if steady else now + self._pause
+        self._pause = 0.0 if steady else min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def close(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.close()
+            self.process = None
+        self._listener.close()
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+@contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """A name of at most 107 bytes, which is what the address of a Unix socket may have."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove the folders of owners that have ended."""
+    for path in scratch.glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""Messages between workers and the engine process: JSON with its length in front, over a Unix socket.
+
+Decoded sound is not copied: a message carries file descriptors beside its text (SCM_RIGHTS), and the receiver
+maps the files. A worker sends requests with numbers of its own, several at once if it likes:
+
+    <- {"hello": 1, "pid": 4711}                                           the engine speaks first
+    -> {"id": 1, "call": "open", "file": "a", "sounds": [{"label": "", "truncated": false}]}   + descriptors
+    -> {"id": 2, "call": "transcribe", "file": "a", "options": {...}}
+    <- {"id": 2, "stage": "recognising", "fraction": 0.4}                  about twice a second
+    <- {"id": 2, "done": true, "transcript": {...}}   or   {"id": 2, "error": {"code": ...}}
+    -> {"id": 3, "call": "add_speakers", "file": "a", "transcript": {...}, "options": {...}}
+    -> {"id": 4, "call": "cancel", "request": 3}               request 3 then answers {"canceled": true}
+    -> {"id": 5, "call": "close", "file": "a"}
+
+"ping" only answers. A connection that closes cancels its requests and closes its files.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 1  # of this protocol; both ends must have the same
+_HEADER = struct.Struct("!IB")  # bytes of text, number of descriptors
+_MOST_BYTES = 512 << 20  # of one message: far above the transcript of six hours
+_MOST_DESCRIPTORS = 16  # of one message
+_READ_BYTES = 1 << 18
+_INT = array.array("i").itemsize
+
+
+class ChannelClosed(ConnectionError):
+    """The other end is gone, or sent what is no message."""
+
+
+@dataclass(slots=True)
+class Message:
+    """What arrived. Its descriptors belong to the receiver, who closes them."""
+
+    content: dict[str, Any]
+    descriptors: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
+
+
+class Channel:
+    """One end of a connection. ``send`` may be called from several threads, ``receive`` from one.
+
+    ``send_seconds`` bounds how long a receiver that does not read can hold a sender up.
+    ``takes_descriptors`` is False for the worker's end: an engine process that was taken over by what it
+    read must not fill the worker's table of files.
+    """
+
+    def __init__(
+        self, connection: socket.socket, *, takes_descriptors: bool, send_seconds: float = 60.0
+    ) -> None:
+        self._socket = connection
+        self._socket.setblocking(False)
+        self._takes_descriptors = takes_descriptors
+        self._send_seconds = send_seconds
+        self._sending = threading.Lock()
+        self._data = bytearray()
+        self._descriptors: deque[int] = deque()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, content: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send one message whole. Raises ChannelClosed, also when the receiver does not read it in time."""
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        rest = memoryview(_HEADER.pack(len(text), len(descriptors)) + text)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        end = time.monotonic() + self._send_seconds
+        with self._sending:
+            while rest:
+                try:
+                    sent = self._socket.sendmsg([rest[:_READ_BYTES]], ancillary if descriptors else [])
+                except (BlockingIOError, InterruptedError):
+                    if not self._writable(end - time.monotonic()):
+                        self._hang_up()
+                        raise ChannelClosed("the other end does not read") from None
+                    continue
+                except OSError as error:
+                    raise ChannelClosed(str(error)) from error
+                rest, ancillary = rest[sent:], []
+
+    def _writable(self, seconds: float) -> bool:
+        return seconds > 0 and bool(select.select([], [self._socket], [], seconds)[1])
+
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """The next message; None when none is complete within ``timeout`` seconds. Raises ChannelClosed."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while (message := self._next()) is None:
+            seconds = None if end is None else max(0.0, end - time.monotonic())
+            try:
+                ready, _, _ = select.select([self._socket], [], [], seconds)
+            except (OSError, ValueError) as error:  # closed by another thread
+                raise ChannelClosed(str(error)) from error
+            if not ready:
+                return None
+            self._read()
+        return message
+
+    def _read(self) -> None:
+        space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT) if self._takes_descriptors else 0
+        try:
+            data, ancillary, flags, _ = self._socket.recvmsg(_READ_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            raise ChannelClosed(str(error)) from error
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                numbers = array.array("i")
+                numbers.frombytes(content[: len(content) - len(content) % _INT])
+                self._descriptors.extend(numbers)
+        if not data or (self._takes_descriptors and flags & socket.MSG_CTRUNC):
+            raise ChannelClosed("the other end closed the connection")
+        self._data += data
+
+    def _next(self) -> Message | None:
+        if len(self._data) < _HEADER.size:
+            return None
+        length, count = _HEADER.unpack_from(self._data)
+        if length > _MOST_BYTES or count > _MOST_DESCRIPTORS:
+            raise ChannelClosed("the other end sent no message")
+        if len(self._data) < _HEADER.size + length:
+            return None
+        text = bytes(self._data[_HEADER.size : _HEADER.size + length])
+        del self._data[: _HEADER.size + length]
+        if count > len(self._descriptors):
+            raise ChannelClosed("the other end announced descriptors that it did not send")
+        descriptors = [self._descriptors.popleft() for _ in range(count)]
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            content = error
+        if not isinstance(content, dict):
+            Message({}, descriptors).close()
+            raise ChannelClosed("the other end sent no message")
+        return Message(content, descriptors)
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close this end; a thread that waits in :meth:`receive` is woken."""
+        self._hang_up()
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())

@@ -1,0 +1,83 @@
+"""A recording on its way into the engine: decoded by the client, mapped by the engine process.
+
+A client keeps each sound in an unnamed file, whose descriptor travels; nothing is copied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batches.recognition.errors import NotMedia
+from batches.recognition.media.channels import decode_channels
+from batches.recognition.media.decoding import Audio, Samples, decode
+from batches.recognition.options import Options
+
+_SAMPLE_BYTES = np.dtype("<f4").itemsize
+
+
+@dataclass(slots=True)
+class Recording:
+    """Decoded sound: mixed down, or each channel with its speaker's label."""
+
+    sounds: list[tuple[str, Audio]]
+
+    @classmethod
+    def decoded(
+        cls, path: Path, options: Options, scratch: Path, progress: Callable[[float], None]
+    ) -> Recording:
+        """Decode a file; what is decoded lies in ``scratch``, without a name. Raises MediaError."""
+        if not path.is_file():
+            raise NotMedia("This is not a file.")
+        if not options.channels:
+            audio = decode(
+                path,
+                max_duration_ms=options.max_duration_ms,
+                max_bytes=options.max_bytes,
+                progress=progress,
+                scratch=scratch,
+            )
+            return cls([("", audio)])
+        channels = decode_channels(path, options, progress, scratch=scratch)
+        if len(channels) == 1:
+            return cls([("", audio) for _, audio in channels])
+        return cls([(str(number + 1), audio) for number, audio in channels])
+
+    @classmethod
+    def received(cls, content: dict[str, Any], descriptors: Sequence[int]) -> Recording:
+        """Map what a client has sent. The descriptors stay the caller's. Raises ValueError and OSError."""
+        described = content["sounds"]
+        if len(described) != len(descriptors) or not described:
+            raise ValueError("a recording needs a descriptor for each of its sounds")
+        return cls(
+            [
+                (str(sound["label"]), Audio(_map(descriptor), bool(sound["truncated"])))
+                for sound, descriptor in zip(described, descriptors, strict=True)
+            ]
+        )
+
+    def described(self) -> list[dict[str, Any]]:
+        """What travels as text."""
+        return [{"label": label, "truncated": audio.truncated} for label, audio in self.sounds]
+
+    def descriptors(self) -> list[int]:
+        """Of the files that hold the samples, in the order of the sounds."""
+        return [audio.descriptor() for _, audio in self.sounds]
+
+    @property
+    def seconds(self) -> float:
+        return max(audio.duration for _, audio in self.sounds) / 1000
+
+
+def _map(descriptor: int) -> Samples:
+    size = os.fstat(descriptor).st_size
+    if size == 0 or size % _SAMPLE_BYTES:
+        raise ValueError("a sound holds whole samples, and at least one")
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        # Private pages: what a library writes into the samples stays in this process.
+        return np.memmap(file, dtype="<f4", mode="c", shape=(size // _SAMPLE_BYTES,))

@@ -1,0 +1,264 @@
+"""The engine process: ``python -m batches.recognition.runtime.server``, started by the pool's owner.
+
+It listens on the socket that it was given, speaks :mod:`batches.recognition.runtime.protocol`, and recognises
+the files of all its clients at once, one thread for each request. The models load once, with the first
+request or at the start. It holds no secrets, has no network and sees no files but the models and its scratch
+folder; sound arrives as descriptors of files that clients have decoded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batches.recognition.errors import NO_ROOM, RecognitionError, UnexpectedFailure, WorkDiskFull
+from batches.recognition.runtime import sandbox
+from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
+
+if TYPE_CHECKING:
+    from batches.recognition.runtime.engine import Engine, LoadedAudio
+
+_PROGRESS_SECONDS = 0.5  # between two reports on one file
+_OUT_OF_MEMORY, _DEVICE_LOST = 70, 71  # exit statuses
+logger = logging.getLogger("engine")
+
+
+class RequestCanceled(Exception):
+    """The client no longer wants the answer."""
+
+
+class Server:
+    """Accepts clients and owns the engine that they share."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._loading = threading.Lock()
+        self._engine: Engine | None = None
+
+    def serve(self, listener: socket.socket) -> None:
+        """Serve clients until this process is ended."""
+        if self._arguments.preload:
+            threading.Thread(target=self._preload, daemon=True).start()
+        while True:
+            connection, _ = listener.accept()
+            channel = Channel(connection, takes_descriptors=True)
+            threading.Thread(target=Connection(self, channel).serve, daemon=True).start()
+
+    def engine(self) -> Engine:
+        """The engine with its models loaded. Raises ModelUnavailable; the next request tries again."""
+        with self._loading:
+            if self._engine is None:
+                from batches.recognition.runtime.engine import Engine
+
+                arguments = self._arguments
+                engine = Engine(
+                    models_dir=arguments.models_dir,
+                    whisper_model=arguments.whisper_model,
+                    speaker_model=arguments.speaker_model,
+                    threads=arguments.threads,
+                    batch_size=arguments.batch_size,
+                    device=arguments.device,
+                    recognizer=arguments.engine,
+                )
+                engine.load()
+                self._engine = engine
+            return self._engine
+
+    @property
+    def loaded(self) -> bool:
+        return self._engine is not None
+
+    def _preload(self) -> None:
+        try:
+            self.engine()
+        except RecognitionError as error:
+            logger.warning("The models are not loaded yet: %s", error.message)
+        except Exception as error:  # noqa: BLE001 - the first request meets it again, and reports it
+            end_if_hopeless(error)
+            traceback.print_exc()
+
+
+class Connection:
+    """One client: its open recordings and its requests."""
+
+    def __init__(self, server: Server, channel: Channel) -> None:
+        self._server, self._channel = server, channel
+        self._recordings: dict[str, LoadedAudio] = {}
+        self._requests: dict[int, Request] = {}
+
+    def serve(self) -> None:
+        """Answer until the client hangs up; then cancel what it has asked for."""
+        try:
+            self._channel.send({"hello": VERSION, "pid": os.getpid()})
+            while True:
+                if message := self._channel.receive():
+                    self._handle(message)
+        except ChannelClosed:
+            pass
+        except (KeyError, TypeError, ValueError, OSError):
+            traceback.print_exc()  # what was sent is no request: there is nothing to go on with
+        finally:
+            for request in list(self._requests.values()):
+                request.canceled.set()
+            self._channel.close()
+
+    def _handle(self, message: Message) -> None:
+        content = message.content
+        number, call = int(content["id"]), str(content["call"])
+        if call == "open":
+            from batches.recognition.runtime.engine import LoadedAudio
+            from batches.recognition.runtime.recordings import Recording
+
+            try:
+                received = Recording.received(content, message.descriptors)
+                self._recordings[content["file"]] = LoadedAudio(received.sounds)
+            finally:
+                message.close()
+        elif call == "close":
+            self._recordings.pop(content["file"], None)
+        elif call == "cancel":
+            if request := self._requests.get(int(content["request"])):
+                request.canceled.set()
+        elif call == "ping":
+            self._channel.send({"id": number, "done": True})
+        elif call in {"transcribe", "add_speakers"}:
+            recording = self._recordings[content["file"]]
+            request = Request(self._server, self._channel, content, recording)
+            self._requests[number] = request
+            threading.Thread(target=self._run, args=(number, request), daemon=True).start()
+        else:
+            raise ValueError(f"unknown call {call!r}")
+
+    def _run(self, number: int, request: Request) -> None:
+        try:
+            request.run()
+        except ChannelClosed:
+            pass
+        finally:
+            self._requests.pop(number, None)
+
+
+class Request:
+    """One call for one recording, run in a thread of its own."""
+
+    def __init__(
+        self, server: Server, channel: Channel, content: dict[str, Any], recording: LoadedAudio
+    ) -> None:
+        self.canceled = threading.Event()
+        self._server, self._channel, self._content, self._recording = server, channel, content, recording
+        self._reported = (0.0, "")  # when progress was last reported, and which stage
+
+    def run(self) -> None:
+        """Answer the request. Raises ChannelClosed where the client is gone."""
+        try:
+            transcript = self._call()
+        except RequestCanceled:
+            self._answer(canceled=True)
+        except RecognitionError as error:
+            self._answer(error=error.to_dict())
+        except Exception as error:
+            if isinstance(error, ChannelClosed):
+                raise
+            end_if_hopeless(error)
+            traceback.print_exc()
+            self._answer(error=_as_failure(error).to_dict())
+        else:
+            self._answer(done=True, transcript=transcript)
+
+    def _call(self) -> dict[str, Any]:
+        from batches.recognition.options import Options
+        from batches.recognition.transcript import Transcript
+
+        if not self._server.loaded:
+            self._answer(stage="loading models", fraction=0.0)
+        engine = self._server.engine()
+        self._answer(stage="starting", fraction=0.0)
+        options = Options.from_dict(self._content["options"])
+        if self._content["call"] == "transcribe":
+            transcript = engine.transcribe(self._recording, options, self._progress)
+        else:
+            before = Transcript.from_dict(self._content["transcript"])
+            transcript = engine.add_speakers(self._recording, before, options, self._progress)
+        return transcript.to_dict()
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        """Called by the engine, often. Reports now and then; raises RequestCanceled."""
+        if self.canceled.is_set():
+            raise RequestCanceled
+        now = time.monotonic()
+        if stage != self._reported[1] or now - self._reported[0] >= _PROGRESS_SECONDS:
+            self._reported = (now, stage)
+            self._answer(stage=stage, fraction=round(fraction, 4))
+
+    def _answer(self, **content: object) -> None:
+        self._channel.send({"id": self._content["id"], **content})
+
+
+def _as_failure(error: Exception) -> RecognitionError:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return WorkDiskFull()
+    return UnexpectedFailure(f"Recognition failed unexpectedly ({type(error).__name__}).")
+
+
+def end_if_hopeless(error: Exception) -> None:
+    """End the process after an error that no other file would survive: the owner starts another."""
+    if isinstance(error, MemoryError):
+        print("There is no memory left.", file=sys.stderr, flush=True)
+        os._exit(_OUT_OF_MEMORY)
+    if "CUDA error" in str(error):  # the driver then refuses every later call of this process
+        traceback.print_exception(error)
+        os._exit(_DEVICE_LOST)
+
+
+def _confine(arguments: argparse.Namespace) -> None:
+    """Give up what recognition does not need; ``manage.py doctor`` reports what a system cannot confine."""
+    if arguments.no_sandbox:
+        sandbox.set_limits()
+    else:
+        models: Path = arguments.models_dir
+        sandbox.confine(
+            readable=[
+                *sandbox.system_libraries(),
+                *sandbox.python_libraries(),
+                *sandbox.graphics_libraries(),
+                models,
+                *arguments.readable,
+            ],
+            # Weights that were converted for another runtime are kept beside the models.
+            writable=[arguments.home, models / ".faster"],
+            devices=sandbox.devices(),
+        )
+    sandbox.die_with_parent(arguments.owner)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Recognise media files for clients on a Unix socket.")
+    parser.add_argument("--owner", type=int, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--whisper-model", required=True)
+    parser.add_argument("--speaker-model", required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--engine", default="")
+    parser.add_argument("--readable", type=Path, action="append", default=[])
+    parser.add_argument("--preload", action="store_true")
+    parser.add_argument("--no-sandbox", action="store_true")
+    arguments = parser.parse_args()
+    listener = socket.socket(fileno=arguments.socket)
+    _confine(arguments)
+    Server(arguments).serve(listener)
+
+
+if __name__ == "__main__":
+    main()

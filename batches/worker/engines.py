@@ -1,0 +1,140 @@
+"""The recognition engines of this machine, as the settings describe them.
+
+The recognition cluster's main process owns the engine processes (:class:`ClusterEngines`); its workers are
+forked with the endpoints. A process outside of the cluster that recognises files makes a pool of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from django.conf import settings
+
+from batches.recognition.runtime.client import RecognitionClient
+from batches.recognition.runtime.link import Limits
+from batches.recognition.runtime.pool import Endpoint, EngineConfig, EnginePool
+
+AUTO, CPU, CUDA = "auto", "cpu", "cuda"
+FILES_AT_ONCE = {CPU: 2, CUDA: 16}  # where the operator sets no number
+_DRIVER = [Path("/proc/driver/nvidia"), Path("/dev/nvidia0"), Path("/dev/dxg")]
+_COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
+_endpoints: Sequence[Endpoint] = ()  # of the cluster's engines; workers inherit them
+_client: RecognitionClient | None = None
+
+
+def config(
+    *,
+    models_dir: Path | None = None,
+    whisper_model: str = "",
+    speaker_model: str = "",
+    engine: str = "",
+    threads: int = 0,
+    preload: bool = False,
+) -> EngineConfig:
+    """The settings as an engine process takes them; what is given comes before the settings."""
+    names = (whisper_model or settings.WHISPER_MODEL, speaker_model or settings.SPEAKER_MODEL)
+    return EngineConfig(
+        models_dir=models_dir or settings.MODELS_DIR,
+        whisper_model=names[0],
+        speaker_model=names[1],
+        threads=threads or settings.RECOGNITION_THREADS,
+        engine=engine or settings.RECOGNITION_ENGINE,
+        memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
+        preload=preload,
+        readable=tuple(path for name in names if (path := Path(name)).is_absolute()),
+    )
+
+
+def devices(wanted: str = "") -> list[str]:
+    """One device for each engine process: the graphics cards, or the CPU once per recognition worker.
+
+    ``wanted`` is as the setting RECOGNITION_DEVICE: "auto", "cpu", "cuda" (every card), "cuda:1", or
+    several with commas.
+    """
+    wanted = wanted or settings.RECOGNITION_DEVICE
+    if wanted == AUTO:
+        wanted = CUDA if _gpus() else CPU
+    if wanted == CPU:
+        return [CPU] * settings.RECOGNITION_WORKERS
+    if wanted == CUDA:
+        # Without a card the engine itself says what is wrong.
+        return [f"{CUDA}:{number}" for number in range(_gpus())] or [CUDA]
+    return [name for part in wanted.split(",") if (name := part.strip())]
+
+
+def files_at_once(device: str) -> int:
+    """Files that one engine on this device takes together."""
+    default = FILES_AT_ONCE[CPU if device == CPU else CUDA]
+    return int(settings.FILES_AT_ONCE or default)
+
+
+def _gpus() -> int:
+    """Graphics cards that torch can use. Asked in another process: torch stays out of the workers' memory."""
+    if not any(path.exists() for path in _DRIVER):
+        return 0
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _COUNT_GPUS], capture_output=True, text=True, timeout=120, check=True
+        )
+        return int(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0
+
+
+def scratch() -> Path:
+    """The folder for the engines' sockets and homes, and for decoded sound."""
+    return Path(settings.WORK_DIR) / "recognition"
+
+
+def limits() -> Limits:
+    return Limits(stall=float(settings.STALL_SECONDS))
+
+
+class ClusterEngines:
+    """The companion of the recognition cluster: its main process makes one and calls :meth:`tick`.
+
+    Made before the workers are forked, so that they know the endpoints. ``workers`` is their number: one for
+    each file that the engines take at once.
+    """
+
+    def __init__(self) -> None:
+        global _endpoints
+        found = devices()
+        self.workers = len(found) * files_at_once(found[0])
+        self._pool = EnginePool(
+            # A CPU's models load with the first file: a quiet portal on a laptop takes little memory.
+            config(preload=found[0] != CPU),
+            devices=found,
+            files_at_once=files_at_once(found[0]),
+            scratch=scratch(),
+        )
+        _endpoints = self._pool.endpoints
+
+    def tick(self) -> None:
+        self._pool.tick()
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def worker_client() -> RecognitionClient:
+    """This process's client of the cluster's engines, kept between tasks.
+
+    Outside of a cluster, such as in a test that runs a job itself, the process owns one engine on its own.
+    """
+    global _client
+    if _client is None:
+        endpoints = _endpoints
+        if not endpoints:
+            device = devices()[0]
+            pool = EnginePool(config(), devices=[device], files_at_once=1, scratch=scratch())
+            stack = ExitStack()
+            endpoints = stack.enter_context(pool.running())
+            atexit.register(stack.close)
+        _client = RecognitionClient(endpoints, limits=limits())
+    return _client
