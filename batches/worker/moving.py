@@ -1,7 +1,7 @@
-"""Moves inputs of finished tasks aside, after the fact is committed, and again until it is done.
+"""Moves the inputs of finished tasks aside, after the final state is committed, with retries.
 
-``<input path>/<batch name>/`` takes the recognised ones; its folder ``failed`` takes the others, each with
-its reason in a text file beside it.
+Recognised inputs go to ``<input path>/<batch name>/``. Failed ones go to its folder ``failed``, each with its
+reason in a text file beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REASON_ENDING = ".reason.txt"
 
 
 def due() -> list[int]:
-    """Tasks whose input is still to be moved and whose next attempt is due."""
+    """IDs of tasks whose input is not moved yet and whose next attempt is due."""
     unmoved = overdue(timezone.now()).order_by("move_due_at")
     return list(unmoved.values_list("pk", flat=True)[:1000])
 
@@ -35,10 +35,10 @@ def overdue(now: datetime) -> QuerySet[Task]:
 
 
 def move_input(task_id: int) -> None:
-    """Bring the storage in line with how the task ended. Whatever step an earlier attempt reached, the
-    outcome is the same.
+    """Move a finished task's input to where its final state puts it.
 
-    Raises ``StorageError``; the next attempt is then due by itself.
+    Idempotent: the outcome is the same whatever step an earlier attempt reached. Raises ``StorageError``; the
+    next attempt is then due by itself.
     """
     task = Task.unscoped.select_related("connection", "batch").filter(pk=task_id).first()
     if task is None or task.move_due_at is None:
@@ -49,11 +49,11 @@ def move_input(task_id: int) -> None:
     if connection_backoff.is_blocked(task.connection.pk):
         return
     attempts = task.move_attempts + 1
-    # Then a mover that has said nothing is taken for dead. One that was only slow does no harm.
+    # After this time another worker may try. One that was only slow does no harm.
     held_until = timezone.now() + timedelta(seconds=2 * settings.LEASE_SECONDS)
     mine = Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at)
     if not mine.update(move_attempts=attempts, move_due_at=held_until):
-        return  # Another worker is at it.
+        return  # Another worker moves it.
     mine = Task.unscoped.filter(pk=task.pk, move_due_at=held_until)
     connection_backoff.admit(task.connection.pk)
     try:

@@ -1,4 +1,4 @@
-"""A task's result files: written under names that are free, looked at after writing, and taken back."""
+"""Result files of a task: written under free names, verified after writing, removed if the task fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechportal.storage.backends.base import ObjectStore
 
 
 def result_context(task: Task) -> Context:
-    """What a result file says about its task besides the transcript, with what people have corrected."""
+    """A result file's metadata besides the transcript, with members' corrections."""
     chosen = task.settings or TaskSettings()
     correction = Correction.unscoped.filter(task=task).first()
     return dataclasses.replace(
@@ -27,7 +27,7 @@ def result_context(task: Task) -> Context:
 
 
 def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callable[[], None]) -> None:
-    """Write the task's result in each of its formats; what an earlier attempt wrote and is there stays."""
+    """Write the task's result in each of its formats. Files that an earlier attempt wrote stay."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     context = result_context(task)
     for name in task.settings.formats:
@@ -36,7 +36,7 @@ def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callab
         data = render(name, transcript, context)
         if file.written_at and _is_there(store, file, len(data)):
             continue
-        # The store looks at what it has written and raises a fault unless all of it is there.
+        # The store verifies what it has written, and raises StorageFault unless all of it is there.
         stored = store.put(file.key, data, content_type=FORMATS[name].content_type)
         ResultFile.unscoped.filter(pk=file.pk).update(
             written_at=timezone.now(), size=stored.size, version=stored.version
@@ -66,10 +66,10 @@ def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
 
 
 def remove(task: Task, store: ObjectStore) -> None:
-    """Take back what was written of a task that was canceled or failed before all of it was there.
+    """Remove the result files of a task that was canceled or failed before all were written.
 
-    A file is removed only if it is ours: as we left it, or, should the worker have died between writing
-    it and noting that, with the very bytes that we would write.
+    A file is removed only if it is the task's own: with the version that was recorded, or, where the worker
+    died between writing and recording, with exactly the bytes that the task would write.
     """
     files = list(ResultFile.unscoped.filter(task=task))
     if not files:

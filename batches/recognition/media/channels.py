@@ -67,7 +67,7 @@ def _decode(
 
 
 def _sketch(samples: Samples) -> Samples:
-    """Samples out of the whole channel, few enough to keep while the others are decoded."""
+    """A sample of the whole channel, small enough to keep while the others are decoded."""
     windows = len(samples) // _WINDOW
     chosen = np.linspace(0, max(0, windows - 1), min(windows, _MOST_WINDOWS)).astype(np.int64)
     sketch: Samples = samples[: windows * _WINDOW].reshape(-1, _WINDOW)[chosen].ravel()
@@ -75,9 +75,9 @@ def _sketch(samples: Samples) -> Samples:
 
 
 def alike(one: Samples, other: Samples) -> bool:
-    """Whether two channels' samples are one sound, perhaps at two volumes, or upside down.
+    """Whether two channels hold one sound, perhaps at two volumes or with opposite phase.
 
-    Silence is like silence only.
+    Silence equals silence only.
     """
     count = min(len(one), len(other))
     first, second = one[:count].astype(np.float64), other[:count].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What ffmpeg does not tell of a container: that its sound is encrypted, or that its end is missing.
+"""Container checks that ffmpeg lacks: whether the sound is encrypted, and whether the end is missing.
 
 Sources: ISO/IEC 14496-12 and 23001-7 (MP4 boxes and their common encryption), RFC 3533 (Ogg pages),
 Microsoft's Advanced Systems Format specification (the file properties object).
@@ -20,7 +20,7 @@ _ASF_IS_BROADCAST = 1  # the sizes in the header mean nothing
 
 
 def sound_is_encrypted(path: Path) -> bool:
-    """Whether an MP4's sound is kept under a key (common encryption), which ffmpeg decodes to noise."""
+    """Whether an MP4's sound has common encryption, which ffmpeg decodes to noise."""
     with path.open("rb") as file:
         index = _mp4_index(file)
     # The sample entry of encrypted sound is named "enca", and says in a "sinf" how it is protected.
@@ -46,7 +46,7 @@ def _mp4_index(file: IO[bytes]) -> bytes:
 
 
 def ends_early(path: Path) -> bool:
-    """Whether an Ogg or ASF (WMA, WMV) file is shorter than it says itself."""
+    """Whether an Ogg or ASF (WMA, WMV) file is shorter than its own headers say."""
     with path.open("rb") as file:
         head = file.read(_ASF_HEADER)
         if head.startswith(b"OggS"):
@@ -70,6 +70,6 @@ def _asf_ends_early(head: bytes, size: int) -> bool:
     # The object's id and size, the file's id and size, its date, packets, play and send time, preroll, flags.
     if start < 0 or len(head) < start + 92:
         return False
-    (said,) = struct.unpack_from("<Q", head, start + 40)
+    (expected,) = struct.unpack_from("<Q", head, start + 40)
     (flags,) = struct.unpack_from("<I", head, start + 88)
-    return not flags & _ASF_IS_BROADCAST and size < said
+    return not flags & _ASF_IS_BROADCAST and size < expected

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
@@ -69,23 +68,36 @@ _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR"
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What ffmpeg says about a file before decoding; 0 where it says nothing. ``duration`` in ms."""
+    """A file's properties before decoding, as ffmpeg reports them; 0 where unknown. ``duration`` in ms."""
 
     duration: int
     channels: int
     log: str
 
 
+class UnnamedFile:
+    """A temporary file without a name, which is closed with the last reference to it."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as this object
+
+    def __del__(self) -> None:
+        self.file.close()
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+
 @dataclass(frozen=True, slots=True)
 class Audio:
     """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early.
 
-    ``file`` is the unnamed file that the samples are mapped from, where there is one.
+    ``file`` is the file that the samples are mapped from, where there is one.
     """
 
     samples: Samples
     truncated: bool
-    file: IO[bytes] | None = field(default=None, compare=False, repr=False)
+    file: UnnamedFile | None = field(default=None, compare=False, repr=False)
 
     def descriptor(self) -> int:
         """Of the file with the samples; it stays open as long as this object lives."""
@@ -127,7 +139,7 @@ def _confine(path: Path, parent: int) -> None:
 
 
 def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
-    """Look at a file's container, for ``seconds`` at most.
+    """Read a file's container without decoding it, in at most ``seconds``.
 
     Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. What reads the file has neither a
     network nor this process's environment, and sees no other file.
@@ -253,7 +265,7 @@ def _too_long(duration: int, limit: int) -> MediaTooLong:
 
 
 def _make_sane(samples: Samples) -> None:
-    """In place: a broken stream may decode to NaN or absurd values, which would poison what comes after."""
+    """Clip to -1..1 in place: broken streams decode to NaN or huge values, which spoil all later steps."""
     for start in range(0, len(samples), 1 << 20):
         block = samples[start : start + (1 << 20)]
         peak = np.abs(block).max()
@@ -268,17 +280,17 @@ def _run(
     duration: int,
     timeout: float,
     progress: Callable[[float], None] | None,
-) -> tuple[IO[bytes], Samples, str]:
+) -> tuple[UnnamedFile, Samples, str]:
     """The file and the samples that ffmpeg writes, and its log. DamagedMedia after ``timeout`` seconds.
 
     The samples lie in an unnamed file that is mapped into memory: six hours of sound would otherwise take
     1.4 GB that the kernel cannot take back.
     """
     expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
-    sound = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it lives as long as the samples
+    sound = UnnamedFile(scratch)
     with tempfile.TemporaryFile(dir=scratch) as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sound, stderr=log, env=_environment(),
+            command, stdin=subprocess.DEVNULL, stdout=sound.file, stderr=log, env=_environment(),
             preexec_fn=functools.partial(_confine, path, os.getpid()),
         )  # fmt: skip
         deadline = time.monotonic() + timeout
@@ -299,8 +311,8 @@ def _run(
         log.seek(0)
         text = log.read(1 << 20).decode(errors="replace")
     count = os.fstat(sound.fileno()).st_size // 4
-    sound.truncate(count * 4)
-    samples = np.memmap(sound, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
+    sound.file.truncate(count * 4)
+    samples = np.memmap(sound.file, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
     return sound, samples, text
 
 
