@@ -1,4 +1,20 @@
-"""Why a request to an address that a user typed was not made, or failed."""
+"""Errors of outbound requests.
+
+::
+
+    OutboundError
+    ├── BadUrl              permanent   refused before the request
+    ├── HttpsRequired       permanent
+    ├── PortNotAllowed      permanent
+    ├── AddressNotAllowed   permanent
+    ├── NameNotFound                    no connection
+    ├── ConnectionFailed
+    ├── NoTrust
+    ├── TimedOut                        the deadline of the whole exchange passed
+    ├── BadAnswer                       an answer that cannot be used
+    ├── UnexpectedStatus
+    └── AnswerTooLarge      permanent
+"""
 
 from __future__ import annotations
 

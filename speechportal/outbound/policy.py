@@ -6,7 +6,7 @@ import ipaddress
 
 from django.conf import settings
 
-from speechportal.outbound.client import Policy
+from speechportal.outbound.transport import Policy
 
 
 def policy() -> Policy:

@@ -1,21 +1,24 @@
-"""Addresses of storages, as users type them."""
+"""Endpoints: checks of the addresses of storages that users typed."""
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from speechportal.outbound.addresses import is_allowed
+from speechportal.outbound.errors import AddressNotAllowed, NameNotFound
+from speechportal.outbound.errors import TimedOut as OutboundTimedOut
+from speechportal.outbound.transport import EVERYWHERE, Deadline, Policy, checked_addresses
 from speechportal.storage.errors import (
     ForbiddenEndpoint,
     ForbiddenPort,
     HostUnknown,
     InsecureEndpoint,
     Misconfigured,
+    TimedOut,
 )
+
+RESOLVE_SECONDS = 10.0
 
 
 def check_endpoint_shape(url: str) -> None:
@@ -42,7 +45,7 @@ def check_endpoint_shape(url: str) -> None:
 
 
 def check_endpoint(url: str) -> None:
-    """The one check before a storage is talked to.
+    """Check an endpoint before a storage is opened.
 
     Unless ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set, every address that the host has must be a public
     one: members must not reach into the operator's network through the portal. Scheme and port are then
@@ -58,26 +61,17 @@ def check_endpoint(url: str) -> None:
     if settings.OUTBOUND_PORTS and port not in settings.OUTBOUND_PORTS:
         raise ForbiddenPort(url)
     try:
-        judged_addresses(parts.hostname or "", port)
-    except ForbiddenEndpoint as error:
+        checked_addresses(parts.hostname or "", port, policy(), Deadline(RESOLVE_SECONDS))
+    except AddressNotAllowed as error:
         raise ForbiddenEndpoint(url) from error
-    except socket.gaierror as error:
+    except NameNotFound as error:
         raise HostUnknown(url) from error
+    except OutboundTimedOut as error:
+        raise TimedOut(url) from error
 
 
-def judged_addresses(host: str, port: int) -> list[str]:
-    """Every address that a host has, in the resolver's order: what may be connected to.
-
-    One that is not public refuses the host as a whole (:class:`ForbiddenEndpoint`), unless
-    ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set. ``socket.gaierror`` where it has none.
-    """
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # A label that is no name.
-        raise socket.gaierror(socket.EAI_NONAME, "no such name") from error
-    addresses = list(dict.fromkeys(str(address[0]) for *_rest, address in found))
-    if not settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
-        for address in addresses:
-            if not is_allowed(ipaddress.ip_address(address)):
-                raise ForbiddenEndpoint(host)
-    return addresses
+def policy() -> Policy:
+    """What connections to storages may reach; schemes and ports are checked with the endpoint."""
+    if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
+        return Policy(networks=EVERYWHERE, http=True, ports=None)
+    return Policy(http=True, ports=None)

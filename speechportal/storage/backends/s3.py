@@ -239,9 +239,14 @@ class S3Store(ObjectStore):
     def _get(self, key: str) -> dict[str, Any]:
         full_key = self._full(key)
         with s3_errors.faults(key):
-            answer = self._client.get_object(Bucket=self._given.bucket, Key=full_key)
+            found = self._client.get_object(Bucket=self._given.bucket, Key=full_key)
+        answer = cast("dict[str, Any]", found)
+        if "ContentLength" not in answer:
+            answer["Body"].close()
+            raise StorageFault(key, answer="no Content-Length")
+        self._storage.http.expect(answer["ContentLength"])
         self._note_bucket()
-        return cast("dict[str, Any]", answer)
+        return answer
 
     def _note_bucket(self) -> None:
         self._bucket_seen = time.monotonic()

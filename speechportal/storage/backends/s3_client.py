@@ -17,7 +17,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from storages.backends.s3 import S3Storage
 
-from speechportal.storage.backends.s3_guard import JudgedSession
+from speechportal.storage.backends.s3_guard import GuardedSession
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -75,7 +75,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
 
     def __init__(self, given: S3Settings) -> None:
         self.clock = ServerClock()
-        self.http = JudgedSession(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
+        self.http = GuardedSession(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         super().__init__(
             access_key=given.access_key,
             secret_key=given.secret,

@@ -13,12 +13,14 @@ import urllib3.exceptions
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from speechportal.outbound import errors as outbound
 from speechportal.storage.errors import (
     AccessDenied,
     BucketMissing,
     Changed,
     ClockSkew,
     ConnectionRefused,
+    ForbiddenEndpoint,
     HostUnknown,
     InvalidKey,
     Misconfigured,
@@ -92,6 +94,8 @@ def faults(key: str) -> Iterator[None]:
         raise from_answer(error, key) from error
     except (boto.BotoCoreError, urllib3.exceptions.HTTPError, ResponseParserError) as error:
         raise from_fault(error, key) from error
+    except outbound.OutboundError as error:
+        raise from_outbound(error, key) from error
 
 
 def status_of(error: boto.ClientError) -> int:
@@ -126,21 +130,32 @@ _FAULTS: list[tuple[tuple[type[Exception], ...], type[StorageError]]] = [
 
 def from_fault(error: Exception, key: str) -> StorageError:
     """The error for a server that gave no answer, or none that can be read."""
-    if isinstance(error, boto.EndpointConnectionError):
-        return _unreachable(error)(key)
     cause = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
-    if isinstance(cause, StorageError):  # Ours, from the making of the connection.
-        return type(cause)(key)
+    if isinstance(cause, outbound.OutboundError):
+        return from_outbound(cause, key)
     for kinds, portal_kind in _FAULTS:
         if isinstance(error, kinds):
             return portal_kind(key)
     return Misconfigured(key)
 
 
-def _unreachable(error: boto.EndpointConnectionError) -> type[StorageError]:
-    cause = error.kwargs.get("error")
-    if isinstance(cause, urllib3.exceptions.NameResolutionError):
-        return HostUnknown
-    if isinstance(getattr(cause, "__cause__", None), ConnectionRefusedError):
-        return ConnectionRefused
-    return Unreachable
+_OUTBOUND: dict[type[outbound.OutboundError], type[StorageError]] = {
+    outbound.AddressNotAllowed: ForbiddenEndpoint,
+    outbound.NameNotFound: HostUnknown,
+    outbound.ConnectionFailed: Unreachable,
+    outbound.NoTrust: TlsFailed,
+    outbound.TimedOut: TimedOut,
+    outbound.UnexpectedStatus: Misconfigured,
+    outbound.AnswerTooLarge: StorageFault,
+}
+
+
+def from_outbound(error: outbound.OutboundError, key: str) -> StorageError:
+    """The error for what the guarded transport refused or ended."""
+    if isinstance(error, outbound.ConnectionFailed) and isinstance(error.__cause__, ConnectionRefusedError):
+        return ConnectionRefused(key)
+    if isinstance(error, outbound.UnexpectedStatus):
+        return Misconfigured(key, answer=f"HTTP {error.details['status']}")
+    if isinstance(error, outbound.AnswerTooLarge):
+        return StorageFault(key, answer=f"more than {error.details['limit']} bytes")
+    return _OUTBOUND.get(type(error), StorageFault)(key)

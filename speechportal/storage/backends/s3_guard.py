@@ -1,13 +1,16 @@
-"""boto3's connections, made to addresses that were judged and to no others.
+"""boto3's connections over the guarded transport (:mod:`speechportal.outbound.transport`).
 
-An endpoint is judged before a store is opened; but boto3 would ask the name service again for each of its
-connections, and a name may answer otherwise then (DNS rebinding), or a bucket's own name lead elsewhere. So
-here the name is asked once, at the connection, and what was judged is what is connected to.
+An endpoint is checked before a store is opened; but boto3 would resolve the name again for each of its
+connections. Here each connection goes to an address that was checked, each call has one deadline for all of
+its attempts, and each answer has a size limit: :data:`ANSWER_BYTES`, or a file's length once
+:meth:`GuardedSession.expect` was told of it.
 """
 
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from typing import Any
 
 from botocore.awsrequest import (
@@ -17,67 +20,80 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 from botocore.httpsession import URLLib3Session
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.connection import create_connection
 
-from speechportal.storage.endpoints import judged_addresses
+from speechportal.outbound.errors import UnexpectedStatus
+from speechportal.outbound.transport import Deadline, Exchange, GuardedConnection, exchanging
+from speechportal.storage.endpoints import policy
 
-
-class _Judged:
-    """Of a connection of urllib3: how its socket is made. Errors are those that urllib3 itself has."""
-
-    host: str
-    port: int
-    timeout: Any
-    source_address: Any
-    socket_options: Any
-
-    def _new_conn(self) -> socket.socket:
-        try:
-            addresses = judged_addresses(self.host, self.port)
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type] # it is one, by its other base
-        for address in addresses[:-1]:
-            try:
-                return self._connect(address)
-            except OSError:
-                continue  # The next one may be there.
-        try:
-            return self._connect(addresses[-1])
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, f"{self.host} did not answer in time") from error
-        except OSError as error:
-            raise NewConnectionError(self, str(error)) from error  # type: ignore[arg-type] # likewise
-
-    def _connect(self, address: str) -> socket.socket:
-        return create_connection((address, self.port), self.timeout, self.source_address, self.socket_options)
+ANSWER_BYTES = 16 * 1024 * 1024  # of a listing, an error, or anything else but a file
+HEAD_BYTES = 64 * 1024
+CALL_SECONDS = 60.0  # for a call and all of its attempts …
+SLOWEST_BYTES = 32 * 1024  # … and a second more for so many bytes of a file
+_REDIRECTS = {301, 302, 303, 307, 308}
 
 
-class _JudgedHttp(_Judged, AWSHTTPConnection):  # type: ignore[misc] # so is botocore's own class
+class _Http(GuardedConnection, AWSHTTPConnection):  # type: ignore[misc] # so is botocore's own class
     pass
 
 
-class _JudgedHttps(_Judged, AWSHTTPSConnection):  # type: ignore[misc] # likewise
+class _Https(GuardedConnection, AWSHTTPSConnection):  # type: ignore[misc] # likewise
     pass
 
 
-class _HttpPool(AWSHTTPConnectionPool):
-    ConnectionCls = _JudgedHttp
+class _NoRedirects:
+    """Of a pool: a redirect is an answer; urllib3 prepares to follow a 303 even where it may not."""
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        return super().urlopen(*args, redirect=False, **kwargs)  # type: ignore[misc] # of the pool's class
 
 
-class _HttpsPool(AWSHTTPSConnectionPool):
-    ConnectionCls = _JudgedHttps
+class _HttpPool(_NoRedirects, AWSHTTPConnectionPool):
+    ConnectionCls = _Http
 
 
-class JudgedSession:
-    """botocore's way to send a request, over connections of ours; without any proxy. For all threads."""
+class _HttpsPool(_NoRedirects, AWSHTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class GuardedSession:
+    """Sends botocore's requests over guarded connections, without a proxy; for all threads."""
 
     def __init__(self, *, connect_timeout: float, read_timeout: float) -> None:
         options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
         make: Any = URLLib3Session  # Its stubs know neither these arguments nor its manager.
         self._session = make(proxies={}, timeout=(connect_timeout, read_timeout), socket_options=options)
         self._session._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}  # noqa: SLF001 - it has no argument for this; a test sees that it counts
+        self._latest = threading.local()
 
     def answer(self, *, request: Any, **_kwargs: Any) -> Any:
-        """For botocore's ``before-send`` event: what is answered there is not sent by botocore itself."""
-        return self._session.send(request)
+        """For botocore's ``before-send`` event: botocore itself sends nothing.
+
+        Raises UnexpectedStatus for a redirect that names no region: following it, botocore would ask the
+        same server for the region, without end.
+        """
+        sent = int(request.headers.get("Content-Length") or 0)
+        # One dictionary for all attempts of a call.
+        end = request.context.setdefault(
+            "speechportal_end", time.monotonic() + CALL_SECONDS + sent / SLOWEST_BYTES
+        )
+        exchange = Exchange(policy(), Deadline(end - time.monotonic()), ANSWER_BYTES)
+        try:
+            with exchanging(exchange):
+                exchange.deadline.remaining()
+                response = self._session.send(request)
+        except BaseException:
+            exchange.close()
+            raise
+        if not request.stream_output:
+            exchange.close()
+        self._latest.exchange = exchange
+        if response.status_code in _REDIRECTS and "x-amz-bucket-region" not in response.headers:
+            exchange.close()
+            raise UnexpectedStatus(status=response.status_code)
+        return response
+
+    def expect(self, size: int) -> None:
+        """The latest answer of this thread is a file of so many bytes: allow its length and its time."""
+        exchange: Exchange = self._latest.exchange
+        exchange.limit = exchange.received + size + HEAD_BYTES
+        exchange.deadline.extend(CALL_SECONDS + size / SLOWEST_BYTES)
