@@ -22,10 +22,11 @@ import json, os, pathlib, signal, socket, subprocess, sys
 from batches.recognition.runtime import sandbox
 folder = pathlib.Path(sys.argv[1])
 ask, theirs = socket.socketpair(), int(sys.argv[2])
-if sys.argv[3] == "confined":
+if sys.argv[3] != "free":
     failed = sandbox.confine(
         readable=[*sandbox.system_libraries(), *sandbox.python_libraries(), folder / "models"],
-        writable=[folder / "home"], devices=sandbox.devices())
+        writable=[folder / "home"],
+        graphics=sys.argv[3] == "graphics", devices=sandbox.null_devices())
     assert not failed, failed
 
 def attempt(function):
@@ -92,6 +93,13 @@ def test_a_confined_process_has_its_models_and_nothing_else(folder: Path) -> Non
         free = attempts(folder, "free")
         confined = attempts(folder, "confined")
     assert set(free.values()) == {"done"}
+    assert {name: confined.pop(name) for name in KEPT} == dict.fromkeys(KEPT, "done")
+    assert len(confined) == 8
+    assert set(confined.values()) <= {"Permission denied", "Operation not permitted"}
+
+
+def test_what_a_graphics_card_needs_opens_nothing_else(folder: Path) -> None:
+    confined = attempts(folder, "graphics")
     assert {name: confined.pop(name) for name in KEPT} == dict.fromkeys(KEPT, "done")
     assert len(confined) == 8
     assert set(confined.values()) <= {"Permission denied", "Operation not permitted"}

@@ -81,18 +81,22 @@ def confine(
     readable: Iterable[Path],
     writable: Sequence[Path],
     devices: Iterable[Path] = (),
-    network: bool = False,
+    graphics: bool = False,
 ) -> list[str]:
     """Give up network, files and other processes, but for what is given. Returns the parts that failed.
 
-    With ``network`` the process keeps its network.
+    ``graphics``: grant what a graphics card's driver needs as well.
     """
-    apart = False if network else leave_network()
+    apart = leave_network()
     set_limits()
+    if graphics:
+        # CUDA names its threads, through files of the process itself, and makes one Unix socket.
+        readable, writable = [*readable, *graphics_libraries()], [*writable, Path("/proc/self")]
+        devices = [*devices, *graphics_devices()]
     files, signals = landlock.restrict(readable=readable, writable=writable, devices=devices)
-    filtered = False if network else seccomp.deny_system_calls()
+    filtered = seccomp.deny_system_calls(unix_sockets=graphics)
     fulfilled = {
-        NETWORK: network or apart or filtered,
+        NETWORK: apart or filtered,
         FILES: files,
         PROCESSES: signals or apart,
     }
@@ -122,16 +126,20 @@ def _installed(prefix: Path) -> list[Path]:
     return [prefix / name for name in names]
 
 
-def devices() -> list[Path]:
-    """Device files that computing needs: the null device, and the graphics cards with their driver."""
-    cards = Path("/dev").glob("nvidia*")
-    return [Path("/dev/null"), Path("/dev/zero"), *cards]
+def null_devices() -> list[Path]:
+    return [Path("/dev/null"), Path("/dev/zero")]
+
+
+def graphics_devices() -> list[Path]:
+    """The device files of the graphics cards and their driver."""
+    return [*Path("/dev").glob("nvidia*"), Path("/dev/dxg")]
 
 
 def graphics_libraries() -> list[Path]:
     """Files that a graphics card's driver reads besides the system's libraries."""
-    names = ("/sys/bus/pci", "/sys/class", "/sys/module", "/run/nvidia-persistenced")
-    return list(map(Path, names))
+    names = ("/sys/bus/pci", "/sys/class", "/sys/module", "/run/nvidia-persistenced", "/usr/local/nvidia")
+    given = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    return [*map(Path, names), Path("/usr/lib/wsl"), *(Path(name) for name in given if name)]
 
 
 @functools.cache

@@ -21,7 +21,7 @@ _DENIED = {
     "x86_64": (
         0xC000003E,
         {
-            "socket": 41, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+            "socket": 41, "connect": 42, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
             "pidfd_getfd": 438, "setns": 308, "unshare": 272, "mount": 165, "umount2": 166,
             "pivot_root": 155, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
             "io_uring_setup": 425, "add_key": 248, "request_key": 249, "keyctl": 250,
@@ -30,7 +30,7 @@ _DENIED = {
     "aarch64": (
         0xC00000B7,
         {
-            "socket": 198, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+            "socket": 198, "connect": 203, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
             "pidfd_getfd": 438, "setns": 268, "unshare": 97, "mount": 40, "umount2": 39,
             "pivot_root": 41, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
             "io_uring_setup": 425, "add_key": 217, "request_key": 218, "keyctl": 219,
@@ -40,7 +40,8 @@ _DENIED = {
 _X32_BIT = 0x40000000  # x86_64 has a second set of numbers for the same calls
 # Instructions of the classic Berkeley packet filter.
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER_OFFSET, _ARCHITECTURE_OFFSET = 0, 4  # in struct seccomp_data
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16  # in struct seccomp_data
+_AF_UNIX, _NO_FAMILY = 1, 0xFFFFFFFF
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _REFUSE = 0x00050000 | errno.EPERM
 
@@ -49,20 +50,24 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def deny_system_calls() -> bool:
-    """Install the filter in this thread and all it starts. False where the kernel or the machine cannot."""
+def deny_system_calls(*, unix_sockets: bool = False) -> bool:
+    """Install the filter in this thread and all it starts. False where the kernel or the machine cannot.
+
+    With ``unix_sockets`` Unix sockets can be made, though not connected: CUDA's driver insists on one.
+    """
     if (found := _DENIED.get(platform.machine())) is None:
         return False
     architecture, denied = found
-    instructions = _filter(architecture, sorted(denied.values()))
+    numbers = sorted(number for name, number in denied.items() if name != "socket")
+    instructions = _filter(architecture, numbers, denied["socket"], unix_sockets=unix_sockets)
     program = _Program(len(instructions) // 8, instructions)
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return bool(_LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
-def _filter(architecture: int, numbers: list[int]) -> bytes:
-    """Kill under another architecture's numbers, refuse the given ones, allow the rest."""
-    count = len(numbers)
+def _filter(architecture: int, numbers: list[int], socket: int, *, unix_sockets: bool) -> bytes:
+    """Kill under another architecture's numbers, refuse the given ones and ``socket``, allow the rest."""
+    count = len(numbers) + 3  # instructions up to the one that allows
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_OFFSET),
         (_JUMP_IF_EQUAL, 1, 0, architecture),
@@ -70,6 +75,9 @@ def _filter(architecture: int, numbers: list[int]) -> bytes:
         (_LOAD, 0, 0, _NUMBER_OFFSET),
         (_JUMP_IF_AT_LEAST, count + 1, 0, _X32_BIT),
         *((_JUMP_IF_EQUAL, count - place, 0, number) for place, number in enumerate(numbers)),
+        (_JUMP_IF_EQUAL, 0, 2, socket),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),
+        (_JUMP_IF_EQUAL, 0, 1, _AF_UNIX if unix_sockets else _NO_FAMILY),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]

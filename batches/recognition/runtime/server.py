@@ -228,13 +228,13 @@ def _confine(arguments: argparse.Namespace) -> None:
             readable=[
                 *sandbox.system_libraries(),
                 *sandbox.python_libraries(),
-                *sandbox.graphics_libraries(),
                 models,
                 *arguments.readable,
             ],
             # Weights that were converted for another runtime are kept beside the models.
             writable=[arguments.home, models / ".faster"],
-            devices=sandbox.devices(),
+            devices=sandbox.null_devices(),
+            graphics=arguments.device != "cpu",
         )
     sandbox.die_with_parent(arguments.owner)
 
