@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +14,7 @@ FILE_BYTES = 1024 * 1024
 
 
 class DomainForm(forms.ModelForm[Domain]):
+    help_topics: ClassVar[dict[str, str]] = {"keywords": "models#what-keywords-do"}
     keyword_limit, keyword_length = KEYWORD_LIMIT, KEYWORD_LENGTH
     keywords = forms.CharField(
         label=_("Keywords to boost"),

@@ -1,4 +1,4 @@
-"""Start-up checks: what is wrong with an installation, each with an id and a hint."""
+"""System checks of an installation; each has an id and a hint."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_encryption_keys(
         except ValueError:
             return [
                 checks.Error(
-                    "An encryption key is not a Fernet key.",
-                    hint="Make one with: python -c 'from cryptography.fernet import Fernet;"
+                    "SPEECHPORTAL_ENCRYPTION_KEYS holds a key that is not a Fernet key.",
+                    hint="Create one with: python -c 'from cryptography.fernet import Fernet;"
                     " print(Fernet.generate_key().decode())' and set SPEECHPORTAL_ENCRYPTION_KEYS.",
                     id="speechportal.E001",
                 )
@@ -36,7 +36,7 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list
     recognition = settings.Q_CLUSTER["ALT_CLUSTERS"]["recognition"]
     problems: list[checks.CheckMessage] = [
         checks.Error(
-            f"The {name} cluster retries a message before its work may be over.",
+            f"The queue cluster {name} retries messages before their timeout.",
             hint="Set `retry` well above `timeout` in Q_CLUSTER.",
             id="speechportal.E002",
         )
@@ -46,7 +46,7 @@ def check_queue(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list
     if recognition["timeout"] < settings.MAX_MEDIA_SECONDS:
         problems.append(
             checks.Warning(
-                "The recognition cluster's timeout is shorter than the longest media it accepts.",
+                "The recognition cluster's timeout is shorter than the longest media file that is accepted.",
                 hint="Raise `timeout` of the recognition cluster or lower SPEECHPORTAL_MAX_MEDIA_SECONDS.",
                 id="speechportal.W001",
             )
@@ -60,7 +60,7 @@ def check_ffmpeg(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> lis
     except RuntimeError:
         return [
             checks.Error(
-                "No ffmpeg was found, so that no media can be decoded.",
+                "ffmpeg was not found; no media can be decoded.",
                 hint="Install the package imageio-ffmpeg from a wheel for this platform.",
                 id="speechportal.E003",
             )
@@ -71,9 +71,8 @@ def check_ffmpeg(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> lis
 def check_local_roots(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Error(
-            f"The local storage root {root} is inside the portal's own data.",
-            hint="Members could read the database: give SPEECHPORTAL_STORAGE_LOCAL_ROOTS a folder of its"
-            " own.",
+            f"The local storage root {root} contains the portal's data folder.",
+            hint="Members could read the database. Set SPEECHPORTAL_STORAGE_LOCAL_ROOTS to another folder.",
             id="speechportal.E004",
         )
         for root in settings.STORAGE_LOCAL_ROOTS
@@ -86,9 +85,9 @@ def check_webhook_lease(app_configs: Sequence[AppConfig] | None, **_kwargs: Any)
         return []
     return [
         checks.Error(
-            "The lease of a delivery may end while its receiver still has time to answer.",
-            hint="Make SPEECHPORTAL_WEBHOOK_LEASE_SECONDS three times SPEECHPORTAL_WEBHOOK_TIMEOUT_SECONDS"
-            " or more; otherwise messages are sent twice.",
+            "A delivery's lease may end while its receiver still has time to answer.",
+            hint="Set SPEECHPORTAL_WEBHOOK_LEASE_SECONDS to at least three times"
+            " SPEECHPORTAL_WEBHOOK_TIMEOUT_SECONDS; otherwise messages may be sent twice.",
             id="speechportal.E005",
         )
     ]

@@ -1,4 +1,4 @@
-"""Typed settings from the environment.
+"""Typed settings from environment variables.
 
 Every setting ``NAME`` is read from ``SPEECHPORTAL_NAME``, or, so that secrets can be mounted as files, from
 the file that ``SPEECHPORTAL_NAME_FILE`` names. An empty variable counts as not set.
@@ -21,7 +21,7 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 Shown = str | Promise | None  # A default as the settings reference shows it; None: the value itself.
 
-# When a PostgreSQL client gives up a server that is gone (libpq's parameters: seconds, the last in ms).
+# When a PostgreSQL client gives up a server that does not answer (libpq's; seconds, the last in ms).
 LOST_SERVER = {
     "connect_timeout": "10",
     "keepalives_idle": "15",
@@ -29,13 +29,13 @@ LOST_SERVER = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-# When the server gives up a client that is gone or stands still in a transaction, and frees its locks.
+# When the server gives up a client that is gone or idle in a transaction, and frees its locks.
 LOST_CLIENT = (
     "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=30000 -c client_connection_check_interval=10000"
     " -c idle_in_transaction_session_timeout=60000"
 )
-# Redis only carries messages: whoever cannot reach it goes on without.
+# Redis only carries messages: a process that cannot reach it continues without.
 LOST_REDIS = {"socket_connect_timeout": "5", "socket_timeout": "10", "socket_keepalive": "true"}
 
 
@@ -257,7 +257,7 @@ def database(url: str) -> dict[str, object]:
 
 
 def redis(url: str) -> str:
-    """The address with an end to all waiting for a Redis that is gone, unless it names its own."""
+    """The address with time-outs for a Redis that does not answer, unless it names its own."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:  # A socket of this machine.
         return url
@@ -265,7 +265,7 @@ def redis(url: str) -> str:
 
 
 def stored_secret(path: Path, new_value: str) -> str:
-    """The secret in ``path``; the first caller stores ``new_value`` there, readable by its owner alone."""
+    """The secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():

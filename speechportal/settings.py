@@ -121,6 +121,7 @@ INSTALLED_APPS = [
     "speechportal.accounts",
     "speechportal.storage",
     "speechportal.api",
+    "speechportal.help",
     "domains",
     "batches",
 ]
@@ -483,6 +484,22 @@ READINESS = ["batches.operations.health.sandbox_problem"]
 
 # What a cluster's main process looks after besides its workers: classes by the cluster's name.
 CLUSTER_COMPANIONS = {"recognition": "batches.worker.engines.ClusterEngines"}
+
+# --- The help pages: functions that make their generated parts --------------------------------------
+HELP_BLOCKS = {
+    "settings": "speechportal.help.blocks.settings_reference",
+    "formats": "batches.web.help_blocks.formats_table",
+    "media_endings": "batches.web.help_blocks.media_endings",
+    "failures": "batches.web.help_blocks.failures",
+    "languages": "batches.web.help_blocks.languages",
+    "scopes": "batches.web.help_blocks.scopes",
+    "events": "batches.web.help_blocks.events",
+    "providers": "batches.web.help_blocks.providers",
+}
+HELP_FORMATS = {
+    "names": "batches.web.help_blocks.format_names",
+    "values": "batches.web.help_blocks.format_values",
+}
 
 # Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
 STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"

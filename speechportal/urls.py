@@ -10,6 +10,7 @@ urlpatterns = [
     path("domains/", include("domains.urls")),
     path("batches/", include("batches.web.urls")),
     path("usage/", include("batches.web.usage_urls")),
+    path("help/", include("speechportal.help.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/", include("speechportal.api.urls")),
     path("external/v1/", include("batches.compat.clova.urls")),

@@ -1,4 +1,4 @@
-"""What an account should know today: what is wrong, what waits for a person, and what to do first."""
+"""The dashboard of an account: alerts, first steps and figures of the recent past."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED_FOR = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should look at. ``kind`` is a state, for the colour of its dot."""
+    """Something that a member should look at; ``kind`` is a state and decides the colour of its dot."""
 
     kind: str
     title: str
@@ -32,6 +32,8 @@ class Alert:
 
 @dataclass(frozen=True)
 class Step:
+    """One step of setting up an account."""
+
     title: str
     detail: str
     address: str
@@ -40,6 +42,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Numbers:
+    """Figures of an account since a time: recognised files and failures, and what is unfinished now."""
+
     files: int
     duration: int  # ms
     failed: int
@@ -48,7 +52,7 @@ class Numbers:
 
 
 def matters(account: Account) -> list[Alert]:
-    """Worst first."""
+    """Alerts of an account, the most severe first."""
     return [
         *_suspended(account),
         *_broken_batches(account),
@@ -134,7 +138,7 @@ def _paused_batches(account: Account) -> list[Alert]:
 
 
 def first_steps(account: Account) -> list[Step]:
-    """From nothing to the first transcript; empty once all is done."""
+    """The set-up steps up to the first transcript; empty once all are done."""
     steps = [
         Step(
             _("Connect your storage"),

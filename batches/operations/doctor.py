@@ -1,7 +1,7 @@
-"""What is wrong with an installation, in plain words: what was looked at, what was found, what to do.
+"""Diagnosis of an installation: what was checked, what was found, and what to do about it.
 
-Each examination returns findings and touches nothing. One that breaks is a finding itself, so that the others
-still say theirs.
+Each check returns findings and changes nothing. A check that raises is a finding itself, so that the other
+checks still report theirs.
 """
 
 from __future__ import annotations
@@ -67,8 +67,13 @@ def bad(about: str, sentence: str, advice: str) -> Finding:
     return Finding(about, Health.BAD, sentence, advice)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def examine() -> Iterator[Finding]:
-    """All findings. Without a database, those that need none."""
+    """Run all checks; without a database, those that need none."""
     found_database = list(_safely("database", database))
     yield from found_database
     needs_database: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
@@ -95,8 +100,8 @@ def examine() -> Iterator[Finding]:
 def _safely(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from look()
-    except Exception as error:  # noqa: BLE001 - whatever breaks here is what the operator wants to know
-        yield bad(about, f"could not be looked at: {type(error).__name__}.", "See the log for details.")
+    except Exception as error:  # noqa: BLE001 - any failure here is a finding
+        yield bad(about, f"This check failed with {type(error).__name__}.", "See the log for details.")
 
 
 def database() -> Iterator[Finding]:
@@ -109,15 +114,17 @@ def database() -> Iterator[Finding]:
         yield bad(
             "database",
             f"{name} does not answer.",
-            "Is it running, and is SPEECHPORTAL_DATABASE_URL right (host, name, user, password)?",
+            "Check that it runs, and the host, name, user and password in SPEECHPORTAL_DATABASE_URL.",
         )
         return
     if pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        yield bad("database", f"{len(pending)} migrations are not applied.", "Run: manage.py migrate")
+        yield bad("database", f"Not applied: {counted(len(pending), 'migration')}.", "Run: manage.py migrate")
     else:
-        yield good("database", f"{name} answers, and is migrated.")
+        yield good("database", f"{name} answers; all migrations are applied.")
     if settings.PRODUCTION and connection.vendor == "sqlite":
-        yield note("database", "SQLite serves one machine.", "Use PostgreSQL before you add another.")
+        yield note(
+            "database", "SQLite serves one machine only.", "Use PostgreSQL before you add another machine."
+        )
 
 
 def clusters() -> Iterator[Finding]:
@@ -125,53 +132,63 @@ def clusters() -> Iterator[Finding]:
     beat = NamedLease._default_manager.filter(name="beat").first()
     age = now - beat.last_run_at if beat and beat.last_run_at else None
     if age is None or age > BEAT_LATE:
-        when = "never" if age is None else f"for {int(age.total_seconds() // 60)} minutes not"
+        last = "has never run" if age is None else f"last ran {int(age.total_seconds() // 60)} minutes ago"
         yield bad(
-            "queue", f"The beat has {when} run: nothing is polled.", "Start `manage.py run`, or its clusters."
+            "queue",
+            f"The scheduler {last}; no batch is being polled.",
+            "Start `manage.py run`, or the short cluster: `manage.py cluster short`.",
         )
     else:
-        yield good("queue", "The beat runs.")
+        yield good("queue", "The scheduler runs.")
     waiting = Task.unscoped.filter(state=Task.State.WAITING, available_at__lt=now - QUEUE_LATE)
     stuck = waiting.filter(account__suspended_at=None, batch__paused_at=None, batch__status="normal")
     if stuck.exists() and not Task.unscoped.filter(state__in=Task.LEASED).exists():
         yield bad(
             "queue",
-            "Tasks have waited for a quarter of an hour and none is in progress.",
+            "Tasks have waited for 15 minutes and none is in progress.",
             "Start the recognition cluster: `manage.py cluster recognition`. If it runs, restart it.",
         )
     if lacking := Task.unscoped.filter(state=Task.State.WAITING, error_code="work_disk_full").count():
-        yield bad("queue", f"{lacking} tasks wait: a worker's disk is full.", "Make room on that machine.")
+        yield bad(
+            "queue",
+            f"A worker's disk is full; waiting for it: {counted(lacking, 'task')}.",
+            "Free disk space on that machine.",
+        )
     if delivery_lifecycle.sendable(now).filter(next_attempt_at__lt=now - QUEUE_LATE).exists():
         yield bad(
             "queue",
-            "Deliveries are a quarter of an hour late.",
+            "Webhook deliveries are more than 15 minutes late.",
             "Start the cluster: `manage.py cluster deliveries`.",
         )
     if ExecutionResult.unscoped.filter(written_at=None, created_at__lt=now - QUEUE_LATE).exists():
-        yield note("queue", "Execution results wait to be written.", "See which storages fail, below.")
+        yield note(
+            "queue", "Execution results are more than 15 minutes late.", "See the storage findings below."
+        )
 
 
 def broker() -> Iterator[Finding]:
     name = "Redis" if settings.REDIS_URL else "The database"
     try:
         messages = queue.queued_messages("short")
-    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
+    except Exception as error:  # noqa: BLE001 - each broker raises its own errors
         yield bad(
             "queue",
-            f"{name} does not carry the queue's messages: {type(error).__name__}.",
-            "Is it running, and is SPEECHPORTAL_REDIS_URL right (host, port, password)?",
+            f"{name} does not accept the queue's messages: {type(error).__name__}.",
+            "Check that it runs, and the host, port and password in SPEECHPORTAL_REDIS_URL.",
         )
         return
-    yield good("queue", f"{name} carries its messages.")
+    yield good("queue", f"{name} carries the queue's messages.")
     if messages > 1000:
-        yield note("queue", f"{messages:,} short jobs wait.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
+        yield note("queue", f"{messages:,} short jobs are waiting.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
 
 
 def storage() -> Iterator[Finding]:
     for root in settings.STORAGE_LOCAL_ROOTS:
         if not root.is_dir():
             yield note(
-                "storage", f"The local root {root} is not there.", "Create it, or take it off the list."
+                "storage",
+                f"The local storage root {root} does not exist.",
+                "Create it, or remove it from SPEECHPORTAL_STORAGE_LOCAL_ROOTS.",
             )
     faulty = 0
     connections = Connection.unscoped.filter(batches__deleted_at=None, batches__isnull=False).distinct()
@@ -180,9 +197,16 @@ def storage() -> Iterator[Finding]:
             (finding for finding in check_connection(connection=each) if not finding.ok), None
         ):
             faulty += 1
-            yield bad("storage", f"{each.name} ({each.uid}): {problem.message}", "Its members can mend it.")
+            yield bad(
+                "storage",
+                f"{each.name} ({each.uid}): {problem.message}",
+                "Members of its account can correct the connection.",
+            )
     if not faulty:
-        yield good("storage", f"{min(connections.count(), 200)} connections of batches are in order.")
+        yield good(
+            "storage",
+            f"Checked and working: {counted(min(connections.count(), 200), 'connection')} of batches.",
+        )
 
 
 def keys() -> Iterator[Finding]:
@@ -195,14 +219,16 @@ def keys() -> Iterator[Finding]:
     if unreadable:
         yield bad(
             "keys",
-            f"{unreadable} stored secrets cannot be read with SPEECHPORTAL_ENCRYPTION_KEYS.",
-            "Put back the key that is missing, then run: manage.py rotate_keys",
+            f"{counted(unreadable, 'stored secret')} cannot be decrypted with SPEECHPORTAL_ENCRYPTION_KEYS.",
+            "Add the missing key, then run: manage.py rotate_keys",
         )
     else:
-        yield good("keys", "Every stored secret can be read.")
+        yield good("keys", "Every stored secret can be decrypted.")
     if len(settings.ENCRYPTION_KEYS) > 1:
         yield note(
-            "keys", "There is more than one encryption key.", "After `manage.py rotate_keys`, one will do."
+            "keys",
+            "There are several encryption keys.",
+            "After `manage.py rotate_keys`, only the first is needed.",
         )
 
 
@@ -212,19 +238,17 @@ def configuration() -> Iterator[Finding]:
         make = bad if message.level >= checks.ERROR else note
         yield make("settings", str(message.msg), str(message.hint or ""))
     if not found:
-        yield good("settings", f"They are in order ({settings.MODE}).")
+        yield good("settings", f"The settings are valid (mode: {settings.MODE}).")
 
 
 def static_files() -> Iterator[Finding]:
-    """In production each page names its styles and scripts by a list that is made beforehand."""
+    """In production, pages refer to static files by the manifest that collectstatic writes."""
     if not settings.PRODUCTION:
         return
     if not (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():
-        yield bad(
-            "pages", "Their styles and scripts were not collected.", "Run: manage.py collectstatic --noinput"
-        )
+        yield bad("pages", "The static files are not collected.", "Run: manage.py collectstatic --noinput")
         return
-    yield good("pages", "Their styles and scripts are collected.")
+    yield good("pages", "The static files are collected.")
 
 
 def models() -> Iterator[Finding]:
@@ -239,19 +263,19 @@ def models() -> Iterator[Finding]:
         except ModelUnavailable as error:
             yield bad("models", error.message, f"Run: manage.py models fetch {name}")
         else:
-            yield good("models", f"{name} is whole.")
+            yield good("models", f"{name} is complete.")
 
 
 def ffmpeg() -> Iterator[Finding]:
     try:
         program = imageio_ffmpeg.get_ffmpeg_exe()
-        told = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
     except (RuntimeError, OSError, subprocess.SubprocessError):
         yield bad(
-            "ffmpeg", "It does not run: no media can be decoded.", "Install the package imageio-ffmpeg."
+            "ffmpeg", "ffmpeg does not run; no media can be decoded.", "Install the package imageio-ffmpeg."
         )
         return
-    yield good("ffmpeg", told.stdout.splitlines()[0])
+    yield good("ffmpeg", answer.stdout.splitlines()[0])
 
 
 # What each part of the sandbox keeps the readers of media files from, and what it needs.
@@ -281,7 +305,7 @@ def clock() -> Iterator[Finding]:
     if time.time() < 1_760_000_000:
         yield bad("clock", "This machine's clock is years behind.", "Turn on time synchronisation.")
     elif connection.vendor != "postgresql":
-        yield good("clock", "It is the database's too.")
+        yield good("clock", "The database is on this machine and uses its clock.")
     else:
         with connection.cursor() as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
@@ -290,16 +314,20 @@ def clock() -> Iterator[Finding]:
         if apart > CLOCK_TOLERANCE:
             yield bad(
                 "clock",
-                f"This machine and the database are {apart:.0f} seconds apart, which upsets leases.",
+                f"The clocks of this machine and the database are {apart:.0f} seconds apart; leases fail.",
                 "Turn on time synchronisation on both.",
             )
         else:
-            yield good("clock", "This machine and the database agree.")
+            yield good("clock", "This machine's clock and the database's agree.")
 
 
 def mail() -> Iterator[Finding]:
     if not settings.EMAIL_HOST:
-        yield note("mail", "None is sent.", "Set SPEECHPORTAL_EMAIL_HOST, or hand over invitations by hand.")
+        yield note(
+            "mail",
+            "No mail is sent: there is no mail server.",
+            "Set SPEECHPORTAL_EMAIL_HOST, or pass on invitation links by hand.",
+        )
         return
     try:
         server = get_connection()
@@ -308,11 +336,11 @@ def mail() -> Iterator[Finding]:
     except (OSError, socket.gaierror) as error:
         yield bad(
             "mail",
-            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} does not take us: {type(error).__name__}.",
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} refuses the sign-in: {type(error).__name__}.",
             "Check SPEECHPORTAL_EMAIL_HOST, _PORT, _USER, _PASSWORD and _TLS.",
         )
     else:
-        yield good("mail", f"{settings.EMAIL_HOST} takes us.")
+        yield good("mail", f"{settings.EMAIL_HOST} accepts the sign-in.")
 
 
 def disk() -> Iterator[Finding]:
@@ -321,10 +349,10 @@ def disk() -> Iterator[Finding]:
         if folder == settings.WORK_DIR and not disk_space.enough():
             yield bad(
                 "disk",
-                f"{free / 1024**2:.0f} MiB are left for {name} ({folder}): nothing is started here.",
-                "Make room; the tasks wait and then go on by themselves.",
+                f"{free / 1024**2:.0f} MiB are free for {name} ({folder}); no task is started here.",
+                "Free disk space; the waiting tasks then start by themselves.",
             )
         elif free < FREE_BYTES:
-            yield bad("disk", f"{free / 1024**3:.1f} GiB are left for {name} ({folder}).", "Make room.")
+            yield bad("disk", f"{free / 1024**3:.1f} GiB are free for {name} ({folder}).", "Free disk space.")
         else:
-            yield good("disk", f"{free / 1024**3:.0f} GiB are left for {name}.")
+            yield good("disk", f"{free / 1024**3:.0f} GiB are free for {name}.")

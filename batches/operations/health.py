@@ -1,7 +1,7 @@
-"""How long work has been waiting that should have been done by now: what shows that a cluster stands still.
+"""Age of overdue work by kind, from which a stalled cluster is detected.
 
-Processes that live prove nothing, since a cluster can lock up with all of them alive. Each age is 0 when
-nothing waits. The limits are generous: what is over one needs a person, or a restart.
+Living processes prove nothing, since a cluster can deadlock with all of them alive. An age is 0 when nothing
+is overdue. The limits are generous: an age over its limit needs a restart or a person.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MINUTE = 60.0
 
 @dataclass(frozen=True)
 class Age:
-    """How old, in seconds, the oldest of something is; ``cluster`` is whose work it is."""
+    """Age in seconds of the oldest overdue work of one kind, and the cluster that should do it."""
 
     name: str
     label: str | Promise
@@ -46,7 +46,7 @@ class Age:
 
 
 def ages(now: datetime | None = None) -> list[Age]:
-    """All of them, for a metrics page; a handful of indexed queries."""
+    """Ages of all kinds of work, by a handful of indexed queries."""
     now = now or timezone.now()
     return [
         Age(name, label, cluster, measure(now), limit) for name, label, cluster, measure, limit in _measures()
@@ -54,12 +54,12 @@ def ages(now: datetime | None = None) -> list[Age]:
 
 
 def problems(now: datetime | None = None) -> list[Age]:
-    """What is older than it may become. Empty while all is well."""
+    """Ages over their limit; empty while everything runs."""
     return [age for age in ages(now) if not age.ok]
 
 
 def stalled_clusters(now: datetime | None = None) -> list[ClusterName]:
-    """Clusters whose work stands still: to be started again by whoever looks after them."""
+    """Names of the clusters that make no progress; the watchdog restarts them."""
     return sorted({age.cluster for age in problems(now)})
 
 
@@ -69,7 +69,7 @@ def sandbox_problem() -> str:
 
 
 def oldest_waiting(now: datetime | None = None) -> float:
-    """How long the file has waited that has waited longest of those that may start; busy is not stuck."""
+    """Seconds that the oldest claimable task has waited. A long wait may only mean that workers are busy."""
     now = now or timezone.now()
     return _since(scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"], now)
 
@@ -122,7 +122,7 @@ def _lease(now: datetime) -> float:
 
 
 def _untaken(now: datetime) -> float:
-    """While any file is in progress the rest may have to wait for hours; only when none is, it is wrong."""
+    """Age of unclaimed tasks; 0 while any task is in progress, since the others may then wait for hours."""
     if Task.unscoped.filter(state__in=Task.LEASED).exists():
         return 0.0
     waiting = scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"]

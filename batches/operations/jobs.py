@@ -29,14 +29,17 @@ from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 50  # The schedule starts a beat every minute.
-RECOGNISE_SECONDS = 3600  # Then a job begins anew, far below the cluster's timeout.
-SEND_SECONDS = 120  # Then a sender begins anew.
+BEAT_SECONDS = 50  # The queue's schedule starts the job every minute.
+RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
+SEND_SECONDS = 120  # Then the job ends and a new one starts.
 _terminated = False
 
 
 def beat() -> None:
-    """Find all work that is due, every few seconds for the better part of a minute."""
+    """Scheduler: find all work that is due, every few seconds for most of a minute.
+
+    One process at a time runs it, by a named lease.
+    """
     pause = min(settings.POLL_SECONDS, 15)
     lease = timedelta(seconds=2 * pause + 10)
     holder = NamedLease.take("beat", lease)
@@ -59,7 +62,7 @@ def beat() -> None:
             try:
                 step()
             except Exception:
-                logger.exception("beat: %s failed", step.__name__)
+                logger.exception("scheduler step %s failed", step.__name__)
         if time.monotonic() + pause > end or not NamedLease.keep("beat", holder, lease):
             break
         time.sleep(pause)
@@ -68,7 +71,7 @@ def beat() -> None:
 
 def _reap() -> None:
     if reaped := lifecycle.reap():
-        logger.warning("%d tasks were freed from workers that died", reaped)
+        logger.warning("%d tasks were taken back from workers whose leases ended", reaped)
 
 
 def _poll_due() -> None:
@@ -99,7 +102,7 @@ def _wake() -> None:
 def _deliver_due() -> None:
     now = timezone.now()
     if reaped := delivery_lifecycle.reap(now):
-        logger.warning("%d deliveries were freed from senders that died", reaped)
+        logger.warning("%d deliveries were taken back from senders whose leases ended", reaped)
     endpoint.tidy()
     if delivery_lifecycle.is_any_ready(now):
         queue.wake_deliveries()
@@ -127,18 +130,18 @@ def write_execution_result(result_id: int) -> None:
     try:
         execution_results.write(result_id)
     except StorageError as error:
-        logger.warning("execution result %s is not written yet: %s", result_id, error.code)
+        logger.warning("execution result %s could not be written yet: %s", result_id, error.code)
 
 
 def move_input(task_id: int) -> None:
     try:
         moving.move_input(task_id)
     except StorageError as error:
-        logger.warning("task %s: the input is not moved yet: %s", task_id, error.code)
+        logger.warning("task %s: the input could not be moved yet: %s", task_id, error.code)
 
 
 def send_deliveries() -> None:
-    """Send what is due for a while; then see to it that the rest is not forgotten."""
+    """Send due deliveries for a while, then wake another sender if any are left."""
     Sender(stopping=queue.stopping).run(SEND_SECONDS)
     if not queue.stopping():
         _deliver_due()
@@ -149,13 +152,13 @@ def recognise_next() -> None:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     if not disk_space.enough():
         logger.error(
-            "less than %d MB are free in %s: nothing is started", settings.WORK_FREE_MB, settings.WORK_DIR
+            "less than %d MB are free in %s; no task is started", settings.WORK_FREE_MB, settings.WORK_DIR
         )
         return
     lease = lifecycle.claim_next(worker)
     if lease is None:
         return
-    _wake()  # Each worker that starts wakes others, so that many machines are soon all at work.
+    _wake()  # Each worker that starts wakes others, so that all machines are soon busy.
     previous = signal.signal(signal.SIGTERM, _on_terminate)
     client = engines.worker_client()
     prefetcher = Prefetcher(worker, _should_stop, client)
@@ -169,7 +172,7 @@ def recognise_next() -> None:
     finally:
         prefetcher.close()
         signal.signal(signal.SIGTERM, previous)
-    if _terminated:  # The task is handed back; now end as the signal asked.
+    if _terminated:  # The task was released; now end, as the signal asked.
         os.kill(os.getpid(), signal.SIGTERM)
     if not queue.stopping():
         _wake()

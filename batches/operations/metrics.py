@@ -1,4 +1,4 @@
-"""How recognition, deliveries and storages are doing, for Prometheus."""
+"""Prometheus metrics of recognition, deliveries and storages."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def tasks() -> Iterable[Metric]:
     since = Task.unscoped.filter(pk=oldest).values_list("created_at", flat=True).first()
     yield gauge("oldest_waiting_seconds", "Age of the oldest waiting task.", seconds_since(since))
     late = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now()).count()
-    yield gauge("leases_expired", "Tasks whose worker has not been heard of in time.", late)
+    yield gauge("leases_expired", "Tasks whose lease has ended.", late)
     moves = Task.unscoped.filter(move_due_at__lte=timezone.now()).count()
     yield gauge("moves_due", "Finished inputs that wait to be moved.", moves)
 
 
 @collector
-def standstill() -> Iterable[Metric]:
+def overdue_work() -> Iterable[Metric]:
     ages = health.ages()
     seconds = {age.name: age.seconds for age in ages}
     yield labelled("work_age_seconds", "How long the oldest work of a kind has been due.", "work", seconds)
     late: dict[str, float] = dict.fromkeys((age.cluster for age in ages), 0.0)
     late.update({age.cluster: 1.0 for age in ages if not age.ok})
-    yield labelled("cluster_stalled", "1 where a cluster lives and does not get on.", "cluster", late)
+    yield labelled("cluster_stalled", "1 for a cluster that makes no progress.", "cluster", late)
 
 
 @collector
@@ -81,7 +81,7 @@ def deliveries() -> Iterable[Metric]:
     now = timezone.now()
     due = delivery_lifecycle.sendable(now).filter(next_attempt_at__lte=now).order_by()
     found = due.aggregate(n=Count("pk"), oldest=Min("next_attempt_at"))
-    yield gauge("deliveries_due", "Deliveries that are to be sent now.", found["n"])
+    yield gauge("deliveries_due", "Deliveries that are due.", found["n"])
     yield gauge(
         "delivery_lag_seconds", "How long the oldest due delivery has waited.", seconds_since(found["oldest"])
     )
@@ -97,5 +97,5 @@ def storages() -> Iterable[Metric]:
     yield labelled("batches_in_error", "Live batches in Error, by cause.", "code", in_error)
     unwritten = ExecutionResult.unscoped.filter(written_at=None).order_by()
     found = unwritten.aggregate(n=Count("pk"), oldest=Min("created_at"))
-    yield gauge("execution_results_due", "Execution results that are to be written.", found["n"])
+    yield gauge("execution_results_due", "Execution results that are due.", found["n"])
     yield gauge("execution_result_lag_seconds", "Age of the oldest of them.", seconds_since(found["oldest"]))

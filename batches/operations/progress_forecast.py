@@ -1,7 +1,7 @@
-"""How far batches are in minutes of media, where their next file stands in the queue, and how long it takes.
+"""Progress forecast of batches: minutes done and found, place in the queue, time left.
 
-All of it is read from what has finished: nobody knows how long a file is before it is decoded, so minutes
-that wait are estimated from the size of their files, and the time left from the pace of the last ones.
+The duration of a file is unknown before it is decoded. So waiting minutes are estimated from file sizes, and
+the time left from the pace of the last finished tasks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from batches.models import Batch, Task
 from speechportal.accounts.models import Account
 
 State = Task.State
-EXACT_UP_TO = 20_000  # tasks of a batch: above, adding up their minutes would cost more than it tells
-PACE_TASKS = 3  # that must have finished within the last hour before a pace is told
+EXACT_UP_TO = 20_000  # Tasks of a batch; above, summing their minutes costs too much for a list page.
+PACE_TASKS = 3  # Tasks that must have finished within PACE_TIME before a pace is shown.
 PACE_TIME = timedelta(hours=1)
 
 
@@ -73,7 +73,7 @@ def outlook_of(account: Account, batches: Iterable[Batch]) -> dict[int, Outlook]
 
 
 def place_of(task: Task) -> int | None:
-    """The place of a waiting task among its account's, from 1."""
+    """Place of a waiting task in its account's queue, from 1."""
     if task.state != State.WAITING:
         return None
     return _place(task.batch.account, task.batch, task.pk)
@@ -88,7 +88,7 @@ def _place(account: Account, batch: Batch, first_waiting: int | None) -> int | N
 
 
 def _open_ms(row: Mapping[str, Any]) -> int:
-    """Media that is not recognised yet, at the bytes per millisecond of what is."""
+    """Estimated milliseconds of media not recognised yet, at the bytes per millisecond of what is."""
     if not row["done_bytes"] or not row["done_ms"]:
         return 0
     return int((row["open_bytes"] or 0) * row["done_ms"] / row["done_bytes"] + 0.5)

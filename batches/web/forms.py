@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.utils.text import capfirst
@@ -85,6 +85,21 @@ class RecognitionFields(forms.BaseForm):
 
 
 class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
+    help_topics: ClassVar[dict[str, str]] = {
+        "name": "batches#name-and-domain",
+        "domain": "batches#name-and-domain",
+        "connection": "storages",
+        "input_path": "batches#paths",
+        "result_path": "batches#what-happens-to-a-file",
+        "formats": "results",
+        "language": "batches#language",
+        "speakers": "batches#speaker-separation",
+        "channels_as_speakers": "batches#speaker-separation",
+        "keyword_boosting": "batches#keyword-boosting",
+        "webhook_url": "webhooks",
+        "priority": "batches#priority-and-retention",
+        "transcript_days": "batches#priority-and-retention",
+    }
     formats = formats_field(_("Each recognised file gets a result file in every format you choose."))
 
     class Meta:

@@ -34,7 +34,9 @@ class Event(abc.ABC):
 
     type: ClassVar[str]
     label: ClassVar[_StrOrPromise]
-    contents: ClassVar[str]  # what ``data`` holds besides the account and the batch; for the documentation
+    contents: ClassVar[
+        _StrOrPromise
+    ]  # what ``data`` holds besides the account and the batch; for the documentation
     carries_result: ClassVar[bool] = False  # whether the task's recognition result is added at sending
 
     def __init_subclass__(cls) -> None:
@@ -85,14 +87,14 @@ class _TaskEnded(abc.ABC):
 class TaskCompleted(_TaskEnded, Event):
     type = "task.completed"
     label = _("Task completed")
-    contents = "`task`; `result`, the recognition result in the shape of CLOVA Speech"
+    contents = _("`task`; `result`, the recognition result in the shape of CLOVA Speech")
     carries_result = True
 
 
 class TaskFailed(_TaskEnded, Event):
     type = "task.failed"
     label = _("Task failed")
-    contents = '`task`; `cause` (`code`, `message`); `result` with `"FAILED"`'
+    contents = _('`task`; `cause` (`code`, `message`); `result` with `"FAILED"`')
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class BatchTurnedToError(_BatchStatusChanged, Event):
 
     type = "batch.error"
     label = _("Batch turned to Error")
-    contents = "`cause` of the batch's status Error"
+    contents = _("`cause` of the batch's status Error")
 
 
 class BatchRecovered(_BatchStatusChanged, Event):
@@ -127,7 +129,7 @@ class BatchRecovered(_BatchStatusChanged, Event):
 
     type = "batch.recovered"
     label = _("Batch recovered")
-    contents = "`cause`: the problem that is over"
+    contents = _("`cause`: the problem that is over")
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class ExecutionResultCreated(Event):
 
     type = "execution_result.created"
     label = _("Execution result created")
-    contents = "`execution_result` with its `path` and its `tasks`"
+    contents = _("`execution_result` with its `path` and its `tasks`")
 
     result: ExecutionResult
 
@@ -157,7 +159,7 @@ class BudgetReached(Event):
 
     type = "budget.reached"
     label = _("Budget reached")
-    contents = "`budget`: `month`, `amount`, `spent`, `currency`; amounts are strings"
+    contents = _("`budget`: `month`, `amount`, `spent`, `currency`; amounts are strings")
 
     account: Account
     month: str
@@ -189,7 +191,7 @@ class WebhookTest(Event):
 
     type = "webhook.test"
     label = _("Test")
-    contents = "`message`; a member asked for it"
+    contents = _("`message`; a member asked for it")
 
     batch_uid: str
     message: str

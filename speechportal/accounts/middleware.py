@@ -58,7 +58,8 @@ class SecondFactorMiddleware:
         self, request: HttpRequest, _view: object, _args: object, _kwargs: object
     ) -> HttpResponseBase | None:
         match = request.resolver_match
-        if (match is not None and match.view_name in self.OPEN) or not second_factor.is_missing(request):
+        is_open = match is not None and (match.view_name in self.OPEN or match.app_name == "help")
+        if is_open or not second_factor.is_missing(request):
             return None
         where = f"?next={quote(request.get_full_path())}" if request.method == "GET" else ""
         return redirect(reverse("second_factor") + where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -17,6 +17,13 @@ from speechportal.storage.providers import SITES, Provider
 
 
 class ConnectionForm(forms.ModelForm[Connection]):
+    help_topics: ClassVar[dict[str, str]] = {
+        "provider": "storages#kinds",
+        "endpoint_url": "storages#endpoint-and-region",
+        "root_path": "storages#bucket-and-root-path",
+        "access_key": "storages#what-the-access-key-must-be-allowed-to-do",
+        "local_folder": "storages#local-folders",
+    }
     secret = forms.CharField(
         label=_("Secret"),
         required=False,

@@ -110,6 +110,11 @@ ROUTES: dict[str, Route] = {
     "domains:keywords_txt": Route(Guard.MEMBER, kwargs=DOMAIN),
     "domains:keywords_csv": Route(Guard.MEMBER, kwargs=DOMAIN),
     "domains:delete": Route(Guard.MANAGER, kwargs=DOMAIN),
+    "help:index": Route(Guard.OPEN),
+    "help:search": Route(Guard.OPEN),
+    "help:llms": Route(Guard.OPEN),
+    "help:page": Route(Guard.OPEN, kwargs={"slug": "help_page"}),
+    "help:raw": Route(Guard.OPEN, kwargs={"slug": "help_page", "language": "language"}),
     "usage:list": Route(Guard.MEMBER),
     "usage:export": Route(Guard.MEMBER, kwargs={"month": "month"}),
 }

@@ -21,7 +21,15 @@ from tests.house.routes import ROUTES, STAFF_NAMESPACES, TOKEN_NAMESPACES, Guard
 
 pytestmark = pytest.mark.django_db
 World = dict[str, str]
-NOBODYS = {"bob", "format", "line", "month", "token"}  # Arguments that are no tenant's.
+NOBODYS = {
+    "bob",
+    "format",
+    "help_page",
+    "language",
+    "line",
+    "month",
+    "token",
+}  # Arguments that are no tenant's.
 
 
 def patterns(entries: list[Any], namespace: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -72,6 +80,8 @@ def world() -> World:
         "result": result.uid,
         "line": "0",
         "format": "json",
+        "help_page": "batches",
+        "language": "en",
         "month": timezone.now().strftime("%Y-%m"),
     }
 

@@ -29,16 +29,16 @@ def bad(examination: Callable[[], object]) -> list[str]:
     return [finding.sentence for finding in findings if finding.health is Health.BAD]  # type: ignore[attr-defined] # an iterator
 
 
-def test_a_healthy_database_and_a_beat() -> None:
+def test_a_healthy_database_and_scheduler() -> None:
     NamedLease.take("beat", timedelta(minutes=1))
     assert bad(doctor.database) == bad(doctor.clusters) == []
 
 
-def test_a_beat_that_stopped_and_work_that_waits() -> None:
-    assert bad(doctor.clusters) == ["The beat has never run: nothing is polled."]
+def test_a_stopped_scheduler_and_waiting_work() -> None:
+    assert bad(doctor.clusters) == ["The scheduler has never run; no batch is being polled."]
     NamedLease.take("beat", timedelta(minutes=1))
     NamedLease._default_manager.update(last_run_at=timezone.now() - timedelta(minutes=9))
-    assert bad(doctor.clusters) == ["The beat has for 9 minutes not run: nothing is polled."]
+    assert bad(doctor.clusters) == ["The scheduler last ran 9 minutes ago; no batch is being polled."]
     NamedLease._default_manager.update(last_run_at=timezone.now())
     task = factories.make_task(factories.make_batch())
     Task.unscoped.filter(pk=task.pk).update(available_at=timezone.now() - timedelta(hours=1))
@@ -65,7 +65,7 @@ def test_a_secret_that_no_key_fits(settings: Settings) -> None:
     assert bad(doctor.keys) == []
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     (sentence,) = bad(doctor.keys)
-    assert sentence.startswith("1 stored secrets cannot be read")
+    assert sentence.startswith("1 stored secret cannot be decrypted")
 
 
 def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
@@ -76,7 +76,7 @@ def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings
 
     monkeypatch.setattr("speechportal.platform.queue.queued_messages", ask)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    assert bad(doctor.broker) == ["Redis does not carry the queue's messages: ConnectionError."]
+    assert bad(doctor.broker) == ["Redis does not accept the queue's messages: ConnectionError."]
 
 
 def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path) -> None:
@@ -101,14 +101,14 @@ def test_a_mail_server_that_is_not_there(settings: Settings) -> None:
     assert "127.0.0.1:1" in sentence
 
 
-def test_what_breaks_is_a_finding_and_the_rest_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_raises_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise RuntimeError("canary")
 
     monkeypatch.setattr(doctor, "ffmpeg", broken)
     findings = list(doctor.examine())
     found = {finding.about: finding for finding in findings if finding.health is Health.BAD}
-    assert found["ffmpeg"].sentence == "could not be looked at: RuntimeError."
+    assert found["ffmpeg"].sentence == "This check failed with RuntimeError."
     assert {"database", "queue", "storage", "keys", "models", "clock", "mail", "disk"} <= {
         each.about for each in findings
     }
@@ -120,11 +120,11 @@ def test_the_command_s_exit_status_tells(
     command = "batches.management.commands.doctor.examine"
     monkeypatch.setattr(command, lambda: [Finding("disk", Health.GOOD, "There is room.")])
     call_command("doctor")
-    assert "All is well." in capsys.readouterr().out
-    monkeypatch.setattr(command, lambda: [Finding("disk", Health.BAD, "There is none.", "Make room.")])
-    with pytest.raises(CommandError, match="One thing is wrong"):
+    assert "No problems found." in capsys.readouterr().out
+    monkeypatch.setattr(command, lambda: [Finding("disk", Health.BAD, "There is none.", "Free disk space.")])
+    with pytest.raises(CommandError, match="1 problem found"):
         call_command("doctor")
-    assert "Make room." in capsys.readouterr().out
+    assert "Free disk space." in capsys.readouterr().out
 
 
 def test_a_sandbox_with_gaps_is_reported_unless_it_is_accepted(

@@ -50,9 +50,7 @@ def test_there_are_never_more_messages_than_workers(settings: Settings) -> None:
     assert queue.queued_messages("short") == 0
 
 
-def test_a_lost_message_is_made_again_by_the_beat(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_scheduler_repeats_a_lost_message(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
     batch = make_batch()
     make_task(batch)
@@ -62,12 +60,12 @@ def test_a_lost_message_is_made_again_by_the_beat(
     assert queued("batches.operations.jobs.poll") == 1
 
 
-def test_a_second_beat_leaves_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_scheduler_ends_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 
     holder = NamedLease.take("beat", timedelta(minutes=1))
     assert holder is not None
-    monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first beat is at work"))
+    monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first scheduler runs"))
     jobs.beat()
     NamedLease.give("beat", holder)
     assert NamedLease.take("beat", timedelta(minutes=1)) is not None
@@ -84,4 +82,4 @@ def test_one_failing_step_does_not_stop_the_others(
     make_batch()
     jobs.beat()
     assert queued("batches.operations.jobs.poll") == 1
-    assert "beat: fail failed" in caplog.text
+    assert "scheduler step fail failed" in caplog.text

@@ -1,4 +1,4 @@
-"""A backup is made and restored by the README's own lines, and everything is as the README says."""
+"""A backup is made and restored by the help's own lines, and everything is as the help says."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENE = str(Path(__file__).with_name("restore_scene.py"))
 
 
-def readme_line(wanted: str) -> str:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("**Back up**")[2]
-    (line,) = re.findall(rf"^({wanted}.*?)\s+# \w+$", section.partition("**Upgrade**")[0], re.MULTILINE)
+def help_line(wanted: str) -> str:
+    page = (ROOT / "templates" / "help" / "en" / "backups.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"^{wanted}.*$", page.partition("## Rotating")[0], re.MULTILINE)
     return str(line)
 
 
@@ -62,7 +62,7 @@ class Installation:
         return found
 
     def shell(self, line: str, backup: Path) -> None:
-        """A line of the README, with this installation's places."""
+        """A line of the help, with this installation's places."""
         line = line.replace("var/", f"{self.folder}/").replace("portal.backup", str(backup))
         ended = self.run(["sh", "-c", line.replace(".venv/bin/python", sys.executable)])
         assert ended.returncode == 0, ended.stderr
@@ -85,14 +85,14 @@ def databases() -> Iterator[list[str]]:
 
 def test_sqlite(tmp_path: Path, storage: Path) -> None:
     old, new = (Installation(tmp_path / name, storage) for name in ("old", "new"))
-    go_through(old, new, tmp_path / "copy", readme_line(r"\.venv/bin/python"), readme_line("cp "))
+    go_through(old, new, tmp_path / "copy", help_line(r"\.venv/bin/python -c"), help_line("cp "))
 
 
 @pytest.mark.hosts
 def test_postgresql(tmp_path: Path, storage: Path, databases: list[str]) -> None:
     old = Installation(tmp_path / "old", storage, databases[0])
     new = Installation(tmp_path / "new", storage, databases[1])
-    go_through(old, new, tmp_path / "copy", readme_line("pg_dump "), readme_line("pg_restore "))
+    go_through(old, new, tmp_path / "copy", help_line("pg_dump "), help_line("pg_restore "))
 
 
 def go_through(old: Installation, new: Installation, backup: Path, save: str, restore: str) -> None:

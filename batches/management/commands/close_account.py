@@ -1,4 +1,4 @@
-"""Delete an account's data but its books, and say what went and what stays."""
+"""Delete an account's data except its books, and report what was removed and what stays."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("account", help="its ID, acc_…")
-        parser.add_argument("--reason", required=True, help="kept in the audit trail")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("account", help="the account's ID (acc_…)")
+        parser.add_argument("--reason", required=True, help="the reason, for the audit trail")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = Account.objects.filter(uid=options["account"]).first()

@@ -21,7 +21,7 @@ from speechportal.platform.supervisor import Supervisor, services
 from speechportal.storage.embedded.swift import SwiftServer
 
 TIMEOUT_SECONDS = 1200
-# Short waits, so that the whole way is seen in minutes.
+# Short intervals, so that the whole process takes minutes.
 PACE = {
     "SPEECHPORTAL_POLL_SECONDS": "2",
     "SPEECHPORTAL_SETTLE_SECONDS": "1",
@@ -32,12 +32,14 @@ PACE = {
 
 
 class Command(BaseCommand):
-    help = "Shows the main job end to end, on real speech."
+    help = "Run the main job end to end on real speech, then serve the portal."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default="127.0.0.1:8000")
         parser.add_argument("--storage", choices=["local", "s3"], default="local")
-        parser.add_argument("--exit", action="store_true", help="end when everything is done")
+        parser.add_argument(
+            "--exit", action="store_true", help="end when everything is done; status 1 if something is wrong"
+        )
 
     def handle(self, *_args: Any, bind: str, storage: str, **options: Any) -> None:
         bind = free_address(bind)
@@ -58,7 +60,7 @@ class Command(BaseCommand):
             report.print_report(scene, sys.stdout)
             self._say_where(scene, storage, bind)
             for problem in found:
-                self.stderr.write(self.style.ERROR(f"Not as it should be: {problem}"))
+                self.stderr.write(self.style.ERROR(f"Wrong: {problem}"))
             scene.run.done = True
             scene.run.save()
             if not options["exit"]:
@@ -68,7 +70,7 @@ class Command(BaseCommand):
                 self.stdout.flush()
                 supervisor.wait()
             elif found:
-                raise CommandError(f"{len(found)} things are not as they should be.")
+                raise CommandError(f"{len(found)} checks failed.")
 
     def _introduce(self, scene: Scene, storage: str) -> None:
         where = "a local folder" if storage == "local" else "an S3 server (OpenStack Swift) on this machine"
@@ -88,7 +90,7 @@ class Command(BaseCommand):
         with contextlib.suppress(_Over):
             supervisor.wait(tick)
         if time.monotonic() > end:
-            raise CommandError(f"Not done after {TIMEOUT_SECONDS} s; the logs are in {log_folder()}.")
+            raise CommandError(f"Not finished after {TIMEOUT_SECONDS} s; see the logs in {log_folder()}.")
 
     def _say_where(self, scene: Scene, storage: str, bind: str) -> None:
         report.heading("Where things are", sys.stdout)
@@ -103,7 +105,7 @@ class Command(BaseCommand):
 
 
 class _Over(Exception):
-    """Everything that the demo waits for has happened."""
+    """Raised to end the wait: the run is over, or took too long."""
 
 
 def log_folder() -> Path:
@@ -114,7 +116,7 @@ def log_folder() -> Path:
 
 @contextlib.contextmanager
 def _storage(storage: str) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """The fields of the demo's connection and its secret; with S3, a server that runs meanwhile."""
+    """Fields and secret of the demo's connection; for S3, with a server that runs meanwhile."""
     if storage == "local":
         folder = settings.STORAGE_LOCAL_ROOTS[0] / "demo"
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +136,7 @@ def _storage(storage: str) -> Iterator[tuple[dict[str, Any], str | None]]:
 
 
 def free_address(bind: str) -> str:
-    """``bind``, or the same address with another port where that one is taken."""
+    """``bind``, or the same address with a free port where that one is in use."""
     host, _, port = bind.rpartition(":")
     for candidate in (int(port), 0):
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""Say in plain words what is wrong with this installation; exit status 1 if anything is."""
+"""Check this installation: what is wrong and what to do about it. Exit status 1 if anything is wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from batches.operations.doctor import Finding, Health, examine
 
 class Command(BaseCommand):
     help = __doc__
-    # They are among the findings, so that a failing one does not keep the others from being told.
+    # The system checks are among the findings: a failing one must not hide the others.
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -22,8 +22,8 @@ class Command(BaseCommand):
             if finding.advice:
                 self.stdout.write(f"{'':18}{finding.advice}")
         if wrong:
-            raise CommandError(f"{wrong} things are wrong." if wrong > 1 else "One thing is wrong.")
-        self.stdout.write("All is well.")
+            raise CommandError(f"{wrong} problems found." if wrong > 1 else "1 problem found.")
+        self.stdout.write("No problems found.")
 
     def _line(self, finding: Finding) -> str:
         style = {

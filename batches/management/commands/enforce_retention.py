@@ -1,4 +1,4 @@
-"""Remove transcripts and logs that are older than their account keeps them; the beat does it every day."""
+"""Delete transcripts and logs that are older than their account keeps them (also runs daily by itself)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delete a person's sign-in, memberships and tokens, and say what went and what stays."""
+"""Delete a person's user, memberships and tokens, and report what was removed and what stays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
-        parser.add_argument("--reason", required=True, help="kept in the audit trail")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--reason", required=True, help="the reason, for the audit trail")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(email__iexact=options["email"]).first()

@@ -1,4 +1,4 @@
-"""Write everything the portal has of an account into a ZIP file of JSON lines; secrets are left out."""
+"""Export everything stored about an account to a ZIP file of JSON lines, without secrets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("account", help="its ID, acc_…")
-        parser.add_argument("file", type=Path, help="the ZIP file to write; it must not exist")
-        parser.add_argument("--reason", required=True, help="kept in the audit trail")
+        parser.add_argument("account", help="the account's ID (acc_…)")
+        parser.add_argument("file", type=Path, help="the ZIP file to create; it must not exist")
+        parser.add_argument("--reason", required=True, help="the reason, for the audit trail")
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = Account.objects.filter(uid=options["account"]).first()
@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no account {options['account']}.")
         file: Path = options["file"]
         if file.exists():
-            raise CommandError(f"{file} is there already.")
+            raise CommandError(f"{file} exists already.")
         with with_reason(options["reason"]):
             counts = export_account(account=account, target=file)
         for name, count in counts.items():

@@ -1,4 +1,4 @@
-"""Encrypt every stored secret with the first of ENCRYPTION_KEYS, so that the others can be taken away."""
+"""Re-encrypt every stored secret with the first of SPEECHPORTAL_ENCRYPTION_KEYS."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ class Command(BaseCommand):
             ) from error
         for name, count in counts.items():
             self.stdout.write(f"{name}: {count}")
-        self.stdout.write("The other keys can be taken away once every process runs with this list.")
+        self.stdout.write("The other keys can be removed once every process runs with this list.")

@@ -1,4 +1,4 @@
-"""What the demo prints, and whether everything that should be there is there."""
+"""Output of the demo, and the check that everything it should have produced is there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKS = {Task.State.COMPLETED: "✓", Task.State.FAILED: "✗", Task.State.IN_PR
 
 
 class LiveProgress:
-    """A line for each change of a task, so that it reads well in a terminal and in a log."""
+    """Prints one line per change of a task, for terminals and logs alike."""
 
     def __init__(self, scene: Scene, out: TextIO) -> None:
         self.scene = scene
@@ -24,7 +24,7 @@ class LiveProgress:
         self._seen: dict[int, tuple[str, str, int]] = {}
 
     def show(self) -> bool:
-        """Print what changed; whether all of this run is over, results, moves and reports included."""
+        """Print what changed. Returns whether the run is over, results, moves and reports included."""
         tasks = self.scene.tasks()
         for task in tasks:
             state = (task.state, task.stage, task.progress // 25)
@@ -54,7 +54,7 @@ def is_over(scene: Scene, tasks: list[Task]) -> bool:
 
 
 def problems(scene: Scene) -> Iterator[str]:
-    """Everything that is not as it should be at the end."""
+    """Sentences about everything that is wrong at the end of the run."""
     tasks = {task.name: task for task in scene.tasks()}
     for recording in RECORDINGS:
         task = tasks.pop(recording.name, None)

@@ -1,4 +1,4 @@
-"""The account, member, domain, connection and batch of the demo, and the run's own memory."""
+"""Set-up of the demo: its account, member, domain, connection and batch, and the state of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = {"local": "Demo", "s3": "Demo S3"}
 
 @dataclass
 class Run:
-    """One showing of the twelve files, kept on disk so that an interrupted one is continued."""
+    """State of one demo run, stored on disk so that an interrupted run is continued."""
 
     path: Path
     storage: str
@@ -62,7 +62,7 @@ class Scene:
         return self.batch.connection.store()
 
     def tasks(self) -> list[Task]:
-        """This run's tasks, in order."""
+        """Tasks of this run, in order."""
         return list(
             Task.unscoped.filter(batch=self.batch, task_order__gt=self.run.after_order)
             .prefetch_related("result_files")
@@ -70,7 +70,7 @@ class Scene:
         )
 
     def drop_files(self) -> None:
-        """Put the recordings into the input path; those that an interrupted run had put there stay."""
+        """Put the recordings into the input path; those of an interrupted run stay."""
         if self.run.files_dropped:
             return
         known = {task.name for task in self.tasks()}
@@ -84,7 +84,7 @@ class Scene:
 
 
 def set_up(storage: str, connection_fields: dict[str, Any], secret: str | None) -> Scene:
-    """Find or make everything that the demo needs."""
+    """Get or create everything that the demo needs."""
     folder = settings.DATA_DIR / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     password = stored_secret(folder / "password", secrets.token_urlsafe(9))

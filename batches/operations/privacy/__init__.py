@@ -1,1 +1,1 @@
-"""What is kept of an account and of a person, for how long, and how it is handed over or removed."""
+"""Privacy: retention, export and erasure of the data of accounts and persons."""

@@ -1,4 +1,4 @@
-"""Deleting an account's or a person's data, with a report of what went and what stays.
+"""Erasure of an account's or a person's data, with a report of what was removed and what stays.
 
 What stays: charges and their corrections, which are books; the bare rows that they refer to; the audit trail
 until its retention; and everything in the customer's own storage, which is theirs.
@@ -54,7 +54,7 @@ from speechportal.storage.models import Connection
 
 @dataclass
 class Report:
-    """What was removed and what stays, for the person who asked for it."""
+    """Report of an erasure for whoever asked for it: what was removed and what stays."""
 
     subject: str
     removed: Counter[str] = field(default_factory=Counter)
@@ -74,7 +74,7 @@ class Report:
 
 
 def close_account(*, account: Account) -> Report:
-    """Delete what the account has but its books. It is suspended first and never works again.
+    """Delete an account's data except its books. The account is suspended first and cannot be used again.
 
     Raises ``ValidationError`` while a worker still has one of its tasks: call it again a minute later. It
     can be interrupted anywhere and called again.
@@ -103,7 +103,7 @@ def close_account(*, account: Account) -> Report:
 
 
 def _places(account: Account) -> list[str]:
-    """Where the account's files lie: said before the connections are gone."""
+    """Sentences that name the storages that hold the account's files, read before the connections go."""
     found = []
     for connection in Connection.unscoped.filter(account=account):
         paths = sorted(

@@ -1,4 +1,4 @@
-"""Everything the portal has of an account, as a ZIP file of JSON lines; secrets are left out."""
+"""Export of everything stored about an account as a ZIP file of JSON lines, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcripts and logs go when their account's days are over; once a day, by the beat."""
+"""Retention: a daily job deletes transcripts and logs that are older than their account keeps them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def _before(now: datetime, days: int | None) -> datetime:
 
 
 def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
-    """Words, corrections and search texts of tasks that ended before a time. Files in the storage stay."""
+    """Delete transcripts, corrections and search texts of tasks that ended before a time.
+
+    Files in the storage stay.
+    """
     ended = tasks.filter(state__in=Task.FINAL, finished_at__lt=before)
     removed: Counter[str] = Counter()
     for name, rows in (
@@ -60,7 +63,7 @@ def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
 
 
 def remove_logs(account: Account, before: datetime) -> Counter[str]:
-    """Deliveries that ended before a time, with their attempts; and the audit trail up to it."""
+    """Delete deliveries that ended before a time, with their attempts, and the audit trail up to it."""
     ended = Delivery.unscoped.filter(account=account, state__in=Delivery.FINAL, ended_at__lt=before)
     removed: Counter[str] = Counter()
     removed["delivery attempts"] = in_chunks(DeliveryAttempt.unscoped.filter(delivery__in=ended))
@@ -71,7 +74,7 @@ def remove_logs(account: Account, before: datetime) -> Counter[str]:
 
 
 def in_chunks(rows: QuerySet[Any]) -> int:
-    """Delete rows a few at a time, so that nobody waits for a long transaction."""
+    """Delete rows in small transactions, so that nobody waits for a long one."""
     removed = 0
     model = rows.model
     while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):

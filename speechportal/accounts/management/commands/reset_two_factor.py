@@ -1,4 +1,4 @@
-"""Take a person's authenticator app away and end their sessions. Make sure who is asking."""
+"""Remove a user's second factor and end their sessions. Verify first who is asking."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
-        parser.add_argument("--reason", required=True, help="kept in the audit trail")
+        parser.add_argument("--reason", required=True, help="the reason, for the audit trail")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(email__iexact=options["email"]).first()
@@ -24,6 +24,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['email']}.")
         with with_reason(options["reason"]):
             if not second_factor.remove(user.pk):
-                raise CommandError(f"{user.email} has no authenticator app.")
+                raise CommandError(f"{user.email} has no second factor.")
             sessions.end(user.pk)
-        self.stdout.write(f"{user.email} signs in with the password alone, and staff set up another app.")
+        self.stdout.write(f"The second factor of {user.email} is removed; the password alone signs in.")

@@ -11,14 +11,14 @@ from speechportal.platform import queue
 
 
 class Command(BaseCommand):
-    help = "Runs one cluster of the queue until it is told to stop (SIGTERM)."
+    help = "Run one cluster of the queue until SIGTERM."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", choices=get_args(queue.ClusterName))
 
     def handle(self, *_args: Any, name: queue.ClusterName, **_options: Any) -> None:
         if os.environ.get("Q_CLUSTER_NAME") != name:
-            # django-q2 has read its settings by now: begin again with the name where it looks for it.
+            # django-q2 reads this variable when it is imported: start again with it set.
             environ = {**os.environ, "Q_CLUSTER_NAME": name}
             os.execve(sys.executable, [sys.executable, *sys.argv], environ)  # noqa: S606 - ourselves # nosec B606
         queue.run_cluster(name)

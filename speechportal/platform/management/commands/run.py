@@ -15,7 +15,7 @@ ADDRESS = "SPEECHPORTAL_PUBLIC_URL"
 
 
 class Command(BaseCommand):
-    help = "Runs the web server and the clusters of the queue, or some of them; Ctrl-C stops them all."
+    help = "Run the web server and the clusters of the queue, or some of them, until Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default="127.0.0.1:8000", help="ADDRESS:PORT of the web server")
@@ -24,12 +24,12 @@ class Command(BaseCommand):
             nargs="+",
             choices=NAMES,
             default=NAMES,
-            help="what runs on this machine (default: everything); a worker machine runs `recognition`",
+            help="what to run on this machine (default: everything); `recognition` on a worker machine",
         )
 
     def handle(self, *_args: Any, bind: str, only: list[str], **_options: Any) -> None:
         if not (settings.PRODUCTION or os.environ.get(ADDRESS) or os.environ.get(f"{ADDRESS}_FILE")):
-            # Links lead to where it runs, unless the operator says otherwise.
+            # By default links start with the address that is served.
             os.environ[ADDRESS] = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - to it nothing binds
         supervisor = Supervisor(services(bind, only=only))
         supervisor.stop_on_signals()

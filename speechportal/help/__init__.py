@@ -1,0 +1,1 @@
+"""The documentation: Markdown pages in ``templates/help/<language>/``, served under ``/help/``."""
