@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from batches.intake import polling
 from batches.models import Batch, Charge, ResultFile, Task
 from batches.models import Transcript as Checkpoint
-from batches.recognition.errors import EngineDied, ModelUnavailable, NotMedia
+from batches.recognition.errors import EngineDied, EngineUnavailable, ModelUnavailable, NotMedia
 from batches.tasks import lifecycle
 from batches.worker import moving
 from speechportal.storage.errors import AccessDenied, Unreachable
@@ -98,6 +98,35 @@ def test_a_file_that_kills_the_engine_again_and_again_fails(
         again_at_once()
     assert states == [Task.State.WAITING, Task.State.WAITING, Task.State.FAILED]
     assert Task.unscoped.get().error_message == "It ran out of memory."
+
+
+def test_a_file_that_has_killed_an_engine_is_tried_again_alone(batch: Batch, engine: Engine) -> None:
+    def die() -> None:
+        raise EngineDied("It ran out of memory.")
+
+    engine.during["transcribe"] = die
+    drop(batch)
+    work(engine)
+    assert engine.alone == [False]
+    engine.during.clear()
+    again_at_once()
+    assert work(engine).state == Task.State.COMPLETED
+    assert engine.alone == [False, True, True]
+
+
+def test_an_engine_that_does_not_run_never_fails_a_task(batch: Batch, engine: Engine) -> None:
+    def not_there() -> None:
+        raise EngineUnavailable("The engine process does not start.")
+
+    engine.during["transcribe"] = not_there
+    drop(batch)
+    for delays in range(1, 6):
+        task = work(engine)
+        assert (task.state, task.attempts, task.delays) == (Task.State.WAITING, 0, delays)
+        assert task.error_code == "engine_unavailable"
+        again_at_once()
+    engine.during.clear()
+    assert work(engine).state == Task.State.COMPLETED
 
 
 def test_missing_models_never_fail_a_task(batch: Batch, engine: Engine) -> None:
