@@ -80,6 +80,22 @@ def test_a_second_of_an_odd_voice_is_not_a_person() -> None:
     assert len(set(labels.tolist())) == 2
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.55, 1), (3.0, 2)])
+def test_a_cluster_of_little_speech_needs_a_larger_distance_to_be_a_speaker(
+    seconds: float, expected: int
+) -> None:
+    """Four segments of one speaker, and four at a cosine distance of 0.66 from them: above the threshold."""
+    first, second, third = np.eye(192, dtype=np.float32)[:3]
+    other = 0.34 * first + np.sqrt(1 - 0.34**2) * second
+    near = 0.95 * other + np.sqrt(1 - 0.95**2) * third
+    vectors = np.stack([first, first, first, first, other, other, near, near])
+    lengths = np.array([3.0] * 4 + [seconds] * 4, dtype=np.float32)
+    if seconds < 1.5:  # too short to be clustered one by one: two longer segments stand for them
+        lengths[4:] = [1.5, 1.5, 0.5, 0.5]
+    talk_ = pieces(list(range(8)), [0] * 8), SpeakerEmbeddings(vectors.astype(np.float32), lengths)
+    assert len(set(cluster_segments(*talk_).tolist())) == expected
+
+
 def test_short_pieces_go_to_the_voice_they_resemble() -> None:
     people = [0, 1] * 10
     labels = cluster_segments(*talk(people, seconds=[3.0] * 10 + [0.6] * 10))

@@ -1,9 +1,9 @@
-"""Which pieces of speech are the same person's.
+"""Clustering of speech segments by speaker.
 
-Average-linkage agglomerative clustering of voice prints by cosine distance, with what segmentation already
-knows as a bias: pieces of one local speaker are probably one person, and two local speakers of one window
-are probably two. Against pyannote's centroid linkage the same threshold then serves short and long files:
-anything between 0.58 and 0.66 gave about the same error.
+Average-linkage agglomerative clustering of embeddings by cosine distance. What segmentation knows is a bias:
+segments of one local speaker are probably one speaker's, and two local speakers of one window are probably
+two. The threshold rises for clusters of little speech. Unlike with pyannote's centroid linkage, one threshold
+serves short and long files: values from 0.58 to 0.66 gave about the same error.
 """
 
 from __future__ import annotations
@@ -16,62 +16,68 @@ from scipy.spatial.distance import squareform
 from batches.recognition.diarization.embedding import SpeakerEmbeddings
 from batches.recognition.diarization.speech_segments import SpeechSegments
 
-MOST_SPEAKERS = 30  # of a file, where no maximum is set
+MOST_SPEAKERS = 30  # of a file, if no maximum is set
 
 # Cosine distances, tuned together on meeting clips and on readers joined at random.
-_THRESHOLD = 0.63  # mean distance above which two clusters are two people
-_SAME_LOCAL_SPEAKER = 0.2  # taken off between pieces of one local speaker
+_THRESHOLD = 0.63  # mean distance above which two clusters are two speakers
+_SMALL_CLUSTER = 5.0  # s of speech below which the threshold rises, by up to ...
+_SMALL_MARGIN = 0.12  # ... this much: embeddings of little speech lie far from all others by chance
+_SAME_LOCAL_SPEAKER = 0.2  # subtracted between segments of one local speaker
 _OTHER_LOCAL_SPEAKER = 0.3  # added between local speakers of one window
-_PRIOR = 0.1  # the same two, in similarity, when a piece is assigned to a cluster
+_PRIOR = 0.1  # the same two, in similarity, when a segment is assigned to a cluster
 
-_RELIABLE = 1.5  # s of speech from which a voice print takes part in clustering
-_LEAST_SPEECH = 1.5  # s of speech that a cluster needs to be a person, or ...
+_RELIABLE = 1.5  # s of speech from which an embedding takes part in clustering
+_LEAST_SPEECH = 1.5  # s of speech that a cluster needs to be a speaker, or ...
 _LEAST_SHARE = 0.005  # ... this share of all speech, ...
-_LEAST_SPEECH_LONG = 8.0  # ... but no more than this: somebody may say little in a long meeting
-_MOST_PIECES = 4_000  # that are clustered; the others are assigned. Bounds memory: 3 h have about 4,300
+_LEAST_SPEECH_LONG = 8.0  # ... but no more than this: a speaker may say little in a long meeting
+_MOST_SEGMENTS = 4_000  # clustered; the others are assigned. Bounds memory: 3 h have about 4,300
 
 Labels = npt.NDArray[np.int64]
 
 
 def cluster_segments(
-    pieces: SpeechSegments, prints: SpeakerEmbeddings, *, min_speakers: int = -1, max_speakers: int = -1
+    segments: SpeechSegments, embeddings: SpeakerEmbeddings, *, min_speakers: int = -1, max_speakers: int = -1
 ) -> Labels:
-    """(N,) the person of each piece, numbered from 0; -1 for pieces without a voice print to go by.
+    """(N,) speaker of each segment, numbered from 0; -1 for segments without a usable embedding.
 
-    ``min_speakers`` and ``max_speakers`` bound the number of people, -1 means not set. Fewer than the
-    minimum come back where there are fewer pieces than that.
+    ``min_speakers`` and ``max_speakers`` bound the number of speakers, -1 means not set. Fewer than the
+    minimum are found only where there are fewer segments than that.
     """
     least = max(1, min_speakers)
     most = max(least, max_speakers if max_speakers > 0 else MOST_SPEAKERS)
-    labels = np.full(len(pieces), -1, dtype=np.int64)
-    reliable = _reliable_pieces(prints, least)
+    labels = np.full(len(segments), -1, dtype=np.int64)
+    reliable = _reliable_segments(embeddings, least)
     if not reliable.size:
         return labels
-    labels[reliable] = _cluster(pieces, prints, reliable, least, most)
-    centroids = _centroids(prints, labels)
-    _assign_rest(pieces, prints, labels, centroids)
+    labels[reliable] = _cluster(segments, embeddings, reliable, least, most)
+    centroids = _centroids(embeddings, labels)
+    _assign_rest(segments, embeddings, labels, centroids)
     return labels
 
 
-def _reliable_pieces(prints: SpeakerEmbeddings, least: int) -> npt.NDArray[np.int64]:
-    """SpeechSegments to cluster: the long enough ones, or the longest ones where these are too few."""
-    longest_first = np.argsort(-prints.seconds, kind="stable")
-    count = int((prints.seconds >= _RELIABLE).sum())
-    heard = int((prints.seconds > 0).sum())
-    return np.sort(longest_first[: min(heard, max(least, min(count, _MOST_PIECES)))])
+def _reliable_segments(embeddings: SpeakerEmbeddings, least: int) -> npt.NDArray[np.int64]:
+    """Indices of the segments to cluster: those long enough, or the longest if these are too few."""
+    longest_first = np.argsort(-embeddings.seconds, kind="stable")
+    count = int((embeddings.seconds >= _RELIABLE).sum())
+    heard = int((embeddings.seconds > 0).sum())
+    return np.sort(longest_first[: min(heard, max(least, min(count, _MOST_SEGMENTS)))])
 
 
 def _cluster(
-    pieces: SpeechSegments, prints: SpeakerEmbeddings, chosen: npt.NDArray[np.int64], least: int, most: int
+    segments: SpeechSegments,
+    embeddings: SpeakerEmbeddings,
+    chosen: npt.NDArray[np.int64],
+    least: int,
+    most: int,
 ) -> Labels:
-    """Cluster numbers of the chosen pieces; -1 for those of clusters too small to be a person."""
-    seconds = prints.seconds[chosen]
+    """Cluster numbers of the chosen segments; -1 for those of clusters too small to be a speaker."""
+    seconds = embeddings.seconds[chosen]
     if chosen.size == 1:
         return np.zeros(1, dtype=np.int64)
-    tree = linkage(squareform(_distances(pieces, prints, chosen), checks=False), method="average")
+    tree = linkage(squareform(_distances(segments, embeddings, chosen), checks=False), method="average")
     share = min(_LEAST_SPEECH_LONG, _LEAST_SHARE * float(seconds.sum()))
     smallest = max(_LEAST_SPEECH, share)
-    labels = _drop_small(fcluster(tree, _THRESHOLD, criterion="distance"), seconds, smallest)
+    labels = _drop_small(_cut_tree(tree, seconds), seconds, smallest)
     found = int(labels.max()) + 1
     if found > most:
         for count in range(found, 0, -1):
@@ -81,6 +87,44 @@ def _cluster(
     elif found < least:
         labels = _at_least(tree, seconds, smallest, least)
     return labels
+
+
+def _cut_tree(tree: npt.NDArray[np.float64], seconds: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """(M,) cluster numbers: merges are undone from the root down while they join two speakers."""
+    count = seconds.size
+    speech = np.concatenate([seconds.astype(np.float64), np.zeros(len(tree))])
+    for index, (left, right, _, _) in enumerate(tree):
+        speech[count + index] = speech[int(left)] + speech[int(right)]
+    labels = np.zeros(count, dtype=np.int32)
+    separate = [2 * count - 2]  # the root
+    number = 0
+    while separate:
+        node = separate.pop()
+        if node >= count:
+            left, right, distance = (
+                int(tree[node - count, 0]),
+                int(tree[node - count, 1]),
+                tree[node - count, 2],
+            )
+            smaller = min(speech[left], speech[right])
+            if distance > _THRESHOLD + _SMALL_MARGIN * max(0.0, 1 - smaller / _SMALL_CLUSTER):
+                separate += [left, right]
+                continue
+        labels[_leaves(tree, node)] = number
+        number += 1
+    return labels
+
+
+def _leaves(tree: npt.NDArray[np.float64], node: int) -> list[int]:
+    count = len(tree) + 1
+    found, waiting = [], [node]
+    while waiting:
+        each = waiting.pop()
+        if each < count:
+            found.append(each)
+        else:
+            waiting += [int(tree[each - count, 0]), int(tree[each - count, 1])]
+    return found
 
 
 def _at_least(
@@ -95,11 +139,11 @@ def _at_least(
 
 
 def _distances(
-    pieces: SpeechSegments, prints: SpeakerEmbeddings, chosen: npt.NDArray[np.int64]
+    segments: SpeechSegments, embeddings: SpeakerEmbeddings, chosen: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """(M, M) cosine distances, biased by what segmentation knows."""
-    vectors = prints.vectors[chosen]
-    windows, speakers = pieces.windows[chosen], pieces.speakers[chosen]
+    """(M, M) cosine distances, biased by what segmentation knows about local speakers."""
+    vectors = embeddings.vectors[chosen]
+    windows, speakers = segments.windows[chosen], segments.speakers[chosen]
     distances: npt.NDArray[np.float32] = 1.0 - vectors @ vectors.T
     same_window = windows[:, None] == windows
     same_speaker = speakers[:, None] == speakers
@@ -122,36 +166,40 @@ def _drop_small(clusters: npt.NDArray[np.int32], seconds: npt.NDArray[np.float32
     return labels
 
 
-def _centroids(prints: SpeakerEmbeddings, labels: Labels) -> npt.NDArray[np.float32]:
-    """(people, 192) mean voice prints, of length 1."""
-    people = range(int(labels.max()) + 1)
-    rows: npt.NDArray[np.float32] = np.stack([prints.vectors[labels == one].mean(axis=0) for one in people])
+def _centroids(embeddings: SpeakerEmbeddings, labels: Labels) -> npt.NDArray[np.float32]:
+    """(speakers, 192) mean embeddings, of length 1."""
+    speakers = range(int(labels.max()) + 1)
+    rows: npt.NDArray[np.float32] = np.stack(
+        [embeddings.vectors[labels == one].mean(axis=0) for one in speakers]
+    )
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return rows
 
 
 def _assign_rest(
-    pieces: SpeechSegments, prints: SpeakerEmbeddings, labels: Labels, centroids: npt.NDArray[np.float32]
+    segments: SpeechSegments,
+    embeddings: SpeakerEmbeddings,
+    labels: Labels,
+    centroids: npt.NDArray[np.float32],
 ) -> None:
-    """Give each piece without a label its most similar person, in place.
+    """Label the remaining segments with the most similar speaker, in place.
 
-    A person found for the same local speaker, at the nearest piece in time, is favoured; people found for
-    the other local speakers of the window are not. A piece with neither voice print nor such a neighbour
-    keeps -1.
+    The speaker of the same local speaker's nearest segment is favoured; speakers of the window's other local
+    speakers are penalised. A segment with neither an embedding nor such a neighbour keeps -1.
     """
     known = labels.copy()
-    starts = np.searchsorted(pieces.windows, np.unique(pieces.windows), side="left")
-    for start, end in zip(starts, [*starts[1:], len(pieces)], strict=True):
+    starts = np.searchsorted(segments.windows, np.unique(segments.windows), side="left")
+    for start, end in zip(starts, [*starts[1:], len(segments)], strict=True):
         window = np.arange(start, end)
-        for piece in window[known[window] < 0]:
-            scores = centroids @ prints.vectors[piece]
+        for segment in window[known[window] < 0]:
+            scores = centroids @ embeddings.vectors[segment]
             labelled = window[known[window] >= 0]
-            mine = labelled[pieces.speakers[labelled] == pieces.speakers[piece]]
-            others = labelled[pieces.speakers[labelled] != pieces.speakers[piece]]
-            if not prints.seconds[piece] and not mine.size:
+            mine = labelled[segments.speakers[labelled] == segments.speakers[segment]]
+            others = labelled[segments.speakers[labelled] != segments.speakers[segment]]
+            if not embeddings.seconds[segment] and not mine.size:
                 continue
             taken = np.setdiff1d(known[others], known[mine])
             scores[taken] -= _PRIOR
             if mine.size:
-                scores[known[mine[np.abs(mine - piece).argmin()]]] += _PRIOR
-            labels[piece] = scores.argmax()
+                scores[known[mine[np.abs(mine - segment).argmin()]]] += _PRIOR
+            labels[segment] = scores.argmax()

@@ -1,8 +1,9 @@
-"""From labelled pieces of overlapping windows to the turns of people over the whole file.
+"""Speaker turns of a whole file, from labelled segments of overlapping windows.
 
-This is pyannote's reconstruction (count how many people speak in each frame, then take the most active ones),
-with two differences: votes are weighted by a Hamming window, so that of two windows the one that sees a
-moment in its middle wins, and the arithmetic is on whole arrays, which a three-hour file needs.
+This is pyannote's reconstruction (count the speakers of each frame, then take the most active ones), with
+three differences: windows are weighted by a Hamming window, because segmentation is least sure at a window's
+edges; a speaker counts only where most of the weight agrees; and the arithmetic is on whole arrays, which a
+three-hour file needs.
 """
 
 from __future__ import annotations
@@ -17,74 +18,75 @@ from batches.recognition.diarization.segmentation import Segmentation, true_runs
 from batches.recognition.diarization.speech_segments import SpeechSegments
 from batches.recognition.transcript import SpeakerTurn
 
-_BRIDGE = 0.2  # s: one person's pauses up to this length are part of the turn
-_SHORTEST = 0.05  # s: anything shorter is no turn; the shortest interjections last three times as long
+_BRIDGE = 0.3  # s: pauses of one speaker up to this length are part of the turn
+_AGREEMENT = 0.6  # share of the windows' weight that must find one more speaker in a frame
+_SHORTEST = 0.05  # s: shorter turns are dropped; the shortest interjections last three times as long
 _BLOCK = 16_384  # frames whose speakers are ranked at once
 
 
-def build_turns(segmentation: Segmentation, pieces: SpeechSegments, labels: Labels) -> list[SpeakerTurn]:
+def build_turns(segmentation: Segmentation, segments: SpeechSegments, labels: Labels) -> list[SpeakerTurn]:
     """Turns in order of start, labelled "1", "2", ... in order of first appearance."""
-    people = int(labels.max(initial=-1)) + 1
-    if not people:
+    speakers = int(labels.max(initial=-1)) + 1
+    if not speakers:
         return []
-    heard = _who_is_heard(segmentation, pieces, labels, people)
+    active = _active_speakers(segmentation, segments, labels, speakers)
     edge = (segmentation.frame_duration - segmentation.frame_step) / 2  # from a frame's centre outwards
     spans: list[tuple[float, float, int]] = []
-    for person in range(people):
+    for speaker in range(speakers):
         stretches = [
             (start * segmentation.frame_step + edge, end * segmentation.frame_step + edge)
-            for start, end in true_runs(heard[:, person])
+            for start, end in true_runs(active[:, speaker])
         ]
-        spans += [(start, end, person) for start, end in _bridge(stretches, segmentation.duration)]
+        spans += [(start, end, speaker) for start, end in _bridge(stretches, segmentation.duration)]
     return label_turns(spans)
 
 
 def label_turns(spans: Sequence[tuple[float, float, int | str]]) -> list[SpeakerTurn]:
-    """Turns in milliseconds from (start, end, whatever names a person) in seconds."""
+    """Turns in milliseconds from (start, end, speaker) in seconds. Speakers become "1", "2", ... by start."""
     names: dict[int | str, str] = {}
     turns = []
-    for start, end, person in sorted(spans, key=lambda span: (span[0], span[1], str(span[2]))):
-        name = names.setdefault(person, str(len(names) + 1))
+    for start, end, speaker in sorted(spans, key=lambda span: (span[0], span[1], str(span[2]))):
+        name = names.setdefault(speaker, str(len(names) + 1))
         turns.append(SpeakerTurn(start=round(start * 1000), end=round(end * 1000), speaker=name))
     return turns
 
 
-def _who_is_heard(
-    segmentation: Segmentation, pieces: SpeechSegments, labels: Labels, people: int
+def _active_speakers(
+    segmentation: Segmentation, segments: SpeechSegments, labels: Labels, speakers: int
 ) -> npt.NDArray[np.bool_]:
-    """(frames of the file, people) who speaks when."""
+    """(frames of the file, speakers) whether each speaker is active."""
     windows, frames, _ = segmentation.active.shape
     total = segmentation.first_frame(windows - 1) + frames
     weight = np.hamming(frames).astype(np.float32)
-    votes = np.zeros((total, people), dtype=np.float32)
+    votes = np.zeros((total, speakers), dtype=np.float32)
     count = np.zeros(total, dtype=np.float32)
     weights = np.zeros(total, dtype=np.float32)
     for window in range(windows):
         span = slice(first := segmentation.first_frame(window), first + frames)
         weights[span] += weight
         count[span] += weight * segmentation.active[window].sum(axis=1)
-        votes[span] += weight[:, None] * _people_of_window(pieces.owner[window], labels, people)
-    together = np.rint(count / weights).astype(np.int64)
-    heard = np.zeros((total, people), dtype=np.bool_)
+        votes[span] += weight[:, None] * _speakers_of_window(segments.owner[window], labels, speakers)
+    together = np.floor(count / weights + 1 - _AGREEMENT).astype(np.int64)
+    active = np.zeros((total, speakers), dtype=np.bool_)
     for start in range(0, total, _BLOCK):
         block = slice(start, start + _BLOCK)
         ranks = np.argsort(np.argsort(-votes[block], axis=1, kind="stable"), axis=1, kind="stable")
-        heard[block] = (ranks < together[block, None]) & (votes[block] > 0)
-    return heard
+        active[block] = (ranks < together[block, None]) & (votes[block] > 0)
+    return active
 
 
-def _people_of_window(owner: npt.NDArray[np.int32], labels: Labels, people: int) -> npt.NDArray[np.bool_]:
-    """(frames, people) from the (frames, local speakers) numbers of pieces."""
-    present = np.zeros((owner.shape[0], people), dtype=np.bool_)
-    for speaker in range(owner.shape[1]):
-        frames = np.flatnonzero(owner[:, speaker] >= 0)
-        person = labels[owner[frames, speaker]]
-        present[frames[person >= 0], person[person >= 0]] = True
+def _speakers_of_window(owner: npt.NDArray[np.int32], labels: Labels, speakers: int) -> npt.NDArray[np.bool_]:
+    """(frames, speakers) of one window, from its (frames, local speakers) numbers of segments."""
+    present = np.zeros((owner.shape[0], speakers), dtype=np.bool_)
+    for local in range(owner.shape[1]):
+        frames = np.flatnonzero(owner[:, local] >= 0)
+        speaker = labels[owner[frames, local]]
+        present[frames[speaker >= 0], speaker[speaker >= 0]] = True
     return present
 
 
 def _bridge(stretches: list[tuple[float, float]], duration: float) -> list[tuple[float, float]]:
-    """Join what short pauses part, cut what reaches beyond the file, drop what is too short to be speech."""
+    """Join stretches across short pauses, cut them at the file's end, drop those too short for speech."""
     joined: list[tuple[float, float]] = []
     for start, end in stretches:
         if joined and start - joined[-1][1] <= _BRIDGE:
