@@ -4,11 +4,13 @@ PYTHON ?= python3.11
 BIND ?= 127.0.0.1:8000
 STORAGE ?= local
 JOBS ?= 2
+GPU_PYTHON ?= python3
+KIT ?= var/gpu-check
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo run test chaos scale bench lint models migrate lock clean
+.PHONY: help demo run test chaos scale bench gpu-check lint models migrate lock clean
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
@@ -16,6 +18,7 @@ help:
 	@echo "make chaos            the portal under kills and faults; both databases; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
+	@echo "make gpu-check        recognition on this machine's GPU: is it right, and how fast; ARGS='--seconds 600'"
 	@echo "make lint             ruff, mypy, bandit and the migrations check"
 
 $(READY): requirements.lock pyproject.toml
@@ -52,6 +55,10 @@ scale: $(READY)
 
 bench: models
 	$(BIN)/python manage.py bench $(ARGS)
+
+# Needs no installation: any python3 with torch for CUDA will do. The kit is made by the command "prepare".
+gpu-check:
+	$(GPU_PYTHON) -m batches.recognition.bench.gpu_check --kit $(KIT) run $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

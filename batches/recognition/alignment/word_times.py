@@ -21,7 +21,7 @@ from batches.recognition.contracts import TimedWord
 if TYPE_CHECKING:
     from batches.recognition.asr.decoding import Decoded
 
-_SMOOTHING = 7  # frames of the median filter
+SMOOTHING = 7  # frames of the median filter
 _AHEAD = 0.04  # s by which attention turns to a word before it is said
 _BEFORE = "\"'“¿([{-「『（"  # punctuation that belongs to the word after it
 _AFTER = "\"'.。,，!！?？:：”)]}、」』）…"  # ... and to the word before it
@@ -47,7 +47,7 @@ def attention_map(scores: NDArray[np.float32], lead: int) -> NDArray[np.float32]
     weights /= weights.sum(axis=-1, keepdims=True)
     deviation = weights.std(axis=1, keepdims=True)
     standard = (weights - weights.mean(axis=1, keepdims=True)) / np.maximum(deviation, 1e-9)
-    smooth: NDArray[np.float32] = _median(standard[:, lead:], _SMOOTHING).mean(axis=0)
+    smooth: NDArray[np.float32] = _median(standard[:, lead:], SMOOTHING).mean(axis=0)
     return smooth
 
 

@@ -22,7 +22,7 @@ from batches.recognition.media.decoding import SAMPLE_RATE
 
 MAX_TOKENS = 224  # half of Whisper's context, as in openai-whisper
 _TOKENS_PER_SECOND = 14  # more than anybody speaks, in any script
-_LOOP_CHECK = 8  # steps between two looks for loops
+LOOP_CHECK = 8  # steps between two looks for loops
 _KEEP_SHARE = 0.75  # rows still running, of those in the batch, below which the others are dropped
 
 
@@ -84,7 +84,7 @@ class _Row:
         self.tokens.append(token)
         if self.walker:
             self.walker.advance(token)
-        if len(self.tokens) % _LOOP_CHECK == 0 and (start := loop_start(self.tokens)) is not None:
+        if len(self.tokens) % LOOP_CHECK == 0 and (start := loop_start(self.tokens)) is not None:
             self.looped = self.done = True
             del self.tokens[start:]
             del self.logprobs[start:]

@@ -9,6 +9,7 @@ as what the model would have written.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +28,10 @@ class Encoder(Protocol):
 
 
 @dataclass(slots=True)
-class _Node:
-    children: dict[int, _Node] = field(default_factory=dict)
+class Node:
+    """A node of the prefix tree: tokens that go on with a keyword."""
+
+    children: dict[int, Node] = field(default_factory=dict)
     ends: bool = False  # whether a keyword ends here
 
 
@@ -44,22 +47,30 @@ def spellings(keyword: str, *, spaced: bool) -> list[tuple[str, bool]]:
 
 
 class KeywordTree:
-    """The prefix tree of a list of keywords, for one tokenizer."""
+    """The prefix trees of a list of keywords, for one tokenizer.
+
+    ``at_start`` is the root at the start of a text, ``anywhere`` the root later in it, which begins no
+    keyword that the other does not. Trees with the same ``digest`` are equal.
+    """
 
     def __init__(self, keywords: Iterable[str], encoder: Encoder, *, weight: float, spaced: bool) -> None:
-        self._weight = weight
-        self._anywhere, self._at_start = _Node(), _Node()
+        self.weight = weight
+        self.anywhere, self.at_start = Node(), Node()
+        digest = hashlib.sha256(repr(weight).encode())
         for keyword in keywords:
             if keyword.strip():
                 for text, only_at_start in spellings(keyword, spaced=spaced):
-                    self._add(encoder.encode(text), only_at_start=only_at_start)
+                    tokens = encoder.encode(text)
+                    self._add(tokens, only_at_start=only_at_start)
+                    digest.update(repr((tokens, only_at_start)).encode())
+        self.digest = digest.hexdigest()
 
     def _add(self, tokens: list[int], *, only_at_start: bool) -> None:
-        roots = [self._at_start] if only_at_start else [self._at_start, self._anywhere]
+        roots = [self.at_start] if only_at_start else [self.at_start, self.anywhere]
         for root in roots:
             node = root
             for token in tokens:
-                node = node.children.setdefault(token, _Node())
+                node = node.children.setdefault(token, Node())
             node.ends = True
 
     def start_bias(self, size: int, *, at_start: bool) -> Tensor:
@@ -69,17 +80,17 @@ class KeywordTree:
         long list makes it no likelier that any keyword starts.
         """
         bias = torch.zeros(size)
-        root = self._at_start if at_start else self._anywhere
+        root = self.at_start if at_start else self.anywhere
         starts = [token for token in root.children if token < size]
         less = math.log(max(1.0, len(starts) / FULL_STARTS))
-        bias[starts] = max(0.0, self._weight * START_SHARE - less)
+        bias[starts] = max(0.0, self.weight * START_SHARE - less)
         return bias
 
     def positions(self, tokens: Sequence[int]) -> set[int]:
         """Indices of the tokens that spell a whole keyword."""
         found: set[int] = set()
         for start in range(len(tokens)):
-            node: _Node | None = self._anywhere if start else self._at_start
+            node: Node | None = self.anywhere if start else self.at_start
             for index in range(start, len(tokens)):
                 node = node.children.get(tokens[index]) if node else None
                 if node is None:
@@ -89,14 +100,14 @@ class KeywordTree:
         return found
 
     def walker(self) -> KeywordWalker:
-        return KeywordWalker(self._at_start, self._anywhere, self._weight)
+        return KeywordWalker(self.at_start, self.anywhere, self.weight)
 
 
 class KeywordWalker:
     """Where one text stands in the tree: the keywords that its last tokens have begun."""
 
-    def __init__(self, at_start: _Node, anywhere: _Node, weight: float) -> None:
-        self._active: list[_Node] = []
+    def __init__(self, at_start: Node, anywhere: Node, weight: float) -> None:
+        self._active: list[Node] = []
         self._root, self._anywhere, self._weight = at_start, anywhere, weight
 
     def advance(self, token: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batches.recognition.models.store import ModelStore
+from batches.recognition.models.store import ModelStore, WhisperCheckpoint
 from batches.recognition.providers import LoadSettings, RecognizerProvider
 
 if TYPE_CHECKING:
@@ -17,9 +17,11 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
     from batches.recognition.asr.whisper_model import WhisperModel
     from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
-    from batches.recognition.runtime.device import default_batch_size
+    from batches.recognition.runtime.device import default_batch_size, is_gpu
 
     checkpoint = settings.store.whisper(reference)
+    if is_gpu(settings.device):
+        return _load_on_gpu(checkpoint, settings)
     model = WhisperModel(
         checkpoint,
         threads=settings.threads,
@@ -30,6 +32,28 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     decoder = QueuedChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
     return WhisperRecognizer(
         decoder, model, name="openai-whisper", model=checkpoint.name, in_flight=2 * batch_size
+    )
+
+
+def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> SpeechRecognizer:
+    from batches.recognition.asr.continuous.loading import load_decoder, read_checkpoint
+    from batches.recognition.asr.whisper_model import AudioModel
+    from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+
+    dims, state_dict, alignment_heads = read_checkpoint(checkpoint)
+    vocabulary = AudioModel(checkpoint.name, dims)
+    decoder, plan = load_decoder(
+        dims,
+        state_dict,
+        alignment_heads,
+        vocabulary.tokenizer,
+        device=settings.device,
+        precision=settings.precision,
+        rows=settings.batch_size,
+    )
+    # A file may fill the batch and keep as many chunks waiting.
+    return WhisperRecognizer(
+        decoder, vocabulary, name="openai-whisper", model=checkpoint.name, in_flight=2 * plan.rows
     )
 
 

@@ -11,6 +11,7 @@ MIN_MEAN_LOGPROB = -1.0  # below: the model is guessing
 MAX_NO_SPEECH = 0.6  # above: there may be nobody speaking
 _LOOP_TOKENS = 24  # a loop of at least that many tokens ...
 _LOOP_TURNS = 4  # ... that goes round at least that many times
+LONGEST_PERIOD = 16  # tokens of one turn of a loop, at most
 
 
 def compression_ratio(text: str) -> float:
@@ -19,10 +20,15 @@ def compression_ratio(text: str) -> float:
     return len(data) / len(zlib.compress(data)) if data else 1.0
 
 
+def loop_turns(period: int) -> int:
+    """How often a loop of ``period`` tokens goes round before it counts as one."""
+    return max(_LOOP_TURNS, -(-_LOOP_TOKENS // period))
+
+
 def loop_start(tokens: Sequence[int]) -> int | None:
     """Where the second turn of the loop starts in which the tokens end; None if they do not loop."""
-    for period in range(1, 17):
-        turns = max(_LOOP_TURNS, -(-_LOOP_TOKENS // period))
+    for period in range(1, LONGEST_PERIOD + 1):
+        turns = loop_turns(period)
         if len(tokens) < period * turns:
             break
         tail = tokens[-period * turns :]

@@ -7,6 +7,8 @@ between a GPU, which has a caching allocator of its own, and the CPU.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +87,14 @@ def is_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def describe(device: torch.device) -> str:
+    """The device's name and memory, for people."""
+    if not is_gpu(device):
+        return f"CPU, {torch.get_num_threads()} threads"
+    found = torch.cuda.get_device_properties(device)
+    return f"{found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+
+
 def default_batch_size(device: torch.device) -> int:
     """Chunks decoded at once where the operator sets no number."""
     return 128 if is_gpu(device) else 8
@@ -96,18 +106,34 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def new_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream of a GPU beside the current one."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def on_own_stream(device: torch.device) -> Iterator[None]:
+    """Let this thread's work on a GPU run beside that of other threads. Does nothing on a CPU."""
+    if not is_gpu(device):
+        yield
+        return
+    torch.cuda.synchronize(device)  # weights and tables that another stream is still copying
+    with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
+        yield
+
+
 def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
-    """Cap this process's share of a GPU at ``limit`` bytes; returns the bytes that it may take.
+    """Cap this process's share of a GPU at ``limit`` bytes; returns the bytes that it may still allocate.
 
     Allocations beyond the cap raise torch.OutOfMemoryError, as on a card of that size. Other processes on
-    the card count too: the cap is at most what is free now. Does nothing on a CPU, and returns ``limit``.
+    the card count too: the cap is at most what they leave. Does nothing on a CPU, and returns ``limit``.
     """
     if not is_gpu(device):
         return limit
     free, total = torch.cuda.mem_get_info(device)
-    allowed = min(limit, free)
+    allowed = min(limit, free + torch.cuda.memory_reserved(device))
     torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / total), device)
-    return allowed
+    return allowed - torch.cuda.memory_allocated(device)
 
 
 def peak_memory(device: torch.device) -> int:

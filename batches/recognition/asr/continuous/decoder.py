@@ -1,0 +1,219 @@
+"""Continuous batching behind the :class:`batches.recognition.asr.chunk_decoder.ChunkDecoder` contract."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from whisper.tokenizer import Tokenizer
+
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.continuous.attempts import Attempt
+from batches.recognition.asr.continuous.decoding_step import DecodingStep
+from batches.recognition.asr.continuous.encoder import SAMPLES_PER_FRAME, Encoder
+from batches.recognition.asr.continuous.harvest import Harvester
+from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton
+from batches.recognition.asr.continuous.lane import Lane, LaneParts
+from batches.recognition.asr.continuous.sizing import SHORT_CONTEXT
+from batches.recognition.asr.continuous.static_batch import INITIAL_TOKENS
+from batches.recognition.asr.continuous.step_graphs import Capture, capture_for
+from batches.recognition.asr.continuous.token_alignment import warm_up_warp
+from batches.recognition.asr.continuous.weights import DeviceWeights
+from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
+from batches.recognition.asr.keywords import KeywordTree
+from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.device import on_own_stream
+
+_MARGIN_FRAMES = 50
+MULTILINGUAL_VOCABULARY = 51865  # tokens; English-only models have one less
+_KEPT_AUTOMATA = 64
+_HOST_THREADS = 4  # for times and texts of harvested rows
+
+
+class ContinuousDecoder:
+    """Decodes the chunks of all callers in shared static batches, by one thread.
+
+    Chunks of up to 15 s go through a batch of ``rows`` rows at the short context, longer ones and those that
+    ask for it through one of ``full_rows`` rows at the full context. ``limit`` gives the most tokens of a
+    chunk by its seconds; ``checks_loops`` may be off in benchmarks with random weights only. ``new_capture``
+    makes what captures the steps of one batch as graphs.
+    """
+
+    def __init__(
+        self,
+        weights: DeviceWeights,
+        tokenizer: Callable[[str | None], Tokenizer],
+        *,
+        rows: int,
+        full_rows: int,
+        encoder_batch: int = 64,
+        limit: Callable[[float], int] = token_limit,
+        checks_loops: bool = True,
+        new_capture: Callable[[], Capture | None] | None = None,
+    ) -> None:
+        self._weights, self._tokenizer, self._limit = weights, tokenizer, limit
+        self._rows, self._full_rows, self._encoder_batch = rows, full_rows, encoder_batch
+        self._checks_loops = checks_loops
+        self._new_capture = new_capture or (lambda: capture_for(weights.device))
+        self._automata: OrderedDict[str, KeywordAutomaton] = OrderedDict()
+        self._changed = threading.Condition()
+        self._arrived: list[Attempt] = []
+        self._closing = False
+        self._error: BaseException | None = None
+        self._ready: Future[None] = Future()
+        self._host = ThreadPoolExecutor(min(_HOST_THREADS, os.cpu_count() or 1), "harvest")
+        self._lanes: list[Lane] = []  # the decoding thread's; short context, full context
+        self._thread = threading.Thread(target=self._run, name="continuous-decoder", daemon=True)
+        self._thread.start()
+
+    def wait_until_ready(self) -> None:
+        """Wait until memory is allocated and the usual steps are captured. Raises ModelUnavailable."""
+        self._ready.result()
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the two batches, after any halving for lack of memory."""
+        return tuple(lane.rows for lane in self._lanes)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
+        """One future per request, in their order. Requests of one call with the same ``samples`` object share
+        its encoding. Cancelling a future frees its row at the next look."""
+        attempts = [self._attempt(request) for request in requests]
+        self._submit(attempts)
+        return [attempt.decodes for attempt in attempts]
+
+    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
+        """Probabilities of all of the model's languages, by code, for each chunk."""
+        tokenizer = self._tokenizer(None)
+        if not tokenizer.all_language_tokens or self._weights.dims.n_vocab < MULTILINGUAL_VOCABULARY:
+            return [_resolved({"en": 1.0}) for _ in chunks]
+        futures: list[Future[dict[str, float]]] = [Future() for _ in chunks]
+        self._submit(
+            [
+                Attempt(samples, tokenizer, (tokenizer.sot,), 0, 1, detects=future)
+                for samples, future in zip(chunks, futures, strict=True)
+            ]
+        )
+        return futures
+
+    def close(self) -> None:
+        """End the decoder's threads. Pending futures are cancelled."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._host.shutdown()
+        self._lanes = []  # and with them the GPU's memory
+
+    def _attempt(self, request: DecodeRequest) -> Attempt:
+        tokenizer = self._tokenizer(request.language)
+        initial = initial_tokens(request, tokenizer)
+        if len(initial) > INITIAL_TOKENS:
+            most = INITIAL_TOKENS - len(initial) + len(request.prompt)
+            raise ValueError(f"A prompt of {len(request.prompt)} tokens is too long; at most {most} fit.")
+        start = initial.index(tokenizer.sot)
+        attempt = Attempt(request.samples, tokenizer, initial, start, 1)
+        attempt.limit = self._limit(attempt.seconds)
+        attempt.full_context = request.full_context or not _fits_short_context(request.samples)
+        if request.keywords is not None:
+            attempt.automaton = self._automaton(request.keywords)
+        if request.temperature > 0:
+            attempt.temperature = request.temperature
+            attempt.seed = sampling_seed(request)
+        return attempt
+
+    def _automaton(self, tree: KeywordTree) -> KeywordAutomaton:
+        """The tree's automaton: made by the first of its files, in that file's thread."""
+        with self._changed:
+            known = self._automata.get(tree.digest)
+        if known is None:
+            known = KeywordAutomaton.compile(tree)
+        with self._changed:
+            self._automata[tree.digest] = known
+            self._automata.move_to_end(tree.digest)
+            while len(self._automata) > _KEPT_AUTOMATA:
+                self._automata.popitem(last=False)
+        return known
+
+    def _submit(self, attempts: list[Attempt]) -> None:
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+            if self._closing:
+                raise RuntimeError("The decoder is closed.")
+            # The longest first: a long text that starts last would be decoded alone.
+            self._arrived.extend(sorted(attempts, key=lambda attempt: -len(attempt.samples)))
+            self._changed.notify()
+
+    def _run(self) -> None:
+        """The decoding thread: all work of the device, on a stream of its own."""
+        try:
+            with on_own_stream(self._weights.device):
+                self._open_lanes()
+                self._ready.set_result(None)
+                while self._receive():
+                    for lane in self._lanes:
+                        if not lane.is_idle:
+                            lane.turn()
+        except BaseException as error:  # noqa: BLE001 - handed to all callers
+            self._fail(error)
+        else:
+            for attempt in self._unfinished():
+                attempt.future.cancel()
+
+    def _open_lanes(self) -> None:
+        weights = self._weights
+        tokenizer = self._tokenizer(None if weights.dims.n_vocab >= MULTILINGUAL_VOCABULARY else "en")
+        parts = LaneParts(
+            DecodingStep(weights, tokenizer),
+            Encoder(weights),
+            Harvester(weights, tokenizer.no_speech, self._host.submit),
+            self._new_capture,
+            checks_loops=self._checks_loops,
+        )
+        full = int(weights.dims.n_audio_ctx)
+        batch = self._encoder_batch
+        self._lanes = [
+            Lane(parts, rows=self._rows, frames=min(SHORT_CONTEXT, full), encoder_batch=batch),
+            Lane(parts, rows=self._full_rows, frames=full, encoder_batch=max(1, batch // 2)),
+        ]
+        warm_up_warp()
+        for lane in self._lanes:
+            lane.warm_up()
+
+    def _receive(self) -> bool:
+        """Take what has arrived, waiting for it if there is nothing else to do. False at the end."""
+        with self._changed:
+            while not self._arrived and not self._closing and all(lane.is_idle for lane in self._lanes):
+                self._changed.wait()
+            arrived, self._arrived = self._arrived, []
+        for attempt in arrived:
+            self._lanes[attempt.full_context].queue.append(attempt)
+        return not self._closing
+
+    def _unfinished(self) -> list[Attempt]:
+        with self._changed:
+            arrived, self._arrived = self._arrived, []
+        held = [attempt for lane in self._lanes for attempt in (*lane.attempts, *lane.queue)]
+        return [*arrived, *held]
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        for attempt in self._unfinished():
+            attempt.fail(error)
+
+
+def _fits_short_context(samples: Samples) -> bool:
+    return bool(len(samples) <= (SHORT_CONTEXT - _MARGIN_FRAMES) * SAMPLES_PER_FRAME)
+
+
+def _resolved(value: dict[str, float]) -> Future[dict[str, float]]:
+    future: Future[dict[str, float]] = Future()
+    future.set_result(value)
+    return future

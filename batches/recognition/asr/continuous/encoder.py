@@ -1,0 +1,70 @@
+"""Whisper's front end and encoder, batched on the device: samples in, encoder output out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+from torch import Tensor
+from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
+
+from batches.recognition.asr.continuous.weights import DeviceWeights
+from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.device import is_gpu
+
+SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
+_DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
+
+
+class Encoder:
+    """Samples of a batch of chunks to the encoder's output, at one context length for all."""
+
+    def __init__(self, weights: DeviceWeights) -> None:
+        self._weights = weights
+        self._window = torch.hann_window(N_FFT, device=weights.device)
+        self._filters = mel_filters(weights.device, weights.dims.n_mels).float()  # (mels, N_FFT // 2 + 1)
+
+    @torch.inference_mode()
+    def __call__(self, chunks: Sequence[Samples], frames: int) -> Tensor:
+        """(chunks, frames, state) for chunks of (n,) float32 at 16 kHz; sound beyond the context is cut."""
+        return self.encode(self.log_mel(self._padded(chunks, frames * SAMPLES_PER_FRAME)))
+
+    def _padded(self, chunks: Sequence[Samples], size: int) -> Tensor:
+        """(chunks, size) on the device, through pinned memory so that the copy does not wait for the GPU."""
+        device = self._weights.device
+        staging = torch.empty(len(chunks), size, pin_memory=is_gpu(device))
+        for row, samples in zip(staging.numpy(), chunks, strict=True):
+            used = min(size, len(samples))
+            row[:used] = samples[:used]
+            row[used:] = 0.0
+        return staging.to(device, non_blocking=True)
+
+    def log_mel(self, samples: Tensor) -> Tensor:
+        """Whisper's log-mel spectrograms, (rows, mels, n / 160), of (rows, n) samples.
+
+        openai-whisper's own function takes one maximum over the whole batch; here each row has its own.
+        """
+        spectrum = torch.stft(samples, N_FFT, HOP_LENGTH, window=self._window, return_complex=True)
+        power = spectrum[..., :-1].abs().square()
+        mel = (self._filters @ power).clamp_(min=1e-10).log10_()
+        mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - _DYNAMIC_RANGE)
+        return (mel + 4.0) / 4.0
+
+    def encode(self, mel: Tensor) -> Tensor:
+        """(rows, mels, 2 * frames) to (rows, frames, state)."""
+        weights = self._weights
+        x = mel.to(weights.dtype)
+        for stride, (weight, bias) in enumerate(weights.convolutions, 1):
+            x = F.gelu(F.conv1d(x, weight, bias, stride=stride, padding=1))
+        x = (x.transpose(1, 2) + weights.encoder_positions[: x.shape[2]]).contiguous()
+        rows, frames, state = x.shape
+        heads = weights.dims.n_audio_head
+        for layer in weights.encoder_layers:
+            qkv = F.linear(F.layer_norm(x, *layer.attention_norm), *layer.qkv)
+            query, key, value = qkv.view(rows, frames, 3, heads, state // heads).permute(2, 0, 3, 1, 4)
+            attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+            x = x + F.linear(attended.reshape(rows, frames, state), *layer.out)
+            hidden = F.gelu(F.linear(F.layer_norm(x, *layer.mlp_norm), *layer.up))
+            x = x + F.linear(hidden, *layer.down)
+        return F.layer_norm(x, *weights.encoder_norm)

@@ -1,0 +1,281 @@
+"""A lane: one static batch with its queue, kept full.
+
+Each turn fills free rows, runs a few steps, looks once at what they wrote, and harvests rows that have ended.
+Running out of GPU memory halves the rows and starts their attempts again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batches.recognition.asr.continuous.attempts import Attempt
+from batches.recognition.asr.continuous.decoding_step import DecodingStep
+from batches.recognition.asr.continuous.encoder import Encoder
+from batches.recognition.asr.continuous.encoding_cache import EncodingCache
+from batches.recognition.asr.continuous.harvest import Harvester
+from batches.recognition.asr.continuous.keyword_tables import KeywordTables
+from batches.recognition.asr.continuous.loop_check import find_loops
+from batches.recognition.asr.continuous.sizing import LEAST_ROWS
+from batches.recognition.asr.continuous.static_batch import RowStart, Snapshot, StaticBatch
+from batches.recognition.asr.continuous.step_graphs import Capture, StepRunner
+from batches.recognition.asr.decoding import LOOP_CHECK
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.device import release_memory
+
+_REFILL_SHARE = 4  # rows are refilled when a quarter of them is free
+_PATIENCE = 64  # steps after which ended rows are harvested, however few they are
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneParts:
+    """What all lanes of a decoder share."""
+
+    step: DecodingStep
+    encoder: Encoder
+    harvester: Harvester
+    new_capture: Callable[[], Capture | None]
+    steps_per_look: int = 8
+    checks_loops: bool = True
+
+
+class Lane:
+    """One static batch of up to ``rows`` rows and its queue. Not thread-safe."""
+
+    def __init__(self, parts: LaneParts, *, rows: int, frames: int, encoder_batch: int) -> None:
+        self.frames, self.encoder_batch = frames, encoder_batch
+        self.queue: deque[Attempt] = deque()
+        self._parts = parts
+        self._rows = rows
+        self._owners: list[Attempt | None] = []
+        self._waited = 0  # steps since the last harvest
+        self._allocate(rows)
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    @property
+    def active(self) -> list[int]:
+        """Rows in use, in ascending order."""
+        return [row for row, owner in enumerate(self._owners) if owner is not None]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """All attempts in rows."""
+        return [owner for owner in self._owners if owner is not None]
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.queue and not self.active
+
+    def _allocate(self, rows: int) -> None:
+        """Make the batch, with fewer rows where memory does not suffice for so many."""
+        weights = self._parts.step.weights
+        while True:
+            try:
+                batch = StaticBatch(weights, rows, self.frames)
+            except torch.OutOfMemoryError:
+                rows = self._halved(rows)
+                continue
+            break
+        self._rows, self._owners, self._waited = rows, [None] * rows, 0
+        self.encoder_batch = min(self.encoder_batch, rows)
+        self._batch = batch
+        self._keywords = KeywordTables(len(weights.output), weights.text_tokens, weights.device)
+        self._runner = StepRunner(self._parts.step, batch, self._keywords, self._parts.new_capture())
+        self._encodings = EncodingCache()
+
+    def _halved(self, rows: int) -> int:
+        if rows <= LEAST_ROWS:
+            raise ModelUnavailable(
+                "The GPU's free memory does not suffice for recognition. Free some of it, choose a smaller "
+                "model, or raise the memory limit of the engine."
+            )
+        return max(LEAST_ROWS, rows // 2)
+
+    def turn(self) -> None:
+        """Advance by a few steps."""
+        try:
+            self._turn()
+        except torch.OutOfMemoryError:
+            pass  # the exception keeps tensors alive: go on after it is gone
+        else:
+            return
+        self._shrink_for_memory()
+
+    def _shrink_for_memory(self) -> None:
+        """Put all attempts back into the queue; halve the rows and the chunks encoded at once."""
+        for attempt in reversed(self.attempts):
+            attempt.restart()
+            self.queue.appendleft(attempt)
+        rows = self._rows
+        if rows > LEAST_ROWS or self.encoder_batch == 1:
+            rows = self._halved(rows)
+        self.encoder_batch = max(1, self.encoder_batch // 2)
+        device = self._batch.done.device
+        del self._batch, self._runner, self._keywords, self._encodings
+        release_memory(device)
+        self._allocate(rows)
+
+    def warm_up(self) -> None:
+        """Run a step of every row bucket, so that the first file does not wait for graphs and libraries."""
+        for rows in self._runner.row_buckets:
+            for positions in self._runner.position_buckets[:2]:
+                self._runner.run(self._runner.shape(rows, positions, keywords=False, sampling=False), 1)
+
+    def _turn(self) -> None:
+        self._drop_cancelled()
+        self._fill()
+        active = self.active
+        if not active:
+            return
+        steps = self._parts.steps_per_look
+        attempts = self.attempts
+        shape = self._runner.shape(
+            active[-1] + 1,
+            max(attempt.position for attempt in attempts) + steps + 1,
+            keywords=any(attempt.automaton is not None for attempt in attempts),
+            sampling=any(attempt.temperature > 0 for attempt in attempts),
+        )
+        self._runner.run(shape, steps)
+        self._waited += steps
+        seen = self._batch.snapshot()
+        for row, attempt in zip(active, attempts, strict=True):
+            attempt.position = int(seen.positions[row])
+        if self._parts.checks_loops:
+            self._stop_loops(active, seen)
+        self._harvest(active, shape.rows, seen)
+
+    def _drop_cancelled(self) -> None:
+        cancelled = [
+            row for row, owner in enumerate(self._owners) if owner is not None and owner.future.cancelled()
+        ]
+        if cancelled:
+            self._batch.stop(cancelled)
+            for row in cancelled:
+                self._owners[row] = None
+
+    def _fill(self) -> None:
+        free = [row for row, owner in enumerate(self._owners) if owner is None]
+        while self.queue and len(free) >= min(len(self.queue), max(1, self._rows // _REFILL_SHARE)):
+            attempts: list[Attempt] = []
+            while self.queue and len(attempts) < min(len(free), self.encoder_batch):
+                attempt = self.queue.popleft()
+                if not attempt.future.cancelled():
+                    attempts.append(attempt)
+            if not attempts:
+                return
+            rows, free = free[: len(attempts)], free[len(attempts) :]
+            # Theirs before anything is allocated: out of memory, they go back into the queue.
+            for row, attempt in zip(rows, attempts, strict=True):
+                self._owners[row] = attempt
+            self._start(rows, attempts)
+
+    def _start(self, rows: list[int], attempts: list[Attempt]) -> None:
+        """Encode the attempts' chunks, each chunk once, into rows."""
+        encoded = self._encode(attempts)
+        for attempt, encoding in zip(attempts, encoded, strict=True):
+            # Of a chunk that was asked for its language, and of one that may be tried again.
+            if attempt.detects is not None or attempt.full_context:
+                self._encodings.keep(attempt.samples, encoding)
+            else:
+                self._encodings.drop(attempt.samples)
+        self._batch.fill(rows, encoded, [self._row_start(attempt) for attempt in attempts])
+
+    def _encode(self, attempts: list[Attempt]) -> Tensor:
+        """(attempts, frames, state): kept, or encoded now, each chunk once."""
+        found: dict[int, Tensor] = {}
+        missing: dict[int, Samples] = {}
+        for attempt in attempts:
+            kept = self._encodings.get(attempt.samples)
+            if kept is None:
+                missing[id(attempt.samples)] = attempt.samples
+            else:
+                found[id(attempt.samples)] = kept
+        if not missing:
+            return torch.stack([found[id(attempt.samples)] for attempt in attempts])
+        encoded = self._parts.encoder(list(missing.values()), self.frames)
+        if len(missing) == len(attempts):
+            return encoded
+        found |= zip(missing, encoded, strict=True)
+        return torch.stack([found[id(attempt.samples)] for attempt in attempts])
+
+    def _row_start(self, attempt: Attempt) -> RowStart:
+        state, bias = 0, 0
+        if attempt.automaton is not None:
+            in_use = [each.automaton.tree.digest for each in self.attempts if each.automaton is not None]
+            self._keywords.retain(in_use)
+            state, bias = self._keywords.place(attempt.automaton)
+        limit = min(attempt.limit, self._batch.positions - len(attempt.initial))
+        return RowStart(
+            attempt.initial,
+            attempt.start_of_transcript,
+            limit,
+            state,
+            bias,
+            attempt.temperature,
+            attempt.seed,
+        )
+
+    def _stop_loops(self, active: Sequence[int], seen: Snapshot) -> None:
+        """End rows that write in a loop. Every multiple of 8 tokens since the last look is checked."""
+        end = self._parts.step.weights.text_tokens - 1
+        written = {}
+        for row, attempt in zip(active, self.attempts, strict=True):
+            count = max(0, attempt.position - len(attempt.initial) + 1)
+            written[row] = count + bool(seen.done[row] and seen.tokens[row, count] != end)
+        looping = []
+        while pending := [
+            (row, attempt)
+            for row, attempt in zip(active, self.attempts, strict=True)
+            if attempt.loop is None and attempt.checked + LOOP_CHECK <= written[row]
+        ]:
+            rows = np.array([row for row, _ in pending])
+            lengths = np.array([attempt.checked + LOOP_CHECK for _, attempt in pending])
+            for (row, attempt), length, loop in zip(
+                pending, lengths, find_loops(seen.tokens[rows], lengths), strict=True
+            ):
+                attempt.checked, attempt.loop = int(length), loop
+                if loop is not None and not seen.done[row]:
+                    looping.append(row)
+        if looping:
+            self._batch.stop(looping)
+            seen.done[looping] = True
+
+    def _harvest(self, active: Sequence[int], bucket: int, seen: Snapshot) -> None:
+        """Collect ended rows once it pays: to refill rows, to use a smaller bucket, or when all are done."""
+        ended = [row for row in active if seen.done[row]]
+        if not ended:
+            return
+        left = len(active) - len(ended)
+        buckets = self._runner.row_buckets
+        smaller = next(size for size in buckets if size >= max(1, left))
+        refills = self.queue and self._rows - left >= min(
+            len(self.queue), max(1, self._rows // _REFILL_SHARE)
+        )
+        shrinks = not self.queue and smaller < bucket and left <= bucket // 2
+        if left and not refills and not shrinks and self._waited < _PATIENCE:
+            return
+        attempts = [owner for row in ended if (owner := self._owners[row]) is not None]
+        self._parts.harvester.collect(self._batch, ended, attempts, seen)
+        self._waited = 0
+        for row in ended:
+            self._owners[row] = None
+        if left and not self.queue and smaller < bucket:
+            self._compact(smaller)
+
+    def _compact(self, rows: int) -> None:
+        """Move what is left into the first ``rows`` rows, so that a smaller bucket does."""
+        high = [row for row in self.active if row >= rows]
+        free = [row for row in range(rows) if self._owners[row] is None][: len(high)]
+        if high:
+            self._batch.move(high, free)
+            for old, new in zip(high, free, strict=True):
+                self._owners[new], self._owners[old] = self._owners[old], None

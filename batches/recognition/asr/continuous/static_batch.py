@@ -1,0 +1,164 @@
+"""The static batch: all tensors of the decoder for a fixed number of rows, each at its own position.
+
+Nothing here is ever reallocated, so a captured CUDA graph stays valid. The first rows of every tensor are a
+batch of their own: a step may run over a prefix. Finished and empty rows recompute their last step and
+change nothing, so a step never has to know which rows are in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+from numpy.typing import NDArray
+from torch import Tensor
+from whisper.model import ModelDimensions
+
+from batches.recognition.asr.continuous.weights import DeviceWeights
+from batches.recognition.runtime.device import is_gpu
+
+INITIAL_TOKENS = 120  # at most that many tokens are given: a prompt and the start of the transcript
+MAX_POSITIONS = 344  # those and the tokens of one text; a multiple of 8, as fast attention wants
+
+
+@dataclass(frozen=True, slots=True)
+class RowStart:
+    """What a row starts with. ``initial`` ends with the tokens that start the transcript."""
+
+    initial: Sequence[int]
+    start_of_transcript: int  # position in ``initial``
+    limit: int  # most tokens that may be written
+    keywords: int = 0  # state of the keyword tables; 0 for none
+    bias: int = 0  # first of the two bias rows of the keyword tables; 0 for none
+    temperature: float = 0.0
+    seed: int = 0  # of the noise, where the temperature is not 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Host copies of what decides which rows have ended. Overwritten by the next snapshot."""
+
+    positions: NDArray[np.int64]  # (rows,)
+    done: NDArray[np.bool_]  # (rows,)
+    tokens: NDArray[np.int64]  # (rows, positions) written so far, from the first text token on
+
+
+class StaticBatch:
+    """Decoder state of ``rows`` chunks of ``frames`` encoder frames.
+
+    Shapes, for H heads of size D, A alignment heads, P positions, S state:
+    ``cross`` per layer (2, rows, H, frames, D), keys and values of the audio; ``cache`` per layer
+    (2, rows, H, P, D), keys and values of the tokens; ``queries`` (rows, P, A, D), the alignment heads'
+    queries at each position; ``first_hidden`` (rows, S), the last layer at the start of the transcript, from
+    which follow the probabilities of silence and of each language.
+    """
+
+    def __init__(self, weights: DeviceWeights, rows: int, frames: int) -> None:
+        self.rows, self.frames = rows, frames
+        self.positions = min(MAX_POSITIONS, int(weights.dims.n_text_ctx))
+        device, dtype = weights.device, weights.dtype
+        heads, size, layers = weights.heads, weights.head_size, len(weights.decoder_layers)
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
+            return torch.zeros(*shape, dtype=dtype, device=device)
+
+        # Zeroed once: masked places of the cache must never hold NaN.
+        self.cross = [zeros(2, rows, heads, frames, size, dtype=dtype) for _ in range(layers)]
+        self.cache = [zeros(2, rows, heads, self.positions, size, dtype=dtype) for _ in range(layers)]
+        self.queries = zeros(rows, self.positions, weights.alignment_head_count, size, dtype=dtype)
+        self.first_hidden = zeros(rows, weights.dims.n_text_state, dtype=dtype)
+        self.initial = zeros(rows, min(INITIAL_TOKENS, self.positions))
+        self.initial_length = torch.ones(rows, dtype=torch.long, device=device)
+        self.start_of_transcript, self.limit = zeros(rows), torch.ones(rows, dtype=torch.long, device=device)
+        self.keywords, self.bias = zeros(rows), zeros(rows)
+        self.temperature, self.seed = zeros(rows, dtype=torch.float32), zeros(rows)
+        self.token, self.position = zeros(rows), zeros(rows)
+        self.done = torch.ones(rows, dtype=torch.bool, device=device)
+        self.tokens = torch.full((rows, self.positions), weights.text_tokens - 1, device=device)
+        self.logprobs = zeros(rows, self.positions, dtype=torch.float32)
+        # Constants.
+        self.row_numbers = torch.arange(rows, device=device)
+        self.places = torch.arange(self.positions, device=device)
+        self._weights = weights
+        self._host = [
+            torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=is_gpu(device))
+            for tensor in (self.position, self.done, self.tokens)
+        ]
+
+    def _row_tensors(self) -> list[Tensor]:
+        """All tensors whose first dimension is the row, but ``done``."""
+        return [
+            self.queries, self.first_hidden, self.initial, self.initial_length, self.start_of_transcript,
+            self.limit, self.keywords, self.bias, self.temperature, self.seed, self.token, self.position,
+            self.tokens, self.logprobs,
+        ]  # fmt: skip
+
+    @torch.inference_mode()
+    def fill(self, rows: Sequence[int], encoded: Tensor, starts: Sequence[RowStart]) -> None:
+        """Put encoded chunks, (len(rows), frames, state), into free rows."""
+        weights, device = self._weights, self.done.device
+        index = _upload(rows, torch.long, device)
+        count, frames, _ = encoded.shape
+        for cross, layer in zip(self.cross, weights.decoder_layers, strict=True):
+            keys_values = F.linear(encoded, *layer.cross_kv)
+            split = keys_values.view(count, frames, 2, weights.heads, weights.head_size)
+            cross[:, index] = split.permute(2, 0, 3, 1, 4)
+        width = self.initial.shape[1]
+        padded = [[*start.initial, *[0] * (width - len(start.initial))] for start in starts]
+        self.initial[index] = _upload(padded, torch.long, device)
+        numbers = [
+            (start.initial[0], len(start.initial), start.start_of_transcript, start.limit, start.keywords,
+             start.bias, start.seed)
+            for start in starts
+        ]  # fmt: skip
+        columns = _upload(numbers, torch.long, device).unbind(dim=1)
+        targets = (self.token, self.initial_length, self.start_of_transcript, self.limit, self.keywords,
+                   self.bias, self.seed)  # fmt: skip
+        for target, column in zip(targets, columns, strict=True):
+            target[index] = column
+        self.temperature[index] = _upload([start.temperature for start in starts], torch.float32, device)
+        self.position[index] = 0
+        self.done[index] = False
+
+    @torch.inference_mode()
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Move rows to free rows."""
+        old = _upload(sources, torch.long, self.done.device)
+        new = _upload(targets, torch.long, self.done.device)
+        for tensor in (*self.cross, *self.cache):
+            tensor[:, new] = tensor[:, old]
+        for tensor in self._row_tensors():
+            tensor[new] = tensor[old]
+        self.done[new] = self.done[old]
+        self.done[old] = True
+
+    @torch.inference_mode()
+    def stop(self, rows: Sequence[int]) -> None:
+        """End rows now, whatever they have written."""
+        self.done[_upload(rows, torch.long, self.done.device)] = True
+
+    def snapshot(self) -> Snapshot:
+        """Copy positions, ends and tokens of all rows to the host: the only wait for the device."""
+        device = self.done.device
+        for host, tensor in zip(self._host, (self.position, self.done, self.tokens), strict=True):
+            host.copy_(tensor, non_blocking=True)
+        if is_gpu(device):
+            torch.cuda.current_stream(device).synchronize()
+        positions, done, tokens = (host.numpy() for host in self._host)
+        return Snapshot(positions, done, tokens)
+
+
+def _upload(values: object, dtype: torch.dtype, device: torch.device) -> Tensor:
+    tensor = torch.tensor(values, dtype=dtype)
+    return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor
+
+
+def bytes_per_row(dims: ModelDimensions, frames: int, alignment_heads: int, itemsize: int) -> int:
+    """Memory of one row of a :class:`StaticBatch`, without what is below 1 % of it."""
+    positions = min(MAX_POSITIONS, int(dims.n_text_ctx))
+    attended = 2 * int(dims.n_text_layer) * int(dims.n_text_state) * (frames + positions)
+    head_size = int(dims.n_text_state) // int(dims.n_text_head)
+    return itemsize * (attended + positions * alignment_heads * head_size)

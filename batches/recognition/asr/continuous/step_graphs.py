@@ -1,0 +1,117 @@
+"""Decoding steps, run directly or as CUDA graphs.
+
+A step is some 150 small kernels; launched one by one they cost the host more time than the GPU. A graph is
+captured once for each combination of row bucket, position bucket and rules, and replayed as one launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from batches.recognition.asr.continuous.decoding_step import DecodingStep
+from batches.recognition.asr.continuous.keyword_tables import KeywordTables
+from batches.recognition.asr.continuous.static_batch import StaticBatch
+from batches.recognition.runtime.device import is_gpu, new_stream
+
+_POSITION_BUCKETS = (96, 232)  # and all positions: self-attention reads no more keys than that
+
+
+@dataclass(frozen=True, slots=True)
+class StepShape:
+    """What a captured step depends on."""
+
+    rows: int
+    positions: int
+    keywords: bool
+    sampling: bool
+
+
+class Graph(Protocol):
+    """A captured piece of work."""
+
+    def replay(self) -> None: ...
+
+
+# Captures a call, which must only use static tensors, as a graph. It may run the call before.
+Capture = Callable[[Callable[[], None]], Graph]
+
+
+class StepRunner:
+    """Runs steps of one static batch. ``capture`` is None to run them without graphs."""
+
+    def __init__(
+        self, step: DecodingStep, batch: StaticBatch, keywords: KeywordTables, capture: Capture | None
+    ) -> None:
+        self._step, self._batch, self._keywords, self._capture = step, batch, keywords, capture
+        self._graphs: dict[StepShape, Graph] = {}
+        self._version = keywords.version
+        self.row_buckets = sorted({max(1, batch.rows >> halvings) for halvings in range(4)})
+        self.position_buckets = sorted(
+            {*(size for size in _POSITION_BUCKETS if size < batch.positions), batch.positions}
+        )
+
+    def shape(self, rows: int, positions: int, *, keywords: bool, sampling: bool) -> StepShape:
+        """The smallest buckets for so many rows and positions."""
+        return StepShape(
+            next(size for size in self.row_buckets if size >= rows),
+            next(size for size in self.position_buckets if size >= min(positions, self._batch.positions)),
+            keywords,
+            sampling,
+        )
+
+    @torch.inference_mode()
+    def run(self, shape: StepShape, times: int) -> None:
+        """Advance the batch by ``times`` steps."""
+        if self._capture is None:
+            for _ in range(times):
+                self._once(shape)
+            return
+        graph = self._graph(shape, self._capture)
+        for _ in range(times):
+            graph.replay()
+
+    def _graph(self, shape: StepShape, capture: Capture) -> Graph:
+        if self._version != self._keywords.version:  # graphs with keywords read tables that are gone
+            self._graphs = {known: graph for known, graph in self._graphs.items() if not known.keywords}
+            self._version = self._keywords.version
+        if shape not in self._graphs:
+            # Nothing may move while the step runs for the capture: rows that are done change nothing.
+            done = self._batch.done.clone()
+            self._batch.done.fill_(value=True)
+            self._graphs[shape] = capture(lambda: self._once(shape))
+            self._batch.done.copy_(done)
+        return self._graphs[shape]
+
+    def _once(self, shape: StepShape) -> None:
+        keywords = self._keywords if shape.keywords else None
+        self._step(self._batch, shape.rows, shape.positions, keywords, sampling=shape.sampling)
+
+
+class CudaCapture:
+    """Captures CUDA graphs on the current stream; all of them share one memory pool."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Graph:
+        current = torch.cuda.current_stream(self._device)
+        side = new_stream(self._device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):  # libraries allocate their workspaces at the first calls
+            for _ in range(2):
+                work()
+        current.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            work()
+        return graph
+
+
+def capture_for(device: torch.device) -> Capture | None:
+    """CUDA graphs on a GPU; None on a CPU."""
+    return CudaCapture(device) if is_gpu(device) else None

@@ -1,0 +1,297 @@
+"""GPU check: is recognition on this GPU right, and how fast is it? Ends within four minutes.
+
+    python -m batches.recognition.bench.gpu_check prepare --manifest FILE   where ffmpeg and the models are
+    python -m batches.recognition.bench.gpu_check run                       where the GPU is
+
+``prepare`` writes a kit of models and decoded recordings. ``run`` compares the GPU's tokens with those of
+the CPU in float32, and measures speed. Beside this source tree and the kit it needs Python packages only:
+torch, numpy, numba, scipy, torchaudio, openai-whisper and asteroid-filterbanks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from batches.recognition import registry
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.chunks import make_chunks
+from batches.recognition.asr.continuous.decoder import ContinuousDecoder
+from batches.recognition.asr.continuous.loading import load_decoder, read_checkpoint
+from batches.recognition.asr.whisper_model import AudioModel
+from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+from batches.recognition.bench.gpu_kit import Kit, KitRecording, join
+from batches.recognition.bench.gpu_shape import ShapeRecognizer, load_shape
+from batches.recognition.contracts import Diarizer, SpeechRecognizer
+from batches.recognition.diarization.segmentation import Segmenter
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from batches.recognition.models.store import ModelStore
+from batches.recognition.options import Options
+from batches.recognition.providers import LoadSettings
+from batches.recognition.runtime import device as devices
+from batches.recognition.runtime.batching import BatchThread
+from batches.recognition.transcript import Transcript
+
+DEFAULT_KIT = Path("var/gpu-check")
+_LEAST_EQUAL = 0.95  # share of chunks whose tokens are those of the CPU
+_FILES_AT_ONCE = 32  # threads that each have one file in hand
+_ROUNDS = 2  # of which the faster counts
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One line of the result. ``goal`` is in times real time; 0 for none."""
+
+    name: str
+    audio: float  # seconds of sound
+    wall: float  # seconds
+    goal: float
+
+    @property
+    def speed(self) -> float:
+        return self.audio / self.wall
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pipeline:
+    """From samples to transcript, with the models of one engine."""
+
+    segmenter: Segmenter
+    recognizer: SpeechRecognizer
+    diarizer: Diarizer
+
+    def run(self, samples: Samples, language: str, *, speakers: bool) -> Transcript:
+        from batches.recognition.alignment.speaker_assignment import assign_speakers
+        from batches.recognition.runtime.transcription import AudioTrack, transcribe
+
+        segmentation = self.segmenter.run(samples)
+        track = AudioTrack(samples, segmentation.speech_regions())
+        transcript = transcribe(self.recognizer, [track], Options(language=language), _ignore)
+        if speakers and transcript.segments:
+            turns = self.diarizer.diarize(
+                samples, segmentation, min_speakers=-1, max_speakers=-1, progress=_ignore
+            )
+            transcript = assign_speakers(transcript, turns)
+        return transcript
+
+
+def _ignore(_share: float) -> None:
+    return
+
+
+def _words(transcript: Transcript) -> int:
+    return sum(len(segment.words) for segment in transcript.segments)
+
+
+class GpuCheck:
+    """The run on one device."""
+
+    def __init__(
+        self, kit: Kit, device: torch.device, *, seconds: float, shape: str, memory: int, most: int
+    ) -> None:
+        self._kit, self._device = kit, device
+        self._seconds, self._shape, self._memory = seconds, shape, memory
+        self._store = ModelStore(kit.models)
+        self._recordings = kit.read_recordings()[:most]
+        self._batches = BatchThread("recognition")
+        self._settings = LoadSettings(store=self._store, device=device, batches=self._batches)
+        self._segmenter = Segmenter(
+            self._store.speakers(DEFAULT_SPEAKERS).segmentation, batches=self._batches, device=device
+        )
+        self._started = time.perf_counter()
+        self.measurements: list[Measurement] = []
+
+    def run(self) -> bool:
+        """Print all results; whether tokens are right and goals are reached."""
+        self._say(
+            f"{devices.describe(self._device)}; torch {torch.__version__}; Python {platform.python_version()}"
+        )
+        devices.limit_memory(self._device, self._memory)
+        decoder, vocabulary = open_decoder(self._store, self._device, memory=self._memory)
+        self._say(f"decoder ready, {decoder.rows[0]} rows")
+        right = self._compare_tokens(decoder)
+        recognizer = WhisperRecognizer(
+            decoder,
+            vocabulary,
+            name="openai-whisper",
+            model=vocabulary.name,
+            in_flight=2 * decoder.rows[0],
+        )
+        self._measure(DEFAULT_WHISPER, recognizer, (3000, 1500, 2000, 800))
+        decoder.close()
+        del recognizer, decoder
+        devices.release_memory(self._device)
+        if self._shape:
+            with load_shape(self._shape, self._device, self._memory) as shaped:
+                self._say(f"* {ShapeRecognizer.__doc__}")
+                self._measure(f"{self._shape}'s shape*", shaped, (2000, 1200, 0, 0))
+        self._batches.close()
+        peak = devices.peak_memory(self._device) / 2**30
+        self._say(f"peak memory {peak:.1f} GiB (limit {self._memory / 2**30:.0f})")
+        reached = all(each.speed >= each.goal for each in self.measurements)
+        self._say("goals reached" if reached else "GOALS MISSED")
+        return right and reached
+
+    def _say(self, text: str) -> None:
+        print(f"[{time.perf_counter() - self._started:6.1f}] {text}", flush=True)
+
+    def _compare_tokens(self, decoder: ContinuousDecoder) -> bool:
+        """Whether the tokens of nearly all chunks are those of the CPU in float32."""
+        requests = [
+            DecodeRequest(chunk, recording.language)
+            for recording in self._recordings
+            for chunk in self._chunks(recording)
+        ]
+        found = _tokens(decoder, requests)
+        torch.set_num_threads(os.cpu_count() or 1)
+        reference, _ = open_decoder(self._store, torch.device("cpu"), precision="float32")
+        expected = _tokens(reference, requests)
+        reference.close()
+        equal = sum(one == other for one, other in zip(found, expected, strict=True))
+        share = equal / len(expected)
+        self._say(f"tokens as on the CPU in float32: {equal} of {len(expected)} chunks")
+        if share < _LEAST_EQUAL:
+            self._say(f"TOO FEW: at least {_LEAST_EQUAL:.0%} must be equal")
+        return share >= _LEAST_EQUAL
+
+    def _chunks(self, recording: KitRecording) -> list[Samples]:
+        regions = self._segmenter.run(recording.samples).speech_regions()
+        return [
+            np.concatenate(chunk.views(recording.samples))
+            for chunk in make_chunks(recording.samples, regions)
+        ]
+
+    def _measure(self, name: str, recognizer: SpeechRecognizer, goals: tuple[float, ...]) -> None:
+        """Measure one recogniser on the long recording and on all recordings at once."""
+        diarizer = registry.find_diarizer(DEFAULT_SPEAKERS, self._store).load(
+            DEFAULT_SPEAKERS, self._settings
+        )
+        pipeline = Pipeline(self._segmenter, recognizer, diarizer)
+        english = [recording for recording in self._recordings if recording.language == "en"]
+        long = join(english, self._seconds)
+        count = len(self._recordings)
+
+        def run_long(*, speakers: bool) -> int:
+            return _words(pipeline.run(long, "en-US", speakers=speakers))
+
+        def run_short(*, speakers: bool) -> int:
+            def one(recording: KitRecording) -> int:
+                return _words(pipeline.run(recording.samples, recording.language, speakers=speakers))
+
+            with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+                return sum(pool.map(one, self._recordings))
+
+        seconds = len(long) / SAMPLE_RATE
+        short = sum(recording.seconds for recording in self._recordings)
+        works: list[tuple[str, float, Callable[[], int]]] = [
+            (f"{name}, one recording of {seconds:.0f} s", seconds, lambda: run_long(speakers=False)),
+            (f"{name}, the same with speakers", seconds, lambda: run_long(speakers=True)),
+            (f"{name}, {count} recordings at once", short, lambda: run_short(speakers=False)),
+            (f"{name}, the same with speakers", short, lambda: run_short(speakers=True)),
+        ]
+        for (title, audio, work), goal in zip(works, goals, strict=True):
+            self._time(title, audio, goal, work)
+
+    def _time(self, name: str, audio: float, goal: float, work: Callable[[], int]) -> None:
+        walls = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            words = work()
+            devices.synchronise(self._device)
+            walls.append(time.perf_counter() - start)
+        measurement = Measurement(name, audio, min(walls), goal)
+        self.measurements.append(measurement)
+        wanted = f", goal {goal:.0f}" if goal else ""
+        each = " / ".join(f"{wall:.3f}" for wall in walls)
+        self._say(f"{name}: {measurement.speed:.0f} x real time{wanted} ({each} s, {words} words)")
+
+
+def open_decoder(
+    store: ModelStore,
+    device: torch.device,
+    *,
+    precision: str = "auto",
+    memory: int = devices.DEFAULT_GPU_MEMORY,
+) -> tuple[ContinuousDecoder, AudioModel]:
+    """The default model's decoder and vocabulary."""
+    checkpoint = store.whisper(DEFAULT_WHISPER)
+    dims, state_dict, heads = read_checkpoint(checkpoint)
+    vocabulary = AudioModel(checkpoint.name, dims)
+    decoder, _ = load_decoder(
+        dims, state_dict, heads, vocabulary.tokenizer, device=device, precision=precision, memory=memory
+    )
+    return decoder, vocabulary
+
+
+def _tokens(decoder: ContinuousDecoder, requests: list[DecodeRequest]) -> list[list[int]]:
+    return [future.result().tokens for future in decoder.decode(requests)]
+
+
+def prepare(kit: Kit, manifest: Path, models_dir: Path | None, most: int) -> None:
+    """Decode the recordings and write the kit."""
+    from batches.recognition.bench.recordings import read_manifest
+    from batches.recognition.media.decoding import decode
+
+    store = ModelStore(models_dir)
+    recordings = [
+        KitRecording(recording.path.name, recording.language, decode(recording.path).samples)
+        for recording in read_manifest(manifest)[:most]
+    ]
+    kit.write_recordings(recordings)
+    kit.write_models(store.folder, [DEFAULT_WHISPER, DEFAULT_SPEAKERS])
+    size = sum(path.stat().st_size for path in kit.folder.rglob("*") if path.is_file())
+    print(f"The kit is in {kit.folder}: {size / 2**20:.0f} MiB, {len(recordings)} recordings.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check recognition on this machine's GPU.")
+    parser.add_argument("--kit", type=Path, default=DEFAULT_KIT)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("prepare")
+    making.add_argument("--manifest", type=Path, required=True, help="as of make bench")
+    making.add_argument("--models-dir", type=Path)
+    making.add_argument("--most", type=int, default=94, help="recordings")
+    running = commands.add_parser("run")
+    running.add_argument("--device", default="auto")
+    running.add_argument("--seconds", type=float, default=3430.0, help="of the long recording")
+    running.add_argument("--shape", default="large-v3-turbo", help="empty for none")
+    running.add_argument("--memory", type=float, default=devices.DEFAULT_GPU_MEMORY / 2**30, help="GiB")
+    running.add_argument("--most", type=int, default=94, help="recordings")
+    running.add_argument("--json", type=Path, help="write the results there")
+    arguments = parser.parse_args()
+    kit = Kit(arguments.kit)
+    if arguments.command == "prepare":
+        prepare(kit, arguments.manifest, arguments.models_dir, arguments.most)
+        return 0
+    if not (kit.folder / "recordings.json").is_file():
+        print(f"There is no kit in {kit.folder}. Make it with the command prepare.", file=sys.stderr)
+        return 2
+    check = GpuCheck(
+        kit,
+        devices.choose_device(arguments.device),
+        seconds=arguments.seconds,
+        shape=arguments.shape,
+        memory=round(arguments.memory * 2**30),
+        most=arguments.most,
+    )
+    good = check.run()
+    if arguments.json:
+        document = [{**asdict(each), "speed": each.speed} for each in check.measurements]
+        arguments.json.write_text(json.dumps(document, indent=1))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Continuous batching in float32 gives the tokens, frames and probabilities of the batch decoder."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.continuous.decoder import ContinuousDecoder
+from batches.recognition.asr.continuous.weights import load_weights
+from batches.recognition.asr.decoding import BatchDecoder, Decoded
+from batches.recognition.asr.keywords import KeywordTree
+from batches.recognition.asr.whisper_model import WhisperModel
+from batches.recognition.media.decoding import Samples
+from batches.recognition.models.store import ModelStore
+from tests.sample_speech import load_sample
+
+CONTEXT = 800
+
+
+@pytest.fixture(scope="module")
+def model() -> WhisperModel:
+    """The base model in float32, its output layer too: as int8 it changes tokens by itself."""
+    model = WhisperModel(ModelStore(None).whisper("base"), precision="float32")
+    embedding = model._decoder.token_embedding.weight
+    output = torch.nn.Linear(embedding.shape[1], model.tokenizer("en").eot + 1, bias=False)
+    output.weight = torch.nn.Parameter(embedding[: output.out_features])
+    model._output = output
+    return model
+
+
+@pytest.fixture(scope="module")
+def decoder(model: WhisperModel) -> Iterator[ContinuousDecoder]:
+    checkpoint = torch.load(
+        ModelStore(None).whisper("base").path, map_location="cpu", weights_only=True, mmap=True
+    )
+    weights = load_weights(
+        model.dims,
+        checkpoint["model_state_dict"],
+        alignment_heads=[(layer, head) for layer, heads in model.alignment_heads.items() for head in heads],
+        end_of_text=model.tokenizer("en").eot,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    decoder = ContinuousDecoder(weights, model.tokenizer, rows=4, full_rows=4)
+    yield decoder
+    decoder.close()
+
+
+@pytest.fixture(scope="module")
+def chunks() -> list[Samples]:
+    sound = load_sample()
+    return [sound[16_000 * start : 16_000 * end] for start, end in ((6, 12), (20, 24), (12, 14))]
+
+
+def assert_equal(found: Decoded, expected: Decoded) -> None:
+    assert expected.tokens
+    assert found.tokens == expected.tokens
+    assert found.entered == expected.entered
+    assert found.text == expected.text
+    assert found.looped == expected.looped
+    assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-3)
+    assert found.mean_logprob == pytest.approx(expected.mean_logprob, abs=1e-3)
+    assert found.no_speech_probability == pytest.approx(expected.no_speech_probability, abs=1e-4)
+    assert found.compression_ratio == expected.compression_ratio
+
+
+def run_batch(model: WhisperModel, requests: list[DecodeRequest]) -> list[Decoded]:
+    features = model.encode(torch.stack([model.mel(request.samples, CONTEXT) for request in requests]))
+    return BatchDecoder(model).run(features, requests)
+
+
+def test_texts_frames_and_probabilities_are_equal(
+    model: WhisperModel, decoder: ContinuousDecoder, chunks: list[Samples]
+) -> None:
+    requests = [DecodeRequest(chunk, "en") for chunk in chunks]
+    for one, other in zip(decoder.decode(requests), run_batch(model, requests), strict=True):
+        assert_equal(one.result(), other)
+
+
+def test_rows_with_keywords_a_prompt_and_another_language_share_a_batch(
+    model: WhisperModel, decoder: ContinuousDecoder, chunks: list[Samples]
+) -> None:
+    english = model.tokenizer("en")
+    tree = KeywordTree(["Dyanne", "New Jersy"], english, weight=7.0, spaced=True)
+    prompt = tuple(english.encode(" Diane, New Jersey."))
+    requests = [
+        DecodeRequest(chunks[2], "en", keywords=tree),
+        DecodeRequest(chunks[2], "en", prompt=prompt),
+        DecodeRequest(chunks[2], "ko"),
+    ]
+    for future, request in zip(decoder.decode(requests), requests, strict=True):
+        assert_equal(future.result(), run_batch(model, [request])[0])
+
+
+def test_languages_are_equal(model: WhisperModel, decoder: ContinuousDecoder, chunks: list[Samples]) -> None:
+    expected = model.ask_languages(
+        model.encode(torch.stack([model.mel(chunk, CONTEXT) for chunk in chunks[:2]]))
+    )
+    found = [future.result() for future in decoder.detect_languages(chunks[:2])]
+    assert [max(row, key=row.__getitem__) for row in found] == ["en", "en"]
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
