@@ -282,7 +282,10 @@ def ffmpeg() -> Iterator[Finding]:
 SANDBOX = {
     sandbox.NETWORK: ("reach the network", "seccomp, or user namespaces (sysctl user.max_user_namespaces)"),
     sandbox.FILES: ("read files other than the media, models and libraries", "Landlock (Linux 5.13)"),
-    sandbox.PROCESSES: ("send signals to other processes", "Landlock (Linux 6.12), or user namespaces"),
+    sandbox.PROCESSES: (
+        "send signals to other processes",
+        "seccomp, or Landlock (Linux 6.12)",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 =========  ======================================================================================
 network    no new sockets (seccomp), and a network namespace without interfaces where permitted
 files      the models, a scratch folder, the file in hand and the installed libraries (Landlock)
-processes  no signals to, and no memory of, other processes (Landlock, seccomp)
+processes  no signals to, and no memory of, other processes (seccomp, Landlock)
 resources  no core dumps, no file over :data:`MAX_FILE_BYTES`, no new privileges
 =========  ======================================================================================
 
@@ -98,7 +98,7 @@ def confine(
     fulfilled = {
         NETWORK: apart or filtered,
         FILES: files,
-        PROCESSES: signals or apart,
+        PROCESSES: signals or apart or filtered,
     }
     return [part for part in PARTS if not fulfilled[part]]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
@@ -16,12 +17,15 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 38, 22
 _SECCOMP_MODE_FILTER = 2
 
 # The architecture's number for the kernel's audit, and its numbers of the denied system calls: new sockets,
-# other processes' memory and descriptors, name spaces, mounts, keys, and the kernel's own virtual machines.
+# signals to other processes, their memory and descriptors, name spaces, mounts, keys, and the
+# kernel's own virtual machines.
 _DENIED = {
     "x86_64": (
         0xC000003E,
         {
-            "socket": 41, "connect": 42, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+            "socket": 41, "kill": 62, "tgkill": 234, "tkill": 200, "rt_sigqueueinfo": 129,
+            "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424, "connect": 42, "ptrace": 101,
+            "process_vm_readv": 310, "process_vm_writev": 311,
             "pidfd_getfd": 438, "setns": 308, "unshare": 272, "mount": 165, "umount2": 166,
             "pivot_root": 155, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323,
             "io_uring_setup": 425, "add_key": 248, "request_key": 249, "keyctl": 250,
@@ -30,7 +34,9 @@ _DENIED = {
     "aarch64": (
         0xC00000B7,
         {
-            "socket": 198, "connect": 203, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+            "socket": 198, "kill": 129, "tgkill": 131, "tkill": 130, "rt_sigqueueinfo": 138,
+            "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "connect": 203, "ptrace": 117,
+            "process_vm_readv": 270, "process_vm_writev": 271,
             "pidfd_getfd": 438, "setns": 268, "unshare": 97, "mount": 40, "umount2": 39,
             "pivot_root": 41, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282,
             "io_uring_setup": 425, "add_key": 217, "request_key": 218, "keyctl": 219,
@@ -58,16 +64,24 @@ def deny_system_calls(*, unix_sockets: bool = False) -> bool:
     if (found := _DENIED.get(platform.machine())) is None:
         return False
     architecture, denied = found
-    numbers = sorted(number for name, number in denied.items() if name != "socket")
-    instructions = _filter(architecture, numbers, denied["socket"], unix_sockets=unix_sockets)
+    # These are allowed with one value of their first argument: a family of sockets, this process's id.
+    only = {
+        denied["socket"]: _AF_UNIX if unix_sockets else _NO_FAMILY,
+        denied["kill"]: os.getpid(),
+        denied["tgkill"]: os.getpid(),
+    }
+    instructions = _filter(architecture, sorted(set(denied.values()) - set(only)), only)
     program = _Program(len(instructions) // 8, instructions)
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return bool(_LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
-def _filter(architecture: int, numbers: list[int], socket: int, *, unix_sockets: bool) -> bytes:
-    """Kill under another architecture's numbers, refuse the given ones and ``socket``, allow the rest."""
-    count = len(numbers) + 3  # instructions up to the one that allows
+def _filter(architecture: int, numbers: list[int], only: dict[int, int]) -> bytes:
+    """Kill under another architecture's numbers; refuse ``numbers``, and those of ``only`` but for a value.
+
+    All other calls are allowed.
+    """
+    count = len(numbers) + 3 * len(only)  # instructions up to the one that allows
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE_OFFSET),
         (_JUMP_IF_EQUAL, 1, 0, architecture),
@@ -75,10 +89,13 @@ def _filter(architecture: int, numbers: list[int], socket: int, *, unix_sockets:
         (_LOAD, 0, 0, _NUMBER_OFFSET),
         (_JUMP_IF_AT_LEAST, count + 1, 0, _X32_BIT),
         *((_JUMP_IF_EQUAL, count - place, 0, number) for place, number in enumerate(numbers)),
-        (_JUMP_IF_EQUAL, 0, 2, socket),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),
-        (_JUMP_IF_EQUAL, 0, 1, _AF_UNIX if unix_sockets else _NO_FAMILY),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _REFUSE),
     ]
+    for place, (number, value) in enumerate(only.items()):
+        left = 3 * (len(only) - place)  # instructions from this call's first to the one that allows
+        steps += [
+            (_JUMP_IF_EQUAL, 0, 2, number),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT_OFFSET),
+            (_JUMP_IF_EQUAL, left - 3, left - 2, value),
+        ]
+    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
