@@ -218,6 +218,7 @@ class BatchDecoder:
             if row.generator is not None:  # the largest of logits with Gumbel noise is a sample of them
                 noise = torch.rand(logits.shape[1], generator=row.generator).clamp_(min=1e-10)
                 logits[position] -= row.temperature * (-noise.log()).log().to(logits.device)
+        self._model.refine_logits(hidden, plain, logits)
         chosen = logits.argmax(dim=-1)
         # Without the keywords' bonus: a boosted word is as sure as the sound makes it.
         of_plain = plain.gather(1, chosen[:, None])[:, 0] - plain.logsumexp(dim=-1)

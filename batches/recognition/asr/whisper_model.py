@@ -2,9 +2,10 @@
 
 The weights, the layers' arithmetic and the tokens are openai-whisper's. What differs is how it is run: the
 encoder sees only the frames in use, the decoder keeps keys and values in place, the projections of
-self-attention are one product, and the output layer covers only the tokens that may be written (as int8 on
-a CPU, which costs no accuracy there). Where the processor multiplies 16-bit numbers faster, the products are
-of bfloat16 (float16 on a GPU), while sums from layer to layer stay in 32 bits on a CPU.
+self-attention are one product, and the output layer covers only the tokens that may be written (on a CPU as
+int8 with the likeliest tokens exact, unless a precision is asked for). Where the processor multiplies 16-bit
+numbers faster, the products are of bfloat16 (float16 on a GPU), while sums from layer to layer stay in 32
+bits on a CPU.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from whisper.audio import HOP_LENGTH, log_mel_spectrogram
 from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
+from batches.recognition.asr.output_layer import Int8OutputLayer, OutputLayer
 from batches.recognition.asr.whisper_blocks import DecoderBlock, EncoderBlock
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.store import WhisperCheckpoint
-from batches.recognition.runtime.device import choose_precision
+from batches.recognition.runtime.device import choose_precision, is_gpu
 
 FRAMES_PER_SECOND = 50  # encoder frames
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
@@ -111,21 +113,12 @@ class WhisperModel(AudioModel):
         for part in (self._encoder, self._decoder):  # what the blocks hold is not needed twice
             part.blocks = nn.ModuleList()
         self.alignment_heads = _heads_by_layer(model.alignment_heads)
-        self._output = self._make_output()
+        self._output = self._make_output(exact=precision != "auto")
 
-    def _make_output(self) -> nn.Module:
+    def _make_output(self, *, exact: bool) -> OutputLayer:
         """The output layer over the text tokens and the end of text, which come first in the vocabulary."""
-        embedding = self._decoder.token_embedding.weight
-        count = self.tokenizer("en").eot + 1
-        layer = nn.Linear(embedding.shape[1], count, bias=False, device=self.device, dtype=self.dtype)
-        with torch.no_grad():
-            layer.weight.copy_(embedding[:count])
-        if self.device.type != "cpu":
-            return layer
-        quantization: Any = torch.ao.quantization  # its functions carry no types
-        config = {nn.Linear: quantization.per_channel_dynamic_qconfig}
-        quantised: nn.Module = quantization.quantize_dynamic(nn.Sequential(layer), config, torch.qint8)
-        return quantised
+        weight = self._decoder.token_embedding.weight[: self.tokenizer("en").eot + 1].detach()
+        return OutputLayer(weight) if exact or is_gpu(self.device) else Int8OutputLayer(weight)
 
     @torch.inference_mode()
     def encode(self, mels: Tensor) -> Tensor:
@@ -191,8 +184,12 @@ class WhisperModel(AudioModel):
     @torch.inference_mode()
     def text_logits(self, hidden: Tensor) -> Tensor:
         """(rows, state) to (rows, text tokens and the end of text), float32."""
-        logits: Tensor = self._output(hidden)
-        return logits.float()
+        return self._output(hidden)
+
+    @torch.inference_mode()
+    def refine_logits(self, hidden: Tensor, plain: Tensor, logits: Tensor) -> None:
+        """As :meth:`OutputLayer.refine`, for logits that were made of :meth:`text_logits`."""
+        self._output.refine(hidden, plain, logits)
 
     @torch.inference_mode()
     def all_logits(self, hidden: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class _ContextAwareMask(nn.Module):
         local = nn.functional.avg_pool1d(x, _CONTEXT, _CONTEXT, ceil_mode=True)
         context = x.mean(-1, keepdim=True) + local
         mask = torch.sigmoid(self.linear2(torch.relu(self.linear1(context))))
-        mask = mask.repeat_interleave(_CONTEXT, dim=-1)[..., : x.shape[-1]]
+        mask = mask.repeat_interleave(_CONTEXT, dim=-1).narrow(-1, 0, x.shape[-1])
         return cast("Tensor", self.linear_local(x)) * mask
 
 

@@ -136,8 +136,11 @@ class SpeakerEmbedder:
         if self._fixed_shapes:
             rows = _SMALL_GPU_BATCH if len(inputs) <= _SMALL_GPU_BATCH else _GPU_BATCH
             batch = F.pad(batch, (0, 0, 0, 0, 0, rows - len(inputs)))
-        vectors = F.normalize(self.network(batch).float(), dim=1)[: len(inputs)].cpu()
-        return list(vectors.numpy())
+        return list(self.forward(batch)[: len(inputs)].cpu().numpy())
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(rows, frames, 80) to (rows, 192) unit vectors, on the device."""
+        return F.normalize(self.network(batch).float(), dim=1)
 
 
 def _frames(features: Tensor) -> Hashable:

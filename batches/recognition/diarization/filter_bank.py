@@ -53,7 +53,7 @@ class FilterBank:
     def _bands(self, frames: Tensor) -> Tensor:
         """Log mel energies of (frames, 400) samples."""
         frames = frames - frames.mean(dim=1, keepdim=True)
-        before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+        before = torch.cat([frames.narrow(1, 0, 1), frames.narrow(1, 0, _WIDTH - 1)], dim=1)
         windowed = (frames - _PREEMPHASIS * before) * self._window
         power = torch.fft.rfft(windowed, n=_FFT).abs().square()
         bands: Tensor = (power @ self._banks).clamp_(min=self._least).log_()

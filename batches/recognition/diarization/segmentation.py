@@ -293,13 +293,16 @@ class Segmenter:
         batch = torch.stack(windows)
         if self._fixed_shapes and (missing := -len(windows) % _MULTIPLE):
             batch = F.pad(batch, (0, 0, 0, missing))
-        log_probabilities = self.network(batch[:, None])
-        probabilities = log_probabilities.exp()
-        scores = (probabilities @ self.sets).cpu().numpy()
-        active = (self.sets[log_probabilities.argmax(dim=-1)] > 0).cpu().numpy()
-        # The first set of a powerset is the empty one: nobody speaks.
-        speech = (1.0 - probabilities[..., 0]).cpu().numpy()
+        scores, active, speech = (part.cpu().numpy() for part in self.forward(batch))
         return [(scores[row], active[row], speech[row]) for row in range(len(windows))]
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(windows, samples) to scores, activity and probability of speech, all on the device."""
+        log_probabilities = self.network(batch.unsqueeze(1))
+        probabilities = log_probabilities.exp()
+        active = F.embedding(log_probabilities.argmax(dim=-1), self.sets) > 0
+        # The first set of a powerset is the empty one: nobody speaks.
+        return probabilities @ self.sets, active, 1.0 - probabilities.select(-1, 0)
 
 
 def _share_of(progress: Progress, done: int, part: int, total: int, share: float) -> None:
