@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from batches.recognition.runtime.device import on_own_stream
 _MARGIN_FRAMES = 50
 MULTILINGUAL_VOCABULARY = 51865  # tokens; English-only models have one less
 _KEPT_AUTOMATA = 64
+_GATHER = 0.002  # seconds after the first request in which others may join its batch
 _HOST_THREADS = 4  # for times and texts of harvested rows
 
 
@@ -187,8 +189,12 @@ class ContinuousDecoder:
     def _receive(self) -> bool:
         """Take what has arrived, waiting for it if there is nothing else to do. False at the end."""
         with self._changed:
-            while not self._arrived and not self._closing and all(lane.is_idle for lane in self._lanes):
+            idle = all(lane.is_idle for lane in self._lanes)
+            while idle and not self._arrived and not self._closing:
                 self._changed.wait()
+        if idle:
+            time.sleep(_GATHER)
+        with self._changed:
             arrived, self._arrived = self._arrived, []
         for attempt in arrived:
             self._lanes[attempt.full_context].queue.append(attempt)
