@@ -23,6 +23,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from batches.tasks import scheduling
+
 PAGE = 1000
 MODIFIED = "2026-01-01T00:00:00.000Z"
 
@@ -234,7 +236,6 @@ class Bench:
 
     def claiming(self, waiting: int, workers: int) -> None:
         from batches.models import Task
-        from batches.tasks import lifecycle
         from tests.factories import make_batch
 
         print(f"Claiming with {workers} workers", flush=True)
@@ -251,7 +252,7 @@ class Bench:
 
                 for _ in range(each):
                     started = time.perf_counter()
-                    claim = lifecycle.claim_next("bench")
+                    claim = scheduling.claim_next("bench")
                     waits.append(time.perf_counter() - started)
                     assert claim is not None
                     claimed.append(claim.task_id)

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from batches.models import Batch, Charge, Task
 from batches.models.recognition_settings import SETTINGS, RecognitionSettings
-from batches.tasks import lifecycle
+from batches.tasks import scheduling
+from batches.tasks.leases import Lease
 from domains.models import Domain
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.storage.models import Connection
@@ -120,10 +121,10 @@ def make_charge(task: Task, **fields: Any) -> Charge:
     return Charge.unscoped.create(account=task.account, batch=task.batch, task=task, **values)
 
 
-def claimed(batch: Batch, **fields: Any) -> tuple[Task, lifecycle.Lease]:
+def claimed(batch: Batch, **fields: Any) -> tuple[Task, Lease]:
     """A task in progress, and the right to work on it."""
     task = make_task(batch, **fields)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     assert claim.task_id == task.pk
     task.refresh_from_db()

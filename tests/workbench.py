@@ -9,7 +9,7 @@ from typing import Any
 from batches.intake import polling
 from batches.models import Batch, ConnectionBackoff, Task
 from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
-from batches.tasks import lifecycle
+from batches.tasks import scheduling
 from batches.worker import processing
 
 Progress = Callable[[float], None]
@@ -88,7 +88,7 @@ def drop(batch: Batch, name: str = "a.mp3", content: bytes = b"sound") -> Task:
 
 def work(engine: Engine, stopping: Callable[[], bool] = lambda: False) -> Task:
     """Claim the next task and process it."""
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     processing.process(claim, engine, stopping)  # type: ignore[arg-type] # the stand-in
     return Task.unscoped.get(pk=claim.task_id)

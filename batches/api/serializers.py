@@ -12,7 +12,7 @@ from batches.formats import FORMATS
 from batches.models import Batch, Task
 from batches.models.batch import UNUSABLE_NAMES_KEPT, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
-from batches.status.failures import Cause, cause_of_batch, cause_of_task
+from batches.status.failures import Failure, failure_of_batch, failure_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
 from speechportal.api.fields import (
@@ -154,7 +154,7 @@ class BatchOutput(Output):
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, batch: Batch) -> dict[str, Any] | None:
-        return told(cause_of_batch(batch))
+        return told(failure_of_batch(batch))
 
     @extend_schema_field(ProgressOutput)
     def get_progress(self, batch: Batch) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class TaskOutput(Output):
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, task: Task) -> dict[str, Any] | None:
-        return told(cause_of_task(task))
+        return told(failure_of_task(task))
 
     @extend_schema_field(ResultFileOutput(many=True))
     def get_result_files(self, task: Task) -> Any:
@@ -237,5 +237,5 @@ class UploadInput(Input):
     )
 
 
-def told(cause: Cause | None) -> dict[str, Any] | None:
-    return dict(CauseOutput(cause).data) if cause else None
+def told(failure: Failure | None) -> dict[str, Any] | None:
+    return dict(CauseOutput(failure).data) if failure else None

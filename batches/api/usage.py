@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from batches.api.serializers import Reference
 from batches.billing import budget
+from batches.billing.selectors import charges_by_month
 from batches.models import Charge
 from batches.services import selectors
 from batches.services import tasks as task_services
@@ -69,7 +70,7 @@ class UsageView(ApiView):
     @extend_schema(responses=MonthOutput(many=True), summary="List usage by month")
     def list(self, request: ApiRequest) -> Response:
         """Newest first, each currency for itself."""
-        return Response(self.shown(selectors.charges_by_month(request.account)))
+        return Response(self.shown(charges_by_month(request.account)))
 
 
 class ChargeView(ApiView):

@@ -11,9 +11,8 @@ from typing import Any, TypedDict, cast
 from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
-from batches.billing import budget
+from batches.billing import budget, selectors
 from batches.models import Adjustment, Charge
-from batches.services import selectors
 from speechportal.accounts.models import Account
 
 THRESHOLDS = (50, 80, 100)  # per cent of the budget at which the account is told

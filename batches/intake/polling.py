@@ -21,7 +21,7 @@ from django.utils import timezone
 from batches.models import Batch, ConnectionBackoff, PendingFile, ProcessedFolder, Task
 from batches.models.batch import UNUSABLE_NAMES_KEPT, BatchQuerySet
 from batches.status import batch_status, connection_backoff
-from batches.tasks.leases import Cause
+from batches.status.failures import failure_of
 from speechportal.platform import logs, queue
 from speechportal.storage.backends.base import Folder, ObjectStore, OnUnusable, StoredFile
 from speechportal.storage.errors import StorageError
@@ -122,7 +122,7 @@ def _tell(batch: Batch, error: StorageError) -> None:
     fault = ConnectionBackoff.unscoped.filter(connection=batch.connection_id).first()
     often = fault is not None and fault.faults >= connection_backoff.TOLERATED
     if often or not connection_backoff.passes_by_itself(error):
-        batch_status.set_error(batch.pk, Cause(error.code, str(error), error.details))
+        batch_status.set_error(batch.pk, failure_of(error))
 
 
 def _poll(batch: Batch, store: ObjectStore) -> int:
@@ -261,8 +261,3 @@ def _create_tasks(batch: Batch, files: list[StoredFile]) -> None:
     )
     batch.last_task_order += len(files)
     Batch.unscoped.filter(pk=batch.pk).update(last_task_order=batch.last_task_order)
-
-
-def request(batch: Batch) -> None:
-    """Have the batch polled as soon as a worker is free."""
-    queue.enqueue("batches.operations.jobs.poll", batch.pk)

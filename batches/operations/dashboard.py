@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from batches.models import Batch, Charge, Task, Webhook
-from batches.status.failures import cause_of_batch
+from batches.status.failures import failure_of_batch
 from domains.models import Domain
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
@@ -82,7 +82,7 @@ def _live(account: Account) -> list[Batch]:
 def _broken_batches(account: Account) -> list[Alert]:
     found = []
     for batch in _live(account):
-        if cause := cause_of_batch(batch):
+        if cause := failure_of_batch(batch):
             detail = f"{cause.sentence} {cause.advice}".strip()
             found.append(Alert("error", batch.name, detail, reverse("batches:detail", args=[batch.uid])))
     return found

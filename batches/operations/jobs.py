@@ -17,8 +17,8 @@ from batches.billing import budget_alerts
 from batches.intake import polling
 from batches.operations.privacy import retention
 from batches.reports import execution_results
-from batches.status import batch_status
-from batches.tasks import lifecycle
+from batches.status import account_holds
+from batches.tasks import lifecycle, scheduling
 from batches.webhooks import callbacks, delivery_lifecycle, endpoint
 from batches.webhooks.sender import Sender
 from batches.worker import disk_space, engines, moving, processing
@@ -49,7 +49,7 @@ def beat() -> None:
     while not queue.stopping():
         for step in (
             _reap,
-            batch_status.reconcile,
+            account_holds.reconcile,
             _poll_due,
             _report_due,
             _move_due,
@@ -95,7 +95,7 @@ def _tell_budgets() -> None:
 
 
 def _wake() -> None:
-    if waiting := lifecycle.claimable()[: queue.most_wake_ups()].count():
+    if waiting := scheduling.claimable()[: queue.most_wake_ups()].count():
         queue.wake_recognition(waiting)
 
 
@@ -155,7 +155,7 @@ def recognise_next() -> None:
             "less than %d MB are free in %s; no task is started", settings.WORK_FREE_MB, settings.WORK_DIR
         )
         return
-    lease = lifecycle.claim_next(worker)
+    lease = scheduling.claim_next(worker)
     if lease is None:
         return
     _wake()  # Each worker that starts wakes others, so that all machines are soon busy.

@@ -1,29 +1,59 @@
-"""Recognition errors: what can go wrong between a media file and its transcript, as typed exceptions."""
+"""Errors of recognition: what can go wrong between a media file and its transcript.
+
+::
+
+    RecognitionError
+    ├── MediaError                 the file: permanent
+    │   ├── EmptyFile
+    │   ├── NotMedia
+    │   ├── NoAudioStream
+    │   ├── DamagedMedia
+    │   ├── EncryptedMedia
+    │   ├── MediaTooLong
+    │   └── MediaTooLarge
+    ├── ModelUnavailable           the installation: worth a retry
+    ├── WorkDiskFull               the installation: worth a retry
+    ├── EngineUnavailable          the installation: worth a retry
+    ├── EngineDied                 the process: worth a retry
+    ├── EngineStalled              the process: worth a retry
+    └── UnexpectedFailure          a fault of the software: worth a retry
+"""
 
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, ClassVar
 
-# What writing says where there is no room; the last answers a limit on the size of files (ulimit -f).
+# Error numbers of a write without space; the last is that of a limit on the size of files (ulimit -f).
 NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
-class RecognitionError(Exception):
-    """A failure of one file, with a stable code and a sentence that a person can act on.
+def _(sentence: str) -> str:
+    """Marks a sentence for the portal's translations (xgettext looks for this name)."""
+    return sentence
 
-    ``code`` is a short snake_case name that never changes once released. ``message`` is plain English; the
-    portal translates it by ``code`` and ``details``. ``permanent`` says that the same bytes will fail
-    again: such a task is not retried.
+
+class RecognitionError(Exception):
+    """Failure of one file, with a stable code and a sentence that a person can act on.
+
+    ``code`` is a short snake_case name that never changes once released. ``sentence`` is plain English; the
+    portal translates it and fills in ``shown(details)``. ``message`` may say more about this one failure, in
+    English. ``permanent`` says that the same bytes will fail again: such a task is not retried.
     """
 
-    code = "recognition_failed"
-    permanent = True
+    code: ClassVar[str] = "recognition_failed"
+    permanent: ClassVar[bool] = True
+    sentence: ClassVar[str] = _("The file could not be recognised.")
 
-    def __init__(self, message: str, **details: str | int | float) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str = "", **details: str | int | float) -> None:
+        self.message = message or self.sentence % self.shown(details)
+        super().__init__(self.message)
         self.details = details
+
+    @classmethod
+    def shown(cls, details: dict[str, Any]) -> dict[str, Any]:
+        """The values of the sentence's placeholders."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """What the engine process reports to its client."""
@@ -48,60 +78,78 @@ class MediaError(RecognitionError):
     """The file cannot be recognised as it is."""
 
     code = "media_error"
+    sentence = _("The file cannot be recognised as it is.")
 
 
 class EmptyFile(MediaError):
     code = "empty_file"
+    sentence = _("The file is empty (0 bytes).")
 
 
 class NotMedia(MediaError):
     code = "not_media"
+    sentence = _("The file is not audio or video in a format that can be read.")
 
 
 class NoAudioStream(MediaError):
     code = "no_audio"
+    sentence = _("The file has no sound, only video or pictures.")
 
 
 class DamagedMedia(MediaError):
     code = "damaged_media"
+    sentence = _("The file is damaged or incomplete and could not be decoded.")
 
 
 class EncryptedMedia(MediaError):
     code = "encrypted_media"
+    sentence = _("The file is encrypted.")
 
 
 class MediaTooLong(MediaError):
+    """``duration_ms`` and ``limit_ms`` are given as details."""
+
     code = "media_too_long"
+    sentence = _("The file is %(duration_ms)s minutes long; the limit is %(limit_ms)s minutes.")
+
+    @classmethod
+    def shown(cls, details: dict[str, Any]) -> dict[str, Any]:
+        return {name: details[name] // 60_000 for name in ("duration_ms", "limit_ms")}
 
 
 class MediaTooLarge(MediaError):
+    """``bytes`` and ``limit_bytes`` are given as details."""
+
     code = "media_too_large"
+    sentence = _("The file has %(bytes)s MB; the limit is %(limit_bytes)s MB.")
+
+    @classmethod
+    def shown(cls, details: dict[str, Any]) -> dict[str, Any]:
+        return {name: f"{details[name] / 1e6:,.0f}" for name in ("bytes", "limit_bytes")}
 
 
 class ModelUnavailable(RecognitionError):
-    """The weights are missing or do not match their checksum: the operator's to mend, so worth a retry."""
+    """The weights are missing or do not match their checksum, which the operator has to mend."""
 
     code = "model_unavailable"
     permanent = False
+    sentence = _("The recognition models are missing or damaged.")
 
 
 class WorkDiskFull(RecognitionError):
-    """There is no room for what is decoded or found: the operator's to mend, so worth a retry."""
+    """There is no space for decoded sound or results, which the operator has to mend."""
 
     code = "work_disk_full"
     permanent = False
-
-    def __init__(
-        self, message: str = "The portal's own disk is full; the operator has to make room.", **details: Any
-    ) -> None:
-        super().__init__(message, **details)
+    sentence = _("The portal’s own disk is full.")
 
 
 class EngineUnavailable(RecognitionError):
-    """No engine process runs, or it ends while its models load: the operator's to mend, so worth a retry."""
+    """No engine process runs, or it ends while its models load, which the operator has to mend."""
 
     code = "engine_unavailable"
     permanent = False
+    sentence = _("The recognition engine does not run.")
 
 
 class EngineDied(RecognitionError):
@@ -109,6 +157,7 @@ class EngineDied(RecognitionError):
 
     code = "engine_died"
     permanent = False
+    sentence = _("The recognition process ended in the middle of the work.")
 
 
 class EngineStalled(RecognitionError):
@@ -116,10 +165,12 @@ class EngineStalled(RecognitionError):
 
     code = "engine_stalled"
     permanent = False
+    sentence = _("Recognition made no progress for too long and was stopped.")
 
 
 class UnexpectedFailure(RecognitionError):
-    """A fault of ours or of a library; another attempt may fare better."""
+    """A fault of this software or of a library; another attempt may succeed."""
 
     code = "unexpected_failure"
     permanent = False
+    sentence = _("An unexpected fault stopped the recognition.")

@@ -16,17 +16,16 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from batches.intake import polling
 from batches.models import Batch, PendingFile, ProcessedFolder
 from batches.models.limits import RULES, as_validation_error
 from batches.models.recognition_settings import SettingValue
-from batches.status import batch_status
+from batches.status import account_holds
 from batches.tasks import lifecycle
 from batches.webhooks import endpoint
 from domains.models import Domain
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
-from speechportal.platform import validation
+from speechportal.platform import queue, validation
 from speechportal.storage.models import Connection
 
 
@@ -83,7 +82,7 @@ def create_batch(
             if batch.webhook_url:
                 endpoint.address_changed(batch)
             _remember_folder(batch)
-            polling.request(batch)
+            queue.wake_polling(batch.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return batch
@@ -117,7 +116,7 @@ def update_batch(
             if locked.webhook_url != url:
                 endpoint.address_changed(locked)
             _remember_folder(locked)
-            polling.request(locked)
+            queue.wake_polling(locked.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return locked
@@ -142,14 +141,14 @@ def delete_batch(*, batch: Batch) -> None:
 def suspend_account(*, account: Account) -> None:
     """Nothing of the account is polled or started any more; its batches say so. Twice is fine."""
     with transaction.atomic():
-        batch_status.suspend(account)
+        account_holds.suspend(account)
         trail.record("account.suspended", account)
 
 
 def reinstate_account(*, account: Account) -> None:
     """The account's batches go on."""
     with transaction.atomic():
-        batch_status.unsuspend(account)
+        account_holds.unsuspend(account)
         trail.record("account.restored", account)
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import TypedDict, cast
 
-from django.db.models import Count, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import TruncMonth
-from django.utils import timezone
+from django.db.models import Count, Q, QuerySet, Subquery
 
-from batches.models import Batch, Charge, ExecutionResult, Task
+from batches.models import Batch, ExecutionResult, Task
 from batches.models.batch import BatchQuerySet
 from domains.models import Domain, DomainQuerySet
 from speechportal.accounts.models import Account
@@ -38,14 +33,6 @@ class Progress:
     @property
     def completed(self) -> int:
         return self.done - self.failed - self.canceled
-
-
-class Month(TypedDict):
-    month: datetime
-    currency: str
-    files: int
-    duration: int  # ms
-    amount: Decimal
 
 
 def list_batches(account: Account, query: str = "") -> BatchQuerySet:
@@ -132,27 +119,3 @@ def list_tasks(batch: Batch, state: str = "", query: str = "") -> QuerySet[Task]
 
 def list_execution_results(batch: Batch) -> QuerySet[ExecutionResult]:
     return ExecutionResult.objects.for_account(batch.account).filter(batch=batch).order_by("-number")
-
-
-def charges_by_month(account: Account) -> list[Month]:
-    """Newest first; months begin in the current time zone, and each currency has its own row."""
-    months = (
-        Charge.objects.for_account(account)
-        .order_by()
-        .annotate(month=TruncMonth("created_at"))
-        .values("month", "currency")
-        .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
-        .order_by("-month", "currency")
-    )
-    return cast("list[Month]", list(months))
-
-
-def charges_in(account: Account, month: datetime) -> QuerySet[Charge]:
-    """The charges of the month that begins at ``month`` (aware, in the current time zone)."""
-    charges = Charge.objects.for_account(account).select_related("task", "batch")
-    return charges.filter(created_at__gte=month, created_at__lt=next_month(month)).order_by("-pk")
-
-
-def next_month(month: datetime) -> datetime:
-    year, number = (month.year + 1, 1) if month.month == 12 else (month.year, month.month + 1)
-    return timezone.make_aware(datetime(year, number, 1))  # noqa: DTZ001 - made aware around it

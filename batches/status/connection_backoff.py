@@ -16,27 +16,14 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from batches.models import ConnectionBackoff
-from speechportal.storage.errors import (
-    AccessDenied,
-    Changed,
-    FolderMissing,
-    InvalidKey,
-    NotFound,
-    StorageError,
-    StorageFault,
-    TargetExists,
-    Throttled,
-    TimedOut,
-    Unreachable,
-)
+from batches.status.failures import CATALOGUE, Level
+from speechportal.storage.errors import StorageError, StorageFault, Throttled, TimedOut, Unreachable
 
 PAUSES = [timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300)]
 PROBE = timedelta(seconds=60)  # How long one worker may try before the next is let through.
 TOLERATED = 3  # Passing faults in a row before a batch is shown in Error.
 
-OF_A_FILE = (NotFound, Changed, TargetExists, InvalidKey)
 PASSING = (Throttled, TimedOut, StorageFault)  # And the storage not answering without a reason.
-OF_A_PATH = (AccessDenied, FolderMissing)  # Another batch of the connection may well go on.
 
 
 def blocked(now: datetime) -> QuerySet[ConnectionBackoff]:
@@ -65,7 +52,7 @@ def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
 
     Many workers that run into the same fault at once count it once.
     """
-    if isinstance(error, OF_A_FILE + OF_A_PATH):
+    if CATALOGUE[error.code].level is not Level.CONNECTION:
         return 0
     now = timezone.now()
     fault = ConnectionBackoff.unscoped.filter(connection=connection_id).first()

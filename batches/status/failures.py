@@ -1,143 +1,242 @@
-"""Why a task or a batch cannot go on, in the reader's language, and what to do about it.
+"""Failure reasons: why a task failed or waits, or a batch is in Error, and what to do about it.
 
-Rows keep a stable code, an English sentence and its details. A code that is not known here (from a newer
-or an older release) is told by the sentence that was stored.
+`CATALOGUE` has an entry for every code. Sentences are written once: those of recognition and storage errors
+with the exceptions, the portal's own here. `Failure` is one occurrence, as rows keep it: the code, an English
+message and details. A code that is not in the catalogue (from a newer or an older release) is shown with the
+message that was stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from django.utils.functional import Promise
+from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import Batch, Task
+from batches.recognition import errors as recognition
+from batches.recognition.errors import RecognitionError
 from speechportal.storage import errors as storage
+from speechportal.storage.errors import StorageError
 
-Text = str | Promise
-Details = dict[str, Any]
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+Details = Mapping[str, Any]
+
+
+class Level(enum.Enum):
+    """What a failure concerns, and so how far it reaches."""
+
+    FILE = "file"  # one task
+    BATCH = "batch"  # a path, or an account: other batches of the connection may go on
+    CONNECTION = "connection"  # every batch that uses the storage
+    INSTALLATION = "installation"  # every batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureReason:
+    """An entry of the catalogue.
+
+    ``is_permanent`` says that trying again does not help before a person has changed something. ``shown``
+    makes the values of the sentence's placeholders from the details of a failure.
+    """
+
+    code: str
+    sentence: _StrOrPromise
+    advice: _StrOrPromise
+    level: Level
+    is_permanent: bool = False
+    shown: Callable[[dict[str, Any]], dict[str, Any]] = dict
+
+    def describe(self, details: Details) -> str:
+        """The sentence in the current language. Raises ``KeyError`` or ``TypeError`` for others' details."""
+        return str(self.sentence) % self.shown(dict(details))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One occurrence. ``message`` is in English, for logs, files and programs."""
+
+    code: str
+    message: str
+    details: Details = field(default_factory=dict)
+
+    @property
+    def reason(self) -> FailureReason | None:
+        return CATALOGUE.get(self.code)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in the current language."""
+        if self.reason is None:
+            return self.message or gettext("An unknown fault (%s).") % self.code
+        try:
+            return self.reason.describe(self.details)
+        except (KeyError, TypeError):  # Stored by another release.
+            return self.message
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in the current language; empty where the sentence says so."""
+        return str(self.reason.advice) if self.reason else ""
+
 
 RETRY = _("Retry the task; if it happens again, tell support staff its ID.")
 UPLOAD_AGAIN = _("Upload the file again; under the same name it becomes a new task.")
 AUTOMATIC = _("Nothing needs to be done: it is tried again by itself.")
 OPERATOR = _("The operator of this portal has to mend it; the task waits and is then tried again.")
 
-
-@dataclass(frozen=True)
-class Cause:
-    """``sentence`` says what happened, ``advice`` what to do; either may be all there is to say."""
-
-    code: str
-    sentence: str
-    advice: str = ""
+ACCOUNT_SUSPENDED = "account_suspended"
+BUDGET_REACHED = "budget_reached"
 
 
-def _bytes(details: Details) -> Details:
-    return {name: f"{details[name] / 1e6:,.0f}" for name in ("bytes", "limit_bytes")}
+def _of_recognition(
+    kind: type[RecognitionError], advice: _StrOrPromise, level: Level = Level.FILE
+) -> FailureReason:
+    return FailureReason(
+        code=kind.code,
+        sentence=_(kind.sentence),
+        advice=advice,
+        level=level,
+        is_permanent=kind.permanent,
+        shown=kind.shown,
+    )
 
 
-def _minutes(details: Details) -> Details:
-    return {name: details[name] // 60_000 for name in ("duration_ms", "limit_ms")}
+@dataclass(frozen=True, kw_only=True)
+class StorageReason(FailureReason):
+    """The sentence of a storage error, with the storage's answer, and with its advice in it."""
+
+    def describe(self, details: Details) -> str:
+        return storage.describe(self.code, dict(details))
 
 
-# code -> what happened, what to do, and how the sentence's variables come from the stored details
-SENTENCES: dict[str, tuple[Text, Text, Callable[[Details], Details] | None]] = {
-    "recognition_failed": (_("The file could not be recognised."), RETRY, None),
-    "media_error": (_("The file cannot be recognised as it is."), UPLOAD_AGAIN, None),
-    "empty_file": (_("The file is empty (0 bytes)."), UPLOAD_AGAIN, None),
-    "not_media": (
-        _("The file is not audio or video in a format that can be read."),
+# Storage errors that concern one file, or one path of a batch; all others are the connection's.
+OF_A_FILE = (storage.NotFound, storage.Changed, storage.TargetExists, storage.InvalidKey)
+OF_A_PATH = (storage.AccessDenied, storage.FolderMissing)
+
+
+def _of_storage(kind: type[StorageError]) -> FailureReason:
+    level = Level.CONNECTION
+    if issubclass(kind, OF_A_FILE):
+        level = Level.FILE
+    elif issubclass(kind, OF_A_PATH):
+        level = Level.BATCH
+    return StorageReason(
+        code=kind.code, sentence=kind.sentence, advice="", level=level, is_permanent=kind.permanent
+    )
+
+
+def _kinds(kind: type[StorageError]) -> list[type[StorageError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _kinds(child))]
+
+
+REASONS = [
+    _of_recognition(recognition.RecognitionError, RETRY),
+    _of_recognition(recognition.MediaError, UPLOAD_AGAIN),
+    _of_recognition(recognition.EmptyFile, UPLOAD_AGAIN),
+    _of_recognition(
+        recognition.NotMedia,
         _("Check what it contains, whatever its ending says, and convert it to a supported format."),
-        None,
     ),
-    "no_audio": (
-        _("The file has no sound, only video or pictures."),
+    _of_recognition(
+        recognition.NoAudioStream,
         _("Check that the recording included a microphone, and upload a file with an audio track."),
-        None,
     ),
-    "damaged_media": (_("The file is damaged or incomplete and could not be decoded."), UPLOAD_AGAIN, None),
-    "encrypted_media": (
-        _("The file is encrypted."),
-        _("Upload it without copy protection (DRM) and without a password."),
-        None,
+    _of_recognition(recognition.DamagedMedia, UPLOAD_AGAIN),
+    _of_recognition(
+        recognition.EncryptedMedia, _("Upload it without copy protection (DRM) and without a password.")
     ),
-    "media_too_long": (
-        _("The file is %(duration_ms)s minutes long; the limit is %(limit_ms)s minutes."),
-        _("Cut it into shorter files and upload those."),
-        _minutes,
-    ),
-    "media_too_large": (
-        _("The file has %(bytes)s MB; the limit is %(limit_bytes)s MB."),
+    _of_recognition(recognition.MediaTooLong, _("Cut it into shorter files and upload those.")),
+    _of_recognition(
+        recognition.MediaTooLarge,
         _("Upload it in a compressed format such as MP3 or M4A, or cut it into smaller files."),
-        _bytes,
     ),
-    "model_unavailable": (_("The recognition models are missing or damaged."), OPERATOR, None),
-    "engine_unavailable": (_("The recognition engine does not run."), OPERATOR, None),
-    "engine_died": (_("The recognition process ended in the middle of the work."), RETRY, None),
-    "engine_stalled": (_("Recognition made no progress for too long and was stopped."), RETRY, None),
-    "unexpected_failure": (_("An unexpected fault stopped the recognition."), RETRY, None),
-    "internal_error": (_("An unexpected fault of the portal stopped this task."), RETRY, None),
-    "worker_died": (
-        _("The worker that recognised this file ended without a word (%(attempts)s times)."),
-        RETRY,
-        lambda details: {"attempts": details["attempts"]},
+    _of_recognition(recognition.ModelUnavailable, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.WorkDiskFull, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.EngineDied, RETRY),
+    _of_recognition(recognition.EngineStalled, RETRY),
+    _of_recognition(recognition.UnexpectedFailure, RETRY),
+    FailureReason(
+        code="internal_error",
+        sentence=_("An unexpected fault of the portal stopped this task."),
+        advice=RETRY,
+        level=Level.FILE,
     ),
-    "work_disk_full": (_("The portal’s own disk is full."), OPERATOR, None),
-    "database_fault": (_("The portal’s database did not answer."), AUTOMATIC, None),
-    "account_suspended": (
-        _("Support staff have suspended the account: nothing new is started."),
-        _("Ask support staff about it."),
-        None,
+    FailureReason(
+        code="worker_died",
+        sentence=_("The worker that recognised this file ended unexpectedly (%(attempts)s times)."),
+        advice=RETRY,
+        level=Level.FILE,
     ),
-    "budget_reached": (
-        _("The account’s monthly budget of %(budget)s %(currency)s is reached: nothing new is started."),
-        _("Raise the budget, or wait for the next month (it begins at midnight UTC)."),
-        lambda details: {"budget": details["budget"], "currency": details["currency"]},
+    FailureReason(
+        code="database_fault",
+        sentence=_("The portal’s database did not answer."),
+        advice=AUTOMATIC,
+        level=Level.INSTALLATION,
     ),
-    "input_missing": (
-        _("The input file was removed before it could be recognised."),
-        UPLOAD_AGAIN,
-        None,
+    FailureReason(
+        code=ACCOUNT_SUSPENDED,
+        sentence=_("Support staff have suspended the account: nothing new is started."),
+        advice=_("Ask support staff about it."),
+        level=Level.BATCH,
+        is_permanent=True,
     ),
-    "input_replaced": (
-        _("The input file was replaced before it could be recognised."),
-        _("Nothing needs to be done: the new version is a task of its own."),
-        None,
+    FailureReason(
+        code=BUDGET_REACHED,
+        sentence=_(
+            "The account’s monthly budget of %(budget)s %(currency)s is reached: nothing new is started."
+        ),
+        advice=_("Raise the budget, or wait for the next month (it begins at midnight UTC)."),
+        level=Level.BATCH,
     ),
-}
+    FailureReason(
+        code="input_missing",
+        sentence=_("The input file was removed before it could be recognised."),
+        advice=UPLOAD_AGAIN,
+        level=Level.FILE,
+        is_permanent=True,
+    ),
+    FailureReason(
+        code="input_replaced",
+        sentence=_("The input file was replaced before it could be recognised."),
+        advice=_("Nothing needs to be done: the new version is a task of its own."),
+        level=Level.FILE,
+        is_permanent=True,
+    ),
+    *map(_of_storage, _kinds(StorageError)),
+]
+# Of several storage errors with one code the first, most general one is shown.
+CATALOGUE: dict[str, FailureReason] = {reason.code: reason for reason in reversed(REASONS)}
 
 
-def cause_of(code: str, message: str, details: Details) -> Cause | None:
-    """The cause that a row keeps, or ``None`` where there is none."""
-    if not code:
-        return None
-    if code in SENTENCES:
-        sentence, advice, variables = SENTENCES[code]
-        try:
-            told = str(sentence) % variables(details) if variables else str(sentence)
-        except (KeyError, TypeError):  # Stored by another release.
-            told = message
-        return Cause(code, told, str(advice))
-    if code in storage_codes():
-        return Cause(code, storage.describe(code, details), "")
-    return Cause(code, message or gettext("An unknown fault (%s).") % code)
+def failure(code: str, **details: Any) -> Failure:
+    """A failure that the portal itself has found, with the catalogue's sentence. Raises ``KeyError``."""
+    with translation.override("en"):
+        return Failure(code, CATALOGUE[code].describe(details), details)
 
 
-def cause_of_task(task: Task) -> Cause | None:
-    return cause_of(task.error_code, task.error_message, task.error_details)
+def failure_of(error: RecognitionError | StorageError) -> Failure:
+    """The failure that an exception stands for."""
+    if isinstance(error, RecognitionError):
+        return Failure(error.code, error.message, error.details)
+    with translation.override("en"):
+        return Failure(error.code, str(error), error.details)
 
 
-def cause_of_batch(batch: Batch) -> Cause | None:
+def failure_of_task(task: Task) -> Failure | None:
+    """Why a task failed, or what it waits for; ``None`` where there is nothing to say."""
+    return Failure(task.error_code, task.error_message, task.error_details) if task.error_code else None
+
+
+def failure_of_batch(batch: Batch) -> Failure | None:
+    """Why a batch is in Error, or ``None``."""
     if batch.status != Batch.Status.ERROR:
         return None
-    return cause_of(batch.cause_code, batch.cause, batch.cause_details)
-
-
-def storage_codes() -> set[str]:
-    kinds = {storage.StorageError}
-    while more := {child for kind in kinds for child in kind.__subclasses__()} - kinds:
-        kinds |= more
-    return {kind.code for kind in kinds}
+    return Failure(batch.cause_code, batch.cause, batch.cause_details)

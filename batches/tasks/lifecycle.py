@@ -20,36 +20,14 @@ from django.utils import timezone
 from batches import webhooks
 from batches.models import Batch, Charge, Task, Transcript
 from batches.reports import execution_results
-from batches.status.batch_status import set_error, set_normal
-from batches.tasks.leases import CancelRequested, Cause, Lease, LeaseLost
-from batches.tasks.scheduling import claim_next, claimable
+from batches.status import batch_status, failures
+from batches.status.failures import Failure
+from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.webhooks import callbacks
-
-__all__ = [
-    "CancelRequested",
-    "Cause",
-    "Lease",
-    "LeaseLost",
-    "cancel",
-    "cancel_all",
-    "cancel_waiting",
-    "checkpoint",
-    "claim_next",
-    "claimable",
-    "confirm_cancel",
-    "fail",
-    "finish",
-    "heartbeat",
-    "reap",
-    "release",
-    "retry",
-    "set_error",
-    "set_normal",
-]
 
 State = Task.State
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
-NO_CAUSE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
+NO_FAILURE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
 UNCLAIMED: dict[str, Any] = {
     "lease_token": None,
     "lease_expires_at": None,
@@ -89,16 +67,16 @@ def finish(claim: Lease) -> None:
         batch = _locked_batch(claim)
         running = claim.row.filter(state=State.IN_PROGRESS)
         reserved = running.values_list("reserved", flat=True).first()
-        if not _end(batch, running, State.COMPLETED, progress=100, **NO_CAUSE):
+        if not _end(batch, running, State.COMPLETED, progress=100, **NO_FAILURE):
             raise _why_lost(claim)
         _charge(batch, claim.task_id, reserved)
 
 
-def fail(claim: Lease, cause: Cause) -> None:
+def fail(claim: Lease, failure: Failure) -> None:
     """The file cannot be recognised: say why, report it, and have the input moved aside."""
     with transaction.atomic():
         batch = _locked_batch(claim)
-        if not _end(batch, claim.row.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)):
+        if not _end(batch, claim.row.filter(state=State.IN_PROGRESS), State.FAILED, **_columns(failure)):
             raise _why_lost(claim)
 
 
@@ -114,7 +92,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
     Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
     if state == State.COMPLETED and batch.held_until is not None:
         Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
-        set_normal(batch.pk)
+        batch_status.set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
     webhooks.announce_task(batch, task_id)
     callbacks.queue_for(task_id)
@@ -126,8 +104,12 @@ def _final(now: datetime) -> dict[str, Any]:
     return {**UNCLAIMED, "finished_at": now, "move_due_at": now}
 
 
-def _because(cause: Cause) -> dict[str, Any]:
-    return {"error_code": cause.code, "error_message": cause.message, "error_details": cause.details}
+def _columns(failure: Failure) -> dict[str, Any]:
+    return {
+        "error_code": failure.code,
+        "error_message": failure.message,
+        "error_details": dict(failure.details),
+    }
 
 
 def _locked_batch(claim: Lease) -> Batch:
@@ -153,18 +135,18 @@ def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
     )
 
 
-def release(claim: Lease, cause: Cause | None, *, count_attempt: bool) -> None:
+def release(claim: Lease, failure: Failure | None, *, count_attempt: bool) -> None:
     """Hand the task back, to be claimed again by whoever comes.
 
-    With a ``cause`` it waits first, longer each time it is held up. ``count_attempt`` is for faults that the
-    task itself may have caused; a fault of the storage or an orderly stop does not count.
+    With a ``failure`` it waits first, longer each time it is held up. ``count_attempt`` is for failures that
+    the task itself may have caused; a storage error or an orderly stop does not count.
     """
     task = claim.row.filter(state=State.IN_PROGRESS).first()
     if task is None:
         raise _why_lost(claim)
     attempts = task.attempts if count_attempt else max(task.attempts - 1, 0)
-    delays = task.delays + 1 if cause else 0
-    delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if cause else timedelta(0)
+    delays = task.delays + 1 if failure else 0
+    delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if failure else timedelta(0)
     released = claim.row.filter(state=State.IN_PROGRESS).update(
         state=State.WAITING,
         progress=0,
@@ -172,7 +154,7 @@ def release(claim: Lease, cause: Cause | None, *, count_attempt: bool) -> None:
         delays=delays,
         available_at=timezone.now() + delay,
         **UNCLAIMED,
-        **(_because(cause) if cause else NO_CAUSE),
+        **(_columns(failure) if failure else NO_FAILURE),
     )
     if not released:
         raise _why_lost(claim)
@@ -226,22 +208,18 @@ def _reap(task: Task, claim: Lease) -> int:
     late = claim.row.filter(lease_expires_at__lt=timezone.now())
     if task.state == State.CANCELING:
         return _cancel(late)
-    cause = Cause(
-        "worker_died",
-        f"The worker that recognised this file ended without a word ({task.attempts} times).",
-        {"attempts": task.attempts},
-    )
+    failure = failures.failure("worker_died", attempts=task.attempts)
     if task.attempts < settings.MAX_ATTEMPTS:
         return late.filter(state=State.IN_PROGRESS).update(
             state=State.WAITING,
             progress=0,
             available_at=timezone.now(),
             **UNCLAIMED,
-            **_because(cause),
+            **_columns(failure),
         )
     with transaction.atomic():
         batch = _locked_batch(claim)
-        return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_because(cause)))
+        return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_columns(failure)))
 
 
 def retry(tasks: QuerySet[Task]) -> int:
@@ -292,7 +270,7 @@ def _retry(task: Task) -> int:
         moved_at=None,
         move_attempts=0,
         notice="",
-        **NO_CAUSE,
+        **NO_FAILURE,
     )
     if retried and task.settings and task.current_settings().makes_other_transcripts(task.settings):
         Transcript.unscoped.filter(task=task).delete()

@@ -23,7 +23,7 @@ from django.utils import timezone
 from batches.billing import budget
 from batches.models import Batch, Charge, Task
 from batches.models.batch import BatchQuerySet
-from batches.status import batch_status, connection_backoff
+from batches.status import account_holds, batch_status, connection_backoff
 from batches.tasks.leases import Lease
 from speechportal.accounts.models import Account
 
@@ -99,7 +99,7 @@ def _claim_of(account_id: int, worker: str, waited: timedelta) -> Lease | None:
             return None
         price = _price(account, task)
         if not budget.covers(account, price):
-            batch_status.hold_for_budget(account)
+            account_holds.hold_for_budget(account)
             return None
         return _take(task, account, price, worker)
 

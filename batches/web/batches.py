@@ -18,7 +18,7 @@ from batches.operations import progress_forecast
 from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import selectors
-from batches.status.failures import cause_of_batch, cause_of_task
+from batches.status.failures import failure_of_batch, failure_of_task
 from batches.web.forms import COPIED, BatchForm
 from batches.web.fragments import render_live
 from domains.models import Domain
@@ -45,7 +45,8 @@ def batch_list(request: MemberRequest) -> HttpResponse:
     progress = selectors.progress_of(request.account, page.object_list)
     ahead = progress_forecast.outlook_of(request.account, page.object_list)
     rows = [
-        (batch, progress[batch.pk], ahead.get(batch.pk), cause_of_batch(batch)) for batch in page.object_list
+        (batch, progress[batch.pk], ahead.get(batch.pk), failure_of_batch(batch))
+        for batch in page.object_list
     ]
     used = selectors.count_batches(request.account)
     context = {
@@ -184,7 +185,7 @@ def batch_activity(request: MemberRequest, uid: str) -> HttpResponse:
 def _overview(request: MemberRequest, batch: Batch) -> dict[str, Any]:
     return {
         "batch": batch,
-        "cause": cause_of_batch(batch),
+        "cause": failure_of_batch(batch),
         "progress": selectors.progress_of(request.account, [batch])[batch.pk],
         "outlook": progress_forecast.outlook_of(request.account, [batch]).get(batch.pk),
         "result_count": batch.last_execution_result,
@@ -202,4 +203,4 @@ def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str
     found = list(tasks[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
     older = shown[-1].task_order if len(found) > PAGE_SIZE else None
-    return {"rows": [(task, cause_of_task(task)) for task in shown], "before": edge, "older": older}
+    return {"rows": [(task, failure_of_task(task)) for task in shown], "before": edge, "older": older}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy
@@ -18,20 +17,13 @@ from batches import formats
 from batches.intake.polling import MEDIA_ENDINGS
 from batches.models import languages as language_choices
 from batches.recognition.transcript import Segment, Transcript, Word
-from batches.status import failures as failure_reasons
+from batches.status.failures import CATALOGUE, FailureReason, StorageReason
 from batches.webhooks.events import EVENTS
 from speechportal.accounts.tokens import scopes as token_scopes
 from speechportal.help import pages
-from speechportal.storage import errors as storage_errors
 from speechportal.storage.providers import SITES, Provider
 
 Text = str | Promise
-
-
-class Reason(NamedTuple):
-    code: str
-    sentence: Text
-    advice: Text
 
 
 def table(head: Sequence[Text], rows: Sequence[Sequence[Text]]) -> str:
@@ -42,30 +34,27 @@ def table(head: Sequence[Text], rows: Sequence[Sequence[Text]]) -> str:
 
 
 # --- Failure reasons ----------------------------------------------------------------------------------
-def reasons() -> dict[Text, list[Reason]]:
+def reasons() -> dict[Text, list[FailureReason]]:
     """Every reason why a task or a batch cannot go on, by what it concerns."""
-    own = [Reason(code, text, advice) for code, (text, advice, _values) in failure_reasons.SENTENCES.items()]
-    kinds: dict[str, type[storage_errors.StorageError]] = {}
-    waiting: list[type[storage_errors.StorageError]] = [storage_errors.StorageError]
-    while waiting:
-        kind = waiting.pop(0)
-        kinds.setdefault(kind.code, kind)
-        waiting += kind.__subclasses__()
-    stored = [
-        Reason(code, kind.sentence, "" if kind.permanent else _("It is tried again by itself."))
-        for code, kind in kinds.items()
-    ]
+    found = CATALOGUE.values()
     return {
-        gettext_lazy("Files, accounts and the installation"): own,
-        gettext_lazy("Storages"): stored,
+        gettext_lazy("Files, accounts and the installation"): [
+            reason for reason in found if not isinstance(reason, StorageReason)
+        ],
+        gettext_lazy("Storages"): [reason for reason in found if isinstance(reason, StorageReason)],
     }
+
+
+def _advice(reason: FailureReason) -> Text:
+    """What to do; the sentences of storage errors say so themselves."""
+    return reason.advice or ("" if reason.is_permanent else _("It is tried again by itself."))
 
 
 def failures() -> str:
     anchors = ("reasons-files", "reasons-storages")
     parts = []
     for anchor, (title, found) in zip(anchors, reasons().items(), strict=True):
-        rows = [(f"`{each.code}`", _without_values(each.sentence), each.advice) for each in found]
+        rows = [(f"`{each.code}`", _without_values(each.sentence), _advice(each)) for each in found]
         parts.append(f"### {title} {{#{anchor}}}\n\n" + table([_("Code"), _("Cause"), _("What to do")], rows))
     return "\n\n".join(parts)
 

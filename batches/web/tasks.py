@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from batches.models import Charge, ResultFile, Task
 from batches.operations import progress_forecast
 from batches.services import tasks as task_services
-from batches.status.failures import cause_of_task
+from batches.status.failures import failure_of_task
 from batches.web.fragments import render_live
 from batches.web.transcripts import any_task, reading_context
 from speechportal.accounts.access import MemberRequest, manager_required, member_required
@@ -43,7 +43,7 @@ def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
     context = {
         "task": task,
         "batch": task.batch,
-        "cause": cause_of_task(task),
+        "cause": failure_of_task(task),
         "events": _events(task),
         "place": progress_forecast.place_of(task),
         "charge": Charge.objects.for_account(account).filter(task=task).first(),

@@ -15,9 +15,8 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
-from batches.billing import usage
+from batches.billing import selectors, usage
 from batches.models import Adjustment, Charge
-from batches.services import selectors
 from speechportal.accounts.access import MemberRequest, member_required
 from speechportal.platform.http import neutral
 

@@ -25,17 +25,16 @@ from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import (
     EngineDied,
     EngineStalled,
-    EngineUnavailable,
-    ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
 )
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
-from batches.status import connection_backoff
+from batches.status import batch_status, connection_backoff, failures
+from batches.status.failures import Failure, Level, failure_of
 from batches.tasks import lifecycle
-from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
+from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.tasks.scheduling import PROBE
 from batches.worker import disk_space, moving, result_files
 from batches.worker.engine_options import engine_options
@@ -48,8 +47,6 @@ logger = logging.getLogger(__name__)
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
 # A task that failed in one of these ways is recognised alone, so that it takes no other file along.
 ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
-# Faults that the operator has to mend, never the file's: they count no attempt.
-OPERATORS_FAULTS = (ModelUnavailable, WorkDiskFull, EngineUnavailable)
 DATABASE_DELAYS = 10  # Then a fault of the database is taken for the task's: about two hours.
 DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a database that refuses
 LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
@@ -259,18 +256,18 @@ def give_back(lease: Lease, forget: Callable[[Path], None]) -> None:
     _give_back(lease, task, None, count_attempt=False)
 
 
-def _give_back(lease: Lease, task: Task, cause: Cause | None, *, count_attempt: bool) -> None:
+def _give_back(lease: Lease, task: Task, failure: Failure | None, *, count_attempt: bool) -> None:
     try:
-        lifecycle.release(lease, cause, count_attempt=count_attempt)
+        lifecycle.release(lease, failure, count_attempt=count_attempt)
     except CancelRequested:
         confirm_cancel(lease, task)
     except LeaseLost:
         pass
 
 
-def _fail(lease: Lease, task: Task, cause: Cause) -> None:
+def _fail(lease: Lease, task: Task, failure: Failure) -> None:
     try:
-        lifecycle.fail(lease, cause)
+        lifecycle.fail(lease, failure)
     except CancelRequested:
         lifecycle.confirm_cancel(lease)
     except LeaseLost:
@@ -279,50 +276,47 @@ def _fail(lease: Lease, task: Task, cause: Cause) -> None:
 
 
 def _handle_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
-    cause = Cause(error.code, error.message, error.details)
+    failure = failure_of(error)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
-    counts = not isinstance(error, OPERATORS_FAULTS)
+    # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
+    counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
-        _fail(lease, task, cause)
+        _fail(lease, task, failure)
     else:
-        _give_back(lease, task, cause, count_attempt=counts)
+        _give_back(lease, task, failure, count_attempt=counts)
 
 
 def _handle_storage_error(lease: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
     logger.warning("task %s: storage: %s", task.uid, error.code)
     if isinstance(error, (NotFound, Changed)):
         try:
-            cause = _what_became_of_the_input(task)
+            failure = _what_became_of_the_input(task)
         except StorageError as second:
             error = second
         else:
-            _fail(lease, task, cause)
+            _fail(lease, task, failure)
             return
-    cause = Cause(error.code, str(error), error.details)
+    failure = failure_of(error)
     if task.connection_id is not None:
         connection_backoff.note(task.connection_id, error, began_at)
     if error.permanent:
-        lifecycle.set_error(task.batch_id, cause)
+        batch_status.set_error(task.batch_id, failure)
         Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
-    _give_back(lease, task, cause, count_attempt=False)
+    _give_back(lease, task, failure, count_attempt=False)
 
 
-def _what_became_of_the_input(task: Task) -> Cause:
+def _what_became_of_the_input(task: Task) -> Failure:
     """Why the input cannot be downloaded. Raises StorageFault where it is there after all.
 
     A storage that answers wrongly once must not fail a task, so it is asked twice.
     """
     looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
     if not any(looks):
-        return Cause("input_missing", "The input file was removed before it could be recognised.", {})
+        return failures.failure("input_missing")
     versions = {look.version if look else "" for look in looks}
     if len(versions) > 1 or task.input_version in versions:
         raise StorageFault(task.input_key)
-    return Cause(
-        "input_replaced",
-        "The input file was replaced before it could be recognised; the new one is a task of its own.",
-        {},
-    )
+    return failures.failure("input_replaced")
 
 
 def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
@@ -331,15 +325,15 @@ def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping:
     Gives up when the lease has run out: the task is then freed by the periodic job.
     """
     logger.error("task %s: the database: %s", task.uid, type(error).__name__)
-    cause = Cause("database_fault", "The portal's database did not take what was to be written.", {})
+    failure = failures.failure("database_fault")
     counts = task.delays >= DATABASE_DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
-        _fail(lease, task, cause)
+        _fail(lease, task, failure)
         return
     end = time.monotonic() + settings.LEASE_SECONDS
     while True:
         try:
-            _give_back(lease, task, cause, count_attempt=counts)
+            _give_back(lease, task, failure, count_attempt=counts)
         except (OperationalError, InterfaceError):
             if time.monotonic() > end or stopping():
                 raise
@@ -352,14 +346,11 @@ def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping:
 def _handle_unexpected(lease: Lease, task: Task, error: Exception) -> None:
     if disk_space.is_lacking(error):
         logger.error("task %s: no space left in the work folder", task.uid)
-        full = WorkDiskFull()
-        _give_back(lease, task, Cause(full.code, full.message, {}), count_attempt=False)
+        _give_back(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
-    cause = Cause(
-        "internal_error", f"Unexpected error ({type(error).__name__}); the log has the details.", {}
-    )
+    failure = failures.failure("internal_error", error=type(error).__name__)
     if task.attempts >= settings.MAX_ATTEMPTS:
-        _fail(lease, task, cause)
+        _fail(lease, task, failure)
     else:
-        _give_back(lease, task, cause, count_attempt=True)
+        _give_back(lease, task, failure, count_attempt=True)

@@ -86,6 +86,11 @@ def most_wake_ups() -> int:
     return int(settings.RECOGNITION_WORKERS * max(settings.FILES_AT_ONCE, 1))
 
 
+def wake_polling(batch_id: int) -> None:
+    """Have a batch's input path polled as soon as a worker is free."""
+    enqueue("batches.operations.jobs.poll", batch_id)
+
+
 def wake_deliveries() -> None:
     """Make sure that a sender will look for deliveries."""
     _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
 
 
 class StorageError(Exception):
@@ -19,7 +21,7 @@ class StorageError(Exception):
 
     code: ClassVar[str] = "storage_fault"
     permanent: ClassVar[bool] = False
-    sentence: ClassVar[str | Promise] = _("The storage reported a fault. It will be tried again.")
+    sentence: ClassVar[_StrOrPromise] = _("The storage reported a fault. It will be tried again.")
 
     def __init__(self, key: str = "", *, answer: str = "") -> None:
         super().__init__(key, answer)

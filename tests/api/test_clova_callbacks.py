@@ -11,7 +11,8 @@ from django.utils import timezone
 from batches.models import Batch, ClovaRequest, Delivery, DeliveryAttempt, Task, Webhook
 from batches.operations import jobs
 from batches.operations.privacy import retention
-from batches.tasks import lifecycle
+from batches.status.failures import Failure
+from batches.tasks import lifecycle, scheduling
 from batches.webhooks import callbacks, redelivery
 from batches.webhooks.sender import FIRST_WIDTH, Sender
 from speechportal.platform import queue
@@ -112,14 +113,14 @@ def test_a_receiver_that_is_gone_is_left_alone(alice: Api, batch: Batch, receive
 def test_the_end_of_a_task_has_its_callback_sent(alice: Api, batch: Batch, receiver: str) -> None:
     """Not by the periodic job later: the message is queued in the transaction that ends the task."""
     upload(alice, batch)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
-    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
+    lifecycle.fail(claim, Failure("not_media", "No media.", {}))
     assert not Delivery.unscoped.exists()
     upload(alice, batch, callback=f"{receiver}/hook")
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
-    lifecycle.fail(claim, lifecycle.Cause("not_media", "No media.", {}))
+    lifecycle.fail(claim, Failure("not_media", "No media.", {}))
     assert Delivery.unscoped.count() == 1
     assert queue.queued_messages("deliveries") == 1
     jobs.send_deliveries()

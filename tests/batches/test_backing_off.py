@@ -13,7 +13,7 @@ from batches.intake import polling
 from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
 from batches.reports import execution_results
 from batches.status import connection_backoff
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
 from batches.worker import moving
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.errors import AccessDenied, Throttled, Unreachable
@@ -57,11 +57,11 @@ def test_one_failed_download_keeps_the_rest_of_the_connection_waiting(batch: Bat
     polling.poll(batch.pk)
     request.getfixturevalue("down")
     assert work(Engine()).error_code == "unreachable"
-    assert lifecycle.claim_next("test") is None
-    assert not lifecycle.claimable().exists()
+    assert scheduling.claim_next("test") is None
+    assert not scheduling.claimable().exists()
     assert Task.unscoped.filter(attempts=0, state=Task.State.WAITING).count() == 20
     other = make_task(make_batch())
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     assert claim.task_id == other.pk
 
@@ -72,7 +72,7 @@ def test_another_connection_of_the_same_account_goes_on(batch: Batch, request: A
     request.getfixturevalue("down")
     work(Engine())
     task = make_task(other)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     assert claim.task_id == task.pk
 
@@ -89,8 +89,8 @@ def test_after_the_pause_one_tries_for_all(batch: Batch, request: Any) -> None:
         ConnectionBackoff.unscoped.update(seen_at=timezone.now() - timedelta(minutes=10))
         type(batch.connection).unscoped.update(updated_at=timezone.now() - timedelta(minutes=20))  # type: ignore[union-attr] # it has one
     assert pauses == [5, 15, 30, 60, 120, 300, 300, 300]
-    assert lifecycle.claim_next("test") is not None
-    assert lifecycle.claim_next("test") is None  # Until the first has come back.
+    assert scheduling.claim_next("test") is not None
+    assert scheduling.claim_next("test") is None  # Until the first has come back.
 
 
 def test_the_first_success_ends_it(batch: Batch, down: pytest.MonkeyPatch) -> None:
@@ -115,15 +115,15 @@ def test_a_connection_that_was_edited_is_tried_at_once(batch: Batch, request: An
     request.getfixturevalue("down")
     work(Engine())
     Task.unscoped.update(available_at=timezone.now())
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
     assert batch.connection is not None
     batch.connection.save()
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 def test_polls_moves_and_reports_wait_too(batch: Batch, request: Any) -> None:
     drop(batch)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     lifecycle.finish(claim)
     execution_results.collect(batch, at_least=1)
@@ -169,20 +169,20 @@ def test_denied_writing_is_tried_with_one_file_a_minute_and_stays_told(
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put", deny)
         work(Engine())
-        assert lifecycle.claim_next("test") is None
+        assert scheduling.claim_next("test") is None
         polling.poll(batch.pk)  # Listing is allowed, which mends nothing.
         batch.refresh_from_db()
         assert (batch.status, batch.cause_code) == ("error", "access_denied")
         Batch.unscoped.update(held_until=timezone.now())
         engine = Engine()
         work(engine)
-        assert lifecycle.claim_next("test") is None
+        assert scheduling.claim_next("test") is None
     Batch.unscoped.update(held_until=timezone.now())
     later(1)
     assert work(Engine()).state == Task.State.COMPLETED
     batch.refresh_from_db()
     assert (batch.status, batch.held_until) == ("normal", None)
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 def test_a_file_of_its_own_trouble_does_not_stop_the_others(batch: Batch) -> None:

@@ -14,10 +14,9 @@ from batches.billing import budget
 from batches.billing.adjustments import adjust
 from batches.models import Batch, Charge, Task
 from batches.services import tasks as task_services
-from batches.status import batch_status
-from batches.status.failures import cause_of_batch
-from batches.tasks import lifecycle
-from batches.tasks.lifecycle import Cause
+from batches.status import account_holds, batch_status
+from batches.status.failures import Failure, failure_of_batch
+from batches.tasks import lifecycle, scheduling
 from speechportal.accounts.models import Account
 from tests.factories import claimed, make_account, make_batch, make_task
 
@@ -45,7 +44,7 @@ def test_what_is_not_delivered_gives_its_money_back(end: str) -> None:
     account = account_with("1.00")
     task, claim = claimed(make_batch(account))
     if end == "fail":
-        lifecycle.fail(claim, Cause("not_media", "This is not an audio or video file.", {}))
+        lifecycle.fail(claim, Failure("not_media", "This is not an audio or video file.", {}))
     elif end == "release":
         lifecycle.release(claim, None, count_attempt=False)
     elif end == "cancel":
@@ -65,16 +64,16 @@ def test_a_reached_budget_stops_the_batches_and_says_so() -> None:
     stranger = make_batch()
     for _ in range(4):
         make_task(batch)
-    claims = [claim for _ in range(4) if (claim := lifecycle.claim_next("test"))]
+    claims = [claim for _ in range(4) if (claim := scheduling.claim_next("test"))]
     assert len(claims) == 2
     for held in (batch, other):
         held.refresh_from_db()
         assert (held.status, held.cause_code) == (Batch.Status.ERROR, "budget_reached")
     stranger.refresh_from_db()
     assert stranger.status == Batch.Status.NORMAL
-    assert not lifecycle.claimable().exists()
+    assert not scheduling.claimable().exists()
     with translation.override("en"):
-        cause = cause_of_batch(batch)
+        cause = failure_of_batch(batch)
     assert cause is not None
     assert "0.25 USD" in str(cause.sentence)
     assert "Raise the budget" in str(cause.advice)
@@ -86,7 +85,7 @@ def test_another_account_is_served_although_the_first_has_no_money() -> None:
     rich = make_batch()
     make_task(poor)
     task = make_task(rich)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     assert claim.task_id == task.pk
 
@@ -98,10 +97,10 @@ def test_the_batches_go_on_when_there_is_money_again(how: str) -> None:
     batch = make_batch(account)
     make_task(batch)
     make_task(batch)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
-    assert lifecycle.claim_next("test") is None
-    batch_status.reconcile()
+    assert scheduling.claim_next("test") is None
+    account_holds.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "budget_reached"
     if how == "raised":
@@ -109,11 +108,11 @@ def test_the_batches_go_on_when_there_is_money_again(how: str) -> None:
     elif how == "taken away":
         Account.objects.update(monthly_budget=None)
     else:
-        lifecycle.fail(claim, Cause("not_media", "This is not an audio or video file.", {}))
-    batch_status.reconcile()
+        lifecycle.fail(claim, Failure("not_media", "This is not an audio or video file.", {}))
+    account_holds.reconcile()
     batch.refresh_from_db()
     assert (batch.status, batch.cause_code) == (Batch.Status.NORMAL, "")
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 @pytest.mark.django_db
@@ -125,13 +124,13 @@ def test_the_month_turns_at_midnight_utc(monkeypatch: pytest.MonkeyPatch) -> Non
     _, claim = claimed(batch)
     lifecycle.finish(claim)
     make_task(batch, available_at=moment)
-    assert lifecycle.claim_next("test") is None
-    batch_status.reconcile()
+    assert scheduling.claim_next("test") is None
+    account_holds.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "budget_reached"
     moment = datetime(2031, 2, 1, 0, 0, 0, tzinfo=UTC)
-    batch_status.reconcile()
-    assert lifecycle.claim_next("test") is not None
+    account_holds.reconcile()
+    assert scheduling.claim_next("test") is not None
     assert budget.month_start(
         datetime(2031, 2, 1, 8, 0, tzinfo=timezone.get_fixed_timezone(9 * 60))
     ) == datetime(2031, 1, 1, tzinfo=UTC)
@@ -141,10 +140,10 @@ def test_the_month_turns_at_midnight_utc(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_good_poll_does_not_hide_the_budget() -> None:
     batch = make_batch(account_with("0.00"))
     make_task(batch)
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
     batch_status.after_good_look(batch.pk)
-    lifecycle.set_normal(batch.pk)
-    lifecycle.set_error(batch.pk, Cause("bucket_missing", "There is no such bucket.", {}))
+    batch_status.set_normal(batch.pk)
+    batch_status.set_error(batch.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     batch.refresh_from_db()
     assert batch.cause_code == "budget_reached"
 
@@ -171,9 +170,9 @@ def test_workers_at_once_never_spend_more_than_the_budget() -> None:
         barrier.wait()
         try:
             for number in range(30):
-                claim = lifecycle.claim_next("test")
+                claim = scheduling.claim_next("test")
                 if claim is None:
-                    batch_status.reconcile()
+                    account_holds.reconcile()
                 elif number % 4 == 3:
                     lifecycle.release(claim, None, count_attempt=False)
                 else:
@@ -198,8 +197,8 @@ def test_what_staff_give_back_of_this_month_can_be_spent_again() -> None:
     _, claim = claimed(batch)
     lifecycle.finish(claim)
     make_task(batch)
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
     adjust(charge=Charge.unscoped.get(), amount=Decimal("-0.10"), reason="The recording was empty.")
     assert budget.left(account) == Decimal("0.10")
-    batch_status.reconcile()
-    assert lifecycle.claim_next("test") is not None
+    account_holds.reconcile()
+    assert scheduling.claim_next("test") is not None

@@ -16,8 +16,8 @@ from batches.intake import polling
 from batches.models import Batch, Charge, ExecutionResult, Task, limits
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
-from batches.tasks import lifecycle
-from batches.tasks.lifecycle import LeaseLost
+from batches.tasks import lifecycle, scheduling
+from batches.tasks.leases import LeaseLost
 from domains.models import Domain
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task
 
@@ -120,7 +120,7 @@ def test_eight_workers_claim_each_task_once() -> None:
             make_task(batch)
 
     def claim_all() -> list[int]:
-        claims = iter(lambda: lifecycle.claim_next("test"), None)
+        claims = iter(lambda: scheduling.claim_next("test"), None)
         return [claim.task_id for claim in claims]
 
     outcomes = at_once(*[claim_all] * 8)
@@ -133,7 +133,7 @@ def test_finishing_at_once_counts_to_ten_exactly(settings: Settings) -> None:
     batch = make_batch()
     for _ in range(24):
         make_task(batch)
-    claims = [claim for _ in range(24) if (claim := lifecycle.claim_next("test"))]
+    claims = [claim for _ in range(24) if (claim := scheduling.claim_next("test"))]
 
     def finish(part: int) -> None:
         for claim in claims[part::6]:
@@ -147,7 +147,7 @@ def test_finishing_at_once_counts_to_ten_exactly(settings: Settings) -> None:
 
 def test_one_of_two_that_finish_the_same_claim_wins() -> None:
     make_task(make_batch())
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     outcomes = at_once(lambda: lifecycle.finish(claim), lambda: lifecycle.finish(claim))
     assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, LeaseLost: 1}
@@ -178,7 +178,7 @@ def test_editing_while_tasks_start_and_end_never_locks_up() -> None:
         make_task(batch)
 
     def recognise() -> None:
-        for claim in iter(lambda: lifecycle.claim_next("test"), None):
+        for claim in iter(lambda: scheduling.claim_next("test"), None):
             lifecycle.finish(claim)
 
     def edit() -> None:

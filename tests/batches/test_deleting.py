@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from batches.intake import polling
 from batches.models import Batch, Charge, ResultFile, Task
 from batches.services import batches as batch_services
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
 from batches.worker import moving
 from domains.services import delete_domain
 from speechportal.storage.backends.local import LocalStore
@@ -41,7 +41,7 @@ def test_work_in_progress_is_canceled_and_costs_nothing(batch: Batch, step: str)
     assert (task.state, waiting.state) == (Task.State.CANCELED, Task.State.CANCELED)
     assert files(batch) == {"in/a.mp3", "in/b.mp3"}
     assert not Charge.unscoped.exists()
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
     assert polling.poll(batch.pk) == 0
 
 
@@ -103,7 +103,7 @@ def test_a_result_whose_writer_died_is_taken_back_and_a_customers_file_is_not(
 
 def test_a_finished_task_is_moved_and_paid_although_the_batch_is_gone(batch: Batch) -> None:
     drop(batch)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     lifecycle.finish(claim)
     batch_services.delete_batch(batch=batch)

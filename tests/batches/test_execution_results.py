@@ -13,7 +13,8 @@ from pytest_django.fixtures import Settings
 
 from batches.models import Batch, ExecutionResult, PendingFile, ResultFile, Task, Transcript
 from batches.reports import execution_results
-from batches.tasks import lifecycle
+from batches.status.failures import Failure
+from batches.tasks import lifecycle, scheduling
 from speechportal.platform.http import neutral
 from speechportal.storage.errors import StorageError
 from tests.factories import claimed, make_batch, make_task
@@ -126,14 +127,14 @@ def test_a_batch_with_work_before_it_is_not_idle(batch: Batch, work: str) -> Non
     else:
         make_task(batch)
     if work == "running task":
-        assert lifecycle.claim_next("test") is not None
+        assert scheduling.claim_next("test") is not None
     become_idle(batch)
     assert execution_results.collect_idle() == 0
 
 
 def test_failed_tasks_are_reported_with_their_cause_and_canceled_ones_are_not(batch: Batch) -> None:
     _, claim = claimed(batch, name="bad.wav")
-    lifecycle.fail(claim, lifecycle.Cause("not_media", "This is not audio.", {}))
+    lifecycle.fail(claim, Failure("not_media", "This is not audio.", {}))
     gone = make_task(batch)
     lifecycle.cancel(Task.unscoped.filter(pk=gone.pk))
     become_idle(batch)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from batches.models import Batch, Task
 from batches.tasks import lifecycle, scheduling
+from batches.tasks.leases import Lease
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
 
@@ -44,19 +45,19 @@ class Workers:
     """Threads that claim, and finish what they have claimed only when told."""
 
     def __init__(self, count: int) -> None:
-        self.claims: list[lifecycle.Lease] = []
+        self.claims: list[Lease] = []
         self.lock = threading.Lock()
         self.count = count
 
     def claim(self, count: int | None = None) -> list[Task]:
         """Each worker claims one task, all at once; returns the tasks."""
         barrier = threading.Barrier(count or self.count)
-        claimed: list[lifecycle.Lease] = []
+        claimed: list[Lease] = []
 
         def run() -> None:
             barrier.wait()
             try:
-                claim = lifecycle.claim_next("test")
+                claim = scheduling.claim_next("test")
                 if claim:
                     with self.lock:
                         claimed.append(claim)

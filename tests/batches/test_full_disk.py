@@ -21,7 +21,7 @@ from batches.operations import doctor, jobs
 from batches.recognition.errors import WorkDiskFull
 from batches.recognition.media.decoding import decode
 from batches.recognition.transcript import Transcript
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
 from batches.worker import processing
 from batches.worker.prefetch import Prefetcher
 from tests.factories import make_batch, make_task
@@ -99,7 +99,7 @@ def test_a_file_that_would_fill_the_disk_is_not_fetched(
     batch: Batch, engine: Engine, settings: Settings
 ) -> None:
     drop(batch)
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     settings.WORK_FREE_MB = EVERYTHING
     processing.process(claim, engine, lambda: False)  # type: ignore[arg-type] # the stand-in

@@ -24,7 +24,7 @@ from pytest_django.fixtures import Settings
 from batches.models import Batch, Charge, Delivery, ExecutionResult, ResultFile, Task
 from batches.recognition.errors import NotMedia
 from batches.reports import execution_results
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
 from batches.worker import moving
 from tests.factories import make_batch
 from tests.workbench import Engine, drop, files, folder, work
@@ -36,7 +36,7 @@ Step = tuple[str, str, int]
 WORK: list[Step] = [
     ("batches.tasks.scheduling._take", "before", 1),
     ("batches.tasks.scheduling._take", "after", 1),  # in the transaction
-    ("batches.tasks.lifecycle.claim_next", "after", 1),
+    ("batches.tasks.scheduling.claim_next", "after", 1),
     ("batches.worker.processing.fetch", "before", 1),
     ("batches.worker.processing.fetch", "after", 1),
     ("tests.workbench.Engine.transcribe", "after", 1),
@@ -137,7 +137,7 @@ def others_go_on(engine: Engine) -> None:
     time_passes()
     lifecycle.reap()
     time_passes()
-    while lifecycle.claimable().exists():
+    while scheduling.claimable().exists():
         work(engine)
     time_passes()
     for task_id in moving.due():

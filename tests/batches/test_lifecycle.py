@@ -13,12 +13,14 @@ from pytest_django.fixtures import Settings
 from batches.models import Batch, Charge, ExecutionResult, Task, Transcript
 from batches.models.ledger import ImmutableRow
 from batches.models.recognition_settings import RecognitionSettings
-from batches.tasks import lifecycle
-from batches.tasks.lifecycle import CancelRequested, Cause, Lease, LeaseLost
+from batches.status import batch_status
+from batches.status.failures import Failure
+from batches.tasks import lifecycle, scheduling
+from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from tests.factories import claimed, make_account, make_batch, make_domain, make_task
 
 pytestmark = pytest.mark.django_db
-BAD = Cause("not_media", "This is not an audio or video file.", {})
+BAD = Failure("not_media", "This is not an audio or video file.", {})
 
 
 def lapse(claim: Lease) -> None:
@@ -34,7 +36,7 @@ def test_a_claim_counts_the_attempt_and_keeps_the_settings_of_its_start() -> Non
     Batch.unscoped.filter(pk=batch.pk).update(recognition=RecognitionSettings(language="ko-KR"))
     lapse(claim)
     lifecycle.reap()
-    assert lifecycle.claim_next("other") is not None
+    assert scheduling.claim_next("other") is not None
     task.refresh_from_db()
     assert task.settings.recognition.language == "ja"
 
@@ -43,13 +45,13 @@ def test_nothing_to_claim() -> None:
     batch = make_batch()
     make_task(batch, available_at=timezone.now() + timedelta(minutes=1))
     make_task(batch, state=Task.State.COMPLETED)
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
 
 
 def test_tasks_of_a_batch_are_claimed_in_order() -> None:
     batch = make_batch()
     orders = [make_task(batch).pk for _ in range(3)]
-    claims = [lifecycle.claim_next("test") for _ in range(3)]
+    claims = [scheduling.claim_next("test") for _ in range(3)]
     assert [claim.task_id for claim in claims if claim] == orders
 
 
@@ -57,9 +59,9 @@ def test_the_account_with_least_in_progress_comes_first() -> None:
     large, small = make_batch(), make_batch()
     for _ in range(20):
         make_task(large)
-    first = lifecycle.claim_next("test")
+    first = scheduling.claim_next("test")
     waiting_before = make_task(small)
-    second = lifecycle.claim_next("test")
+    second = scheduling.claim_next("test")
     assert first is not None
     assert second is not None
     assert second.task_id == waiting_before.pk
@@ -72,7 +74,7 @@ def test_accounts_with_as_much_in_progress_take_turns() -> None:
             make_task(batch)
     accounts = []
     for _ in range(6):
-        claim = lifecycle.claim_next("test")
+        claim = scheduling.claim_next("test")
         assert claim is not None
         accounts.append(Task.unscoped.get(pk=claim.task_id).account_id)
         lifecycle.finish(claim)
@@ -105,7 +107,7 @@ def test_a_late_worker_has_no_effect(act: str) -> None:
     task, claim = claimed(make_batch())
     lapse(claim)
     assert lifecycle.reap() == 1
-    new_claim = lifecycle.claim_next("other")
+    new_claim = scheduling.claim_next("other")
     assert new_claim is not None
     with pytest.raises(LeaseLost):
         {
@@ -134,14 +136,14 @@ def test_a_task_that_kills_its_worker_again_and_again_fails_and_says_so(settings
     settings.MAX_ATTEMPTS = 3
     task = make_task(make_batch())
     for _ in range(3):
-        claim = lifecycle.claim_next("test")
+        claim = scheduling.claim_next("test")
         assert claim is not None
         lapse(claim)
         assert lifecycle.reap() == 1
     task.refresh_from_db()
     assert (task.state, task.error_code, task.attempts) == (Task.State.FAILED, "worker_died", 3)
     assert "3 times" in task.error_message
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
 
 
 def test_a_task_handed_back_is_claimed_again_without_a_mark() -> None:
@@ -149,16 +151,16 @@ def test_a_task_handed_back_is_claimed_again_without_a_mark() -> None:
     lifecycle.release(claim, None, count_attempt=False)
     task.refresh_from_db()
     assert (task.state, task.attempts, task.error_code) == (Task.State.WAITING, 0, "")
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 def test_a_task_held_up_waits_and_says_why() -> None:
     task, claim = claimed(make_batch())
-    cause = Cause("unreachable", "The storage does not answer.", {})
+    cause = Failure("unreachable", "The storage does not answer.", {})
     lifecycle.release(claim, cause, count_attempt=False)
     task.refresh_from_db()
     assert (task.state, task.error_code) == (Task.State.WAITING, "unreachable")
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
 
 
 def test_canceling() -> None:
@@ -197,7 +199,7 @@ def test_a_retry_starts_afresh_and_is_not_charged_twice() -> None:
         state=Task.State.FAILED, error_code="x", error_message="x", move_due_at=None
     )
     assert lifecycle.retry(Task.unscoped.filter(pk=task.pk)) == 1
-    again = lifecycle.claim_next("test")
+    again = scheduling.claim_next("test")
     assert again is not None
     lifecycle.finish(again)
     assert Charge.unscoped.filter(task=task).count() == 1
@@ -235,10 +237,10 @@ def test_ten_finished_tasks_make_an_execution_result() -> None:
 
 def test_the_status_of_a_batch_has_its_cause() -> None:
     batch = make_batch()
-    lifecycle.set_error(batch.pk, Cause("bucket_missing", "There is no such bucket.", {}))
+    batch_status.set_error(batch.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     batch.refresh_from_db()
     assert (batch.status, batch.cause) == (Batch.Status.ERROR, "There is no such bucket.")
-    lifecycle.set_normal(batch.pk)
+    batch_status.set_normal(batch.pk)
     batch.refresh_from_db()
     assert (batch.status, batch.cause) == (Batch.Status.NORMAL, "")
 

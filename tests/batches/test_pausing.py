@@ -11,7 +11,7 @@ from batches.intake import polling
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
 from tests.factories import claimed, make_account, make_batch, make_task
 from tests.workbench import put
 
@@ -24,8 +24,8 @@ def test_a_paused_batch_is_neither_polled_nor_claimed_from(settings: Settings) -
     put(batch, "a.mp3")
     make_task(batch)
     assert task_services.pause_batch(batch=batch).is_paused
-    assert lifecycle.claim_next("test") is None
-    assert not lifecycle.claimable().exists()
+    assert scheduling.claim_next("test") is None
+    assert not scheduling.claimable().exists()
     assert polling.claim_due() == []
     polling.poll(batch.pk)
     assert polling.poll(batch.pk) == 0
@@ -49,7 +49,7 @@ def test_resuming_polls_and_goes_on_at_once() -> None:
     Batch.unscoped.update(next_poll_at="2100-01-01T00:00Z")
     task_services.resume_batch(batch=batch)
     assert polling.claim_due() == [batch.pk]
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 def test_pausing_and_resuming_twice_is_fine() -> None:
@@ -75,7 +75,7 @@ def test_priority_counts_within_the_account_and_not_against_others() -> None:
     for batch in (low, normal, high, low, normal, high):
         make_task(batch)
     make_task(elsewhere)
-    claims = [lifecycle.claim_next("test") for _ in range(7)]
+    claims = [scheduling.claim_next("test") for _ in range(7)]
     order = [Task.unscoped.get(pk=claim.task_id).batch for claim in claims if claim]
     assert [batch for batch in order if batch != elsewhere] == [high, high, normal, normal, low, low]
     assert elsewhere in order[:2]
@@ -85,7 +85,7 @@ def test_batches_of_one_priority_are_served_in_the_order_of_discovery() -> None:
     account = make_account()
     one, two = make_batch(account), make_batch(account)
     tasks = [make_task(batch).pk for batch in (two, one, two, one)]
-    claims = [lifecycle.claim_next("test") for _ in range(4)]
+    claims = [scheduling.claim_next("test") for _ in range(4)]
     assert [claim.task_id for claim in claims if claim] == tasks
 
 

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from batches.intake import polling
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
-from batches.tasks import lifecycle
+from batches.tasks import scheduling
 from tests.factories import make_account, make_batch, make_user
 
 pytestmark = pytest.mark.django_db
@@ -175,7 +175,7 @@ def test_more_files_than_a_chunk(batch: Batch, monkeypatch: pytest.MonkeyPatch) 
     assert polling.poll(batch.pk) == 35
     tasks = Task.unscoped.order_by("task_order")
     assert list(tasks.values_list("task_order", flat=True)) == list(range(1, 36))
-    assert [claim.task_id for claim in iter(lambda: lifecycle.claim_next("test"), None)] == [
+    assert [claim.task_id for claim in iter(lambda: scheduling.claim_next("test"), None)] == [
         task.pk for task in tasks.order_by("pk")
     ]
 

@@ -13,7 +13,8 @@ from pytest_django.fixtures import Settings
 
 from batches.models import Batch, Charge, Task
 from batches.operations import jobs
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, scheduling
+from batches.tasks.leases import Lease
 from batches.worker import engines, prefetch, processing
 from batches.worker.prefetch import Prefetcher
 from speechportal.storage.errors import Unreachable
@@ -99,7 +100,7 @@ def test_a_task_that_has_just_come_is_left_to_an_idle_worker(batch: Batch, prefe
 
 
 def test_nothing_is_fetched_ahead_of_a_long_work(batch: Batch) -> None:
-    claim = lifecycle.claim_next("test", timedelta(0)) or _claim(batch)
+    claim = scheduling.claim_next("test", timedelta(0)) or _claim(batch)
     calls: list[float] = []
     progress = processing.Progress(claim, lambda: False, lambda: calls.append(time.monotonic()))
     progress.report(Task.Stage.RECOGNISING, processing.DOWNLOADED)
@@ -110,9 +111,9 @@ def test_nothing_is_fetched_ahead_of_a_long_work(batch: Batch) -> None:
     assert len(calls) == 1
 
 
-def _claim(batch: Batch) -> lifecycle.Lease:
+def _claim(batch: Batch) -> Lease:
     waiting(batch, "long.mp3")
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     return claim
 

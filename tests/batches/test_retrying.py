@@ -13,7 +13,7 @@ from batches.recognition.errors import EngineDied, NotMedia
 from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
-from batches.tasks import lifecycle
+from batches.tasks import scheduling
 from batches.worker import moving
 from tests.factories import make_batch, make_task
 from tests.workbench import Engine, drop, files, work
@@ -129,7 +129,7 @@ def test_what_was_recognised_is_kept_unless_the_settings_have_changed(
 
 def test_waiting_tasks_are_canceled_together(batch: Batch, engine: Engine) -> None:
     tasks = [drop(batch, f"{number}.mp3") for number in range(3)]
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     assert task_services.cancel_waiting(batch=batch) == 2
     states = list(Task.unscoped.order_by("pk").values_list("state", flat=True))

@@ -9,8 +9,8 @@ from pytest_django.fixtures import Settings
 from batches.intake import polling
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
-from batches.status import batch_status
-from batches.tasks import lifecycle
+from batches.status import account_holds
+from batches.tasks import lifecycle, scheduling
 from speechportal.accounts.models import Account
 from tests.factories import claimed, make_batch, make_task
 from tests.workbench import put
@@ -29,7 +29,7 @@ def test_a_suspended_account_stands_still(settings: Settings) -> None:
     assert batch.account.is_suspended
     assert polling.claim_due() == [other.pk]
     assert polling.poll(batch.pk) == 0
-    assert lifecycle.claim_next("test") is None
+    assert scheduling.claim_next("test") is None
     batch.refresh_from_db()
     assert (batch.status, batch.cause_code) == (Batch.Status.ERROR, "account_suspended")
     lifecycle.finish(claim)
@@ -46,16 +46,16 @@ def test_it_goes_on_once_it_is_reinstated() -> None:
     batch.refresh_from_db()
     assert batch.status == Batch.Status.NORMAL
     assert polling.claim_due() == [batch.pk]
-    assert lifecycle.claim_next("test") is not None
+    assert scheduling.claim_next("test") is not None
 
 
 def test_an_account_that_was_edited_by_other_means_is_noticed() -> None:
     batch = make_batch()
     Account.objects.filter(pk=batch.account_id).update(suspended_at=timezone.now())
-    batch_status.reconcile()
+    account_holds.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == "account_suspended"
     Account.objects.filter(pk=batch.account_id).update(suspended_at=None)
-    batch_status.reconcile()
+    account_holds.reconcile()
     batch.refresh_from_db()
     assert batch.cause_code == ""

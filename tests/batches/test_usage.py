@@ -9,12 +9,11 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from batches.billing import usage
+from batches.billing import selectors, usage
 from batches.models import Batch, Charge
 from batches.operations import dashboard
-from batches.services import selectors
-from batches.tasks import lifecycle
-from batches.tasks.lifecycle import Cause
+from batches.status import batch_status
+from batches.status.failures import Failure
 from tests.factories import make_account, make_batch, make_task
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +87,7 @@ def test_matters_are_told_worst_first() -> None:
     make_task(failing, state="failed")
     make_task(failing, state="failed")
     Batch.unscoped.filter(pk=paused.pk).update(paused_at=timezone.now())
-    lifecycle.set_error(broken.pk, Cause("bucket_missing", "There is no such bucket.", {}))
+    batch_status.set_error(broken.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     make_task(make_batch(), state="failed")  # Another account's.
     found = dashboard.matters(account)
     assert [(matter.kind, matter.title) for matter in found] == [

@@ -24,7 +24,7 @@ from django.utils import timezone  # noqa: E402 - as above
 
 from batches.intake import polling  # noqa: E402 - as above
 from batches.models import Batch, Charge, Delivery, Task, Webhook  # noqa: E402 - as above
-from batches.tasks import lifecycle  # noqa: E402 - as above
+from batches.tasks import lifecycle, scheduling  # noqa: E402 - as above
 from batches.webhooks import endpoint  # noqa: E402 - as above
 from batches.worker import moving  # noqa: E402 - as above
 from speechportal.accounts.models import User  # noqa: E402 - as above
@@ -52,7 +52,7 @@ def make() -> dict[str, object]:
     drop(batch, "done.mp3")
     assert work(Engine()).state == Task.State.COMPLETED
     drop(batch, "under-way.mp3")
-    assert lifecycle.claim_next("a worker that is lost") is not None
+    assert scheduling.claim_next("a worker that is lost") is not None
     for name in ("finished-later.mp3", "waiting.mp3"):
         drop(batch, name)
     return {"token": plain, "webhook_secret": webhook_secret()}

@@ -14,9 +14,9 @@ from pytest_django.fixtures import Settings
 
 from batches.models import Batch, Delivery, ExecutionResult, Task
 from batches.reports import execution_results
-from batches.status import batch_status
-from batches.tasks import lifecycle
-from batches.tasks.lifecycle import Cause
+from batches.status import account_holds, batch_status
+from batches.status.failures import Failure
+from batches.tasks import lifecycle, scheduling
 from batches.webhooks import announce, announce_task, events
 from batches.webhooks.events import EVENTS, BatchRecovered, WebhookTest
 from tests.factories import claimed, make_account, make_batch, make_task
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 EVENT_FIELD: Any = Delivery._meta.get_field("event")
 URL = "http://127.0.0.1:9/hook"
-CAUSE = Cause("access_denied", "The key may not list the bucket.", {})
+CAUSE = Failure("access_denied", "The key may not list the bucket.", {})
 
 
 def told(batch: Batch) -> list[dict[str, Any]]:
@@ -65,13 +65,13 @@ def test_a_rollback_takes_the_announcement_back() -> None:
 def test_a_failed_task_says_why_and_each_failure_is_an_event_of_its_own() -> None:
     batch = make_hooked_batch(URL)
     task, claim = claimed(batch)
-    lifecycle.fail(claim, Cause("not_media", "This is no media file.", {}))
+    lifecycle.fail(claim, Failure("not_media", "This is no media file.", {}))
     assert announce_task(batch, task.pk) is not None, "once more: no second delivery"
     Task.unscoped.filter(pk=task.pk).update(move_due_at=None, execution_result=None)
     assert lifecycle.retry(Task.unscoped.filter(pk=task.pk)) == 1
-    again = lifecycle.claim_next("test")
+    again = scheduling.claim_next("test")
     assert again is not None
-    lifecycle.fail(again, Cause("not_media", "This is no media file.", {}))
+    lifecycle.fail(again, Failure("not_media", "This is no media file.", {}))
     first, second = told(batch)
     assert first["type"] == second["type"] == "task.failed"
     assert first["data"]["cause"] == {"code": "not_media", "message": "This is no media file."}
@@ -86,11 +86,11 @@ def test_a_failed_task_says_why_and_each_failure_is_an_event_of_its_own() -> Non
 
 def test_a_batch_in_error_is_announced_once_for_each_cause_and_its_recovery_too() -> None:
     batch = make_hooked_batch(URL)
-    lifecycle.set_error(batch.pk, CAUSE)
-    lifecycle.set_error(batch.pk, CAUSE)
-    lifecycle.set_error(batch.pk, Cause("bucket_missing", "There is no such bucket.", {}))
-    lifecycle.set_normal(batch.pk)
-    lifecycle.set_normal(batch.pk)
+    batch_status.set_error(batch.pk, CAUSE)
+    batch_status.set_error(batch.pk, CAUSE)
+    batch_status.set_error(batch.pk, Failure("bucket_missing", "There is no such bucket.", {}))
+    batch_status.set_normal(batch.pk)
+    batch_status.set_normal(batch.pk)
     assert [(each["type"], each["data"]["cause"]["code"]) for each in told(batch)] == [
         ("batch.error", "access_denied"),
         ("batch.error", "bucket_missing"),
@@ -121,8 +121,8 @@ def test_a_reached_budget_is_told_by_every_batch_of_the_account_once_a_month_and
     one, other = make_hooked_batch(URL, account=account), make_hooked_batch(URL, account=account)
     silent = make_batch(account)
     stranger = make_hooked_batch(URL)
-    batch_status.hold_for_budget(account)
-    batch_status.hold_for_budget(account)
+    account_holds.hold_for_budget(account)
+    account_holds.hold_for_budget(account)
     for batch in (one, other):
         reached = [each for each in told(batch) if each["type"] == "budget.reached"]
         assert len(reached) == 1
@@ -135,7 +135,7 @@ def test_a_batch_without_a_webhook_makes_no_rows() -> None:
     batch = make_batch()
     _task, claim = claimed(batch)
     lifecycle.finish(claim)
-    lifecycle.set_error(batch.pk, CAUSE)
+    batch_status.set_error(batch.pk, CAUSE)
     assert Delivery.unscoped.count() == 0
 
 

@@ -10,7 +10,7 @@ from batches.formats import Context, clova_json
 from batches.models import ClovaRequest, Task
 from batches.models import Transcript as Checkpoint
 from batches.recognition.transcript import Transcript
-from batches.status.failures import cause_of_task
+from batches.status.failures import failure_of_task
 from batches.worker.result_files import result_context
 
 State = Task.State
@@ -31,8 +31,8 @@ def accepted(task: Task) -> dict[str, Any]:
 def document(task: Task, request: ClovaRequest | None) -> dict[str, Any]:
     """The result as far as there is one; ``request`` is what was asked for, if the task came by this way."""
     if task.state == State.FAILED:
-        cause = cause_of_task(task)
-        message = cause.sentence if cause else task.error_message
+        failure = failure_of_task(task)
+        message = failure.sentence if failure else task.error_message
         told = {"result": "FAILED", "message": message, "token": task.uid, "code": task.error_code}
         return {**told, "params": {"userdata": _answer(request).get("userdata", {})}}
     found = _transcript(task) if task.state == State.COMPLETED else None

@@ -146,11 +146,9 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     """
     size = path.stat().st_size
     if size == 0:
-        raise EmptyFile("The file is empty (0 bytes).")
+        raise EmptyFile
     if size > max_bytes:
-        raise MediaTooLarge(
-            f"The file has {size} bytes; the limit is {max_bytes}.", bytes=size, limit_bytes=max_bytes
-        )
+        raise MediaTooLarge(bytes=size, limit_bytes=max_bytes)
     try:
         # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
         result = subprocess.run(
@@ -196,18 +194,18 @@ def _unreadable(path: Path, log: str) -> Exception:
         return DamagedMedia(
             "The file is damaged: its beginning or its index is missing. Was the upload or recording cut off?"
         )
-    return NotMedia("The file is not audio or video in a format we know.")
+    return NotMedia()
 
 
 def _encrypted() -> EncryptedMedia:
-    return EncryptedMedia("The file is encrypted. Upload it without encryption (DRM) or password.")
+    return EncryptedMedia()
 
 
 def _without_audio(log: str) -> Exception:
     if _ENCRYPTED.search(log):
         return _encrypted()
     if "Stream #" in log:
-        return NoAudioStream("The file has no audio stream, only video or pictures.")
+        return NoAudioStream()
     return NotMedia("The file holds no audio or video.")
 
 
@@ -257,11 +255,7 @@ def _audio_duration(info: MediaInfo) -> int:
 
 
 def _too_long(duration: int, limit: int) -> MediaTooLong:
-    return MediaTooLong(
-        f"The file is {duration // 60000} minutes long; the limit is {limit // 60000} minutes.",
-        duration_ms=duration,
-        limit_ms=limit,
-    )
+    return MediaTooLong(duration_ms=duration, limit_ms=limit)
 
 
 def _make_sane(samples: Samples) -> None:
