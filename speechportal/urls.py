@@ -4,12 +4,10 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
-    path("", include("batches.web.home_urls")),
+    path("", include("batches.web.urls")),
     path("", include("speechportal.accounts.urls")),
     path("connections/", include("speechportal.storage.urls")),
     path("domains/", include("domains.urls")),
-    path("batches/", include("batches.web.urls")),
-    path("usage/", include("batches.web.usage_urls")),
     path("help/", include("speechportal.help.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/", include("speechportal.api.urls")),

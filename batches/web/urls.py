@@ -1,9 +1,20 @@
+"""The pages of home, batches and usage. Batches and usage have a namespace each."""
+
 from django.urls import include, path
 
-from batches.web import actions, batches, tasks, transcripts
+from batches.web import actions, batches, deliveries, home, tasks, transcripts, usage
 
-app_name = "batches"
-urlpatterns = [
+delivery_pages = [
+    path("", deliveries.delivery_list, name="deliveries"),
+    path("test/", deliveries.send_test, name="webhook_test"),
+    path("resume/", deliveries.resume, name="webhook_resume"),
+    path("secret/", deliveries.show_secret, name="webhook_secret"),
+    path("rotate/", deliveries.rotate_secret, name="webhook_rotate"),
+    path("redeliver/", deliveries.redeliver_since, name="redeliver_since"),
+    path("<str:delivery_uid>/", deliveries.delivery_detail, name="delivery"),
+    path("<str:delivery_uid>/redeliver/", deliveries.redeliver, name="redeliver"),
+]
+batch_pages = [
     path("", batches.batch_list, name="list"),
     path("new/", batches.batch_create, name="create"),
     path("service/", batches.service_details, name="service"),
@@ -22,7 +33,7 @@ urlpatterns = [
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
     path("<str:uid>/activity/", batches.batch_activity, name="activity"),
-    path("<str:uid>/deliveries/", include("batches.web.delivery_urls")),
+    path("<str:uid>/deliveries/", include(delivery_pages)),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),
     path("<str:uid>/tasks/<str:task_uid>/media/", transcripts.task_media, name="task_media"),
     path("<str:uid>/tasks/<str:task_uid>/retry/", tasks.task_retry, name="task_retry"),
@@ -34,4 +45,14 @@ urlpatterns = [
     path(
         "<str:uid>/tasks/<str:task_uid>/results/<str:name>/", transcripts.task_download, name="task_download"
     ),
+]
+usage_pages = [
+    path("", usage.usage_page, name="list"),
+    path("<str:month>.csv", usage.usage_export, name="export"),
+]
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("transcripts/", home.transcripts, name="transcripts"),
+    path("batches/", include((batch_pages, "batches"))),
+    path("usage/", include((usage_pages, "usage"))),
 ]
