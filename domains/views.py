@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from domains import selectors, services
 from domains.forms import DomainForm
 from domains.models import Domain, Keyword
-from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download, neutral
 
@@ -23,7 +24,7 @@ PAGE_SIZE = 50
 
 
 @member_required
-def domain_list(request: MemberRequest) -> HttpResponse:
+def domain_list(request: PortalRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     domains = selectors.list_domains(request.account, query)
     page = Paginator(domains, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -31,7 +32,7 @@ def domain_list(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def domain_create(request: MemberRequest) -> HttpResponse:
+def domain_create(request: PortalRequest) -> HttpResponse:
     form = DomainForm(request.POST or None, request.FILES or None)
     domain = submit(form, lambda: services.create_domain(account=request.account, **form.cleaned_data))
     if domain is not None:
@@ -41,7 +42,7 @@ def domain_create(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def domain_edit(request: MemberRequest, uid: str) -> HttpResponse:
+def domain_edit(request: PortalRequest, uid: str) -> HttpResponse:
     domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
     form = DomainForm(request.POST or None, request.FILES or None, instance=domain)
     if submit(form, lambda: services.update_domain(domain=domain, **form.cleaned_data)) is not None:
@@ -52,7 +53,7 @@ def domain_edit(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @member_required
-def keywords_download(request: MemberRequest, uid: str, ending: str) -> HttpResponse:
+def keywords_download(request: PortalRequest, uid: str, ending: str) -> HttpResponse:
     """The domain's keywords, one a line: as text, or as CSV with the mark that spreadsheets want."""
     domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
     keywords = Keyword.objects.for_account(request.account).filter(domain=domain)
@@ -66,7 +67,7 @@ def keywords_download(request: MemberRequest, uid: str, ending: str) -> HttpResp
 
 
 @manager_required
-def domain_delete(request: MemberRequest, uid: str) -> HttpResponse:
+def domain_delete(request: PortalRequest, uid: str) -> HttpResponse:
     domains = Domain.objects.for_account(request.account).select_related("batch")
     domain = get_object_or_404(domains, uid=uid)
     refusal = ""

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models.recognition_settings import RecognitionSettings
 from batches.models.task_settings import TaskSettings
@@ -31,10 +32,6 @@ validate_batch_name = RegexValidator(
     r"^(?!\.)[^/\\\x00-\x1f\x7f]+(?<![. ])\Z",
     _("Use a name without slashes that does not start with a dot or end with a dot or a space."),
 )
-
-
-def default_formats() -> list[str]:
-    return ["json"]
 
 
 def as_folder(path: str) -> str:
@@ -97,7 +94,7 @@ class Batch(models.Model):
     )
     input_path = models.CharField(_("input path"), max_length=900, blank=True)
     result_path = models.CharField(_("result path"), max_length=900, blank=True)
-    formats = models.JSONField(_("file format"), default=default_formats)
+    formats = models.JSONField(_("file format"), default=field_defaults.formats)
     recognition: models.JSONField[RecognitionSettings, RecognitionSettings] = TypedJSONField(
         RecognitionSettings, verbose_name=_("recognition settings"), default=RecognitionSettings
     )

@@ -17,20 +17,21 @@ from batches.services import batches as batch_services
 from batches.services import dry_run, selectors
 from batches.services import tasks as task_services
 from batches.webhooks import endpoint_check
-from speechportal.accounts.access import MemberRequest, manager_required
+from speechportal.accounts.access import manager_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.storage.models import Connection
 
 MAX_KEY_DIGITS = 18  # A longer number is no primary key: SQLite and PostgreSQL hold 64 bits.
 
 
-def _selected(request: MemberRequest) -> list[Batch]:
+def _selected(request: PortalRequest) -> list[Batch]:
     """The live batches that ``batch=<ID>`` names, several times."""
     uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
     live = Batch.objects.for_account(request.account).live().select_related("account")
     return list(live.filter(uid__in=uids).order_by("name"))
 
 
-def _ask(request: MemberRequest, template: str, batches: list[Batch]) -> HttpResponse:
+def _ask(request: PortalRequest, template: str, batches: list[Batch]) -> HttpResponse:
     progress = selectors.progress_of(request.account, batches)
     context = {
         "batches": batches,
@@ -41,14 +42,14 @@ def _ask(request: MemberRequest, template: str, batches: list[Batch]) -> HttpRes
     return render(request, template, context)
 
 
-def _back(request: MemberRequest, batches: list[Batch]) -> HttpResponse:
+def _back(request: PortalRequest, batches: list[Batch]) -> HttpResponse:
     """To where it was asked for: one batch's page, or the list."""
     if request.POST.get("back") == "batch" and len(batches) == 1:
         return redirect("batches:detail", batches[0].uid)
     return redirect("batches:list")
 
 
-def _each(request: MemberRequest, batches: list[Batch], act: Callable[[Batch], object]) -> int:
+def _each(request: PortalRequest, batches: list[Batch], act: Callable[[Batch], object]) -> int:
     """Do it to each; one that was deleted meanwhile is told and passed over."""
     done = 0
     for batch in batches:
@@ -61,7 +62,7 @@ def _each(request: MemberRequest, batches: list[Batch], act: Callable[[Batch], o
 
 
 @manager_required
-def check(request: MemberRequest) -> HttpResponse:
+def check(request: PortalRequest) -> HttpResponse:
     """What a batch with the connection and paths of the form would find; nothing is created."""
     connections = Connection.objects.for_account(request.account).select_related("account")
     chosen = request.GET.get("connection", "")
@@ -79,7 +80,7 @@ def check(request: MemberRequest) -> HttpResponse:
 
 @manager_required
 @require_POST
-def try_webhook(request: MemberRequest) -> HttpResponse:
+def try_webhook(request: PortalRequest) -> HttpResponse:
     """Send a test to the webhook URL of the form, signed like the messages of ``?batch=<ID>``."""
     live = Batch.objects.for_account(request.account).live().select_related("account")
     batch = live.filter(uid=request.GET.get("batch", "")).first()
@@ -89,7 +90,7 @@ def try_webhook(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def delete(request: MemberRequest) -> HttpResponse:
+def delete(request: PortalRequest) -> HttpResponse:
     """Asks first, and says what happens to files and charges."""
     batches = _selected(request)
     if request.method != "POST" or not batches:
@@ -100,7 +101,7 @@ def delete(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def pause(request: MemberRequest) -> HttpResponse:
+def pause(request: PortalRequest) -> HttpResponse:
     batches = _selected(request)
     if request.method != "POST" or not batches:
         return _ask(request, "batches/pause.html", batches)
@@ -110,7 +111,7 @@ def pause(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def resume(request: MemberRequest) -> HttpResponse:
+def resume(request: PortalRequest) -> HttpResponse:
     batches = _selected(request)
     if request.method != "POST":
         return _ask(request, "batches/resume.html", batches)
@@ -119,14 +120,14 @@ def resume(request: MemberRequest) -> HttpResponse:
     return _back(request, batches)
 
 
-def _live_batch(request: MemberRequest, uid: str) -> Batch:
+def _live_batch(request: PortalRequest, uid: str) -> Batch:
     live = Batch.objects.for_account(request.account).live().select_related("account")
     return get_object_or_404(live, uid=uid)
 
 
 @manager_required
 @require_POST
-def retry_failed(request: MemberRequest, uid: str) -> HttpResponse:
+def retry_failed(request: PortalRequest, uid: str) -> HttpResponse:
     batch = _live_batch(request, uid)
     done = task_services.retry_failed(batch=batch)
     if done:
@@ -142,7 +143,7 @@ def retry_failed(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @manager_required
-def cancel_waiting(request: MemberRequest, uid: str) -> HttpResponse:
+def cancel_waiting(request: PortalRequest, uid: str) -> HttpResponse:
     """Asks first: what is canceled is not recognised by itself any more."""
     batch = _live_batch(request, uid)
     if request.method != "POST":

@@ -22,23 +22,24 @@ from batches.status.failures import failure_of_batch, failure_of_task
 from batches.web.forms import COPIED, BatchForm
 from batches.web.fragments import render_live
 from domains.models import Domain
-from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.models import AuditEntry
 from speechportal.accounts.privacy.views import activity_page
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download
 
 PAGE_SIZE = 50
 
 
-def any_batch(request: MemberRequest, uid: str) -> Batch:
+def any_batch(request: PortalRequest, uid: str) -> Batch:
     """One of the account's batches, also a deleted one: its results and charges are still there."""
     batches = Batch.objects.for_account(request.account).select_related("account", "domain", "connection")
     return get_object_or_404(batches, uid=uid)
 
 
 @member_required
-def batch_list(request: MemberRequest) -> HttpResponse:
+def batch_list(request: PortalRequest) -> HttpResponse:
     query, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
     batches = selectors.sort_batches(selectors.list_batches(request.account, query), sort)
     page = Paginator(batches, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -61,12 +62,12 @@ def batch_list(request: MemberRequest) -> HttpResponse:
 
 
 @member_required
-def service_details(request: MemberRequest) -> HttpResponse:
+def service_details(request: PortalRequest) -> HttpResponse:
     return render(request, "batches/service.html", {"used": selectors.count_batches(request.account)})
 
 
 @manager_required
-def batch_create(request: MemberRequest) -> HttpResponse:
+def batch_create(request: PortalRequest) -> HttpResponse:
     form = BatchForm(request.POST or None, account=request.account, initial=_copied(request))
     batch = submit(form, lambda: batch_services.create_batch(account=request.account, **form.cleaned_data))
     if batch is not None:
@@ -79,7 +80,7 @@ def batch_create(request: MemberRequest) -> HttpResponse:
     return render(request, "batches/form.html", context)
 
 
-def _copied(request: MemberRequest) -> dict[str, Any]:
+def _copied(request: PortalRequest) -> dict[str, Any]:
     """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
     source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
     if source is None:
@@ -88,7 +89,7 @@ def _copied(request: MemberRequest) -> dict[str, Any]:
 
 
 @manager_required
-def batch_edit(request: MemberRequest, uid: str) -> HttpResponse:
+def batch_edit(request: PortalRequest, uid: str) -> HttpResponse:
     live = Batch.objects.for_account(request.account).live().select_related("domain", "connection")
     batch = get_object_or_404(live, uid=uid)
     name = batch.name
@@ -101,7 +102,7 @@ def batch_edit(request: MemberRequest, uid: str) -> HttpResponse:
     return render(request, "batches/form.html", context)
 
 
-def _missing(request: MemberRequest, form: BatchForm) -> dict[str, Any]:
+def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
     """Why the form cannot be filled in: no domain left, or no connection yet."""
     no_domain = ""
     domains = form.fields["domain"].queryset  # type: ignore[attr-defined] # a ModelChoiceField
@@ -118,7 +119,7 @@ def _missing(request: MemberRequest, form: BatchForm) -> dict[str, Any]:
 
 
 @member_required
-def batch_detail(request: MemberRequest, uid: str) -> HttpResponse:
+def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     state, query = request.GET.get("state", ""), request.GET.get("q", "").strip()
     tasks = selectors.list_tasks(batch, state, query)
@@ -137,7 +138,7 @@ def batch_detail(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @member_required
-def batch_results(request: MemberRequest, uid: str) -> HttpResponse:
+def batch_results(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     results = Paginator(selectors.list_execution_results(batch), PAGE_SIZE)
     context = {
@@ -149,7 +150,7 @@ def batch_results(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @member_required
-def result_detail(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
+def result_detail(request: PortalRequest, uid: str, result_uid: str) -> HttpResponse:
     """An execution result as a table: what its CSV file says."""
     batch = any_batch(request, uid)
     result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
@@ -160,7 +161,7 @@ def result_detail(request: MemberRequest, uid: str, result_uid: str) -> HttpResp
 
 
 @member_required
-def result_download(request: MemberRequest, uid: str, result_uid: str) -> HttpResponse:
+def result_download(request: PortalRequest, uid: str, result_uid: str) -> HttpResponse:
     results = selectors.list_execution_results(any_batch(request, uid))
     result = get_object_or_404(results, uid=result_uid)
     name = result.key.rpartition("/")[2] or f"{result.uid}.csv"
@@ -168,7 +169,7 @@ def result_download(request: MemberRequest, uid: str, result_uid: str) -> HttpRe
 
 
 @member_required
-def batch_activity(request: MemberRequest, uid: str) -> HttpResponse:
+def batch_activity(request: PortalRequest, uid: str) -> HttpResponse:
     """The audit trail of the batch and of what is part of it."""
     batch = any_batch(request, uid)
     about = Q(target_uid=batch.uid) | Q(part_of=batch.uid)
@@ -182,7 +183,7 @@ def batch_activity(request: MemberRequest, uid: str) -> HttpResponse:
     return render(request, "batches/activity.html", context)
 
 
-def _overview(request: MemberRequest, batch: Batch) -> dict[str, Any]:
+def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
     return {
         "batch": batch,
         "cause": failure_of_batch(batch),

@@ -23,24 +23,25 @@ from batches.web.batches import any_batch
 from batches.web.fragments import render_live
 from batches.webhooks import endpoint, events, kinds, redelivery, selectors
 from batches.webhooks.forms import RedeliverForm
-from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.platform.http import host_alone
 
 PAGE_SIZE = 50
 
 
-def _live_batch(request: MemberRequest, uid: str) -> Batch:
+def _live_batch(request: PortalRequest, uid: str) -> Batch:
     live = Batch.objects.for_account(request.account).live().select_related("account")
     return get_object_or_404(live, uid=uid)
 
 
-def _delivery(request: MemberRequest, batch: Batch, uid: str) -> Delivery:
+def _delivery(request: PortalRequest, batch: Batch, uid: str) -> Delivery:
     return get_object_or_404(selectors.list_deliveries(request.account, batch=batch), uid=uid)
 
 
 @member_required
-def delivery_list(request: MemberRequest, uid: str) -> HttpResponse:
+def delivery_list(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     state, event = request.GET.get("state", ""), request.GET.get("event", "")
     found = selectors.list_deliveries(request.account, batch=batch, state=state, event=event)
@@ -78,7 +79,7 @@ def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:
 
 
 @member_required
-def delivery_detail(request: MemberRequest, uid: str, delivery_uid: str) -> HttpResponse:
+def delivery_detail(request: PortalRequest, uid: str, delivery_uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
     delivery = _delivery(request, batch, delivery_uid)
     context = {
@@ -99,7 +100,7 @@ def _pretty(payload: str) -> str:
     return json.dumps(json.loads(payload), ensure_ascii=False, indent=2) if payload else ""
 
 
-def _do(request: MemberRequest, action: Callable[[], object], done: str) -> None:
+def _do(request: PortalRequest, action: Callable[[], object], done: str) -> None:
     """What was asked for, and a message that says so or why not."""
     try:
         action()
@@ -111,7 +112,7 @@ def _do(request: MemberRequest, action: Callable[[], object], done: str) -> None
 
 @manager_required
 @require_POST
-def send_test(request: MemberRequest, uid: str) -> HttpResponse:
+def send_test(request: PortalRequest, uid: str) -> HttpResponse:
     batch = _live_batch(request, uid)
     done = _("A test message is on its way. Its delivery says how the receiver answers.")
     _do(request, lambda: redelivery.send_test(batch=batch), done)
@@ -120,7 +121,7 @@ def send_test(request: MemberRequest, uid: str) -> HttpResponse:
 
 @manager_required
 @require_POST
-def resume(request: MemberRequest, uid: str) -> HttpResponse:
+def resume(request: PortalRequest, uid: str) -> HttpResponse:
     batch = _live_batch(request, uid)
     _do(request, lambda: endpoint.resume(batch=batch), _("Messages are sent again."))
     return redirect("batches:deliveries", uid)
@@ -128,7 +129,7 @@ def resume(request: MemberRequest, uid: str) -> HttpResponse:
 
 @manager_required
 @require_POST
-def redeliver(request: MemberRequest, uid: str, delivery_uid: str) -> HttpResponse:
+def redeliver(request: PortalRequest, uid: str, delivery_uid: str) -> HttpResponse:
     delivery = _delivery(request, _live_batch(request, uid), delivery_uid)
     done = _("The message is sent again, with the same ID.")
     _do(request, lambda: redelivery.redeliver(delivery=delivery), done)
@@ -136,7 +137,7 @@ def redeliver(request: MemberRequest, uid: str, delivery_uid: str) -> HttpRespon
 
 
 @manager_required
-def redeliver_since(request: MemberRequest, uid: str) -> HttpResponse:
+def redeliver_since(request: PortalRequest, uid: str) -> HttpResponse:
     """Asks since when, then sends again what was made since."""
     batch = _live_batch(request, uid)
     yesterday = timezone.localtime(timezone.now() - timedelta(days=1))
@@ -150,7 +151,7 @@ def redeliver_since(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @manager_required
-def rotate_secret(request: MemberRequest, uid: str) -> HttpResponse:
+def rotate_secret(request: PortalRequest, uid: str) -> HttpResponse:
     """Asks first: the receiver has to be told within a day."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
@@ -163,7 +164,7 @@ def rotate_secret(request: MemberRequest, uid: str) -> HttpResponse:
 @never_cache
 @manager_required
 @require_POST
-def show_secret(request: MemberRequest, uid: str) -> HttpResponse:
+def show_secret(request: PortalRequest, uid: str) -> HttpResponse:
     """The only page that ever holds the secret, and it can be had once."""
     batch = _live_batch(request, uid)
     try:

@@ -8,9 +8,9 @@ from django import forms
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models import Batch
-from batches.models.batch import default_formats
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting
 from batches.services import selectors
 from speechportal.accounts.models import Account
@@ -40,7 +40,7 @@ def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
         help_text=help_text,
         choices=[(each.name, _(each.label)) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
-        initial=default_formats,
+        initial=field_defaults.formats,
     )
 
 

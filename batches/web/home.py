@@ -15,14 +15,15 @@ from batches.models import Task
 from batches.operations import dashboard
 from batches.transcripts import search
 from batches.web.fragments import render_live
-from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.accounts.access import member_required
+from speechportal.accounts.requests import PortalRequest
 
 PAGE_SIZE = 20
 RECENT = 8
 
 
 @member_required
-def home(request: MemberRequest) -> HttpResponse:
+def home(request: PortalRequest) -> HttpResponse:
     account = request.account
     completed = _completed(request)
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -37,13 +38,13 @@ def home(request: MemberRequest) -> HttpResponse:
     return render_live(request, "home/home.html", "home/_home.html", context)
 
 
-def _completed(request: MemberRequest) -> list[Task]:
+def _completed(request: PortalRequest) -> list[Task]:
     tasks = Task.objects.for_account(request.account).filter(state=Task.State.COMPLETED)
     return list(tasks.select_related("batch").order_by("-finished_at")[:RECENT])
 
 
 @member_required
-def transcripts(request: MemberRequest) -> HttpResponse:
+def transcripts(request: PortalRequest) -> HttpResponse:
     """All transcripts of the account by words that were said; without any, the latest ones."""
     query = request.GET.get("q", "").strip()
     context: dict[str, object] = {"query": query}

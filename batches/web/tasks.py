@@ -21,8 +21,9 @@ from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
 from batches.web.fragments import render_live
 from batches.web.transcripts import any_task, reading_context
-from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.models import AuditEntry
+from speechportal.accounts.requests import PortalRequest
 
 DEEDS = 20  # The latest that are told; Activity has them all.
 UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
@@ -37,7 +38,7 @@ class Event:
 
 
 @member_required
-def task_detail(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     task = any_task(request, uid, task_uid)
     account = request.account
     context = {
@@ -88,7 +89,7 @@ def _events(task: Task) -> list[Event]:
 
 @manager_required
 @require_POST
-def task_retry(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def task_retry(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     return _act(
         request,
         any_task(request, uid, task_uid),
@@ -99,7 +100,7 @@ def task_retry(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
 
 @manager_required
 @require_POST
-def task_cancel(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     return _act(
         request,
         any_task(request, uid, task_uid),
@@ -109,7 +110,7 @@ def task_cancel(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
 
 
 @manager_required
-def task_repeat(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     """Recognise a file again, with the batch's present settings, as a task of its own. Asks: it costs."""
     task = any_task(request, uid, task_uid)
     if request.method != "POST":
@@ -123,7 +124,7 @@ def task_repeat(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse
 
 
 def _act(
-    request: MemberRequest, task: Task, act: Callable[[Task], Task | None], success: str
+    request: PortalRequest, task: Task, act: Callable[[Task], Task | None], success: str
 ) -> HttpResponse:
     """Do it and say so, or say why not; then show the task that it is about now."""
     try:

@@ -21,7 +21,8 @@ from batches.recognition.transcript import Transcript
 from batches.transcripts import corrections, transcript_page
 from batches.web.batches import any_batch
 from batches.worker.result_files import result_context
-from speechportal.accounts.access import MemberRequest, manager_required, member_required
+from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
 
@@ -29,7 +30,7 @@ PRESIGN_SECONDS = 12 * 3600  # Longer than anybody listens; each opening of the 
 FRAGMENT = "HX-Request"
 
 
-def any_task(request: MemberRequest, uid: str, task_uid: str) -> Task:
+def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
     """One of the account's tasks, of a deleted batch too."""
     batch = any_batch(request, uid)
     tasks = Task.objects.for_account(request.account).filter(batch=batch)
@@ -43,7 +44,7 @@ def transcript_of(task: Task) -> Transcript | None:
     return Transcript.from_dict(checkpoint.document) if checkpoint else None
 
 
-def reading_context(request: MemberRequest, task: Task) -> dict[str, Any]:
+def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
     """What templates/batches/_transcript.html shows; ``?edit=<line>`` opens a line without JavaScript."""
     transcript = transcript_of(task)
     if transcript is None:
@@ -65,7 +66,7 @@ def reading_context(request: MemberRequest, task: Task) -> dict[str, Any]:
 
 @manager_required
 @require_POST
-def correct_line(request: MemberRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
+def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
     """Answers with the line as it now is, or, without JavaScript, with the page at that line."""
     task = any_task(request, uid, task_uid)
     try:
@@ -86,7 +87,7 @@ def correct_line(request: MemberRequest, uid: str, task_uid: str, index: int) ->
 
 @manager_required
 @require_POST
-def name_speakers(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def name_speakers(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     """``speaker-<label>`` is the name of each; those that are not sent stay."""
     task = any_task(request, uid, task_uid)
     names = {
@@ -105,7 +106,7 @@ def name_speakers(request: MemberRequest, uid: str, task_uid: str) -> HttpRespon
 
 @manager_required
 @require_POST
-def publish(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def publish(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     task = any_task(request, uid, task_uid)
     try:
         written = corrections.publish(task=task)
@@ -122,7 +123,7 @@ def publish(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
 
 
 @member_required
-def task_download(request: MemberRequest, uid: str, task_uid: str, name: str) -> HttpResponse:
+def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) -> HttpResponse:
     """The transcript in one format, as corrected, made from what is in the database."""
     task = any_task(request, uid, task_uid)
     transcript = transcript_of(task)
@@ -135,7 +136,7 @@ def task_download(request: MemberRequest, uid: str, task_uid: str, name: str) ->
 
 
 @member_required
-def task_media(request: MemberRequest, uid: str, task_uid: str) -> HttpResponse:
+def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     """Sends the browser to the recording in the account's own storage, by a link that expires."""
     task = any_task(request, uid, task_uid)
     if task.connection is None:

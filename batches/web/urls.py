@@ -1,6 +1,6 @@
 """The pages of home, batches and usage. Batches and usage have a namespace each."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from batches.web import actions, batches, deliveries, home, tasks, transcripts, usage
 
@@ -14,7 +14,7 @@ delivery_pages = [
     path("<str:delivery_uid>/", deliveries.delivery_detail, name="delivery"),
     path("<str:delivery_uid>/redeliver/", deliveries.redeliver, name="redeliver"),
 ]
-batch_pages = [
+batch_pages: list[URLPattern | URLResolver] = [
     path("", batches.batch_list, name="list"),
     path("new/", batches.batch_create, name="create"),
     path("service/", batches.service_details, name="service"),
@@ -46,7 +46,7 @@ batch_pages = [
         "<str:uid>/tasks/<str:task_uid>/results/<str:name>/", transcripts.task_download, name="task_download"
     ),
 ]
-usage_pages = [
+usage_pages: list[URLPattern | URLResolver] = [
     path("", usage.usage_page, name="list"),
     path("<str:month>.csv", usage.usage_export, name="export"),
 ]

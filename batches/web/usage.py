@@ -17,7 +17,8 @@ from django.utils.translation import gettext as _
 
 from batches.billing import selectors, usage
 from batches.models import Adjustment, Charge
-from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.accounts.access import member_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import neutral
 
 PAGE_SIZE = 100
@@ -32,7 +33,7 @@ def _month(text: str) -> datetime | None:
 
 
 @member_required
-def usage_page(request: MemberRequest) -> HttpResponseBase:
+def usage_page(request: PortalRequest) -> HttpResponseBase:
     months = selectors.charges_by_month(request.account)
     month = _month(request.GET.get("month", "")) or (months[0]["month"] if months else None)
     context: dict[str, object] = {
@@ -57,7 +58,7 @@ def usage_page(request: MemberRequest) -> HttpResponseBase:
 
 
 @member_required
-def usage_export(request: MemberRequest, month: str) -> HttpResponseBase:
+def usage_export(request: PortalRequest, month: str) -> HttpResponseBase:
     """The month's charges as CSV, in UTF-8 with the mark that spreadsheets want."""
     start = _month(month)
     if start is None:

@@ -1,10 +1,10 @@
-"""Who may open a page: the current member, and the account that the session works in."""
+"""Access to pages: the current member, and the account that the session works in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -13,7 +13,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.models import Membership, User
+from speechportal.accounts.requests import PortalRequest, attach
 from speechportal.platform import logs
 
 SESSION_KEY = "account"
@@ -21,15 +22,7 @@ VIEWER_REFUSED = _("Your role in this account is viewer: ask an owner or manager
 P = ParamSpec("P")
 
 
-class MemberRequest(HttpRequest):
-    """A request whose sender is a member: what :func:`member_required` hands to a view."""
-
-    user: User
-    account: Account
-    membership: Membership
-
-
-View = Callable[Concatenate[MemberRequest, P], HttpResponseBase]
+View = Callable[Concatenate[PortalRequest, P], HttpResponseBase]
 PlainView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
@@ -37,28 +30,26 @@ def find_membership(request: HttpRequest) -> Membership | None:
     """The member's role in the session's account, or in their first one; ``None`` without any."""
     if not isinstance(request.user, User):
         return None
-    cached: Membership | None = getattr(request, "_membership", None)
+    cached: Membership | None = getattr(request, "found_membership", None)
     if cached is not None:
         return cached
     memberships = Membership.objects.filter(user=request.user).select_related("account")
     chosen = memberships.filter(account__uid=request.session.get(SESSION_KEY, "")).first()
     membership = chosen or memberships.first()
-    request._membership = membership  # type: ignore[attr-defined] # noqa: SLF001 - a cache for this request
+    cast("PortalRequest", request).found_membership = membership
     return membership
 
 
 def member_required(view: View[P]) -> PlainView[P]:
-    """Opens a view to members of an account; sets ``request.account`` and ``request.membership``."""
+    """Opens a view to members of an account; the view gets a :class:`PortalRequest`."""
 
     @wraps(view)
     def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         membership = find_membership(request)
         if membership is None:
             return render(request, "accounts/no_account.html", status=403)
-        request.membership = membership  # type: ignore[attr-defined] # becomes a MemberRequest here
-        request.account = membership.account  # type: ignore[attr-defined] # likewise
         logs.bind(account=membership.account.uid)
-        return view(request, *args, **kwargs)  # type: ignore[arg-type] # likewise
+        return view(attach(request, membership), *args, **kwargs)
 
     return login_required(opened)
 
@@ -67,7 +58,7 @@ def manager_required(view: View[P]) -> PlainView[P]:
     """Like :func:`member_required`, for owners and managers: viewers get 403."""
 
     @wraps(view)
-    def opened(request: MemberRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    def opened(request: PortalRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.membership.can_change:
             raise PermissionDenied(VIEWER_REFUSED)
         return view(request, *args, **kwargs)

@@ -9,30 +9,20 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import field_defaults
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.sign_in import notices
 from speechportal.accounts.tokens.scopes import validate_networks, validate_scopes
 from speechportal.accounts.uids import UidField
 
 LONGEST_RETENTION = 36_500  # days
-
-
-def default_price() -> Decimal:
-    return Decimal(settings.PRICE_PER_FILE)
-
-
-def default_currency() -> str:
-    return str(settings.CURRENCY)
-
-
-def default_batch_limit() -> int:
-    return int(settings.BATCH_LIMIT)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -98,17 +88,17 @@ class Account(models.Model):
     name = models.CharField(_("name"), max_length=100)
     batch_limit = models.PositiveIntegerField(
         _("batch limit"),
-        default=default_batch_limit,
+        default=field_defaults.batch_limit,
         help_text=_("How many batches the account may have at once."),
     )
     price_per_file = models.DecimalField(
         _("price per file"),
         max_digits=12,
         decimal_places=4,
-        default=default_price,
+        default=field_defaults.price_per_file,
         validators=[MinValueValidator(Decimal(0))],
     )
-    currency = models.CharField(_("currency"), max_length=3, default=default_currency)
+    currency = models.CharField(_("currency"), max_length=3, default=field_defaults.currency)
     monthly_budget = models.DecimalField(
         _("monthly budget"),
         max_digits=12,
@@ -241,10 +231,8 @@ class ApiToken(models.Model):
     key = models.CharField(max_length=16, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)  # HMAC-SHA256 of the token, in hex
     pepper = models.CharField(max_length=16, editable=False)  # which of API_TOKEN_PEPPERS made the digest
-    scopes = models.JSONField(_("scopes"), validators=[validate_scopes])
-    allowed_addresses = models.JSONField(
-        _("allowed addresses"), default=list, blank=True, validators=[validate_networks]
-    )
+    scopes = models.JSONField(_("scopes"))
+    allowed_addresses = models.JSONField(_("allowed addresses"), default=list, blank=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
@@ -265,6 +253,22 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Checks the two lists here, not by validators of the fields, to which migrations would refer."""
+        super().clean()
+        errors: dict[str, ValidationError] = {}
+        for name, value, check in (
+            ("scopes", self.scopes, validate_scopes),
+            ("allowed_addresses", self.allowed_addresses, validate_networks),
+        ):
+            try:
+                if value:  # Whether it may be empty, the field knows.
+                    check(value)
+            except ValidationError as error:
+                errors[name] = error
+        if errors:
+            raise ValidationError(errors)
 
     @property
     def start(self) -> str:

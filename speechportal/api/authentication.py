@@ -11,6 +11,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from speechportal.accounts.models import ApiToken, Membership, User
+from speechportal.accounts.requests import attach
 from speechportal.accounts.tokens import api_tokens, scopes
 from speechportal.api.problems import Problem
 from speechportal.platform import logs
@@ -32,11 +33,8 @@ class TokenAuthentication(BaseAuthentication):
         if membership is None or not token.created_by.is_active:
             raise _refused("member_left", _("The member who made this token has left the account."))
         membership.account = token.account
-        # On Django's request too: middleware and the answer's headers see that one.
-        for each in (request, request._request):  # noqa: SLF001 - REST framework's own name for it
-            each.account = token.account  # type: ignore[attr-defined] # becomes an ApiRequest here
-            each.membership = membership  # type: ignore[attr-defined] # likewise
-            each.token = token  # type: ignore[attr-defined] # likewise
+        # Set on Django's request, which middleware sees; REST framework's request reads them from there.
+        attach(request._request, membership, token)  # noqa: SLF001 - REST framework's own name for it
         logs.bind(account=token.account.uid)
         self.count(token)
         return token.created_by, token

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from typing import cast
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+from speechportal.accounts.requests import PortalRequest
 
 HEADER = "X-Request-ID"
 _SOUND = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -22,7 +25,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")
         request_id = given if _SOUND.fullmatch(given) else uuid.uuid4().hex
-        request.request_id = request_id  # type: ignore[attr-defined] # becomes a request with an ID here
+        cast("PortalRequest", request).request_id = request_id
         response = self.get_response(request)
         response.headers[HEADER] = request_id
         return response

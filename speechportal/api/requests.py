@@ -1,4 +1,4 @@
-"""What a request to the API is, once its token is known."""
+"""`ApiRequest`: REST framework's wrapper of a :class:`speechportal.accounts.requests.PortalRequest`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from speechportal.accounts.models import Account, ApiToken, Membership, User
 
 
 class ApiRequest(Request):
-    """A request whose sender is a token: what the views of the API get. Never made; only a type."""
+    """A request of an API view. Only a type: its attributes are those of the wrapped request."""
 
     user: User
     auth: ApiToken

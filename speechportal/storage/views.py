@@ -10,7 +10,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts.access import VIEWER_REFUSED, MemberRequest, manager_required, member_required
+from speechportal.accounts.access import VIEWER_REFUSED, manager_required, member_required
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.storage import browsing, services
 from speechportal.storage.errors import StorageError
@@ -18,19 +19,19 @@ from speechportal.storage.forms import ConnectionForm
 from speechportal.storage.models import Connection
 
 
-def _one(request: MemberRequest, uid: str) -> Connection:
+def _one(request: PortalRequest, uid: str) -> Connection:
     return get_object_or_404(Connection.objects.for_account(request.account), uid=uid)
 
 
 @member_required
-def connection_list(request: MemberRequest) -> HttpResponse:
+def connection_list(request: PortalRequest) -> HttpResponse:
     used = Count("batches", filter=Q(batches__deleted_at=None))
     connections = Connection.objects.for_account(request.account).annotate(batch_count=used)
     return render(request, "connections/list.html", {"connections": connections})
 
 
 @manager_required
-def connection_create(request: MemberRequest) -> HttpResponse:
+def connection_create(request: PortalRequest) -> HttpResponse:
     form = ConnectionForm(request.POST or None, account=request.account)
     made = submit(form, lambda: services.create_connection(account=request.account, **form.cleaned_data))
     if made is not None:
@@ -40,7 +41,7 @@ def connection_create(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def connection_edit(request: MemberRequest, uid: str) -> HttpResponse:
+def connection_edit(request: PortalRequest, uid: str) -> HttpResponse:
     connection = _one(request, uid)
     form = ConnectionForm(request.POST or None, instance=connection, account=request.account)
     if submit(form, lambda: services.update_connection(connection=connection, **form.cleaned_data)):
@@ -52,14 +53,14 @@ def connection_edit(request: MemberRequest, uid: str) -> HttpResponse:
     return render(request, "connections/form.html", context)
 
 
-def _checked(request: MemberRequest, connection: Connection) -> HttpResponse:
+def _checked(request: PortalRequest, connection: Connection) -> HttpResponse:
     """After a change: what the portal may do there now."""
     services.check_connection(connection=connection)
     return redirect("connections:check", connection.uid)
 
 
 @member_required
-def connection_check(request: MemberRequest, uid: str) -> HttpResponse:
+def connection_check(request: PortalRequest, uid: str) -> HttpResponse:
     """What the latest check found; POST checks again."""
     connection = _one(request, uid)
     findings = None
@@ -71,7 +72,7 @@ def connection_check(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @manager_required
-def connection_delete(request: MemberRequest, uid: str) -> HttpResponse:
+def connection_delete(request: PortalRequest, uid: str) -> HttpResponse:
     connection = _one(request, uid)
     refusal = ""
     if request.method == "POST":
@@ -88,14 +89,14 @@ def connection_delete(request: MemberRequest, uid: str) -> HttpResponse:
 
 
 @manager_required
-def browse(request: MemberRequest, uid: str) -> HttpResponse:
+def browse(request: PortalRequest, uid: str) -> HttpResponse:
     """A fragment with the folders of one level; its links lead to other levels."""
     return _level(request, _one(request, uid), request.GET.get("path", ""), "")
 
 
 @require_POST
 @manager_required
-def create_folder(request: MemberRequest, uid: str) -> HttpResponse:
+def create_folder(request: PortalRequest, uid: str) -> HttpResponse:
     """Make a folder in the level that is shown, and show it."""
     connection = _one(request, uid)
     above = request.POST.get("path", "")
@@ -107,7 +108,7 @@ def create_folder(request: MemberRequest, uid: str) -> HttpResponse:
     return _level(request, connection, made, "")
 
 
-def _level(request: MemberRequest, connection: Connection, path: str, refusal: str) -> HttpResponse:
+def _level(request: PortalRequest, connection: Connection, path: str, refusal: str) -> HttpResponse:
     context: dict[str, object] = {"connection": connection, "refusal": refusal}
     try:
         context["level"] = browsing.look(connection, path)

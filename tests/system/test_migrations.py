@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from speechportal.platform.concurrent_indexes import AddIndexUnderLoad
 from tests.system.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_APPS = [label for label in ("batches", "storage", "domains", "accounts", "platform") if label]
+OWN_APPS = ["batches", "storage", "domains", "accounts", "platform"]
 
 
 def migrate(folder: Path, *arguments: str) -> None:
@@ -46,6 +47,47 @@ def test_all_that_came_after_the_first_release_is_reversible(tmp_path: Path, sta
     for label in with_history:
         migrate(tmp_path, label, start)
     migrate(tmp_path)
+
+
+# What migrations may refer to besides Django and operations of migrations: plain functions that stay.
+FROZEN = {"batches.field_defaults", "speechportal.accounts.field_defaults"}
+OPERATIONS = {"speechportal.platform.concurrent_indexes"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] in {"batches", "domains", "speechportal"}
+
+
+def test_migrations_import_no_live_code() -> None:
+    paths = [
+        path
+        for label in [*OWN_APPS, "api"]
+        for path in (Path(apps.get_app_config(label).path) / "migrations").glob("0*.py")
+    ]
+    assert len(paths) >= 6
+    live = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in paths
+        for module in imports_of(path)
+        if is_ours(module) and module not in FROZEN | OPERATIONS
+    }
+    assert live == set()
+
+
+@pytest.mark.parametrize("module", sorted(FROZEN))
+def test_what_migrations_refer_to_imports_nothing_of_the_portal(module: str) -> None:
+    path = ROOT / (module.replace(".", "/") + ".py")
+    assert {each for each in imports_of(path) if is_ours(each)} == set()
 
 
 def after_the_first_release() -> Iterator[Migration]:

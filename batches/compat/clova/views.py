@@ -29,6 +29,7 @@ from speechportal.api import problems
 from speechportal.api.authentication import TokenAuthentication, rate_headers, token_of
 from speechportal.api.parsers import StrictJsonParser
 from speechportal.api.problems import Problem
+from speechportal.api.requests import ApiRequest
 
 HEADER = "X-CLOVASPEECH-API-KEY"
 LOOK_SECONDS = 0.5
@@ -49,6 +50,7 @@ class KeyAuthentication(TokenAuthentication):
 class ClovaView(APIView):
     """Errors have CLOVA's shape: ``result``, ``message``; and our ``code``."""
 
+    request: ApiRequest
     area = "tasks"
     schema = None  # Described by CLOVA Speech's own documentation.
     authentication_classes = [KeyAuthentication]
@@ -64,12 +66,12 @@ class ClovaView(APIView):
         return response
 
     def domain(self) -> Domain:
-        own = Domain.objects.for_account(self.request.account)  # type: ignore[attr-defined] # an ApiRequest
+        own = Domain.objects.for_account(self.request.account)
         return get_object_or_404(own, uid=self.kwargs["key"], code__iexact=self.kwargs["code"])
 
     def batch(self) -> Batch:
         domain = self.domain()
-        batches = selectors.list_batches(self.request.account)  # type: ignore[attr-defined] # likewise
+        batches = selectors.list_batches(self.request.account)
         batch = batches.filter(domain=domain).first()
         if batch is None:
             sentence = _("The domain “%s” has no batch, which is what recognises files. Create one first.")
@@ -80,7 +82,7 @@ class ClovaView(APIView):
         return batch
 
     def task(self, uid: str) -> Task:
-        tasks = Task.objects.for_account(self.request.account)  # type: ignore[attr-defined] # likewise
+        tasks = Task.objects.for_account(self.request.account)
         return get_object_or_404(tasks.select_related("batch"), uid=uid)
 
     def told(self, task: Task) -> HttpResponse | Response:

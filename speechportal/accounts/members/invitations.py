@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -13,16 +12,11 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import field_defaults
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.platform import mail
-
-LIFETIME = timedelta(days=7)
-
-
-def in_a_week() -> datetime:
-    return timezone.now() + LIFETIME
 
 
 class Invitation(models.Model):
@@ -37,7 +31,7 @@ class Invitation(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    expires_at = models.DateTimeField(_("expires"), default=in_a_week)
+    expires_at = models.DateTimeField(_("expires"), default=field_defaults.in_a_week)
     accepted_at = models.DateTimeField(_("accepted"), null=True, editable=False)
 
     unscoped = models.Manager()

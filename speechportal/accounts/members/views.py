@@ -19,10 +19,11 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts.access import SESSION_KEY, MemberRequest, View, member_required
+from speechportal.accounts.access import SESSION_KEY, View, member_required
 from speechportal.accounts.members import invitations, memberships
 from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
+from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 
 OWNERS_ONLY = gettext_lazy("Only an owner of the account may do this.")
@@ -32,7 +33,7 @@ MEMBER_BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
 def owner_required(view: View[...]) -> Any:
     """Like ``member_required``, for owners: everybody else gets 403."""
 
-    def opened(request: MemberRequest, /, *args: Any, **kwargs: Any) -> Any:
+    def opened(request: PortalRequest, /, *args: Any, **kwargs: Any) -> Any:
         if request.membership.role != Membership.Role.OWNER:
             raise PermissionDenied(str(OWNERS_ONLY))
         return view(request, *args, **kwargs)
@@ -59,11 +60,11 @@ class AccountForm(forms.ModelForm[Account]):
 
 
 @member_required
-def member_list(request: MemberRequest) -> HttpResponse:
+def member_list(request: PortalRequest) -> HttpResponse:
     return _show_members(request, InvitationForm())
 
 
-def _show_members(request: MemberRequest, form: InvitationForm, link: str = "") -> HttpResponse:
+def _show_members(request: PortalRequest, form: InvitationForm, link: str = "") -> HttpResponse:
     open_ones = Invitation.objects.for_account(request.account).filter(accepted_at=None)
     context = {
         "form": form,
@@ -79,7 +80,7 @@ def _show_members(request: MemberRequest, form: InvitationForm, link: str = "") 
 
 @owner_required
 @require_POST
-def invite(request: MemberRequest) -> HttpResponse:
+def invite(request: PortalRequest) -> HttpResponse:
     """Shows the link once; it is also mailed where the portal can send mail."""
     form = InvitationForm(request.POST)
     made = submit(
@@ -99,7 +100,7 @@ def invite(request: MemberRequest) -> HttpResponse:
 
 @owner_required
 @require_POST
-def withdraw(request: MemberRequest, uid: str) -> HttpResponse:
+def withdraw(request: PortalRequest, uid: str) -> HttpResponse:
     open_ones = Invitation.objects.for_account(request.account).filter(accepted_at=None)
     invitation = get_object_or_404(open_ones, uid=uid)
     invitation.delete()
@@ -109,7 +110,7 @@ def withdraw(request: MemberRequest, uid: str) -> HttpResponse:
 
 @owner_required
 @require_POST
-def change_role(request: MemberRequest, pk: int) -> HttpResponse:
+def change_role(request: PortalRequest, pk: int) -> HttpResponse:
     membership = _membership(request, pk)
     try:
         memberships.change_role(membership=membership, role=request.POST.get("role", ""))
@@ -121,7 +122,7 @@ def change_role(request: MemberRequest, pk: int) -> HttpResponse:
 
 
 @owner_required
-def remove(request: MemberRequest, pk: int) -> HttpResponse:
+def remove(request: PortalRequest, pk: int) -> HttpResponse:
     """Asks first, and says what becomes of what the person has made."""
     membership = _membership(request, pk)
     if request.method == "POST":
@@ -135,12 +136,12 @@ def remove(request: MemberRequest, pk: int) -> HttpResponse:
     return render(request, "accounts/remove_member.html", {"member": membership})
 
 
-def _membership(request: MemberRequest, pk: int) -> Membership:
+def _membership(request: PortalRequest, pk: int) -> Membership:
     return get_object_or_404(Membership.objects.select_related("user"), account=request.account, pk=pk)
 
 
 @owner_required
-def account_settings(request: MemberRequest) -> HttpResponse:
+def account_settings(request: PortalRequest) -> HttpResponse:
     account = Account.objects.get(pk=request.account.pk)
     form = AccountForm(request.POST or None, instance=account)
     if request.method == "POST" and form.is_valid():

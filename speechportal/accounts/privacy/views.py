@@ -15,21 +15,22 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from speechportal.accounts.access import MemberRequest, member_required
+from speechportal.accounts.access import member_required
 from speechportal.accounts.models import Account, AuditEntry, Membership
+from speechportal.accounts.requests import PortalRequest
 
 PAGE_SIZE = 50
 READING_DAYS = (1, 7, 30)
 
 
 @member_required
-def activity(request: MemberRequest) -> HttpResponse:
+def activity(request: PortalRequest) -> HttpResponse:
     """The account's audit trail, newest first; ``?before=ID`` goes on from there."""
     entries = AuditEntry.objects.for_account(request.account)
     return render(request, "accounts/activity.html", activity_page(request, entries))
 
 
-def activity_page(request: MemberRequest, entries: QuerySet[AuditEntry]) -> dict[str, Any]:
+def activity_page(request: PortalRequest, entries: QuerySet[AuditEntry]) -> dict[str, Any]:
     """What ``accounts/_activity.html`` shows of ``entries``, which are of the request's account."""
     entries = entries.select_related("actor").order_by("-pk")
     before = AuditEntry.objects.for_account(request.account).filter(uid=request.GET.get("before", ""))
@@ -73,7 +74,7 @@ class PrivacyForm(forms.ModelForm[Account]):
 
 
 @member_required
-def privacy(request: MemberRequest) -> HttpResponse:
+def privacy(request: PortalRequest) -> HttpResponse:
     if request.membership.role != Membership.Role.OWNER:
         raise PermissionDenied(_("Only an owner of the account decides about its privacy."))
     form = PrivacyForm(request.POST or None, instance=request.account)

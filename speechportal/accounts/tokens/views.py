@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from speechportal.accounts.access import VIEWER_REFUSED, MemberRequest, manager_required, member_required
+from speechportal.accounts.access import VIEWER_REFUSED, manager_required, member_required
 from speechportal.accounts.models import ApiToken
+from speechportal.accounts.requests import PortalRequest
 from speechportal.accounts.tokens import api_tokens, scopes
 from speechportal.platform.forms import submit
 
@@ -92,7 +93,7 @@ def _expiry(days: str) -> datetime | None:
 
 
 @member_required
-def token_list(request: MemberRequest) -> HttpResponse:
+def token_list(request: PortalRequest) -> HttpResponse:
     """All members see which tokens there are; managers make new ones."""
     if request.method == "POST" and not request.membership.can_change:
         raise PermissionDenied(str(VIEWER_REFUSED))
@@ -118,7 +119,7 @@ def token_list(request: MemberRequest) -> HttpResponse:
 
 
 @manager_required
-def token_revoke(request: MemberRequest, uid: str) -> HttpResponse:
+def token_revoke(request: PortalRequest, uid: str) -> HttpResponse:
     """Asks before it revokes."""
     token = get_object_or_404(ApiToken.objects.for_account(request.account), uid=uid)
     if request.method == "POST":

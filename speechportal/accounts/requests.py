@@ -1,0 +1,29 @@
+"""`PortalRequest`: an HTTP request with the account it works in, from a session or from an API token."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.http import HttpRequest
+
+from speechportal.accounts.models import Account, ApiToken, Membership, User
+
+
+class PortalRequest(HttpRequest):
+    """A request whose sender is a member, or a token that acts for one. Only a type: see :func:`attach`."""
+
+    user: User
+    account: Account
+    membership: Membership
+    token: ApiToken | None
+    request_id: str
+    found_membership: Membership | None  # looked up once per request, before any view
+
+
+def attach(request: HttpRequest, membership: Membership, token: ApiToken | None = None) -> PortalRequest:
+    """Mark the request with the account that it works in; returns the same object."""
+    portal_request = cast("PortalRequest", request)
+    portal_request.membership = membership
+    portal_request.account = membership.account
+    portal_request.token = token
+    return portal_request
