@@ -52,7 +52,7 @@ def checked_key(batch: Batch, name: str) -> str:
         raise _refused(
             "not_media_name", _("The name does not end like that of a media file, such as .mp3 or .mp4.")
         )
-    finished = ProcessedFolder.unscoped.filter(connection=batch.connection_id)
+    finished = ProcessedFolder.objects.for_account(batch.account).filter(connection=batch.connection_id)
     aside = [batch.folder, *finished.exclude(path=batch.input_path).values_list("path", flat=True)]
     if batch.result_path != batch.input_path:
         aside.append(batch.result_path)

@@ -35,7 +35,7 @@ from speechportal.platform.models import NamedLease
 from speechportal.storage.models import Connection
 from speechportal.storage.services import check_connection
 
-BEAT_LATE = timedelta(minutes=3)
+SCHEDULER_LATE = timedelta(minutes=3)
 QUEUE_LATE = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
 FREE_BYTES = 5 * 1024**3
@@ -129,9 +129,9 @@ def database() -> Iterator[Finding]:
 
 def clusters() -> Iterator[Finding]:
     now = timezone.now()
-    beat = NamedLease._default_manager.filter(name="beat").first()
-    age = now - beat.last_run_at if beat and beat.last_run_at else None
-    if age is None or age > BEAT_LATE:
+    lease = NamedLease._default_manager.filter(name="scheduler").first()
+    age = now - lease.last_run_at if lease and lease.last_run_at else None
+    if age is None or age > SCHEDULER_LATE:
         last = "has never run" if age is None else f"last ran {int(age.total_seconds() // 60)} minutes ago"
         yield bad(
             "queue",

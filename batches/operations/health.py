@@ -80,7 +80,7 @@ Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], fl
 def _measures() -> list[Measure]:
     lease, poll = float(settings.LEASE_SECONDS), float(settings.POLL_SECONDS)
     return [
-        ("beat", _("since the schedule was last at work"), "short", _beat, 4 * MINUTE),
+        ("scheduler", _("since the scheduler last ran"), "short", _scheduler, 4 * MINUTE),
         ("poll", _("the poll that is longest due"), "short", _poll, 4 * MINUTE + 2 * poll),
         ("move", _("the input that is longest due to be moved"), "short", _move, 15 * MINUTE),
         ("report", _("the execution result longest due to be written"), "short", _report, 15 * MINUTE),
@@ -99,8 +99,8 @@ def _oldest(rows: QuerySet[Task], field: str) -> datetime | None:
     return oldest
 
 
-def _beat(now: datetime) -> float:
-    return _since(NamedLease.last_run("beat"), now)
+def _scheduler(now: datetime) -> float:
+    return _since(NamedLease.last_run("scheduler"), now)
 
 
 def _poll(now: datetime) -> float:

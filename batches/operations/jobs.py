@@ -29,23 +29,23 @@ from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 50  # The queue's schedule starts the job every minute.
+SCHEDULER_SECONDS = 50  # The queue's schedule starts the job every minute.
 RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
 SEND_SECONDS = 120  # Then the job ends and a new one starts.
 _terminated = False
 
 
-def beat() -> None:
+def run_scheduler() -> None:
     """Scheduler: find all work that is due, every few seconds for most of a minute.
 
     One process at a time runs it, by a named lease.
     """
     pause = min(settings.POLL_SECONDS, 15)
     lease = timedelta(seconds=2 * pause + 10)
-    holder = NamedLease.take("beat", lease)
+    holder = NamedLease.take("scheduler", lease)
     if holder is None:
         return
-    end = time.monotonic() + BEAT_SECONDS
+    end = time.monotonic() + SCHEDULER_SECONDS
     while not queue.stopping():
         for step in (
             _reap,
@@ -63,10 +63,10 @@ def beat() -> None:
                 step()
             except Exception:
                 logger.exception("scheduler step %s failed", step.__name__)
-        if time.monotonic() + pause > end or not NamedLease.keep("beat", holder, lease):
+        if time.monotonic() + pause > end or not NamedLease.keep("scheduler", holder, lease):
             break
         time.sleep(pause)
-    NamedLease.give("beat", holder)
+    NamedLease.give("scheduler", holder)
 
 
 def _reap() -> None:

@@ -142,7 +142,7 @@ def problem_of(webhook: Webhook) -> Problem | None:
 
 
 def tidy() -> None:
-    """What nobody has to wait for; the beat calls it."""
+    """What nobody has to wait for; the scheduler calls it."""
     forget_ended_secrets()
     # A message that was under way when the address was taken away may have come back since.
     waiting = _messages().filter(batch=OuterRef("pk"), state=Delivery.State.WAITING)

@@ -234,7 +234,7 @@ def options_of(task: Task) -> Options:
 
 
 def _move(task: Task) -> None:
-    """Move the input of a task in its final state; a fault leaves the move to the periodic job."""
+    """Move the input of a task in its final state; a fault leaves the move to the scheduler."""
     try:
         moving.move_input(task.pk)
     except StorageError as error:

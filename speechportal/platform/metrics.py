@@ -80,6 +80,6 @@ def messages() -> Iterable[Metric]:
     clusters: tuple[queue.ClusterName, ...] = ("short", "recognition", "deliveries")
     waiting: dict[str, float] = {name: float(queue.queued_messages(name)) for name in clusters}
     yield labelled("queue_messages", "Messages that no worker has fetched yet.", "cluster", waiting)
-    beat = NamedLease._default_manager.filter(name="beat").values_list("last_run_at", flat=True).first()
-    since = time.time() - beat.timestamp() if beat else -1
-    yield gauge("beat_age_seconds", "Since the beat last found work; -1: never. Above 180: look.", since)
+    last = NamedLease._default_manager.filter(name="scheduler").values_list("last_run_at", flat=True).first()
+    since = time.time() - last.timestamp() if last else -1
+    yield gauge("scheduler_age_seconds", "Since the scheduler last ran; -1: never. Act above 180.", since)

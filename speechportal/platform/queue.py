@@ -3,7 +3,7 @@
 Three clusters: ``recognition`` runs long work, one file per worker; ``deliveries`` sends webhooks, many at
 once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
 A message names a function and ids. Messages are only wake-ups: all pending work is in the database, so a
-message that is lost, doubled or late does no harm. The schedule ``beat`` picks up what a lost message missed.
+message that is lost, doubled or late does no harm. The schedule ``scheduler`` picks up what a lost message missed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from speechportal.platform.processes import die_with_parent
 logger = logging.getLogger(__name__)
 
 ClusterName = Literal["short", "recognition", "deliveries"]
-BEAT = "batches.operations.jobs.beat"
+PERIODIC_JOB = "batches.operations.jobs.run_scheduler"
 
 # Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
 # would take it along.
@@ -51,7 +51,7 @@ def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
     """Queue a call of ``function`` (dotted path).
 
     With the database as broker, the message belongs to the current transaction; Redis is told when the
-    transaction commits, and when it does not answer, the beat finds the work later.
+    transaction commits, and when it does not answer, the scheduler finds the work later.
     """
     from django_q.conf import Conf
     from django_q.tasks import async_task
@@ -64,7 +64,7 @@ def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
         try:
             async_task(function, *args, cluster=cluster)
         except Exception as error:  # noqa: BLE001 - what is committed must not fail over a message
-            logger.warning("%s is left to the next beat: %s", function, type(error).__name__)
+            logger.warning("%s is left to the scheduler: %s", function, type(error).__name__)
 
     transaction.on_commit(send)
 
@@ -111,9 +111,9 @@ def install_schedules(**_kwargs: Any) -> None:
     from django_q.models import Schedule
 
     Schedule.objects.update_or_create(
-        name="beat",
+        name="scheduler",
         defaults={
-            "func": BEAT,
+            "func": PERIODIC_JOB,
             "schedule_type": Schedule.MINUTES,
             "minutes": 1,
             "repeats": -1,
@@ -153,7 +153,7 @@ def run_cluster(name: ClusterName) -> None:
     cluster.Queue = SurvivingQueue
     install_schedules()
     if name == "short":
-        enqueue(BEAT)  # The scheduler itself looks only after half a minute.
+        enqueue(PERIODIC_JOB)  # The scheduler itself looks only after half a minute.
     companion: Companion | None = None
     if path := settings.CLUSTER_COMPANIONS.get(name):
         companion = import_string(path)()

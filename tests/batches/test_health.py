@@ -38,8 +38,8 @@ def test_an_idle_portal_is_healthy(batch: Batch) -> None:
     assert health.stalled_clusters() == []
 
 
-def beat_stopped(_batch: Batch) -> None:
-    NamedLease(name="beat", last_run_at=timezone.now() - LONG).save()
+def scheduler_stopped(_batch: Batch) -> None:
+    NamedLease(name="scheduler", last_run_at=timezone.now() - LONG).save()
 
 
 def polls_are_late(batch: Batch) -> None:
@@ -70,7 +70,7 @@ def nobody_reports(batch: Batch) -> None:
 @pytest.mark.parametrize(
     ("trouble", "expected"),
     [
-        (beat_stopped, {"beat": "short"}),
+        (scheduler_stopped, {"scheduler": "short"}),
         (polls_are_late, {"poll": "short"}),
         (nobody_takes_a_file, {"untaken": "recognition"}),
         (nobody_reaps, {"lease": "short"}),

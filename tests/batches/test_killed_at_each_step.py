@@ -133,7 +133,7 @@ def time_passes() -> None:
 
 
 def others_go_on(engine: Engine) -> None:
-    """What the beat and the other workers do."""
+    """What the scheduler and the other workers do."""
     time_passes()
     lifecycle.reap()
     time_passes()

@@ -30,13 +30,13 @@ def bad(examination: Callable[[], object]) -> list[str]:
 
 
 def test_a_healthy_database_and_scheduler() -> None:
-    NamedLease.take("beat", timedelta(minutes=1))
+    NamedLease.take("scheduler", timedelta(minutes=1))
     assert bad(doctor.database) == bad(doctor.clusters) == []
 
 
 def test_a_stopped_scheduler_and_waiting_work() -> None:
     assert bad(doctor.clusters) == ["The scheduler has never run; no batch is being polled."]
-    NamedLease.take("beat", timedelta(minutes=1))
+    NamedLease.take("scheduler", timedelta(minutes=1))
     NamedLease._default_manager.update(last_run_at=timezone.now() - timedelta(minutes=9))
     assert bad(doctor.clusters) == ["The scheduler last ran 9 minutes ago; no batch is being polled."]
     NamedLease._default_manager.update(last_run_at=timezone.now())

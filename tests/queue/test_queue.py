@@ -17,13 +17,13 @@ pytestmark = pytest.mark.django_db
 
 
 def test_migrating_again_and_starting_again_leave_one_schedule() -> None:
-    assert Schedule.objects.filter(name="beat").count() == 1
+    assert Schedule.objects.filter(name="scheduler").count() == 1
     Schedule.objects.update(minutes=99)
     call_command("migrate", verbosity=0)
     queue.install_schedules()
-    schedule = Schedule.objects.get(name="beat")
+    schedule = Schedule.objects.get(name="scheduler")
     assert (schedule.func, schedule.minutes, schedule.cluster, schedule.repeats) == (
-        queue.BEAT,
+        queue.PERIODIC_JOB,
         1,
         "short",
         -1,
@@ -51,11 +51,11 @@ def test_there_are_never_more_messages_than_workers(settings: Settings) -> None:
 
 
 def test_the_scheduler_repeats_a_lost_message(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(jobs, "SCHEDULER_SECONDS", 0)
     batch = make_batch()
     make_task(batch)
     OrmQ.objects.all().delete()
-    jobs.beat()
+    jobs.run_scheduler()
     assert queue.queued_messages("recognition") == 1
     assert queued("batches.operations.jobs.poll") == 1
 
@@ -63,12 +63,12 @@ def test_the_scheduler_repeats_a_lost_message(settings: Settings, monkeypatch: p
 def test_a_second_scheduler_ends_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 
-    holder = NamedLease.take("beat", timedelta(minutes=1))
+    holder = NamedLease.take("scheduler", timedelta(minutes=1))
     assert holder is not None
     monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first scheduler runs"))
-    jobs.beat()
-    NamedLease.give("beat", holder)
-    assert NamedLease.take("beat", timedelta(minutes=1)) is not None
+    jobs.run_scheduler()
+    NamedLease.give("scheduler", holder)
+    assert NamedLease.take("scheduler", timedelta(minutes=1)) is not None
 
 
 def test_one_failing_step_does_not_stop_the_others(
@@ -77,9 +77,9 @@ def test_one_failing_step_does_not_stop_the_others(
     def fail() -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(jobs, "SCHEDULER_SECONDS", 0)
     monkeypatch.setattr(jobs, "_reap", fail)
     make_batch()
-    jobs.beat()
+    jobs.run_scheduler()
     assert queued("batches.operations.jobs.poll") == 1
     assert "scheduler step fail failed" in caplog.text

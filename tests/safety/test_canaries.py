@@ -50,6 +50,7 @@ def lines() -> Iterator[list[str]]:
 
 def test_a_wrong_password_is_in_no_log(client: Client, lines: list[str]) -> None:
     client.post("/login/", {"username": "alice@example.com", "password": CANARY})
+    assert any("alice@example.com" in line for line in lines)
     assert not any(CANARY in line for line in lines)
 
 
@@ -64,7 +65,7 @@ def test_a_storage_secret_is_in_no_log_even_at_debug_level(lines: list[str]) -> 
     connection.save()
     polling.poll(batch.pk)
     batch.refresh_from_db()
-    assert lines
+    assert any(batch.uid in line and "poll failed" in line for line in lines)
     assert not any(CANARY in line or connection.encrypted_secret in line for line in lines)
     assert CANARY not in f"{batch.cause}{batch.cause_details}"
 
@@ -76,6 +77,8 @@ def test_a_token_is_in_no_log_and_in_no_answer(client: Client, lines: list[str])
     for given in (plain, plain[:-1], f"{plain}x"):
         response = client.get("/api/v1/batches", headers={"authorization": f"Bearer {given}"})
         assert plain[10:] not in response.content.decode()
+    # The two wrong ones are logged as refused.
+    assert len([line for line in lines if "/api/v1/batches" in line]) >= 2
     assert not any(plain[10:40] in line for line in lines)
 
 
