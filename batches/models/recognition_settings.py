@@ -34,7 +34,7 @@ class Setting:
     ``label`` and ``help_text`` are for people. An ``is_advanced`` setting is folded away in forms. ``clova``
     is its parameter in CLOVA Speech's API, with a dot before the key of an object; ``option`` its option of
     ``manage.py recognise``. ``changes_transcript`` says whether a transcript that was made with another
-    value is of no use. ``requires`` names a setting without which this one has no effect.
+    value is of no use.
     """
 
     label: _StrOrPromise
@@ -43,7 +43,6 @@ class Setting:
     clova: str = ""
     option: str = ""
     changes_transcript: bool = True
-    requires: str = ""
 
     def errors(self, value: SettingValue) -> list[ValidationError]:
         """What is wrong with the value, in the current language."""
@@ -174,7 +173,6 @@ class RecognitionSettings:
             is_advanced=True,
             clova="diarization.speakerCountMin",
             option="min-speakers",
-            requires="speakers",
         ),
     )
     max_speakers: int | None = _setting(
@@ -186,7 +184,6 @@ class RecognitionSettings:
             is_advanced=True,
             clova="diarization.speakerCountMax",
             option="max-speakers",
-            requires="speakers",
         ),
     )
     channels_as_speakers: bool = _setting(

@@ -32,11 +32,6 @@ TEXT_LENGTH = 5000
 NAME_LENGTH = 60
 
 
-def correction_of(task: Task) -> Correction:
-    """The task's correction; one that is not saved where nothing was corrected."""
-    return Correction.unscoped.filter(task=task).first() or Correction(task=task)
-
-
 def transcript_of(task: Task) -> Transcript:
     """What was heard. Raises ``ValidationError`` where there is nothing yet."""
     checkpoint = Checkpoint.unscoped.filter(task=task).first()

@@ -51,12 +51,6 @@ class StrictIntegerField(serializers.IntegerField):
         return int(super().to_internal_value(data))
 
 
-class Texts(serializers.ListField):
-    """A list of texts."""
-
-    child = StrictCharField()
-
-
 @extend_schema_field({"type": "string", "pattern": "^[a-z]{3}_[0-9a-z]{16}$"})
 class AccountRelatedField(serializers.SlugRelatedField[Any]):
     """The ID of something of the request's account; anything else is unknown, as it is to a stranger."""

@@ -3,7 +3,7 @@
 Three clusters: ``recognition`` runs long work, one file per worker; ``deliveries`` sends webhooks, many at
 once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
 A message names a function and ids. Messages are only wake-ups: all pending work is in the database, so a
-message that is lost, doubled or late does no harm. The schedule ``scheduler`` picks up what a lost message missed.
+message that is lost, doubled or late does no harm. The scheduler picks up whatever a lost message missed.
 """
 
 from __future__ import annotations
