@@ -10,11 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo run test chaos scale bench gpu-check lint models migrate lock clean
+.PHONY: help demo run test chaos scale bench gpu-check lint models migrate lock clean check coverage
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
 	@echo "make test             the tests, JOBS=2 at once; ARGS='-k name' selects some"
+	@echo "make check            lint, types, layering and the tests of pure code: no database, models or browser"
+	@echo "make coverage         the tests with the branches they take; fails below the figure in pyproject.toml"
 	@echo "make chaos            the portal under kills and faults; both databases; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
@@ -46,6 +48,21 @@ run: models migrate
 
 test: models
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" $(ARGS)
+
+# Tests of pure code: no database, no models, no servers.
+PURE := tests/formats tests/house/test_imports.py tests/outbound/test_addresses.py tests/batches/test_keys.py \
+    tests/recognition/test_assignment.py tests/recognition/test_chunks.py tests/recognition/test_clustering.py \
+    tests/recognition/test_quality.py tests/recognition/test_word_times.py tests/storage/test_hostile_keys.py \
+    tests/webhooks/test_schedule.py tests/webhooks/test_signing.py
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python -m pytest -q $(PURE) $(ARGS)
+
+coverage: models
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" --cov --cov-report=term:skip-covered $(ARGS)
 
 chaos: models
 	$(BIN)/python -m tests.chaos $(ARGS)
