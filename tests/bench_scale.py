@@ -104,10 +104,12 @@ class Bench:
             account=account,
             name=f"{objects} objects",
             provider=Provider.S3,
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            region="us-east-1",
-            bucket=f"bucket-{objects}",
-            access_key="access",
+            parameters={
+                "endpoint_url": f"http://127.0.0.1:{self.port}",
+                "region": "us-east-1",
+                "bucket": f"bucket-{objects}",
+                "access_key": "access",
+            },
         )
         connection.set_secret("secret")
         connection.save()
@@ -153,7 +155,7 @@ class Bench:
         )
         order = 0
         pages = client.get_paginator("list_objects").paginate(
-            Bucket=batch.connection.bucket, Prefix="in/", Delimiter="/"
+            Bucket=batch.connection.parameters["bucket"], Prefix="in/", Delimiter="/"
         )
         for page in pages:
             if arrivals:

@@ -64,7 +64,7 @@ class Portal:
         self.workers = workers
         self.batch = make_batch(name=f"{workers} workers {time.time_ns()}", speakers=speakers)
         assert self.batch.connection is not None
-        self.input = Path(self.batch.connection.local_folder) / "in"
+        self.input = Path(self.batch.connection.place) / "in"
         environ = {"SPEECHPORTAL_RECOGNITION_WORKERS": str(workers)}
         only = ("short", "recognition")
         self.supervisor = Supervisor(services("127.0.0.1:0", folder / "log", environ, only))

@@ -50,7 +50,7 @@ def make_connection(account: Account, folder: Path | None = None, **fields: Any)
     fields = {
         "name": f"Connection {number}",
         "provider": "local",
-        "local_folder": str(folder),
+        "parameters": {"local_folder": str(folder)},
         **fields,
     }
     return Connection.unscoped.create(account=account, **fields)
@@ -77,9 +77,9 @@ def make_batch(account: Account | None = None, **fields: Any) -> Batch:
     batch = Batch(account=account, recognition=recognition, **fields)
     batch.full_clean()
     batch.save()
-    if batch.connection and batch.connection.local_folder:
+    if batch.connection and batch.connection.is_local:
         for path in (batch.input_path, batch.result_path):
-            (Path(batch.connection.local_folder) / path).mkdir(parents=True, exist_ok=True)
+            (Path(batch.connection.place) / path).mkdir(parents=True, exist_ok=True)
     return batch
 
 

@@ -59,7 +59,9 @@ def swift_connection(swift: SwiftServer, swift_bucket: str, db: None) -> Callabl
             "bucket": swift_bucket,
             "access_key": swift.access_key("t1"),
         }
-        connection = Connection(account=account, **{**defaults, **fields})
+        values = {**defaults, **fields}
+        head = {name: values.pop(name) for name in ("name", "provider")}
+        connection = Connection(account=account, **head, parameters=values)
         connection.set_secret(secret)
         connection.full_clean()
         connection.save()
@@ -125,7 +127,8 @@ def local_connection(db: None, tmp_path: Path) -> Connection:
     account = Account.objects.create(name="Folders")
     folder = tmp_path / "storage" / account.uid / "files"
     folder.mkdir(parents=True)
-    connection = Connection(account=account, name="Folder", provider=Provider.LOCAL, local_folder=str(folder))
+    parameters = {"local_folder": str(folder)}
+    connection = Connection(account=account, name="Folder", provider="local", parameters=parameters)
     connection.full_clean()
     connection.save()
     return connection

@@ -68,7 +68,7 @@ class Engine:
 
 def folder(batch: Batch) -> Path:
     assert batch.connection is not None
-    return Path(batch.connection.local_folder)
+    return Path(batch.connection.place)
 
 
 def put(batch: Batch, name: str, content: bytes = b"sound") -> Path:

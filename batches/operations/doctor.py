@@ -29,9 +29,9 @@ from batches.recognition.models.store import ModelStore
 from batches.recognition.runtime import sandbox
 from batches.webhooks import delivery_lifecycle
 from batches.worker import disk_space
-from speechportal.encryption import EncryptionError
 from speechportal.platform import queue
 from speechportal.platform.models import NamedLease
+from speechportal.storage.errors import SecretUnreadable
 from speechportal.storage.models import Connection
 from speechportal.storage.services import check_connection
 
@@ -213,8 +213,8 @@ def keys() -> Iterator[Finding]:
     unreadable = 0
     for each in Connection.unscoped.exclude(encrypted_secret="").iterator(chunk_size=200):
         try:
-            each._credentials().decrypt(each.encrypted_secret)  # noqa: SLF001 - whether it can be read
-        except EncryptionError:
+            each.secrets()
+        except SecretUnreadable:
             unreadable += 1
     if unreadable:
         yield bad(

@@ -12,34 +12,44 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.storage import services
+from speechportal.storage import kinds, services
+from speechportal.storage.forms import field_of
 from speechportal.storage.models import Connection
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReasonedForm, link_to
-from speechportal.support.lists import neighbour
+from speechportal.support.lists import choices, neighbour
 
-ENTERED = (
-    *("name", "provider", "region", "endpoint_url", "bucket", "root_path", "access_key"),
-    "local_folder",
-)
 BATCHES_SHOWN = 50
 
 
 class ConnectionAdminForm(ReasonedForm):
-    secret = forms.CharField(
-        label=_("Secret"),
-        required=False,
-        help_text=_("It is never shown. Leave it empty to keep it as it is."),
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
+    provider = forms.ChoiceField(label=_("Storage"))
 
     class Meta:
         model = Connection
-        fields = ["account", *ENTERED]
+        fields = ["account", "name", "provider"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, parameter in kinds.PARAMETERS.items():
+            if name in self.fields:
+                self.fields[name].initial = self.instance.parameters.get(name, parameter.default)
+        if provider := self.fields.get("provider"):
+            assert isinstance(provider, forms.ChoiceField)  # noqa: S101 - declared above
+            provider.choices = kinds.choices()
 
     def _post_clean(self) -> None:
         # The service validates, and knows the secret; the form would not.
         pass
+
+
+def _with_parameters(form: type[ConnectionAdminForm]) -> type[ConnectionAdminForm]:
+    """The form with a field for each parameter of any kind."""
+    fields = {name: field_of(each) for name, each in kinds.PARAMETERS.items()}
+    for name, parameter in kinds.PARAMETERS.items():
+        if parameter.secret:
+            fields[name].help_text = _("It is never shown. Leave it empty to keep it as it is.")
+    return type("ConnectionAdminForm", (form,), fields)
 
 
 class TestConnection(Action):
@@ -68,12 +78,15 @@ class DeleteConnection(Action):
 
 @admin.register(Connection)
 class ConnectionAdmin(PortalModelAdmin[Connection]):
-    form = ConnectionAdminForm
+    form = _with_parameters(ConnectionAdminForm)
     find_exact = ("uid", "account__uid")
-    find_part = ("name", "bucket", "local_folder")
-    list_display = ["name", "uid", "provider", "account", "where", "state", "created_at"]
+    find_part = ("name", "place")
+    list_display = ["name", "uid", "storage", "account", "place", "state", "created_at"]
     list_select_related = ["account"]
-    list_filter = [neighbour("account", "account__uid", _("account")), "provider"]
+    list_filter = [
+        neighbour("account", "account__uid", _("account")),
+        choices("provider", _("storage"), kinds.choices),
+    ]
     autocomplete_fields = ["account"]
     portal_actions = [TestConnection, DeleteConnection]
 
@@ -82,13 +95,13 @@ class ConnectionAdmin(PortalModelAdmin[Connection]):
         return ["account", "provider"] if obj is not None else []
 
     def get_fields(self, request: HttpRequest, obj: Connection | None = None) -> Any:
-        # Only a form has the field for the secret: whoever just looks has no use for it.
+        # Only a form has fields for the parameters: whoever just looks sees the place.
         editable = obj is None or self.has_change_permission(request, obj)
-        return ["account", *ENTERED, *(["secret"] if editable else [])]
+        return ["account", "name", "provider", *(kinds.PARAMETERS if editable else ["place"])]
 
-    @admin.display(description=_("place"))
-    def where(self, connection: Connection) -> str:
-        return connection.place
+    @admin.display(description=_("storage"), ordering="provider")
+    def storage(self, connection: Connection) -> str:
+        return connection.get_provider_display()
 
     @admin.display(description=_("state"))
     def state(self, connection: Connection) -> str:
@@ -109,10 +122,9 @@ class ConnectionAdmin(PortalModelAdmin[Connection]):
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        given = {name: data[name] for name in ENTERED if name in data}
-        secret = data.get("secret", "")
+        given = {name: data[name] for name in ("name", "provider", *kinds.PARAMETERS) if name in data}
         if change:
-            services.update_connection(connection=obj, secret=secret, **given)
+            services.update_connection(connection=obj, **given)
         else:
-            made = services.create_connection(account=data["account"], secret=secret, **given)
+            made = services.create_connection(account=data["account"], **given)
             obj.__dict__.update(made.__dict__)

@@ -1,4 +1,4 @@
-"""Connections, for programs. A secret goes in and never comes out."""
+"""REST endpoints of connections, made from the storage kinds' declarations. Secrets are write-only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -16,10 +16,10 @@ from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters
 from speechportal.api.views import ApiView
-from speechportal.storage import browsing, local_folders, services
-from speechportal.storage.errors import InvalidKey, StorageError
+from speechportal.storage import browsing, kinds, services
+from speechportal.storage.backends.kind import Parameter
+from speechportal.storage.errors import InvalidKey
 from speechportal.storage.models import Connection
-from speechportal.storage.providers import Provider
 
 S3_EXAMPLE = {
     "name": "Recordings",
@@ -31,64 +31,75 @@ S3_EXAMPLE = {
 }
 
 
+def _entered(parameter: Parameter) -> serializers.Field[Any, Any, Any, Any]:
+    """What takes the value of a parameter. Which are required depends on the kind, which checks that."""
+    help_text = str(parameter.help_text)
+    if parameter.secret:
+        help_text = "Kept encrypted and never shown. Left out or empty, the present one stays."
+    shared: dict[str, Any] = {
+        "required": False,
+        "allow_blank": True,
+        "write_only": parameter.secret,
+        "help_text": f"{help_text} For: {', '.join(kinds.kinds_with(parameter.name))}.".strip(),
+    }
+    if parameter.choices:
+        return Choice(list(parameter.choices), **shared)
+    return StrictCharField(max_length=parameter.max_length, **shared)
+
+
 class ConnectionChange(Input):
     name = StrictCharField(max_length=100)
-    endpoint_url = StrictCharField(
-        max_length=300, required=False, allow_blank=True, help_text="Empty: the provider's own address."
-    )
-    region = StrictCharField(max_length=50, required=False, allow_blank=True)
-    bucket = StrictCharField(max_length=63, required=False, allow_blank=True)
-    root_path = StrictCharField(
-        max_length=500, required=False, allow_blank=True, help_text="Batches see nothing outside of it."
-    )
-    access_key = StrictCharField(max_length=200, required=False, allow_blank=True)
-    secret = StrictCharField(
-        max_length=1000,
-        required=False,
-        allow_blank=True,
-        write_only=True,
-        help_text="Kept encrypted and never told. Left out or empty, the present one stays.",
-    )
-    local_folder = StrictCharField(
-        max_length=400, required=False, allow_blank=True, help_text="Below the account's own folder."
-    )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return super().get_fields() | {name: _entered(each) for name, each in kinds.PARAMETERS.items()}
 
 
 class ConnectionInput(ConnectionChange):
-    provider = Choice(Provider.choices, help_text="It cannot be changed later.")
+    provider = Choice(kinds.choices(), help_text="It cannot be changed later.")
+
+
+class ParameterField(serializers.CharField):
+    """The value of a parameter as members see it; empty where the kind has no such parameter."""
+
+    def __init__(self, parameter: Parameter, **kwargs: Any) -> None:
+        self.parameter = parameter
+        super().__init__(
+            source="*",
+            read_only=True,
+            allow_null=parameter.confidential,
+            help_text=str(parameter.help_text),
+            **kwargs,
+        )
+
+    def to_representation(self, connection: Connection) -> str | None:  # type: ignore[override] # source is "*"
+        if self.parameter.confidential and not self.context["request"].membership.can_change:
+            return None
+        return connection.kind.for_member(connection.parameters, connection.owner).get(
+            self.parameter.name, ""
+        )
 
 
 class ConnectionOutput(Output):
-    """A bucket, or a path in it; or a folder of the portal's machine."""
+    """A storage: a bucket, or a path in it, a folder of the portal's machine, or what else there is."""
 
     passing = frozenset({"last_ok_at", "last_error"})
 
     id = serializers.CharField(source="uid", help_text="Begins with `con_`.")
     name = serializers.CharField()
-    provider = serializers.ChoiceField(Provider.choices)
-    endpoint_url = serializers.CharField()
-    region = serializers.CharField()
-    bucket = serializers.CharField()
-    root_path = serializers.CharField()
-    access_key = serializers.SerializerMethodField(help_text="For owners and managers; otherwise null.")
-    local_folder = serializers.SerializerMethodField(help_text="Below the account's own folder.")
+    provider = serializers.ChoiceField(kinds.choices())
     last_ok_at = serializers.DateTimeField(allow_null=True, help_text="When a test last went well.")
     last_error = serializers.CharField(help_text="What the last test found wrong.")
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
-    @extend_schema_field(serializers.CharField(allow_null=True))
-    def get_access_key(self, connection: Connection) -> str | None:
-        return connection.access_key if self.context["request"].membership.can_change else None
-
-    def get_local_folder(self, connection: Connection) -> str:
-        root = local_folders.member_root(self.context["request"].account.uid)
-        return connection.local_folder.removeprefix(f"{root}/") if root else connection.local_folder
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        shown = {name: each for name, each in kinds.PARAMETERS.items() if not each.secret}
+        return super().get_fields() | {name: ParameterField(each) for name, each in shown.items()}
 
 
 class ConnectionList(ListParameters):
     orderings = ("name", "created_at")
-    provider = serializers.ChoiceField(Provider.choices, required=False)
+    provider = serializers.ChoiceField(kinds.choices(), required=False)
 
 
 class BrowseParameters(Parameters):
@@ -173,7 +184,9 @@ class ConnectionView(ApiView):
     @idempotent
     def create(self, request: ApiRequest) -> Response:
         """The storage itself is not asked: test the connection afterwards."""
-        fields = self._placed(self.read(ConnectionInput))
+        fields = self.read(ConnectionInput)
+        head = {name: fields.pop(name) for name in ("name", "provider")}
+        fields = head | services.from_member(request.account, head["provider"], fields)
         created = services.create_connection(account=request.account, **fields)
         return self.answer(
             self.found(self.connections(), created.uid), status=201, location=self.address(created)
@@ -185,8 +198,9 @@ class ConnectionView(ApiView):
 
     @extend_schema(request=ConnectionChange, responses=ConnectionOutput, summary="Change a connection")
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
-        self.connection()
-        fields = self._placed(self.read(ConnectionChange, partial=True))
+        connection, fields = self.connection(), self.read(ConnectionChange, partial=True)
+        head = {"name": fields.pop("name")} if "name" in fields else {}
+        fields = head | services.from_member(request.account, connection.provider, fields, connection)
         self.under_match(self.connection, lambda one: services.update_connection(connection=one, **fields))
         return self.answer(self.connection())
 
@@ -230,18 +244,6 @@ class ConnectionView(ApiView):
         return Response(FolderOutput({"path": path, "name": fields["name"].strip()}).data, status=201)
 
     folders.more_errors = ("502",)  # type: ignore[attr-defined] # likewise
-
-    def _placed(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """A local folder as members name it, below the account's own."""
-        if folder := fields.get("local_folder"):
-            try:
-                place = local_folders.member_folder(self.request.account.uid, folder)
-            except StorageError as error:
-                raise ValidationError(
-                    {"local_folder": ValidationError(str(error), code=error.code)}
-                ) from error
-            fields["local_folder"] = str(place)
-        return fields
 
 
 def _folder(path: str) -> str:

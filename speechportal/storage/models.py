@@ -1,11 +1,11 @@
-"""Object storages that an account may use."""
+"""Connections: object storages that an account may use."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -16,53 +16,25 @@ from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.encryption import EncryptedCredentials, EncryptionError
-from speechportal.storage import gateway, keys, local_folders
+from speechportal.storage import kinds
 from speechportal.storage.backends.base import Finding, ObjectStore
-from speechportal.storage.endpoints import check_endpoint_shape
-from speechportal.storage.errors import ForbiddenFolder, InvalidKey, Misconfigured, SecretUnreadable
-from speechportal.storage.providers import Provider, default_endpoint, default_region
+from speechportal.storage.backends.kind import Owner, StorageKind
+from speechportal.storage.errors import SecretUnreadable
 
-SECRET_FIELD = "secret"  # noqa: S105 - the name that its ciphertext is bound to
-S3_FIELDS = ("endpoint_url", "region", "bucket", "access_key", "encrypted_secret")
-
-validate_bucket = RegexValidator(
-    # Old buckets may have capitals and underscores.
-    r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z",
-    _("A bucket’s name has 3 to 63 letters, digits, dots and hyphens."),
-)
-validate_line = RegexValidator(r"^[^\s\x00-\x1f\x7f]*\Z", _("Leave out spaces and line breaks."))
-
-
-_is_local = models.Q(provider=Provider.LOCAL, root_path="", **dict.fromkeys(S3_FIELDS, ""))
-_is_s3 = models.Q(provider__in=[p.value for p in Provider if p.is_s3], local_folder="")
-for _field in S3_FIELDS:
-    _is_s3 &= ~models.Q(**{_field: ""})
+SECRET_FIELD = "secrets"  # noqa: S105 - the name that its ciphertext is bound to
 
 
 class Connection(models.Model):
-    """An S3 bucket, or a path in it, with the credentials for it; or a local folder the operator allows."""
+    """A storage with the parameters that its kind declares, and the credentials for it."""
 
     uid = UidField("con")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="connections")
     name = models.CharField(_("name"), max_length=100)
-    provider = models.CharField(_("storage"), max_length=20, choices=Provider.choices)
-    endpoint_url = models.CharField(
-        _("endpoint"),
-        max_length=300,
-        blank=True,
-        help_text=_("The storage’s address, such as https://kr.object.ncloudstorage.com."),
-    )
-    region = models.CharField(_("region"), max_length=50, blank=True, validators=[validate_line])
-    bucket = models.CharField(_("bucket"), max_length=63, blank=True, validators=[validate_bucket])
-    root_path = models.CharField(
-        _("path in the bucket"),
-        max_length=500,
-        blank=True,
-        help_text=_("Batches see nothing outside of this path. Leave it empty for the whole bucket."),
-    )
-    access_key = models.CharField(_("access key"), max_length=200, blank=True, validators=[validate_line])
-    encrypted_secret = models.TextField(blank=True, editable=False)
-    local_folder = models.CharField(_("folder"), max_length=500, blank=True)
+    provider = models.CharField(_("storage"), max_length=30)  # a name in ``kinds.KINDS``
+    # The values of the kind's parameters, but for its secrets; checked by the kind.
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True)
+    encrypted_secret = models.TextField(blank=True, editable=False)  # JSON: secret parameter -> value
+    place = models.CharField(_("place"), max_length=600, blank=True, editable=False)
     last_ok_at = models.DateTimeField(_("last found in order"), null=True, editable=False)
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -84,52 +56,60 @@ class Connection(models.Model):
                 name="connection_name_unique",
                 violation_error_message=_("A connection with this name already exists."),
             ),
-            models.CheckConstraint(
-                condition=(_is_local & ~models.Q(local_folder="")) | _is_s3,
-                name="connection_fits_provider",
-                violation_error_message=_(
-                    "A local folder needs its folder; every other storage its endpoint, region, bucket,"
-                    " access key and secret."
-                ),
-            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.place = self.kind.place(self.parameters)
+        super().save(*args, **kwargs)
+
+    @property
+    def kind(self) -> StorageKind:
+        return kinds.kind_of(self.provider)
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.account.uid, self.uid)
+
     @property
     def is_local(self) -> bool:
-        return self.provider == Provider.LOCAL
+        return self.provider == "local"
 
-    @property
-    def place(self) -> str:
-        """Where the files are, for people."""
-        return self.local_folder if self.is_local else f"{self.bucket}/{self.root_path}"
+    def get_provider_display(self) -> str:
+        return str(self.kind.label) if self.provider in kinds.KINDS else self.provider
 
-    def set_secret(self, secret: str) -> None:
-        """Keep the secret that belongs to the access key, encrypted. Saved by ``save()``."""
-        self.encrypted_secret = self._credentials().encrypt(secret) if secret else ""
+    def set_secret(self, secret: str, name: str = "secret") -> None:
+        """Keep the value of a secret parameter, encrypted; an empty one is forgotten. Saved by ``save()``.
 
-    def store(self) -> ObjectStore:
-        """The storage itself: the only use of the credentials. Raises ``StorageError``, not yet for a fault
-        of the storage, which is not asked before something is wanted of it."""
-        if self.is_local:
-            return gateway.open_local(
-                self.local_folder, account_uid=self.account.uid, connection_uid=self.uid
-            )
+        A ciphertext that no key fits is replaced: entering the secrets again mends it.
+        """
         try:
-            secret = self._credentials().decrypt(self.encrypted_secret)
+            known = self.secrets()
+        except SecretUnreadable:
+            known = {}
+        known.pop(name, None)
+        if secret:
+            known[name] = secret
+        self.encrypted_secret = self._credentials().encrypt(json.dumps(known)) if known else ""
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets, decrypted. Raises SecretUnreadable."""
+        if not self.encrypted_secret:
+            return {}
+        try:
+            found: dict[str, str] = json.loads(self._credentials().decrypt(self.encrypted_secret))
         except EncryptionError as error:
             raise SecretUnreadable from error
-        return gateway.open_s3(
-            provider=Provider(self.provider),
-            endpoint_url=self.endpoint_url,
-            region=self.region,
-            bucket=self.bucket,
-            root_path=self.root_path,
-            access_key=self.access_key,
-            secret=secret,
-        )
+        return found
+
+    def store(self) -> ObjectStore:
+        """Open the storage: the only use of the credentials. Raises ``StorageError``.
+
+        Nothing is asked of the storage yet.
+        """
+        return self.kind.open({**self.parameters, **self.secrets()}, self.owner)
 
     def note_check(self, findings: list[Finding]) -> None:
         """Keep what a check found."""
@@ -139,58 +119,22 @@ class Connection(models.Model):
         Connection.unscoped.filter(pk=self.pk).update(last_error=self.last_error, last_ok_at=self.last_ok_at)
 
     def clean_fields(self, exclude: Any = None) -> None:
-        self.root_path = keys.as_folder(self.root_path)
-        self.endpoint_url = self.endpoint_url.strip().rstrip("/")
-        if self.provider == Provider.LOCAL:
-            for field in (*S3_FIELDS, "root_path"):
-                setattr(self, field, "")
-        elif self.provider in Provider.values:
-            provider = Provider(self.provider)
-            self.local_folder = ""
-            self.endpoint_url = self.endpoint_url or default_endpoint(provider, self.region)
-            self.region = self.region or default_region(provider, self.endpoint_url)
+        if self.provider in kinds.KINDS:
+            names = {each.name for each in self.kind.parameters if not each.secret}
+            known = {name: str(value) for name, value in self.parameters.items() if name in names}
+            self.parameters = self.kind.normalise(known)
         super().clean_fields(exclude=exclude)
 
     def clean(self) -> None:
         super().clean()
-        if self.is_local:
-            self._clean_local_folder()
-        else:
-            self._clean_s3()
+        if self.provider not in kinds.KINDS:
+            raise ValidationError({"provider": _("This kind of storage is not known here.")})
 
-    def _clean_local_folder(self) -> None:
-        if not self.local_folder:
-            raise ValidationError({"local_folder": _("Enter the folder.")})
-        try:
-            root = local_folders.allowed_root(self.local_folder, self.account.uid)
-        except ForbiddenFolder as error:
-            raise ValidationError({"local_folder": str(error)}) from error
-        self.local_folder = str(root).rstrip("/")
-        others = Connection.unscoped.filter(provider=Provider.LOCAL).exclude(account=self.account_id)
-        for folder in others.values_list("local_folder", flat=True):
-            if local_folders.overlap(folder, self.local_folder):
-                raise ValidationError({"local_folder": _("Another account uses this folder.")})
+        def others() -> list[str]:
+            of_others = Connection.unscoped.filter(provider=self.provider).exclude(account=self.account_id)
+            return list(of_others.values_list("place", flat=True))
 
-    def _clean_s3(self) -> None:
-        wanted = {
-            "endpoint_url": _("Enter the storage’s address."),
-            "bucket": _("Enter the bucket’s name."),
-            "access_key": _("Enter the access key."),
-        }
-        errors: dict[str, Any] = {name: text for name, text in wanted.items() if not getattr(self, name)}
-        if self.endpoint_url:
-            try:
-                check_endpoint_shape(self.endpoint_url)
-            except Misconfigured:
-                errors["endpoint_url"] = _(
-                    "Enter an address that begins with https:// or http:// and ends with the host or port."
-                )
-        try:
-            keys.check_folder(self.root_path)
-        except InvalidKey as error:
-            errors["root_path"] = str(error)
-        if errors:
-            raise ValidationError(errors)
+        self.parameters = self.kind.clean(self.parameters, self.owner, others)
 
     def _credentials(self) -> EncryptedCredentials:
         return EncryptedCredentials(account=self.account.uid, row=self.uid, field=SECRET_FIELD)

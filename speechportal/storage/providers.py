@@ -1,4 +1,4 @@
-"""The storages that a connection can be made for, and what is known of each.
+"""Providers of S3 storages: presets of regions and addresses.
 
 NCP's addresses are those of its documentation (api.ncloud-docs.com, "Object Storage overview"); servers in
 a VPC without a way to the internet reach the Korean region by the private domain.
@@ -17,11 +17,6 @@ class Provider(models.TextChoices):
     NCP_VPC = "ncp_vpc", _("NAVER Cloud Platform (VPC)")
     AWS = "aws", _("Amazon S3")
     S3 = "s3", _("Other S3-compatible storage")
-    LOCAL = "local", _("Local folder")
-
-    @property
-    def is_s3(self) -> bool:
-        return self is not Provider.LOCAL
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,6 @@ SITES: dict[Provider, tuple[Site, ...]] = {
     Provider.NCP_VPC: (_NCP[0], _NCP_PRIVATE, *_NCP[1:]),
     Provider.AWS: tuple(Site(region, f"https://s3.{region}.amazonaws.com") for region in _AWS_REGIONS),
     Provider.S3: (),
-    Provider.LOCAL: (),
 }
 
 # Storages that know no regions still want one in the signature.

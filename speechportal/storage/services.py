@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -13,8 +12,9 @@ from django.utils.translation import gettext_lazy
 
 from speechportal.accounts.models import Account
 from speechportal.platform import validation
-from speechportal.storage import local_folders
+from speechportal.storage import kinds
 from speechportal.storage.backends.base import Finding
+from speechportal.storage.backends.kind import Owner
 from speechportal.storage.errors import StorageError
 from speechportal.storage.models import Connection
 
@@ -22,33 +22,35 @@ RULES = {"connection_name_unique": "name"}
 OPEN = gettext_lazy("Open the storage")
 
 
-class ConnectionFields(TypedDict, total=False):
-    """What a member decides about a connection; which fields count depends on ``provider``."""
+def create_connection(*, account: Account, name: str, provider: str, **values: str) -> Connection:
+    """``values`` are those of the kind's parameters, secrets too; others are ignored.
 
-    name: str
-    provider: str
-    endpoint_url: str
-    region: str
-    bucket: str
-    root_path: str
-    access_key: str
-    local_folder: str
+    Raises ``ValidationError``. The storage itself is not asked: see :func:`check_connection`.
+    """
+    return _save(Connection(account=account, name=name, provider=provider), values)
 
 
-def create_connection(
-    *, account: Account, secret: str = "", **fields: Unpack[ConnectionFields]
-) -> Connection:
-    """Raises ``ValidationError``. The storage itself is not asked: see :func:`check_connection`."""
-    return _save(Connection(account=account, **fields), secret)
+def update_connection(*, connection: Connection, name: str | None = None, **values: str) -> Connection:
+    """Change what is given; an empty secret leaves the present one. Raises ``ValidationError``."""
+    if name is not None:
+        connection.name = name
+    return _save(connection, {key: value for key, value in values.items() if key != "provider"})
 
 
-def update_connection(
-    *, connection: Connection, secret: str = "", **fields: Unpack[ConnectionFields]
-) -> Connection:
-    """Change what is given; an empty ``secret`` leaves the present one. Raises ``ValidationError``."""
-    for name, value in fields.items():
-        setattr(connection, name, value)
-    return _save(connection, secret)
+def from_member(
+    account: Account, provider: str, values: dict[str, str], connection: Connection | None = None
+) -> dict[str, str]:
+    """Values as a member entered them -> as :func:`create_connection` takes them.
+
+    Raises ``ValidationError`` by parameter.
+    """
+    kind = kinds.KINDS.get(provider)
+    if kind is None:
+        return values
+    stored = connection.parameters if connection is not None else {}
+    own = {each.name for each in kind.parameters}
+    known = {name: value for name, value in values.items() if name in own}
+    return kind.from_member(known, Owner(account.uid, connection.uid if connection else ""), stored)
 
 
 def delete_connection(*, connection: Connection) -> None:
@@ -74,11 +76,20 @@ def check_connection(*, connection: Connection, path: str = "") -> list[Finding]
     return findings
 
 
-def _save(connection: Connection, secret: str) -> Connection:
-    if secret and not connection.is_local:
-        connection.set_secret(secret)
-    elif not connection.is_local and not connection.encrypted_secret:
-        raise ValidationError({"secret": _("Enter the secret that belongs to the access key.")})
+def _save(connection: Connection, values: dict[str, str]) -> Connection:
+    kind = kinds.KINDS.get(connection.provider)
+    missing: dict[str, Any] = {}
+    for parameter in kind.parameters if kind else ():
+        given = values.get(parameter.name)
+        if not parameter.secret:
+            if given is not None:
+                connection.parameters = {**connection.parameters, parameter.name: given}
+        elif given:
+            connection.set_secret(given, parameter.name)
+        elif parameter.required and not connection.encrypted_secret:
+            missing[parameter.name] = parameter.required
+    if missing:
+        raise ValidationError(missing)
     validation.clean(connection, RULES)
     try:
         with transaction.atomic():
@@ -88,14 +99,5 @@ def _save(connection: Connection, secret: str) -> Connection:
             taken = _("A connection with this name already exists.")
             raise ValidationError({"name": taken}) from error
         raise
-    if connection.is_local:
-        _make_folder(connection)
+    connection.kind.prepare(connection.parameters, connection.owner)
     return connection
-
-
-def _make_folder(connection: Connection) -> None:
-    """A member's own folder is made on the spot; any other is the operator's to make."""
-    root = local_folders.member_root(connection.account.uid)
-    folder = Path(connection.local_folder)
-    if root is not None and folder.is_relative_to(root):
-        folder.mkdir(parents=True, exist_ok=True)

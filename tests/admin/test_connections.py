@@ -31,10 +31,12 @@ def bucket(account: Account) -> Connection:
         account=account,
         name="Calls",
         provider="aws",
-        region="us-east-1",
-        endpoint_url="https://s3.us-east-1.amazonaws.com",
-        bucket="alice-calls",
-        access_key="AKIA",
+        parameters={
+            "region": "us-east-1",
+            "endpoint_url": "https://s3.us-east-1.amazonaws.com",
+            "bucket": "alice-calls",
+            "access_key": "AKIA",
+        },
     )
     connection.set_secret(CANARY)
     connection.full_clean()
@@ -53,7 +55,8 @@ def act(client: Client, name: str, connection: Connection) -> Any:
 
 def entered(connection: Connection, **fields: str) -> dict[str, str]:
     names = ("name", "region", "endpoint_url", "bucket", "root_path", "access_key", "local_folder")
-    return {**{name: getattr(connection, name) for name in names}, "secret": "", "reason": "Asked.", **fields}
+    values = {"name": connection.name, **connection.parameters}
+    return {**dict.fromkeys(names, ""), **values, "secret": "", "reason": "Asked.", **fields}
 
 
 @pytest.mark.parametrize("group", ["viewer", "support", "administrator"])
@@ -98,7 +101,7 @@ def test_what_is_wrong_is_said_at_its_field(bucket: Connection) -> None:
     assert response.status_code == 200
     assert "3 to 63 letters" in response.content.decode()
     bucket.refresh_from_db()
-    assert bucket.bucket == "alice-calls"
+    assert bucket.parameters["bucket"] == "alice-calls"
 
 
 def test_a_connection_is_made_for_an_account(account: Account) -> None:

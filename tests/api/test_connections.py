@@ -58,7 +58,7 @@ def test_a_folder_is_made_and_looked_into(alice: Api, settings: Any) -> None:
     path = f"connections/{told['id']}"
     made = alice.post(f"{path}/folders", {"above": "", "name": "monday"})
     assert (made.status_code, made.json()) == (201, {"path": "monday/", "name": "monday"})
-    folder = Path(Connection.unscoped.get().local_folder)
+    folder = Path(Connection.unscoped.get().place)
     (folder / "monday" / "call.mp3").write_bytes(b"sound")
     level = alice.get(f"{path}/browse").json()
     assert level["folders"] == [{"path": "monday/", "name": "monday"}]
@@ -73,7 +73,7 @@ def test_a_folder_outside_of_the_accounts_own_is_refused(alice: Api, folder: str
     created = Connection.unscoped.first()
     if answer.status_code == 201:  # A leading slash is taken for the account's own root.
         assert created is not None
-        assert alice.account.uid in created.local_folder
+        assert alice.account.uid in created.place
     else:
         assert answer.status_code == 422
         assert [each["field"] for each in answer.json()["errors"]] == ["local_folder"]

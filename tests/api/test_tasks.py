@@ -135,7 +135,7 @@ def test_result_files_and_the_recording_are_read_without_a_token(alice: Api, set
     read = Client().get(link["url"].removeprefix(settings.PUBLIC_URL))
     assert (read.status_code, read.getvalue()) == (200, b"{}")
     assert task.connection is not None
-    folder = Path(task.connection.local_folder)
+    folder = Path(task.connection.place)
     (folder / "in" / "talk.wav").write_bytes(b"sound")
     media = alice.get(f"tasks/{task.uid}/media").json()
     assert media["method"] == "GET"
@@ -181,7 +181,7 @@ def test_a_transcript_is_corrected_found_and_published(alice: Api, vera: Api) ->
     assert alice.get("tasks?text=mourning").json()["results"] == []
     assert alice.post(f"{path}/publish").json() == {"count": 1}
     assert task.connection is not None
-    written = Path(task.connection.local_folder) / "out" / "talk.wav.json"
+    written = Path(task.connection.place) / "out" / "talk.wav.json"
     assert "Good morning, Seoul." in written.read_text(encoding="utf-8")
     assert vera.patch(path, {"lines": []}).status_code == 403
 

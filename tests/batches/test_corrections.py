@@ -105,7 +105,7 @@ def test_an_empty_name_gives_the_letter_back(task: Task) -> None:
 
 def test_publishing_writes_the_result_files_again(task: Task) -> None:
     assert task.connection is not None
-    folder = Path(task.connection.local_folder)
+    folder = Path(task.connection.place)
     (folder / "out" / "call.wav.srt").write_text("as heard")
     ResultFile.unscoped.create(
         task=task,
@@ -134,7 +134,7 @@ def test_publishing_says_what_the_storage_says(task: Task) -> None:
         size=8,
         written_at=timezone.now(),
     )
-    folder = Path(task.connection.local_folder)
+    folder = Path(task.connection.place)
     (folder / "out").rmdir()
     (folder / "in").rmdir()
     folder.rmdir()

@@ -43,7 +43,7 @@ def become_idle(batch: Batch, seconds: int = 10_000) -> None:
 
 def folder(batch: Batch) -> Path:
     assert batch.connection is not None
-    return Path(batch.connection.local_folder)
+    return Path(batch.connection.place)
 
 
 def rows(batch: Batch, key: str) -> list[list[str]]:

@@ -31,7 +31,7 @@ def batch() -> Batch:
 
 def input_folder(batch: Batch) -> Path:
     assert batch.connection is not None
-    return Path(batch.connection.local_folder) / batch.input_path
+    return Path(batch.connection.place) / batch.input_path
 
 
 def drop(batch: Batch, name: str, content: bytes = b"sound") -> Path:

@@ -114,10 +114,12 @@ class Run:
             account=account,
             name=f"Port {port}",
             provider=Provider.S3,
-            endpoint_url=f"http://127.0.0.1:{port}",
-            region=swift.region,
-            bucket=BUCKET,
-            access_key=swift.access_key("t1"),
+            parameters={
+                "endpoint_url": f"http://127.0.0.1:{port}",
+                "region": swift.region,
+                "bucket": BUCKET,
+                "access_key": swift.access_key("t1"),
+            },
         )
         made.set_secret(swift.secret("t1"))
         made.full_clean()

@@ -41,10 +41,12 @@ def make_scene() -> None:
         account=account,
         name="S3",
         provider="s3",
-        endpoint_url=os.environ["S3_ENDPOINT"],
-        region="us-east-1",
-        bucket="hosts",
-        access_key="t1:admin",
+        parameters={
+            "endpoint_url": os.environ["S3_ENDPOINT"],
+            "region": "us-east-1",
+            "bucket": "hosts",
+            "access_key": "t1:admin",
+        },
     )
     connection.set_secret(os.environ["S3_SECRET"])
     connection.full_clean()

@@ -50,16 +50,20 @@ def test_a_folder_that_is_gone_is_named_with_its_connection(tmp_path: Path) -> N
     batch = factories.make_batch()
     assert bad(doctor.storage) == []
     assert batch.connection is not None
-    Path(batch.connection.local_folder).rename(tmp_path / "elsewhere")
+    Path(batch.connection.place).rename(tmp_path / "elsewhere")
     (sentence,) = bad(doctor.storage)
     assert batch.connection.uid in sentence
 
 
 def test_a_secret_that_no_key_fits(settings: Settings) -> None:
     connection = factories.make_connection(factories.make_account())
-    connection.provider, connection.local_folder = "aws", ""
-    connection.endpoint_url, connection.region = "https://s3.example", "us-east-1"
-    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.provider = "aws"
+    connection.parameters = {
+        "endpoint_url": "https://s3.example",
+        "region": "us-east-1",
+        "bucket": "calls",
+        "access_key": "AKIA",
+    }
     connection.set_secret("canary")
     connection.save()
     assert bad(doctor.keys) == []

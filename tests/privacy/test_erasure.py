@@ -89,7 +89,7 @@ def test_an_account_is_closed_and_its_books_stay() -> None:
     assert "3 transcripts" in text
     assert "1 charges" in text
     assert connection.place in text
-    assert Path(connection.local_folder).is_dir()
+    assert Path(connection.place).is_dir()
     assert AuditEntry.unscoped.filter(action="account.erased", account=ours).exists()
 
 

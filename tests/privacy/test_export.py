@@ -61,11 +61,12 @@ def test_no_secret_is_in_it(account: Account) -> None:
     connection = Connection.unscoped.get(account=account)
     Connection.unscoped.filter(pk=connection.pk).update(
         provider="aws",
-        local_folder="",
-        endpoint_url="https://s3.example",
-        region="x",
-        bucket="calls",
-        access_key="AKIA",
+        parameters={
+            "endpoint_url": "https://s3.example",
+            "region": "x",
+            "bucket": "calls",
+            "access_key": "AKIA",
+        },
         encrypted_secret="canary-ciphertext",
     )
     file = io.BytesIO()

@@ -58,9 +58,13 @@ def test_a_storage_secret_is_in_no_log_even_at_debug_level(lines: list[str]) -> 
     batch = factories.make_batch()
     connection = batch.connection
     assert connection is not None
-    connection.provider, connection.local_folder = "s3", ""
-    connection.endpoint_url, connection.region = "http://127.0.0.1:1", "us-east-1"
-    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.provider = "s3"
+    connection.parameters = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "region": "us-east-1",
+        "bucket": "calls",
+        "access_key": "AKIA",
+    }
     connection.set_secret(CANARY)
     connection.save()
     polling.poll(batch.pk)
@@ -86,9 +90,13 @@ def test_no_audit_entry_holds_a_secret(client: Client) -> None:
     alice = factories.make_user("alice@example.com", CANARY)
     account = factories.make_account(owner=alice)
     connection = factories.make_connection(account)
-    connection.provider, connection.local_folder = "s3", ""
-    connection.endpoint_url, connection.region = "http://127.0.0.1:1", "us-east-1"
-    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.provider = "s3"
+    connection.parameters = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "region": "us-east-1",
+        "bucket": "calls",
+        "access_key": "AKIA",
+    }
     connection.set_secret(CANARY)
     connection.save()
     token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])

@@ -22,9 +22,13 @@ def test_after_rotating_the_old_key_can_go(settings: Settings) -> None:
     batch = factories.make_batch(webhook_url="https://receiver.example/hook")
     endpoint.address_changed(batch)
     connection = factories.make_connection(factories.make_account())
-    connection.provider, connection.local_folder = "aws", ""
-    connection.endpoint_url, connection.region = "https://s3.example", "us-east-1"
-    connection.bucket, connection.access_key = "calls", "AKIA"
+    connection.provider = "aws"
+    connection.parameters = {
+        "endpoint_url": "https://s3.example",
+        "region": "us-east-1",
+        "bucket": "calls",
+        "access_key": "AKIA",
+    }
     connection.set_secret("storage secret")
     connection.save()
     app = second_factor.begin(factories.make_user(is_staff=True).pk)
@@ -37,7 +41,7 @@ def test_after_rotating_the_old_key_can_go(settings: Settings) -> None:
         row.refresh_from_db()
     assert app.typed_secret() == shown
     assert endpoint.signing_secrets(batch.webhook, timezone.now()) == signing
-    assert connection._credentials().decrypt(connection.encrypted_secret) == "storage secret"
+    assert connection.secrets() == {"secret": "storage secret"}
 
 
 def test_a_missing_key_stops_it_and_harms_nothing(settings: Settings) -> None:

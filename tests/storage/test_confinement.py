@@ -15,7 +15,6 @@ from speechportal.storage.backends.base import Folder, NotFound, ObjectStore, St
 from speechportal.storage.errors import ForbiddenFolder
 from speechportal.storage.local_folders import allowed_root
 from speechportal.storage.models import Connection
-from speechportal.storage.providers import Provider
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(local_connection: Connection) -> Path:
-    return Path(local_connection.local_folder)
+    return Path(local_connection.place)
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_a_folder_that_is_open_stays_the_one_it_was(
 ) -> None:
     """Swapped just after: what was opened is still inside."""
     folder_store.put("inner/file", b"own")
-    confined_root = allowed_root(local_connection.local_folder, local_connection.account.uid)
+    confined_root = allowed_root(local_connection.place, local_connection.account.uid)
     with confined.folder(confined_root, "inner/") as above:
         (root / "inner").rename(root / "aside")
         (root / "inner").symlink_to(outside)
@@ -159,7 +158,7 @@ def test_only_the_account_s_own_folders_are_allowed(
     with pytest.raises(ForbiddenFolder):
         allowed_root(wanted, own)
     connection = Connection(
-        account=local_connection.account, name="x", provider=Provider.LOCAL, local_folder=wanted
+        account=local_connection.account, name="x", provider="local", parameters={"local_folder": wanted}
     )
     with pytest.raises(ValidationError):
         connection.full_clean()
@@ -170,13 +169,17 @@ def test_two_accounts_never_share_a_folder(local_connection: Connection, tmp_pat
     shared = tmp_path / "storage" / "shared"
     (shared / "deeper").mkdir(parents=True)
     first = Connection(
-        account=local_connection.account, name="First", provider=Provider.LOCAL, local_folder=str(shared)
+        account=local_connection.account,
+        name="First",
+        provider="local",
+        parameters={"local_folder": str(shared)},
     )
     first.full_clean()
     first.save()
     other = Account.objects.create(name="Other")
     for folder in (shared, shared / "deeper"):
-        second = Connection(account=other, name="Second", provider=Provider.LOCAL, local_folder=str(folder))
+        parameters = {"local_folder": str(folder)}
+        second = Connection(account=other, name="Second", provider="local", parameters=parameters)
         with pytest.raises(ValidationError, match="Another account uses this folder"):
             second.full_clean()
 

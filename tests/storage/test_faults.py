@@ -91,11 +91,11 @@ def test_a_local_folder_that_is_gone_is_told_and_not_made(
     local_connection: Connection, use: Use, tmp_path: Path
 ) -> None:
     """A disk that is not mounted must not be mistaken for an empty one."""
-    shutil.rmtree(local_connection.local_folder)
+    shutil.rmtree(local_connection.place)
     with pytest.raises(FolderMissing) as caught:
         use(local_connection.store(), tmp_path)
     assert caught.value.key == ""
-    assert not Path(local_connection.local_folder).exists()
+    assert not Path(local_connection.place).exists()
 
 
 def test_the_check_ends_at_what_is_wrong(swift_store: Opener) -> None:

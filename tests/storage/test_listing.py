@@ -156,7 +156,7 @@ def test_names_that_cannot_be_keys_are_told_in_a_bucket(
 
 
 def test_names_that_cannot_be_keys_are_told_in_a_folder(local_connection: Connection) -> None:
-    root = Path(local_connection.local_folder)
+    root = Path(local_connection.place)
     (root / "good.wav").write_bytes(b"x")
     bad = os.fsencode(root) + b"/\xff.wav"
     Path(os.fsdecode(bad)).write_bytes(b"x")

@@ -123,7 +123,7 @@ def test_a_folder_of_the_account_is_made_and_found_in_order(client: Client, acco
     create(client, {"provider": "local", "name": "Here", "local_folder": "calls/inbox"})
     connection = Connection.objects.for_account(account).get()
     folder = Path(settings.STORAGE_LOCAL_ROOTS[0]) / account.uid / "calls" / "inbox"
-    assert Path(connection.local_folder) == folder
+    assert Path(connection.place) == folder
     assert folder.is_dir()
     assert connection.last_error == ""
     page = client.get(reverse("connections:edit", args=[connection.uid]))
@@ -135,8 +135,8 @@ def test_no_folder_outside_of_the_account_s_own(client: Client, account: Account
     create(client, {"provider": "local", "name": "Here", "local_folder": path})
     inside = Path(settings.STORAGE_LOCAL_ROOTS[0]) / account.uid
     for connection in Connection.unscoped.all():  # "/etc" is a folder of that name below the account's.
-        assert Path(connection.local_folder).is_relative_to(inside)
-        assert Path(connection.local_folder) != inside
+        assert Path(connection.place).is_relative_to(inside)
+        assert Path(connection.place) != inside
 
 
 def test_the_operator_s_folder_stays(client: Client, account: Account) -> None:
@@ -145,7 +145,7 @@ def test_the_operator_s_folder_stays(client: Client, account: Account) -> None:
     address = reverse("connections:edit", args=[connection.uid])
     client.post(address, {"name": "Renamed", "local_folder": "elsewhere"})
     connection.refresh_from_db()
-    assert (connection.name, connection.local_folder) == ("Renamed", str(folder))
+    assert (connection.name, connection.place) == ("Renamed", str(folder))
 
 
 def test_a_connection_in_use_is_not_deleted(client: Client, account: Account) -> None:

@@ -40,8 +40,9 @@ def make() -> dict[str, object]:
     alice = factories.make_user("alice@example.com", "correct horse")
     account = factories.make_account(owner=alice)
     s3 = factories.make_connection(account)
-    s3.provider, s3.local_folder = "s3", ""
-    s3.endpoint_url, s3.region, s3.bucket, s3.access_key = "http://127.0.0.1:1", "us-east-1", "b", "AKIA"
+    s3.provider = "s3"
+    s3.parameters = {"endpoint_url": "http://127.0.0.1:1", "region": "us-east-1"}
+    s3.parameters |= {"bucket": "b", "access_key": "AKIA"}
     s3.set_secret("the secret of the storage")
     s3.save()
     batch = factories.make_batch(account, name="calls")

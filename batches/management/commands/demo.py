@@ -95,9 +95,11 @@ class Command(BaseCommand):
     def _say_where(self, scene: Scene, storage: str, bind: str) -> None:
         report.heading("Where things are", sys.stdout)
         if storage == "local" and scene.batch.connection:
-            self.stdout.write(f"  files      {scene.batch.connection.local_folder}")
+            self.stdout.write(f"  files      {scene.batch.connection.place}")
         elif scene.batch.connection:
-            self.stdout.write(f"  files      {scene.batch.connection.endpoint_url}, bucket demo")
+            self.stdout.write(
+                f"  files      {scene.batch.connection.parameters['endpoint_url']}, bucket demo"
+            )
         self.stdout.write(f"  logs       {log_folder()}")
         self.stdout.write(f"  portal     http://{bind}/   (Django admin: http://{bind}/admin/)")
         self.stdout.write(f"  sign in    {EMAIL}   password  {scene.password}")

@@ -111,8 +111,8 @@ def _account(password: str) -> Account:
 def _connection(account: Account, storage: str, fields: dict[str, Any], secret: str | None) -> Connection:
     connection = Connection.objects.for_account(account).filter(name=NAME[storage]).first()
     connection = connection or Connection(account=account, name=NAME[storage])
-    for field, value in fields.items():
-        setattr(connection, field, value)
+    values = dict(fields)
+    connection.provider, connection.parameters = values.pop("provider"), values
     if secret is not None:
         connection.set_secret(secret)
     connection.full_clean()

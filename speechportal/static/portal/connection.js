@@ -10,8 +10,8 @@ const all = {
 };
 
 function offer() {
-  for (const part of form.querySelectorAll("[data-for]")) {
-    part.hidden = (part.dataset.for === "local") !== (provider.value === "local");
+  for (const part of form.querySelectorAll("[data-kinds]")) {
+    part.hidden = !part.dataset.kinds.split(" ").includes(provider.value);
   }
   for (const [id, options] of Object.entries(all)) {
     const own = options.filter((option) => option.dataset.provider === provider.value);

@@ -1,0 +1,133 @@
+"""Storage kind: the contract of what a connection can be made for."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.storage.backends.base import ObjectStore
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+Values = dict[str, str]
+Validator = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a storage kind; its value is text.
+
+    Args:
+        name: In the form, the API and the stored values.
+        label: For people.
+        help_text: For people.
+        max_length: In characters.
+        required: The sentence for a value that is missing; empty where none is needed.
+        secret: Whether the value is encrypted and never shown again.
+        confidential: Whether viewers do not see the value.
+        default: The value of a form that was not filled in.
+        choices: Values and labels; empty for free text.
+        validators: Raise ``ValidationError``.
+        help_topic: The help page and the heading about it.
+    """
+
+    name: str
+    label: _StrOrPromise
+    help_text: _StrOrPromise = ""
+    max_length: int = 200
+    required: _StrOrPromise = ""
+    secret: bool = False
+    confidential: bool = False
+    default: str = ""
+    choices: tuple[tuple[str, _StrOrPromise], ...] = ()
+    validators: tuple[Validator, ...] = ()
+    help_topic: str = ""
+
+    def clean(self, value: str) -> None:
+        """Raises ``ValidationError``."""
+        if not value:
+            if self.required:
+                raise ValidationError(self.required, code="required")
+            return
+        if len(value) > self.max_length:
+            raise ValidationError(
+                _("At most %(limit)d characters."), code="max_length", params={"limit": self.max_length}
+            )
+        if self.choices and value not in dict(self.choices):
+            raise ValidationError(_("This is not one of the choices."), code="invalid_choice")
+        for validate in self.validators:
+            validate(value)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose connection it is."""
+
+    account_uid: str
+    connection_uid: str
+
+
+class StorageKind(abc.ABC):
+    """A kind of storage: its parameters, their rules, and how a store is opened from them."""
+
+    name: str
+    label: _StrOrPromise
+    parameters: tuple[Parameter, ...]
+
+    def is_available(self) -> bool:
+        """Whether new connections of this kind can be made on this installation."""
+        return True
+
+    def normalise(self, values: Values) -> Values:
+        """The values as they are stored, with those that follow from others."""
+        return values
+
+    def clean(self, values: Values, owner: Owner, others: Callable[[], list[str]]) -> Values:
+        """Check values that were normalised; ``others`` gives the places of other accounts' connections.
+
+        Returns the values to store. Raises ``ValidationError`` by parameter.
+        """
+        errors: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.secret:
+                continue
+            try:
+                parameter.clean(values.get(parameter.name, ""))
+            except ValidationError as error:
+                errors[parameter.name] = error
+        if errors:
+            raise ValidationError(errors)
+        return values
+
+    @abc.abstractmethod
+    def place(self, values: Mapping[str, str]) -> str:
+        """Where the files are, for people."""
+
+    @abc.abstractmethod
+    def open(self, values: Mapping[str, str], owner: Owner) -> ObjectStore:
+        """The store; ``values`` have the secrets, too. Raises ``StorageError``."""
+
+    def from_member(self, values: Values, owner: Owner, stored: Mapping[str, str]) -> Values:
+        """Values as members enter them -> as they are stored. Raises ``ValidationError`` by parameter."""
+        return values
+
+    def for_member(self, values: Values, owner: Owner) -> Values:
+        """The opposite of :meth:`from_member`."""
+        return values
+
+    def fixed(self, values: Mapping[str, str], owner: Owner) -> dict[str, _StrOrPromise]:
+        """Parameters that members cannot change, each with the reason."""
+        return {}
+
+    def prepare(self, values: Mapping[str, str], owner: Owner) -> None:  # noqa: B027 - optional
+        """Called after a connection was saved: make what a member may have made."""
+
+    def suggestions(self) -> list[dict[str, str]]:
+        """Values that belong together, to pick from: dictionaries by parameter."""
+        return []

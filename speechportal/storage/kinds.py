@@ -1,0 +1,43 @@
+"""Storage kinds: what a connection can be made for, and the parameters that each kind declares.
+
+To add a kind, write a module with a :class:`StorageKind` and list it in ``KINDS``. Forms, support staff's
+pages, the API and its description are made from the declarations; a connection stores the values in one JSON
+column, checked by the kind, and its secrets encrypted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from speechportal.storage.backends import kind_local, kind_s3
+from speechportal.storage.backends.kind import Parameter, StorageKind
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+__all__ = ["KINDS", "PARAMETERS", "Parameter", "StorageKind", "choices", "kind_of", "kinds_with"]
+
+KINDS: Mapping[str, StorageKind] = MappingProxyType(
+    {kind.name: kind for kind in (*kind_s3.KINDS, *kind_local.KINDS)}
+)
+# The parameters of all kinds, in order. Kinds that share a name share the declaration.
+PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
+    {each.name: each for kind in KINDS.values() for each in kind.parameters}
+)
+
+
+def kind_of(name: str) -> StorageKind:
+    """Raises KeyError for a kind that this installation does not know."""
+    return KINDS[name]
+
+
+def choices() -> list[tuple[str, _StrOrPromise]]:
+    """Names and labels of all kinds."""
+    return [(kind.name, kind.label) for kind in KINDS.values()]
+
+
+def kinds_with(parameter: str) -> list[str]:
+    """The names of the kinds that have a parameter."""
+    return [kind.name for kind in KINDS.values() if any(each.name == parameter for each in kind.parameters)]
