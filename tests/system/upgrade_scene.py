@@ -118,18 +118,25 @@ class Past:
 
     def connections(self, account: Any) -> tuple[Any, Any]:
         uid = new_uid("con")
-        credentials = EncryptedCredentials(account=account.uid, row=uid, field="secret")
+        credentials = EncryptedCredentials(account=account.uid, row=uid, field="secrets")
         place = {"endpoint_url": "https://s3.example", "region": "us-east-1", "bucket": "calls"}
-        keys = {"access_key": "AKIA", "encrypted_secret": credentials.encrypt("s3cret")}
-        s3 = self.make(
-            "storage.Connection", uid=uid, account=account, name="S3", provider="s3", **place, **keys
-        )
+        values = {
+            "provider": "s3",
+            "parameters": {**place, "access_key": "AKIA"},
+            "place": "calls/",
+            "encrypted_secret": credentials.encrypt('{"secret": "s3cret"}'),
+        }
+        s3 = self.make("storage.Connection", uid=uid, account=account, name="S3", **values)
         for name in ("in", "out"):
             (FOLDER / name).mkdir(parents=True)
         for name in ("waiting", "in_progress"):
             (FOLDER / "in" / f"{name}.mp3").write_bytes(b"sound")
-        values = {"name": "Local", "provider": "local", "local_folder": str(FOLDER)}
-        return self.make("storage.Connection", account=account, **values), s3
+        values = {
+            "provider": "local",
+            "parameters": {"local_folder": str(FOLDER)},
+            "place": str(FOLDER),
+        }
+        return self.make("storage.Connection", account=account, name="Local", **values), s3
 
     def tasks(self, common: dict[str, Any]) -> Any:
         """One in each state; returns the completed one."""
@@ -192,7 +199,7 @@ def look_around() -> None:
     account = Account.objects.get()
     assert (account.batch_limit, account.price_per_file, account.is_suspended) == (3, Decimal("0.25"), False)
     s3 = Connection.objects.for_account(account).get(name="S3")
-    assert s3._credentials().decrypt(s3.encrypted_secret) == "s3cret"
+    assert s3.secrets() == {"secret": "s3cret"}
     for model in (models.Batch, models.Task, Connection, User):
         for row in model._base_manager.all():
             row.validate_constraints()
