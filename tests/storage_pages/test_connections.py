@@ -53,7 +53,7 @@ def test_an_s3_storage_is_connected_and_checked(
 ) -> None:
     page = create(client, s3_fields(swift, swift_bucket)).content.decode()
     connection = Connection.objects.for_account(account).get()
-    assert connection.root_path == "recordings/2026/"
+    assert connection.parameters["root_path"] == "recordings/2026/"
     assert connection.last_ok_at is not None
     assert connection.last_error == ""
     assert "In order" in page
@@ -116,7 +116,7 @@ def test_a_preset_needs_no_address(client: Client, account: Account) -> None:
         "region": "",
     }
     client.post(reverse("connections:create"), {**fields, "endpoint_url": "http://127.0.0.1:9"})
-    assert Connection.unscoped.get().region == "kr-standard"
+    assert Connection.unscoped.get().parameters["region"] == "kr-standard"
 
 
 def test_a_folder_of_the_account_is_made_and_found_in_order(client: Client, account: Account) -> None:
