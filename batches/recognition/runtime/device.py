@@ -132,8 +132,8 @@ def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
         return limit
     free, total = torch.cuda.mem_get_info(device)
     allowed = min(limit, free + torch.cuda.memory_reserved(device))
-    number = torch.cuda.current_device() if device.index is None else device.index
-    torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / total), number)
+    with torch.cuda.device(device):
+        torch.cuda.set_per_process_memory_fraction(min(1.0, allowed / total))
     return allowed - torch.cuda.memory_allocated(device)
 
 
