@@ -17,7 +17,7 @@ from batches import formats
 from batches.intake.polling import MEDIA_ENDINGS
 from batches.models import languages as language_choices
 from batches.recognition.transcript import Segment, Transcript, Word
-from batches.status.failures import CATALOGUE, FailureReason, StorageReason
+from batches.status.failures import CATALOGUE, FailureReason, Level
 from batches.webhooks.events import EVENTS
 from speechportal.accounts.tokens import scopes as token_scopes
 from speechportal.help import pages
@@ -34,29 +34,28 @@ def table(head: Sequence[Text], rows: Sequence[Sequence[Text]]) -> str:
 
 
 # --- Failure reasons ----------------------------------------------------------------------------------
-def reasons() -> dict[Text, list[FailureReason]]:
-    """Every reason why a task or a batch cannot go on, by what it concerns."""
-    found = CATALOGUE.values()
-    return {
-        gettext_lazy("Files, accounts and the installation"): [
-            reason for reason in found if not isinstance(reason, StorageReason)
-        ],
-        gettext_lazy("Storages"): [reason for reason in found if isinstance(reason, StorageReason)],
-    }
-
-
-def _advice(reason: FailureReason) -> Text:
-    """What to do; the sentences of storage errors say so themselves."""
-    return reason.advice or ("" if reason.is_permanent else _("It is tried again by itself."))
+LEVELS: dict[Level, Text] = {
+    Level.FILE: gettext_lazy("Single files"),
+    Level.BATCH: gettext_lazy("Batches and accounts"),
+    Level.CONNECTION: gettext_lazy("Storages"),
+    Level.INSTALLATION: gettext_lazy("The installation"),
+}
 
 
 def failures() -> str:
-    anchors = ("reasons-files", "reasons-storages")
+    """Every reason why a task or a batch cannot go on, by what it concerns."""
     parts = []
-    for anchor, (title, found) in zip(anchors, reasons().items(), strict=True):
+    for level, title in LEVELS.items():
+        found = [reason for reason in CATALOGUE.values() if reason.level is level]
         rows = [(f"`{each.code}`", _without_values(each.sentence), _advice(each)) for each in found]
-        parts.append(f"### {title} {{#{anchor}}}\n\n" + table([_("Code"), _("Cause"), _("What to do")], rows))
+        head = [_("Code"), _("Cause"), _("What to do")]
+        parts.append(f"### {title} {{#reasons-{level.value}}}\n\n" + table(head, rows))
     return "\n\n".join(parts)
+
+
+def _advice(reason: FailureReason) -> Text:
+    """The reason's advice; where the sentence itself says what to do, whether it is tried again."""
+    return reason.advice or ("" if reason.is_permanent else _("It is tried again by itself."))
 
 
 def _without_values(sentence: Text) -> str:
