@@ -1,4 +1,4 @@
-"""Support staff's page for domains: created, edited and deleted by the services that members use."""
+"""Support staff's pages for domains. Changes go through the services that members use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from domains import services
+from domains import offered_models, services
 from domains.keywords import parse_keywords
 from domains.models import Domain, Keyword
+from domains.services import DomainFields
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to
 from speechportal.support.lists import neighbour
@@ -29,10 +30,16 @@ class DomainAdminForm(ReasonedForm):
 
     class Meta:
         model = Domain
-        fields = ["account", "name", "code", "plan"]
+        fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name, choices in (
+            ("whisper_model", offered_models.domain_whisper_choices),
+            ("speaker_model", offered_models.domain_speaker_choices),
+        ):
+            if name in self.fields:
+                self.fields[name].widget = forms.Select(choices=choices())
         if self.instance.pk and "keywords" in self.fields:
             texts = Keyword.unscoped.filter(domain=self.instance).values_list("text", flat=True)
             self.initial["keywords"] = "\n".join(texts)
@@ -60,7 +67,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
     list_display = ["name", "code", "uid", "plan", "account", "batch_link", "keyword_count", "created_at"]
     list_select_related = ["account", "batch"]
     list_filter = [neighbour("account", "account__uid", _("account")), "plan"]
-    fields = ["account", "name", "code", "plan", "keywords"]
+    fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model", "keywords"]
     autocomplete_fields = ["account"]
     portal_actions = [DeleteDomain]
 
@@ -71,7 +78,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
         return ["account"] if obj is not None else []
 
     def get_fields(self, request: HttpRequest, obj: Domain | None = None) -> Any:
-        fields = ["account", "name", "code", "plan", "keywords"]
+        fields = [*self.fields]
         # Only a form can show keywords: whoever just looks has them in the glance.
         return fields if obj is None or self.has_change_permission(request, obj) else fields[:-1]
 
@@ -93,7 +100,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
         data = form.cleaned_data
-        given = {name: data[name] for name in ("name", "code", "plan") if name in data}
+        given = {name: data[name] for name in DomainFields.__annotations__ if name in data}
         if change:
             services.update_domain(domain=obj, keywords=data.get("keywords"), **given)
         else:

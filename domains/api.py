@@ -1,4 +1,4 @@
-"""Domains and their keywords, for programs."""
+"""REST endpoints of domains and their keywords."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from domains import selectors, services
+from domains import offered_models, selectors, services
 from domains.keywords import check_keywords, parse_keywords
 from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword, validate_code
 from speechportal.api.fields import Choice, StrictCharField
@@ -35,6 +35,16 @@ class DomainInput(Input):
         help_text="A short name for programs, unique in the account.",
     )
     plan = Choice(Domain.Plan.choices, required=False, help_text="Only a Basic domain can have a batch.")
+    whisper_model = StrictCharField(
+        max_length=offered_models.NAME_LENGTH,
+        required=False,
+        help_text="The name of an offered Whisper model, or `default`: the portal's first.",
+    )
+    speaker_model = StrictCharField(
+        max_length=offered_models.NAME_LENGTH,
+        required=False,
+        help_text="The name of an offered speaker model, or `default`: the portal's first.",
+    )
     keywords = serializers.ListField(
         child=StrictCharField(),
         required=False,
@@ -59,12 +69,14 @@ class DomainOutput(Output):
     name = serializers.CharField()
     code = serializers.CharField()
     plan = serializers.ChoiceField(Domain.Plan.choices)
+    whisper_model = serializers.CharField()
+    speaker_model = serializers.CharField()
     keyword_count = serializers.IntegerField()
     batch = BatchReference(allow_null=True, help_text="The batch that uses it.")
     created_at = serializers.DateTimeField()
 
     def to_representation(self, instance: Domain) -> dict[str, Any]:
-        # A domain without a batch has no such attribute, rather than none.
+        # The reverse of a one-to-one relation raises where there is no row.
         instance.__dict__.setdefault("batch", getattr(instance, "batch", None))
         return super().to_representation(instance)
 
@@ -82,7 +94,7 @@ class DomainList(ListParameters):
 
 
 class DomainView(ApiView):
-    """Recognition profiles: a name, a code, and the keywords to boost."""
+    """Recognition profiles: a name, a code, two models, and the keywords to boost."""
 
     area = "domains"
     output = DomainOutput
@@ -97,7 +109,7 @@ class DomainView(ApiView):
         return self.found(self.domains(), self.kwargs["uid"])
 
     def plain_domain(self) -> Domain:
-        """Without what is counted for showing: a row that can be saved."""
+        """The row without annotations, so that it can be saved."""
         return self.found(Domain.objects.for_account(self.request.account), self.kwargs["uid"])
 
     @extend_schema(responses=DomainOutput(many=True), summary="List domains")
@@ -154,7 +166,7 @@ class DomainView(ApiView):
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Replace the keywords")
     @keywords.mapping.put
     def replace_keywords(self, request: ApiRequest, uid: str) -> Response:
-        self.plain_domain()  # A stranger hears of nothing else that may be wrong.
+        self.plain_domain()  # 404 first: a stranger learns nothing else.
         return self._replaced(self._given_keywords())
 
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Add keywords")

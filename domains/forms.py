@@ -1,4 +1,4 @@
-"""What members enter about a domain."""
+"""Form of a domain."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from domains import offered_models
 from domains.keywords import parse_keywords
 from domains.models import KEYWORD_LENGTH, KEYWORD_LIMIT, Domain, Keyword
 
@@ -32,9 +33,22 @@ class DomainForm(forms.ModelForm[Domain]):
         widget=forms.FileInput(attrs={"accept": ".txt,.csv,text/plain,text/csv"}),
     )
 
+    whisper_model = forms.ChoiceField(
+        label=_("Whisper model"),
+        choices=offered_models.domain_whisper_choices,
+        help_text=_(
+            "Turns speech into text. Files that were recognised with another model stay as they are."
+        ),
+    )
+    speaker_model = forms.ChoiceField(
+        label=_("Speaker model"),
+        choices=offered_models.domain_speaker_choices,
+        help_text=_("Tells apart who speaks."),
+    )
+
     class Meta:
         model = Domain
-        fields = ["name", "code", "plan"]
+        fields = ["name", "code", "plan", "whisper_model", "speaker_model"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +60,7 @@ class DomainForm(forms.ModelForm[Domain]):
         return parse_keywords(self.cleaned_data["keywords"])
 
     def clean_keyword_file(self) -> list[str]:
-        """The file's keywords. What is wrong with them is told by line, as for those that are typed."""
+        """The file's keywords. Errors name the line, as for typed keywords."""
         file = self.cleaned_data["keyword_file"]
         if not file:
             return []
@@ -59,7 +73,7 @@ class DomainForm(forms.ModelForm[Domain]):
         return parse_keywords(text.replace('"', ""))
 
     def clean(self) -> dict[str, Any]:
-        """``keywords`` are those of the form and of the file together, and the file goes no further."""
+        """Merge the file's keywords into ``keywords`` and drop ``keyword_file``."""
         cleaned = super().clean() or self.cleaned_data
         added = cleaned.pop("keyword_file", [])
         if added and "keywords" in cleaned:

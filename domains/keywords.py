@@ -1,4 +1,4 @@
-"""Keywords as a member types them: one a line, or several separated by commas."""
+"""Parser of keyword lists: one keyword a line, or several separated by commas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_ERRORS = 10
 
 
 def parse_keywords(text: str) -> list[str]:
-    """The keywords in order, each once (capitals make no difference), in composed Unicode.
+    """The keywords in order, each once regardless of case, in composed Unicode.
 
     Raises ``ValidationError`` with a sentence for each line that holds a keyword that cannot be taken.
     """

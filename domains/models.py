@@ -1,4 +1,4 @@
-"""Recognition profiles and the words they boost."""
+"""`Domain`: a recognition profile. `Keyword`: a word or phrase that its recognition prefers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from domains import offered_models
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -61,6 +63,20 @@ class Domain(models.Model):
         default=Plan.BASIC,
         help_text=_("Only a Basic domain can have a batch."),
     )
+    whisper_model = models.CharField(
+        _("Whisper model"),
+        max_length=offered_models.NAME_LENGTH,
+        default=offered_models.DEFAULT,
+        help_text=_(
+            "Turns speech into text. Files that were recognised with another model stay as they are."
+        ),
+    )
+    speaker_model = models.CharField(
+        _("speaker model"),
+        max_length=offered_models.NAME_LENGTH,
+        default=offered_models.DEFAULT,
+        help_text=_("Tells apart who speaks."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager.from_queryset(DomainQuerySet)()
@@ -85,8 +101,23 @@ class Domain(models.Model):
     def __str__(self) -> str:
         return f"{self.name} / {self.code}"
 
+    @property
+    def model_pair(self) -> offered_models.ModelPair:
+        """The models of its tasks, unless the batch or a sender chooses others."""
+        return offered_models.resolve([self.whisper_model], [self.speaker_model])
+
     def clean(self) -> None:
         super().clean()
+        errors: dict[str, str] = {}
+        offered = {
+            "whisper_model": offered_models.whisper_models(),
+            "speaker_model": offered_models.speaker_models(),
+        }
+        for field, names in offered.items():
+            if getattr(self, field) not in {offered_models.DEFAULT, *names}:
+                errors[field] = gettext("The model “%s” is not offered here.") % getattr(self, field)
+        if errors:
+            raise ValidationError(errors)
         if self.pk and self.plan == self.Plan.FREE and hasattr(self, "batch"):
             raise ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
 

@@ -1,4 +1,4 @@
-"""What the pages show of domains."""
+"""Queries of domains for pages and the API."""
 
 from __future__ import annotations
 

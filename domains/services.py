@@ -1,4 +1,4 @@
-"""Every change of a domain, for the portal, Django admin and the API."""
+"""Services that create, change and delete domains, for the portal, Django admin and the API."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class DomainFields(TypedDict, total=False):
     name: str
     code: str
     plan: str
+    whisper_model: str
+    speaker_model: str
 
 
 def create_domain(
@@ -48,7 +50,7 @@ def add_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
 
 
 def remove_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
-    """Take away those that the domain has; capitals make no difference."""
+    """Remove those that the domain has, regardless of case."""
     gone = {keyword.lower() for keyword in keywords}
     with transaction.atomic():
         _lock(domain)
@@ -58,7 +60,7 @@ def remove_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
 
 
 def replace_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
-    """Have these keywords and no others. Raises ``ValidationError``."""
+    """Replace all of the domain's keywords. Raises ``ValidationError``."""
     with transaction.atomic():
         _lock(domain)
         _replace_keywords(domain, check_keywords(keywords))
@@ -104,7 +106,7 @@ def _replace_keywords(domain: Domain, keywords: list[str]) -> None:
 
 
 def _as_validation_error(error: IntegrityError) -> ValidationError:
-    """Two requests raced past the check of the form."""
+    """The error of a rule that two concurrent requests broke after their forms had been checked."""
     if "batch_on_free_domain" in str(error):
         return ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
     if "domain_code_unique" in str(error):

@@ -1,4 +1,4 @@
-"""The pages of domains."""
+"""Pages of domains."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def domain_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 @member_required
 def keywords_download(request: PortalRequest, uid: str, ending: str) -> HttpResponse:
-    """The domain's keywords, one a line: as text, or as CSV with the mark that spreadsheets want."""
+    """The domain's keywords, one a line: as text, or as CSV with a byte order mark."""
     domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
     keywords = Keyword.objects.for_account(request.account).filter(domain=domain)
     texts = list(keywords.values_list("text", flat=True))

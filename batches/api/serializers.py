@@ -183,6 +183,12 @@ class TaskOutput(Output):
     attempts = serializers.IntegerField()
     cause = serializers.SerializerMethodField(help_text="Why it failed, or what holds it up.")
     media_duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
+    whisper_model = serializers.CharField(
+        help_text="The model that turns its speech into text; empty until it starts."
+    )
+    speaker_model = serializers.CharField(
+        help_text="The model that tells its speakers apart; empty until it starts."
+    )
     result_files = serializers.SerializerMethodField()
     execution_result = serializers.CharField(
         source="execution_result.uid", allow_null=True, default=None, help_text="Its ID."

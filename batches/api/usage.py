@@ -47,6 +47,8 @@ class ChargeOutput(Output):
     batch_name = serializers.CharField(help_text="On the day of the charge, like what follows.")
     domain_code = serializers.CharField()
     input_name = serializers.CharField()
+    whisper_model = serializers.CharField()
+    speaker_model = serializers.CharField()
     media_duration = serializers.IntegerField(help_text="In milliseconds.")
     amount = serializers.DecimalField(max_digits=12, decimal_places=4, help_text="As text, to stay exact.")
     currency = serializers.CharField()

@@ -7,6 +7,7 @@ from batches.models.connection_backoff import ConnectionBackoff
 from batches.models.correction import Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
+from batches.models.served_model import ServedModel
 from batches.models.task import ResultFile, Task, Transcript
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ProcessedFolder",
     "ResultFile",
     "SearchText",
+    "ServedModel",
     "Task",
     "Transcript",
     "Webhook",

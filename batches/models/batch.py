@@ -17,7 +17,9 @@ from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models.recognition_settings import RecognitionSettings
 from batches.models.task_settings import TaskSettings
+from domains import offered_models
 from domains.models import Domain
+from domains.offered_models import ModelPair
 from speechportal.accounts.models import LONGEST_RETENTION, Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -234,13 +236,24 @@ class Batch(models.Model):
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
 
+    def model_pair(self) -> ModelPair:
+        """The models of a task that starts now, unless its sender asked for others."""
+        own, domain = self.recognition, self.domain
+        return offered_models.resolve(
+            [own.whisper_model, domain.whisper_model if domain else ""],
+            [own.speaker_model, domain.speaker_model if domain else ""],
+        )
+
     def task_settings(self) -> TaskSettings:
         """What a task that starts now keeps to its end, however the batch is edited meanwhile."""
         keywords: tuple[str, ...] = ()
+        models = self.model_pair()
         if self.recognition.keyword_boosting and self.domain is not None:
             keywords = tuple(self.domain.keywords.values_list("text", flat=True))
         return TaskSettings(
-            recognition=self.recognition,
+            recognition=self.recognition.with_changes(
+                {"whisper_model": models.whisper, "speaker_model": models.speakers}
+            ),
             domain=self.domain.code if self.domain else "",
             keywords=keywords,
             formats=tuple(self.formats),

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from batches.models.batch import Batch
 from batches.models.task import Task
+from domains import offered_models
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -89,6 +90,8 @@ class Charge(models.Model):
     # As they were on the day, whatever is renamed later.
     batch_name = models.CharField(_("batch name"), max_length=100)
     domain_code = models.CharField(_("domain code"), max_length=50, blank=True)
+    whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)
+    speaker_model = models.CharField(_("speaker model"), max_length=offered_models.NAME_LENGTH, blank=True)
     input_name = models.CharField(_("input file name"), max_length=1024)
     media_duration = models.PositiveBigIntegerField(_("media duration"))  # ms
     amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=4)

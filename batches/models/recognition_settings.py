@@ -17,6 +17,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import languages
+from domains import offered_models
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -193,6 +194,26 @@ class RecognitionSettings:
             help_text=_("Each channel of a stereo recording is a speaker, as in recorded calls."),
             is_advanced=True,
             option="channels",
+        ),
+    )
+
+    whisper_model: str = _setting(
+        offered_models.DEFAULT,
+        Choice(
+            label=_("Whisper model"),
+            help_text=_("Files that were recognised with another model stay as they are."),
+            source=offered_models.batch_whisper_choices,
+            is_advanced=True,
+            changes_transcript=False,
+        ),
+    )
+    speaker_model: str = _setting(
+        offered_models.DEFAULT,
+        Choice(
+            label=_("speaker model"),
+            source=offered_models.batch_speaker_choices,
+            is_advanced=True,
+            changes_transcript=False,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from batches.models.batch import Batch
 from batches.models.task_settings import TaskOverrides, TaskSettings
+from domains import offered_models
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -113,6 +114,9 @@ class Task(models.Model):
     error_message = models.TextField(_("cause"), blank=True)
     error_details = models.JSONField(default=dict, blank=True)
 
+    # The models that recognise it: its sender's at once, those of its batch from the claim on.
+    whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)
+    speaker_model = models.CharField(_("speaker model"), max_length=offered_models.NAME_LENGTH, blank=True)
     media_duration = models.PositiveBigIntegerField(_("media duration"), null=True)  # ms
     moved_key = models.CharField(_("moved to"), max_length=1100, blank=True)
     moved_version = models.CharField(max_length=200, blank=True)
@@ -200,6 +204,12 @@ class Task(models.Model):
                 condition=Q(execution_result__isnull=True, state__in=["completed", "failed"]),
                 name="task_unreported",
             ),
+            # For workers that do not serve the batch's models, but perhaps those of some of its tasks.
+            models.Index(
+                fields=["batch"],
+                condition=Q(state="waiting") & ~Q(whisper_model=""),
+                name="task_waiting_with_model",
+            ),
             models.Index(fields=["batch", "-id"], name="task_of_batch"),
             models.Index(fields=["account", "-id"], name="task_of_account"),
             # Support staff's lists over all accounts: by state, newest first, and by the beginning of a name.
@@ -214,6 +224,12 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            for name, value in self.overrides.model_columns().items():
+                setattr(self, name, getattr(self, name) or value)
+        super().save(*args, **kwargs)
 
     @property
     def is_final(self) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from batches.formats import Context
 from batches.models.recognition_settings import RecognitionSettings, SettingValue
+from domains import offered_models
+from domains.offered_models import ModelPair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,11 @@ class TaskSettings:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @property
+    def model_pair(self) -> ModelPair:
+        """The models that the task takes; a snapshot names them."""
+        return offered_models.resolve([self.recognition.whisper_model], [self.recognition.speaker_model])
 
     @property
     def names_speakers(self) -> bool:
@@ -83,6 +90,11 @@ class TaskOverrides:
             forbidden=document.get("forbidden", ""),
             formats=None if formats is None else tuple(formats),
         )
+
+    def model_columns(self) -> dict[str, str]:
+        """Values of the task's columns for the models that its sender asked for; empty for none."""
+        names = ("whisper_model", "speaker_model")
+        return {name: str(self.recognition.get(name) or "") for name in names}
 
     def to_json(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "recognition": dict(self.recognition)}

@@ -24,9 +24,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from batches.models import ExecutionResult, Task
-from batches.recognition.errors import ModelUnavailable
-from batches.recognition.models.store import ModelStore
+from batches.recognition.models.store import ModelStore, is_path
 from batches.recognition.runtime import sandbox
+from batches.tasks import model_hosts
+from batches.tasks.scheduling import ServedModels
 from batches.webhooks import delivery_lifecycle
 from batches.worker import disk_space
 from speechportal.platform import queue
@@ -81,6 +82,7 @@ def examine() -> Iterator[Finding]:
         ("queue", broker),
         ("storage", storage),
         ("keys", keys),
+        ("models", served_models),
     ]
     others = [
         ("settings", configuration),
@@ -252,18 +254,40 @@ def static_files() -> Iterator[Finding]:
 
 
 def models() -> Iterator[Finding]:
+    """The files of the models that this machine serves."""
     store = ModelStore(settings.MODELS_DIR)
-    finders: list[tuple[Callable[[str], object], str]] = [
-        (store.whisper, settings.WHISPER_MODEL),
-        (store.speakers, settings.SPEAKER_MODEL),
-    ]
-    for find, name in finders:
-        try:
-            find(name)
-        except ModelUnavailable as error:
-            yield bad("models", error.message, f"Run: manage.py models fetch {name}")
+    served = ServedModels.of_settings()
+    for name in sorted(served.whisper | served.speakers):
+        if is_path(name):
+            problems = [] if Path(name).exists() else [f"There is no model at {name}."]
+        else:
+            problems = store.verify(name)
+        if problems:
+            yield bad("models", problems[0], f"Run: manage.py models fetch {name}")
         else:
             yield good("models", f"{name} is complete.")
+    offered = {*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS}
+    if unknown := sorted(set(settings.SERVED_MODELS) - offered):
+        yield note(
+            "models",
+            f"SPEECHPORTAL_SERVED_MODELS names {', '.join(unknown)}, which is not offered.",
+            "Add it to SPEECHPORTAL_WHISPER_MODELS or SPEECHPORTAL_SPEAKER_MODELS.",
+        )
+
+
+def served_models() -> Iterator[Finding]:
+    """Whether some worker of the installation serves each model that is offered or waited for."""
+    waited_for = set(model_hosts.waiting_for_models().values())
+    missing = model_hosts.missing_models({*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS} | waited_for)
+    for each in missing:
+        sentence = f"No worker serves {each.name}. {each.reason}".strip()
+        if each.name in waited_for:
+            yield bad("models", f"{sentence} Tasks wait for it.", each.remedy)
+        else:
+            yield note("models", sentence, each.remedy)
+    if not missing:
+        hosts = model_hosts.live_rows().order_by().values("host").distinct().count()
+        yield good("models", f"Workers on {hosts} machine(s) serve every model that is offered.")
 
 
 def ffmpeg() -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from batches.intake import polling
 from batches.models import Task
 from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
-from batches.tasks import scheduling
+from batches.tasks import model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
@@ -72,6 +72,11 @@ def oldest_waiting(now: datetime | None = None) -> float:
     """Seconds that the oldest claimable task has waited. A long wait may only mean that workers are busy."""
     now = now or timezone.now()
     return _since(scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"], now)
+
+
+def models_warning() -> str:
+    """For /readyz: "models" where tasks wait for a model that no worker serves."""
+    return "models" if model_hosts.waiting_for_models() else ""
 
 
 Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], float]

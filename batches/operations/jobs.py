@@ -18,11 +18,14 @@ from batches.intake import polling
 from batches.operations.privacy import retention
 from batches.reports import execution_results
 from batches.status import account_holds
-from batches.tasks import lifecycle, scheduling
+from batches.tasks import lifecycle, model_hosts, scheduling
+from batches.tasks.leases import Lease
 from batches.webhooks import callbacks, delivery_lifecycle, endpoint
 from batches.webhooks.sender import Sender
 from batches.worker import disk_space, engines, moving, processing
+from batches.worker.loaded_models import LoadedModels
 from batches.worker.prefetch import Prefetcher
+from domains.offered_models import ModelPair
 from speechportal.platform import logs, queue
 from speechportal.platform.models import NamedLease
 from speechportal.storage.errors import StorageError
@@ -32,6 +35,7 @@ logger = logging.getLogger(__name__)
 SCHEDULER_SECONDS = 50  # The queue's schedule starts the job every minute.
 RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
 SEND_SECONDS = 120  # Then the job ends and a new one starts.
+_models = LoadedModels()  # of this worker
 _terminated = False
 
 
@@ -50,6 +54,7 @@ def run_scheduler() -> None:
         for step in (
             _reap,
             account_holds.reconcile,
+            model_hosts.reconcile,
             _poll_due,
             _report_due,
             _move_due,
@@ -155,19 +160,24 @@ def recognise_next() -> None:
             "less than %d MB are free in %s; no task is started", settings.WORK_FREE_MB, settings.WORK_DIR
         )
         return
-    lease = scheduling.claim_next(worker)
+    served = model_hosts.served_here()
+    lease = scheduling.claim_next(worker, served=served, loaded=_models.preferred)
     if lease is None:
         return
     _wake()  # Each worker that starts wakes others, so that all machines are soon busy.
     previous = signal.signal(signal.SIGTERM, _on_terminate)
     client = engines.worker_client()
-    prefetcher = Prefetcher(worker, _should_stop, client)
+    prefetcher = Prefetcher(worker, _should_stop, client, _models)
     end = time.monotonic() + RECOGNISE_SECONDS
     try:
         while lease is not None:
             late = time.monotonic() > end
             with logs.context():
+                before, pair = _models.pair, _pair_of(lease)
+                _models.use(pair)
                 processing.process(lease, client, _should_stop, None if late else prefetcher.look)
+            if pair != before:
+                model_hosts.note_loaded(pair, before)
             lease = None if _should_stop() else prefetcher.take()
     finally:
         prefetcher.close()
@@ -176,6 +186,11 @@ def recognise_next() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     if not queue.stopping():
         _wake()
+
+
+def _pair_of(lease: Lease) -> ModelPair:
+    whisper, speakers = lease.row.values_list("whisper_model", "speaker_model").first() or ("", "")
+    return ModelPair(whisper, speakers)
 
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -129,11 +129,23 @@ class MediaTooLarge(MediaError):
 
 
 class ModelUnavailable(RecognitionError):
-    """The weights are missing or do not match their checksum, which the operator has to mend."""
+    """The weights are missing, damaged or not served, which the operator has to mend."""
 
     code = "model_unavailable"
     permanent = False
     sentence = _("The recognition models are missing or damaged.")
+
+
+class ModelTooLarge(ModelUnavailable):
+    """A model needs more memory than is free, in ``need_bytes`` and ``free_bytes`` of the details."""
+
+    code = "model_too_large"
+    sentence = _("The model %(name)s needs %(need)s GB of memory; %(free)s GB are free.")
+
+    @classmethod
+    def shown(cls, details: dict[str, Any]) -> dict[str, Any]:
+        sizes = {name: f"{details[f'{name}_bytes'] / 1e9:.1f}" for name in ("need", "free")}
+        return {"name": details["name"], **sizes}
 
 
 class WorkDiskFull(RecognitionError):

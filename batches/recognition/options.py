@@ -31,6 +31,8 @@ class Options:
     channels: bool = False
     min_speakers: int = -1
     max_speakers: int = -1
+    whisper_model: str = ""  # name or path; empty for the engine's own
+    speaker_model: str = ""
     max_duration_ms: int = MAX_DURATION_MS
     max_bytes: int = MAX_BYTES
 

@@ -14,10 +14,11 @@ from django.db.models import Exists, OuterRef
 from batches import webhooks
 from batches.models import Batch, Task
 from batches.models.batch import BatchQuerySet
-from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, Failure
+from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, MODEL_NOT_SERVED, Failure
 from batches.webhooks.events import BatchRecovered, BatchTurnedToError
 
 HELD = (ACCOUNT_SUSPENDED, BUDGET_REACHED)
+KEPT_BY_POLLS = (MODEL_NOT_SERVED,)  # no matter of the storage: batches.tasks.model_hosts ends it
 
 _NORMAL = {"status": Batch.Status.NORMAL, "cause_code": "", "cause": "", "cause_details": {}}
 
@@ -35,7 +36,8 @@ def set_normal(batch_id: int) -> None:
 def after_good_look(batch_id: int) -> None:
     """The input path could be listed: that mends whatever does not hold tasks up further on."""
     waiting = Task.unscoped.filter(batch=batch_id, state=Task.State.WAITING)
-    recover(_in_error(batch_id).filter(~Exists(waiting.filter(error_code=OuterRef("cause_code")))))
+    mended = _in_error(batch_id).exclude(cause_code__in=KEPT_BY_POLLS)
+    recover(mended.filter(~Exists(waiting.filter(error_code=OuterRef("cause_code")))))
 
 
 def _in_error(batch_id: int) -> BatchQuerySet:

@@ -93,6 +93,7 @@ OPERATOR = _("The operator of this portal has to mend it; the task waits and is 
 
 ACCOUNT_SUSPENDED = "account_suspended"
 BUDGET_REACHED = "budget_reached"
+MODEL_NOT_SERVED = "model_not_served"
 
 
 def _of_recognition(
@@ -158,6 +159,13 @@ REASONS = [
         _("Upload it in a compressed format such as MP3 or M4A, or cut it into smaller files."),
     ),
     _of_recognition(recognition.ModelUnavailable, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.ModelTooLarge, OPERATOR, Level.INSTALLATION),
+    FailureReason(
+        code=MODEL_NOT_SERVED,
+        sentence=_("No worker serves the model %(model)s: its files wait."),
+        advice=_("The operator has to start a worker that serves it; or choose another model."),
+        level=Level.BATCH,
+    ),
     _of_recognition(recognition.WorkDiskFull, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineDied, RETRY),

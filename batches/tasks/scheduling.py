@@ -1,23 +1,42 @@
-"""Whose file comes next.
+"""Fair scheduling: which task a worker claims next.
 
-An account that has not been at work lately has ``TURNS`` turns ahead of the others: its first files are next,
-however many files wait elsewhere and however few workers there are. A turn that was used comes back after
-``TURN_COMES_BACK`` (a leaky bucket, kept as one time), so that an account that is always busy has none. Among
-equals the account that has least in progress comes first, and then the one that has waited longest since its
-latest start; within an account the batch of the highest priority, and in it the oldest task. Claims of one
-account are made one after the other, at its row, where the price of the file is set aside from its budget.
+Each account has a leaky bucket of ``TURNS`` tokens, one of which comes back every ``TURN_COMES_BACK``;
+accounts with tokens left go first, so that one with 100,000 files does not delay one with three. Ties: fewest
+running tasks, then longest wait since the last start. Within an account the batch of the highest priority
+goes first, and in it the oldest task. Claims of one account are serialised by its row, where the price of the
+file is reserved from its budget.
+
+A worker claims only tasks whose models its host serves (:class:`ServedModels`). With a pair of models loaded
+it looks for a task of that pair first.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Self
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, When
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, NullIf
+from django.db.models.lookups import In
 from django.utils import timezone
 
 from batches.billing import budget
@@ -25,6 +44,8 @@ from batches.models import Batch, Charge, Task
 from batches.models.batch import BatchQuerySet
 from batches.status import account_holds, batch_status, connection_backoff
 from batches.tasks.leases import Lease
+from domains import offered_models
+from domains.offered_models import DEFAULT, ModelPair
 from speechportal.accounts.models import Account
 
 State = Task.State
@@ -34,47 +55,132 @@ TURN_COMES_BACK = timedelta(minutes=10)
 PROBE = timedelta(seconds=60)  # How often one task of a batch in back-off is tried.
 
 
-def ready_batches(now: datetime) -> BatchQuerySet:
-    """Batches whose tasks may start."""
-    held = Q(cause_code__in=batch_status.HELD) | Q(held_until__gt=now)
-    return (
-        Batch.unscoped.live()
-        .filter(
-            ~Exists(connection_backoff.blocked(now).filter(connection=OuterRef("connection"))), paused_at=None
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """Models that a worker may take tasks of, by the names that the operator gave them."""
+
+    whisper: frozenset[str]
+    speakers: frozenset[str]
+
+    @classmethod
+    def of_settings(cls) -> Self:
+        """Those of ``SPEECHPORTAL_SERVED_MODELS``; all that are offered where it is not set."""
+        wanted = set(settings.SERVED_MODELS)
+        whisper, speakers = set(offered_models.whisper_models()), set(offered_models.speaker_models())
+        return cls(
+            frozenset(whisper & wanted if wanted else whisper),
+            frozenset(speakers & wanted if wanted else speakers),
         )
-        .filter(account__suspended_at=None)
-        .exclude(held)
+
+    @classmethod
+    def only(cls, pair: ModelPair) -> Self:
+        return cls(frozenset([pair.whisper]), frozenset([pair.speakers]))
+
+    def without(self, names: set[str]) -> ServedModels:
+        return ServedModels(self.whisper - names, self.speakers - names)
+
+    def tasks(self) -> Q:
+        """Condition on tasks annotated by :func:`with_models`."""
+        return Q(takes_whisper__in=self.whisper, takes_speakers__in=self.speakers)
+
+
+def with_models(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """Tasks with ``takes_whisper`` and ``takes_speakers``: the models of a start at this moment."""
+    return tasks.annotate(
+        takes_whisper=_model_of("whisper_model", offered_models.whisper_models()[0]),
+        takes_speakers=_model_of("speaker_model", offered_models.speaker_models()[0]),
     )
 
 
-def _waiting(now: datetime, waited: timedelta = timedelta(0)) -> QuerySet[Task]:
+def _model_of(name: str, first: str) -> Coalesce:
+    """The task's own model, else its batch's, else its domain's, else the first that is offered."""
+    return Coalesce(
+        NullIf(F(name), Value("")),
+        NullIf(KeyTextTransform(name, "batch__recognition"), Value(DEFAULT)),
+        NullIf(F(f"batch__domain__{name}"), Value(DEFAULT)),
+        Value(first),
+        output_field=CharField(),
+    )
+
+
+def _batches_with_served_tasks(served: ServedModels) -> Q:
+    """Condition on batches that saves looking through the waiting tasks of batches with other models."""
+    own_models = Task.unscoped.filter(state=State.WAITING, batch=OuterRef("pk")).exclude(whisper_model="")
+    named = {
+        "whisper_model": (served.whisper, offered_models.whisper_models()[0]),
+        "speaker_model": (served.speakers, offered_models.speaker_models()[0]),
+    }
+    condition = Q()
+    for name, (models, first) in named.items():
+        chosen = Coalesce(
+            NullIf(KeyTextTransform(name, "recognition"), Value(DEFAULT)),
+            NullIf(F(f"domain__{name}"), Value(DEFAULT)),
+            Value(first),
+            output_field=CharField(),
+        )
+        condition &= Q(In(chosen, list(models)))
+    return condition | Q(Exists(own_models))
+
+
+def ready_batches(now: datetime, served: ServedModels | None = None) -> BatchQuerySet:
+    """Batches whose tasks may start; with ``served``, those that may have tasks of these models."""
+    held = Q(cause_code__in=batch_status.HELD) | Q(held_until__gt=now)
+    blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
+    ready = Batch.unscoped.live().filter(~Exists(blocked), paused_at=None, account__suspended_at=None)
+    if served is not None:
+        ready = ready.filter(_batches_with_served_tasks(served))
+    return ready.exclude(held)
+
+
+def _waiting(
+    now: datetime, waited: timedelta = timedelta(0), served: ServedModels | None = None
+) -> QuerySet[Task]:
     # A task may have been found under a connection that its batch has since left.
     blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
     available = Task.unscoped.filter(state=State.WAITING, available_at__lte=now - waited)
+    if served is not None:
+        available = with_models(available).filter(served.tasks())
     return available.filter(~Exists(blocked)).order_by("pk")
 
 
-def claimable() -> QuerySet[Task]:
-    """Everything that a free worker could start now."""
+def claimable(served: ServedModels | None = None) -> QuerySet[Task]:
+    """Everything that a free worker could start now, or a worker that serves these models."""
     now = timezone.now()
-    return _waiting(now).filter(batch__in=ready_batches(now))
+    return _waiting(now, served=served).filter(batch__in=ready_batches(now))
 
 
-def claim_next(worker: str, waited: timedelta = timedelta(0)) -> Lease | None:
-    """Claim the next task for ``worker``; ``None`` when nothing may start that has ``waited`` so long."""
+def claim_next(
+    worker: str,
+    waited: timedelta = timedelta(0),
+    *,
+    served: ServedModels | None = None,
+    loaded: ModelPair | None = None,
+) -> Lease | None:
+    """Claim the next task for ``worker``; ``None`` when nothing may start that has ``waited`` so long.
+
+    ``served`` are the models of this host, by default those of the settings. A task of the ``loaded`` pair is
+    preferred to all others.
+    """
+    possible = served or ServedModels.of_settings()
+    if loaded and loaded.whisper in possible.whisper and loaded.speakers in possible.speakers:
+        return _claim(worker, waited, ServedModels.only(loaded)) or _claim(worker, waited, possible)
+    return _claim(worker, waited, possible)
+
+
+def _claim(worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
     for _ in range(CLAIM_TRIES):
-        account_id = _next_account(waited)
+        account_id = _next_account(waited, served)
         if account_id is None:
             return None
-        if claim := _claim_of(account_id, worker, waited):
+        if claim := _claim_of(account_id, worker, waited, served):
             return claim
     return None
 
 
-def _next_account(waited: timedelta) -> int | None:
+def _next_account(waited: timedelta, served: ServedModels) -> int | None:
     now = timezone.now()
-    waiting = Exists(_waiting(now, waited).filter(batch=OuterRef("pk")))
-    ready = ready_batches(now).filter(waiting, account=OuterRef("pk"))
+    waiting = Exists(_waiting(now, waited, served).filter(batch=OuterRef("pk")))
+    ready = ready_batches(now, served).filter(waiting, account=OuterRef("pk"))
     leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
     used_up = Q(turns_used_until__gt=now + (TURNS - 1) * TURN_COMES_BACK)
@@ -90,11 +196,11 @@ def _next_account(waited: timedelta) -> int | None:
     )
 
 
-def _claim_of(account_id: int, worker: str, waited: timedelta) -> Lease | None:
+def _claim_of(account_id: int, worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
     """Claim the account's next task; ``None`` when there is none any more, or no budget for it."""
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-        task = _next_task(account, waited)
+        task = _next_task(account, waited, served)
         if task is None:
             return None
         price = _price(account, task)
@@ -104,10 +210,10 @@ def _claim_of(account_id: int, worker: str, waited: timedelta) -> Lease | None:
         return _take(task, account, price, worker)
 
 
-def _next_task(account: Account, waited: timedelta) -> Task | None:
+def _next_task(account: Account, waited: timedelta, served: ServedModels) -> Task | None:
     now = timezone.now()
-    oldest = Subquery(_waiting(now, waited).filter(batch=OuterRef("pk")).values("pk")[:1])
-    batches = ready_batches(now).filter(account=account).annotate(oldest=oldest)
+    oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
+    batches = ready_batches(now, served).filter(account=account).annotate(oldest=oldest)
     task_id = (
         batches.filter(oldest__isnull=False)
         .order_by("-priority", "oldest")
@@ -133,6 +239,8 @@ def _turns_used_until(account: Account, now: datetime) -> datetime:
 
 def _take(task: Task, account: Account, price: Decimal, worker: str) -> Lease | None:
     now, token = timezone.now(), uuid.uuid4()
+    chosen = task.settings or task.current_settings()
+    models = chosen.model_pair
     taken = Task.unscoped.filter(pk=task.pk, state=State.WAITING, available_at__lte=now).update(
         state=State.IN_PROGRESS,
         stage=Task.Stage.DOWNLOADING,
@@ -141,7 +249,9 @@ def _take(task: Task, account: Account, price: Decimal, worker: str) -> Lease | 
         lease_token=token,
         lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
         worker=worker,
-        settings=task.settings or task.current_settings(),
+        settings=chosen,
+        whisper_model=models.whisper,
+        speaker_model=models.speakers,
         reserved=price,
         started_at=now,
     )

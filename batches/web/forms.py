@@ -13,6 +13,7 @@ from batches.formats import FORMATS
 from batches.models import Batch
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting
 from batches.services import selectors
+from domains.offered_models import DEFAULT
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 
@@ -142,4 +143,4 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
     def advanced_open(self) -> bool:
         """Whether the advanced settings hold something that must be seen."""
         folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
-        return any(field.errors or field.value() not in {None, "", 0, "0"} for field in folded)
+        return any(field.errors or field.value() not in {None, "", 0, "0", DEFAULT} for field in folded)

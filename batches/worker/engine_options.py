@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from batches.models.recognition_settings import RecognitionSettings
 from batches.recognition.media.decoding import MAX_BYTES, MAX_DURATION_MS
 from batches.recognition.options import Options
+from domains.offered_models import DEFAULT
 
 
 def engine_options(
@@ -24,6 +25,12 @@ def engine_options(
         channels=recognition.channels_as_speakers,
         min_speakers=-1 if recognition.min_speakers is None else recognition.min_speakers,
         max_speakers=-1 if recognition.max_speakers is None else recognition.max_speakers,
+        whisper_model=_chosen(recognition.whisper_model),
+        speaker_model=_chosen(recognition.speaker_model),
         max_duration_ms=max_duration_ms,
         max_bytes=max_bytes,
     )
+
+
+def _chosen(name: str) -> str:
+    return "" if name == DEFAULT else name

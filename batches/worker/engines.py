@@ -9,18 +9,23 @@ from __future__ import annotations
 import atexit
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from django.conf import settings
+from django.db import connections
 
+from batches.recognition.models.store import is_path
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.link import Limits
 from batches.recognition.runtime.pool import Endpoint, EngineConfig, EnginePool
+from batches.tasks import model_hosts
 
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 FILES_AT_ONCE = {CPU: 2, CUDA: 16}  # where the operator sets no number
+REPORT_SECONDS = 15.0  # between two reports of the models that this host serves
 _DRIVER = [Path("/proc/driver/nvidia"), Path("/dev/nvidia0"), Path("/dev/dxg")]
 _COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
 _endpoints: Sequence[Endpoint] = ()  # of the cluster's engines; workers inherit them
@@ -37,7 +42,8 @@ def config(
     preload: bool = False,
 ) -> EngineConfig:
     """The settings as an engine process takes them; what is given comes before the settings."""
-    names = (whisper_model or settings.WHISPER_MODEL, speaker_model or settings.SPEAKER_MODEL)
+    names = (whisper_model or settings.WHISPER_MODELS[0], speaker_model or settings.SPEAKER_MODELS[0])
+    offered = (*names, *settings.WHISPER_MODELS, *settings.SPEAKER_MODELS)
     return EngineConfig(
         models_dir=models_dir or settings.MODELS_DIR,
         whisper_model=names[0],
@@ -46,7 +52,7 @@ def config(
         engine=engine or settings.RECOGNITION_ENGINE,
         memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
         preload=preload,
-        readable=tuple(path for name in names if (path := Path(name)).is_absolute()),
+        readable=tuple(dict.fromkeys(Path(name) for name in offered if is_path(name))),
     )
 
 
@@ -105,6 +111,7 @@ class ClusterEngines:
     def __init__(self) -> None:
         global _endpoints
         found = devices()
+        self._reported_at: float | None = None
         self.workers = len(found) * files_at_once(found[0])
         self._pool = EnginePool(
             # A CPU's models load with the first file: a quiet portal on a laptop takes little memory.
@@ -116,7 +123,15 @@ class ClusterEngines:
         _endpoints = self._pool.endpoints
 
     def tick(self) -> None:
+        """Look after the engine processes; report this host's models every few seconds."""
         self._pool.tick()
+        now = time.monotonic()
+        if self._reported_at is None or now - self._reported_at > REPORT_SECONDS:
+            started, self._reported_at = self._reported_at is None, now
+            try:
+                model_hosts.report(started=started)
+            finally:
+                connections.close_all()
 
     def close(self) -> None:
         self._pool.close()

@@ -22,9 +22,10 @@ from django.utils import timezone
 from batches.models import Task
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
-from batches.tasks import scheduling
+from batches.tasks import model_hosts, scheduling
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.worker import disk_space, processing
+from batches.worker.loaded_models import LoadedModels
 from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,15 @@ class Prefetcher:
     Without a ``decoder`` files are only downloaded.
     """
 
-    def __init__(self, worker: str, stopping: Callable[[], bool], decoder: Decoder | None = None) -> None:
+    def __init__(
+        self,
+        worker: str,
+        stopping: Callable[[], bool],
+        decoder: Decoder | None = None,
+        models: LoadedModels | None = None,
+    ) -> None:
         self.worker = worker
+        self.models = models or LoadedModels()
         self.stopping = stopping
         self.decoder = decoder
         self._thread: threading.Thread | None = None
@@ -64,7 +72,10 @@ class Prefetcher:
         if self._thread is not None or now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        lease = scheduling.claim_next(self.worker, waited=PATIENCE) if disk_space.enough() else None
+        if not disk_space.enough():
+            return
+        served = model_hosts.served_here()
+        lease = scheduling.claim_next(self.worker, PATIENCE, served=served, loaded=self.models.preferred)
         if lease is None:
             return
         self._lease = lease

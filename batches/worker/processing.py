@@ -25,6 +25,7 @@ from batches.models import Transcript as Checkpoint
 from batches.recognition.errors import (
     EngineDied,
     EngineStalled,
+    ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
 )
@@ -33,11 +34,12 @@ from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
 from batches.status import batch_status, connection_backoff, failures
 from batches.status.failures import Failure, Level, failure_of
-from batches.tasks import lifecycle
+from batches.tasks import lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.tasks.scheduling import PROBE
 from batches.worker import disk_space, moving, result_files
 from batches.worker.engine_options import engine_options
+from domains.offered_models import ModelPair
 from speechportal.platform import logs
 from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
 
@@ -278,6 +280,9 @@ def _fail(lease: Lease, task: Task, failure: Failure) -> None:
 def _handle_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
     failure = failure_of(error)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
+    if isinstance(error, ModelUnavailable):
+        pair = ModelPair(task.whisper_model, task.speaker_model)
+        model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
     # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
     counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):

@@ -45,9 +45,17 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """What is not ready is named, and nothing else: anybody may ask."""
+    """Names what is not ready, and nothing else: anybody may ask. ``warnings`` do not make it unready."""
     problem = _database_problem() or _other_problem()
-    return JsonResponse({"ready": not problem, "problem": problem}, status=503 if problem else 200)
+    answer: dict[str, object] = {"ready": not problem, "problem": problem}
+    if not problem and (warnings := _warnings()):
+        answer["warnings"] = warnings
+    return JsonResponse(answer, status=503 if problem else 200)
+
+
+def _warnings() -> list[str]:
+    """What works in part, as the callables of settings.READINESS_WARNINGS name it."""
+    return [warning for path in settings.READINESS_WARNINGS if (warning := import_string(path)())]
 
 
 def _database_problem() -> str:

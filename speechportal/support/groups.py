@@ -28,6 +28,7 @@ VIEWED = {
         "executionresult",
         "processedfolder",
         "resultfile",
+        "servedmodel",
         "task",
         "webhook",
     ],

@@ -51,7 +51,7 @@ def configure(folder: Path, url: str, workers: int) -> None:
         "MODELS_DIR": models,
         "WORK_DIR": str(folder / "work"),
         "DATABASE_URL": url,
-        "WHISPER_MODEL": "tiny.en" if (Path(models) / "tiny.en").exists() else "base",
+        "WHISPER_MODELS": "tiny.en" if (Path(models) / "tiny.en").exists() else "base",
         "RECOGNITION_WORKERS": str(workers),
         "SHORT_WORKERS": "2",
         "POLL_SECONDS": "2",

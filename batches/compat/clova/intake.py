@@ -144,6 +144,6 @@ def _new_task(batch: Batch, wanted: Wanted, file: StoredFile) -> Task | None:
 def _polled_task(batch: Batch, wanted: Wanted, file: StoredFile) -> Task:
     task = Task.unscoped.get(batch=batch, input_key=file.key, input_version=file.version)
     Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, settings__isnull=True).update(
-        overrides=wanted.overrides
+        overrides=wanted.overrides, **wanted.overrides.model_columns()
     )
     return task

@@ -40,8 +40,10 @@ class Command(BaseCommand):
         parser.add_argument("--rounds", type=int, default=3, metavar="N")
         parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the variants, by their names")
         parser.add_argument("--speakers", action="store_true", help="measure the separation of speakers too")
-        parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
-        parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
+        parser.add_argument(
+            "--model", default=settings.WHISPER_MODELS[0], help="a Whisper model by name or path"
+        )
+        parser.add_argument("--speaker-model", default=settings.SPEAKER_MODELS[0], help="by name or folder")
         parser.add_argument(
             "--avx2", action="store_true", help="measure as on a processor without AVX-512 and AMX"
         )

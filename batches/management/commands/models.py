@@ -1,4 +1,4 @@
-"""``manage.py models list|fetch|verify``: the weights that recognition needs."""
+"""``manage.py models list|fetch|verify``: the models of recognition on this machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from tqdm import tqdm
 
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.models.store import ModelStore
+from batches.recognition.models.overview import facts_of
+from batches.recognition.models.store import ModelStore, is_path
+from batches.tasks import model_hosts
 
 
 class Command(BaseCommand):
@@ -41,14 +44,20 @@ class Command(BaseCommand):
 
     def _list(self, store: ModelStore, _names: list[str]) -> None:
         self.stdout.write(f"Models folder: {store.folder}")
-        for name in store.names():
-            status = store.status(name)
-            size = f"{status.size / 1e6:.0f} MB" if status.size else "-"
-            self.stdout.write(f"  {name:<12} {status.state:<8} {size:>8}  {status.title}")
+        offered = [*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS]
+        hosts = _hosts()
+        row = "  {:<28} {:<8} {:>8} {:>9} {:>9}  {:<24} {}"
+        self.stdout.write(row.format("model", "here", "size", "CPU", "GPU", "served by", "licence").rstrip())
+        for name in dict.fromkeys([*offered, *store.names()]):
+            facts = facts_of(name, store)
+            served = ", ".join(hosts.get(name, [])) or ("-" if name in offered else "not offered")
+            numbers = [_amount(each) for each in (facts.size, facts.need_on_cpu, facts.need_on_gpu)]
+            self.stdout.write(row.format(name, facts.state, *numbers, served, facts.licence).rstrip())
+        self.stdout.write("CPU and GPU: memory that one process needs, on a CPU with bfloat16.")
 
     def _fetch(self, store: ModelStore, names: list[str]) -> None:
-        for name in names or [settings.WHISPER_MODEL, settings.SPEAKER_MODEL]:
-            if Path(name).is_absolute():
+        for name in names or [*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS]:
+            if is_path(name):
                 continue  # the operator's own files
             with _Bars() as bars:
                 try:
@@ -65,6 +74,24 @@ class Command(BaseCommand):
         if problems or not (names or present):
             raise CommandError("Some models are not as they should be. Run: manage.py models fetch")
         self.stdout.write(f"{len(names or present)} models verified.")
+
+
+def _amount(count: int) -> str:
+    if not count:
+        return "-"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _hosts() -> dict[str, list[str]]:
+    """Live hosts by model, as they last reported. Empty without a database."""
+    found: dict[str, list[str]] = {}
+    try:
+        for row in model_hosts.live_rows():
+            state = "unusable" if row.problem else "loaded" if row.loaded_at else ""
+            found.setdefault(row.name, []).append(f"{row.host} ({state})" if state else row.host)
+    except DatabaseError:
+        pass
+    return found
 
 
 class _Bars:

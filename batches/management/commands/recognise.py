@@ -46,8 +46,10 @@ class Command(BaseCommand):
             "--format", nargs="+", default=["txt"], choices=list(formats.FORMATS), dest="formats"
         )
         parser.add_argument("--output", type=Path, metavar="DIR", help="write FILE.FORMAT here")
-        parser.add_argument("--model", default=settings.WHISPER_MODEL, help="a Whisper model by name or path")
-        parser.add_argument("--speaker-model", default=settings.SPEAKER_MODEL, help="by name or folder")
+        parser.add_argument(
+            "--model", default=settings.WHISPER_MODELS[0], help="a Whisper model by name or path"
+        )
+        parser.add_argument("--speaker-model", default=settings.SPEAKER_MODELS[0], help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
         parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=recognizer_names())
         parser.add_argument("--threads", type=int, default=settings.RECOGNITION_THREADS, metavar="N")

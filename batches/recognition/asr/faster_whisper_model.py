@@ -8,6 +8,7 @@ speech. Keywords work through the prompt alone: CTranslate2 takes no bias.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_s
 from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, AudioModel
 from batches.recognition.media.decoding import SAMPLE_RATE
+from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.store import WhisperCheckpoint
 from batches.recognition.runtime.device import is_gpu
 
@@ -46,8 +48,7 @@ class FasterModel(AudioModel):
             intra_threads=threads,
         )
         self._view: Any = ctranslate2.StorageView.from_array
-        dims = torch.load(checkpoint.path, map_location="cpu", weights_only=True, mmap=True)["dims"]
-        super().__init__(checkpoint.name, ModelDimensions(**dims))
+        super().__init__(checkpoint.name, ModelDimensions(**asdict(read_dimensions(checkpoint.path))))
 
     def encode(self, mels: Tensor) -> Tensor:
         """(rows, mels, 2 * frames) to (rows, frames, state)."""

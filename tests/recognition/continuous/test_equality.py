@@ -13,6 +13,7 @@ from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.asr.whisper_model import WhisperModel
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.store import ModelStore
+from batches.recognition.models.weights import open_weights
 from tests.sample_speech import load_sample
 
 CONTEXT = 800
@@ -21,7 +22,7 @@ CONTEXT = 800
 @pytest.fixture(scope="module")
 def model() -> WhisperModel:
     """The base model in float32, its output layer too: as int8 it changes tokens by itself."""
-    model = WhisperModel(ModelStore(None).whisper("base"), precision="float32")
+    model = WhisperModel(open_weights(ModelStore(None).whisper("base")), precision="float32")
     embedding = model._decoder.token_embedding.weight
     output = torch.nn.Linear(embedding.shape[1], model.tokenizer("en").eot + 1, bias=False)
     output.weight = torch.nn.Parameter(embedding[: output.out_features])

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
-from whisper import _ALIGNMENT_HEADS  # there is no public name for them
 from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.sizing import BatchPlan, plan_batches
 from batches.recognition.asr.continuous.weights import load_weights
-from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.models.weights import open_weights
 from batches.recognition.runtime.device import (
     DEFAULT_GPU_MEMORY,
     choose_precision,
@@ -32,19 +28,8 @@ def read_checkpoint(
     checkpoint: WhisperCheckpoint,
 ) -> tuple[ModelDimensions, Mapping[str, Tensor], list[tuple[int, int]]]:
     """Dimensions, memory-mapped state dict and alignment heads. Raises ModelUnavailable."""
-    try:
-        document = torch.load(checkpoint.path, map_location="cpu", weights_only=True, mmap=True)
-        dims = ModelDimensions(**document["dims"])
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ModelUnavailable(f"The Whisper model '{checkpoint.name}' cannot be read: {error}") from error
-    layers, heads = int(dims.n_text_layer), int(dims.n_text_head)
-    chosen = np.zeros((layers, heads), dtype=bool)
-    chosen[layers // 2 :] = True  # openai-whisper's choice for models that it does not know
-    if checkpoint.official in _ALIGNMENT_HEADS:
-        packed = gzip.decompress(base64.b85decode(_ALIGNMENT_HEADS[checkpoint.official]))
-        chosen = np.frombuffer(packed, dtype=bool).reshape(layers, heads)
-    pairs = [(int(layer), int(head)) for layer, head in np.argwhere(chosen)]
-    return dims, document["model_state_dict"], pairs
+    weights = open_weights(checkpoint)
+    return weights.dims, weights.state, list(weights.alignment_heads)
 
 
 def load_decoder(

@@ -1,0 +1,39 @@
+"""`ServedModel`: a model that a host's workers serve, as its recognition cluster last reported."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class ServedModel(models.Model):
+    """One model on one host. The recognition cluster renews ``seen_at`` while it runs.
+
+    ``problem`` says why the model cannot be used there; tasks that need it are then left to other hosts.
+    """
+
+    class Kind(models.TextChoices):
+        WHISPER = "whisper", _("Whisper model")
+        SPEAKERS = "speakers", _("speaker model")
+
+    host = models.CharField(_("host"), max_length=255)
+    name = models.CharField(_("model"), max_length=200)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    problem = models.TextField(_("problem"), blank=True)
+    problem_at = models.DateTimeField(null=True)
+    loaded_at = models.DateTimeField(_("loaded"), null=True)
+    seen_at = models.DateTimeField(_("last report"), default=timezone.now)
+
+    objects: models.Manager[Self] = models.Manager()
+
+    class Meta:
+        verbose_name = _("served model")
+        verbose_name_plural = _("served models")
+        ordering = ["kind", "name", "host"]
+        constraints = [models.UniqueConstraint(fields=["host", "kind", "name"], name="served_model_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} · {self.host}"

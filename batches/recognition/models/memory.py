@@ -1,0 +1,103 @@
+"""Memory that a Whisper model needs, computed from its dimensions, number type and batch size.
+
+The result is compared with the free memory before a model is loaded, and is what the limit follows from above
+which an engine process is ended. Imports no torch, so that pages and commands can show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batches.recognition.errors import ModelTooLarge
+from batches.recognition.models.dimensions import WhisperDimensions
+
+MIB, GIB = 1024**2, 1024**3
+_PROCESS = 300 * MIB  # interpreter and libraries
+_GPU_CONTEXT = 600 * MIB  # of CUDA and its libraries, on the card
+_SPEAKER_MODELS = 600 * MIB  # segmentation and speaker embeddings with their batches
+_TEXT_POSITIONS = 256  # tokens of a chunk, prompt included
+_LONGEST_CHUNK = 1500  # encoder frames: 30 s
+_GPU_FRAMES, GPU_ROWS = 800, 64
+CPU_ROWS = 8
+_TOLERANCE, _RESERVE = 1.3, GIB  # between what is needed and the limit
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """Bytes that one process needs, or on a GPU, that it needs on the card."""
+
+    weights: int
+    cache: int  # keys and values of the decoder
+    activations: int
+    process: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.cache + self.activations + self.process
+
+    @property
+    def limit(self) -> int:
+        """Above this the process is ended: it must have a fault, or an input that was made to harm it."""
+        return round(self.total * _TOLERANCE) + _RESERVE
+
+
+def need_on_cpu(dims: WhisperDimensions, *, number_bytes: int, rows: int = CPU_ROWS) -> MemoryNeed:
+    """``number_bytes`` of each weight: 2 for bfloat16, 4 for float32. ``rows`` chunks are decoded at once.
+
+    The token embedding is kept in float32, and once more as the output layer in int8.
+    """
+    embedding = dims.n_vocab * dims.n_text_state
+    weights = (dims.parameters - embedding) * number_bytes + embedding * (4 + 1)
+    # Residual and its norm in float32; query, key, value and both layers of the feed-forward.
+    per_frame = dims.n_audio_state * (2 * 4 + (3 + 2 * 4) * number_bytes)
+    attention = dims.n_audio_head * _LONGEST_CHUNK**2 * (4 + number_bytes)  # a row at a time
+    return MemoryNeed(
+        weights,
+        _cache(dims, rows, _LONGEST_CHUNK, number_bytes),
+        rows * _LONGEST_CHUNK * per_frame + attention + 3 * 4 * rows * dims.n_vocab,
+        _PROCESS + _SPEAKER_MODELS,
+    )
+
+
+def need_on_gpu(dims: WhisperDimensions, *, rows: int = GPU_ROWS, frames: int = _GPU_FRAMES) -> MemoryNeed:
+    """Memory of the card: float16 weights, and a decoder of ``rows`` rows of ``frames`` encoder frames."""
+    per_frame = dims.n_audio_state * 2 * (2 + 3 + 2 * 4)
+    return MemoryNeed(
+        2 * (dims.parameters + dims.n_vocab * dims.n_text_state),
+        _cache(dims, rows, frames, 2),
+        min(rows, 32) * frames * per_frame + 3 * 4 * rows * dims.n_vocab,
+        _GPU_CONTEXT + _SPEAKER_MODELS,
+    )
+
+
+def _cache(dims: WhisperDimensions, rows: int, frames: int, number_bytes: int) -> int:
+    positions = frames + _TEXT_POSITIONS
+    return 2 * dims.n_text_layer * rows * positions * dims.n_text_state * number_bytes
+
+
+def available() -> int:
+    """Bytes of main memory that a new process can have here, within the container's limit."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            used = int((group / "memory.current").read_text()) - int(statistics.get("inactive_file", 0))
+            free = min(free, int(limit) - used)
+    except (OSError, ValueError):
+        pass  # no control group of version 2
+    return max(free, 0)
+
+
+def require(name: str, need: MemoryNeed, free: int) -> None:
+    """Raises ModelTooLarge where ``need`` is more than ``free`` bytes."""
+    if need.total > free:
+        raise ModelTooLarge(
+            f"{name} needs {need.total / 1e9:.1f} GB here, {free / 1e9:.1f} GB are free.",
+            name=name,
+            need_bytes=need.total,
+            free_bytes=free,
+        )

@@ -1,0 +1,59 @@
+"""`ModelFacts`: what commands and pages show of a model: size, licence, memory need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models import memory
+from batches.recognition.models.catalogue import SPECS
+from batches.recognition.models.dimensions import read_dimensions
+from batches.recognition.models.store import ModelStore, checkpoint_in, is_path
+
+# openai-whisper's own models; their weights are under the licence of its code.
+_OFFICIAL = ("tiny", "base", "small", "medium", "large", "turbo")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Facts about a model on this machine. Sizes in bytes; 0 and an empty text for what is not known."""
+
+    name: str
+    state: str  # "ready", "missing" or "damaged"
+    size: int
+    licence: str
+    need_on_cpu: int = 0  # with weights in bfloat16 ...
+    need_on_cpu_float32: int = 0  # ... and in float32
+    need_on_gpu: int = 0
+
+
+def facts_of(name: str, store: ModelStore) -> ModelFacts:
+    """Facts from the model's files; of a model that is not here only what the catalogue says."""
+    path = Path(name) if is_path(name) else store.path_of(name)
+    state = ("ready" if path.exists() else "missing") if is_path(name) else store.status(name).state
+    size = _size(path)
+    try:
+        dims = read_dimensions(checkpoint_in(path))
+    except ModelUnavailable:  # not here, or no Whisper model
+        return ModelFacts(name, state, size, _licence(name, path))
+    half, single = (memory.need_on_cpu(dims, number_bytes=count).total for count in (2, 4))
+    gpu = memory.need_on_gpu(dims).total
+    return ModelFacts(name, state, size, _licence(name, path), half, single, gpu)
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(each.stat().st_size for each in files if each.is_file())
+
+
+def _licence(name: str, path: Path) -> str:
+    """From the catalogue, or from the card (README.md) that comes with a model of Hugging Face."""
+    if spec := SPECS.get(name):
+        return spec.licence
+    card = path / "README.md"
+    if card.is_file():
+        for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]:
+            if line.startswith("license:"):
+                return line.partition(":")[2].strip()
+    return "MIT" if name.split(".")[0].split("-")[0] in _OFFICIAL else ""

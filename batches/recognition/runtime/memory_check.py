@@ -1,0 +1,40 @@
+"""Check that a Whisper model fits into this machine's memory before it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batches.recognition import registry
+from batches.recognition.models import memory
+from batches.recognition.models.dimensions import read_dimensions
+from batches.recognition.models.store import ModelStore
+
+_WHISPER = {"whisper", "faster-whisper"}  # recognisers whose memory follows from Whisper's dimensions
+
+
+def require_memory(
+    models_dir: Path, whisper_model: str, *, recognizer: str = "", device: str = "auto", batch_size: int = 0
+) -> int:
+    """Bytes above which the process that runs the model is ended; 0 for no limit.
+
+    On a GPU the card sets the limit, and the need of other recognisers is not known.
+
+    Raises ModelUnavailable, and ModelTooLarge if less memory is free than the model needs.
+    """
+    import torch
+
+    from batches.recognition.runtime.device import choose_device, choose_precision, is_gpu
+
+    store = ModelStore(models_dir)
+    if registry.find_recognizer(whisper_model, store, recognizer).name not in _WHISPER:
+        return 0
+    dims = read_dimensions(store.whisper(whisper_model).path)
+    chosen = choose_device(device)
+    if is_gpu(chosen):
+        need = memory.need_on_gpu(dims, rows=batch_size or memory.GPU_ROWS)
+        memory.require(whisper_model, need, torch.cuda.mem_get_info(chosen)[0])
+        return 0
+    number_bytes = choose_precision("auto", chosen).products.itemsize
+    need = memory.need_on_cpu(dims, number_bytes=number_bytes, rows=batch_size or memory.CPU_ROWS)
+    memory.require(whisper_model, need, memory.available())
+    return need.limit

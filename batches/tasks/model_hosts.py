@@ -1,0 +1,157 @@
+"""Which host serves which models: reports of the hosts, and batches whose models nobody serves.
+
+Each recognition cluster calls :func:`report` every few seconds. A model that no live host can use turns the
+batches that wait for it to Error, with the cause and what to do; :func:`reconcile`, called by the scheduler,
+does this, and ends it once a host serves the model.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from batches.models import Batch, ServedModel, Task
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.store import ModelStore
+from batches.status import batch_status
+from batches.status.failures import MODEL_NOT_SERVED, Failure
+from batches.tasks.scheduling import ServedModels, claimable, with_models
+from domains import offered_models
+from domains.offered_models import ModelPair
+
+LIVE = timedelta(minutes=2)  # since a host's last report
+GRACE = timedelta(minutes=3)  # that a task waits before its batch says that nobody serves its model
+RETRY = timedelta(minutes=2)  # after which a model that could not be loaded is tried again
+FORGOTTEN = timedelta(days=1)
+
+WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
+
+
+def host_name() -> str:
+    return socket.gethostname()
+
+
+def report(host: str = "", *, started: bool = False) -> None:
+    """Say which models this host serves, and what is wrong with them.
+
+    ``started``: the cluster has just begun, so that no model is loaded yet.
+    """
+    now, host = timezone.now(), host or host_name()
+    served = ServedModels.of_settings()
+    store = ModelStore(settings.MODELS_DIR)
+    own = ServedModel.objects.filter(host=host)
+    for kind, names in ((WHISPER, served.whisper), (SPEAKERS, served.speakers)):
+        own.filter(kind=kind).exclude(name__in=names).delete()
+        for name in names:
+            missing = _problem(store, name)
+            row, _made = ServedModel.objects.update_or_create(
+                host=host, kind=kind, name=name, defaults={"seen_at": now}
+            )
+            noted_lately = bool(row.problem_at and row.problem_at > now - RETRY)
+            if missing or not noted_lately:
+                own.filter(pk=row.pk).update(problem=missing)
+    if started:
+        own.update(loaded_at=None)
+    ServedModel.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+
+
+def _problem(store: ModelStore, name: str) -> str:
+    """Why a model cannot be used here, as far as a look at its folder shows; empty if it can."""
+    try:
+        store.require_present(name)
+    except ModelUnavailable as error:
+        return error.message
+    return ""
+
+
+def note_problem(pair: ModelPair, name: str, message: str, host: str = "") -> None:
+    """The model ``name`` of the pair could not be loaded here: leave its tasks to other hosts for a while."""
+    wrong = name if name == pair.speakers else pair.whisper
+    rows = ServedModel.objects.filter(host=host or host_name(), name=wrong)
+    rows.update(problem=message, problem_at=timezone.now(), loaded_at=None)
+
+
+def note_loaded(pair: ModelPair, before: ModelPair | None, host: str = "") -> None:
+    """A worker of this host has used the pair, and given up the one before."""
+    rows = ServedModel.objects.filter(host=host or host_name())
+    if before is not None and before != pair:
+        rows.filter(name__in=[before.whisper, before.speakers]).update(loaded_at=None)
+    rows.filter(name__in=[pair.whisper, pair.speakers], problem="").update(loaded_at=timezone.now())
+
+
+def served_here(host: str = "") -> ServedModels:
+    """Models that this host's workers may take tasks of: those that are served and have no problem."""
+    rows = ServedModel.objects.filter(host=host or host_name()).exclude(problem="")
+    return ServedModels.of_settings().without(set(rows.values_list("name", flat=True)))
+
+
+def live_rows(now: datetime | None = None) -> QuerySet[ServedModel]:
+    return ServedModel.objects.filter(seen_at__gt=(now or timezone.now()) - LIVE)
+
+
+def served_anywhere(now: datetime | None = None) -> ServedModels:
+    """Models that some live host can use. One that failed lately has to be loaded first."""
+    failed = Q(problem_at__isnull=False) & (Q(loaded_at=None) | Q(loaded_at__lt=F("problem_at")))
+    usable = live_rows(now).filter(problem="").exclude(failed)
+    return ServedModels(
+        frozenset(usable.filter(kind=WHISPER).values_list("name", flat=True)),
+        frozenset(usable.filter(kind=SPEAKERS).values_list("name", flat=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A model that cannot be used anywhere, and why."""
+
+    name: str
+    reason: str
+
+    @property
+    def remedy(self) -> str:
+        """What the operator does about it."""
+        if self.name not in {*offered_models.whisper_models(), *offered_models.speaker_models()}:
+            return "Offer the model again, or choose another in the domain or the batch."
+        if self.reason:
+            return f"Run on that host: manage.py models fetch {self.name}"
+        return f"Start a recognition cluster that serves {self.name} (SPEECHPORTAL_SERVED_MODELS)."
+
+
+def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Missing]:
+    """Those of ``names`` that no live host can use."""
+    served = served_anywhere(now)
+    usable = served.whisper | served.speakers
+    problems = dict(live_rows(now).exclude(problem="").values_list("name", "problem"))
+    return [Missing(name, problems.get(name, "")) for name in sorted(set(names)) if name not in usable]
+
+
+def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
+    """A model that nobody serves, by the ID of a batch whose tasks have waited for it."""
+    now = now or timezone.now()
+    served = served_anywhere(now)
+    waiting: QuerySet[Task] = with_models(claimable()).filter(available_at__lt=now - GRACE)
+    unserved = waiting.filter(~Q(takes_whisper__in=served.whisper) | ~Q(takes_speakers__in=served.speakers))
+    found: dict[int, str] = {}
+    rows = unserved.order_by().values_list("batch", "takes_whisper", "takes_speakers").distinct()
+    for batch_id, whisper, speakers in rows:
+        found[batch_id] = whisper if whisper not in served.whisper else speakers
+    return found
+
+
+def reconcile(now: datetime | None = None) -> None:
+    """Turn batches to Error that wait for a model, and back once a host serves it."""
+    waiting = waiting_for_models(now)
+    reasons = {each.name: each for each in missing_models(waiting.values(), now)}
+    for batch_id, name in waiting.items():
+        missing = reasons.get(name) or Missing(name, "")
+        message = f"No worker serves the model {name}. {missing.reason}".strip()
+        details = {"model": offered_models.title(name), "remedy": missing.remedy}
+        batch_status.set_error(batch_id, Failure(MODEL_NOT_SERVED, message, details))
+    for batch_id in Batch.unscoped.filter(cause_code=MODEL_NOT_SERVED).values_list("pk", flat=True):
+        if batch_id not in waiting:
+            batch_status.set_normal(batch_id)

@@ -1,0 +1,33 @@
+"""`LoadedModels`: the pair of models that this worker used last, which its next task should use too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from domains.offered_models import ModelPair
+
+STICKY_SECONDS = 300.0  # then the fair order decides again, so that no model's tasks wait for ever
+
+
+class LoadedModels:
+    """Loading takes from seconds to a minute, so a worker stays with its models for a while.
+
+    ``clock`` returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.pair: ModelPair | None = None
+        self._since = 0.0
+
+    def use(self, pair: ModelPair) -> None:
+        """A task of this pair is processed now."""
+        now = self._clock()
+        if pair != self.pair or now - self._since > STICKY_SECONDS:
+            self.pair, self._since = pair, now
+
+    @property
+    def preferred(self) -> ModelPair | None:
+        """The pair whose tasks this worker should take first; None where the fair order decides."""
+        return self.pair if self._clock() - self._since <= STICKY_SECONDS else None
