@@ -440,6 +440,13 @@ SERVED_MODELS = env.words(
     shown=_("all that are offered"),
     description=_("The models that this machine’s workers serve, comma-separated."),
 )
+TRUSTED_PIPELINES = env.text(
+    "TRUSTED_PIPELINES",
+    description=_(
+        "Speaker pipelines, as SPEAKER_MODEL names them and separated by commas, whose files may run code of "
+        "their own. All others are refused if they hold any."
+    ),
+)
 HF_TOKEN = env.text(
     "HF_TOKEN", description=_("A Hugging Face token, for pyannote pipelines that require one.")
 )

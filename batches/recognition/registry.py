@@ -5,14 +5,18 @@ A model reference (a name, path or folder) belongs to the first provider that cl
 
 from __future__ import annotations
 
-from batches.recognition.asr import faster_whisper, openai_whisper
-from batches.recognition.diarization import senko
+from batches.recognition.asr import faster_whisper, openai_whisper, pocketsphinx
+from batches.recognition.diarization import pyannote_pipeline, senko
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.recognition.providers import DiarizerProvider, RecognizerProvider
 
-RECOGNIZERS: tuple[RecognizerProvider, ...] = (openai_whisper.PROVIDER, faster_whisper.PROVIDER)
-DIARIZERS: tuple[DiarizerProvider, ...] = (senko.PROVIDER,)
+RECOGNIZERS: tuple[RecognizerProvider, ...] = (
+    openai_whisper.PROVIDER,
+    faster_whisper.PROVIDER,
+    pocketsphinx.PROVIDER,
+)
+DIARIZERS: tuple[DiarizerProvider, ...] = (pyannote_pipeline.PROVIDER, senko.PROVIDER)
 
 
 def recognizer_names() -> list[str]:
@@ -21,18 +25,17 @@ def recognizer_names() -> list[str]:
 
 
 def find_recognizer(reference: str, store: ModelStore, name: str = "") -> RecognizerProvider:
-    """The provider of that name, or else the first one that claims the model.
+    """The provider of that name if it takes the model, or else the first that does.
 
-    Several may run the same weights, so that a name is needed to choose any but the first. Raises ValueError
-    for an unknown name and ModelUnavailable where no provider takes the model.
+    Several run Whisper's weights, and ``name`` chooses among them; a model that only one provider runs needs
+    no name. Raises ValueError for an unknown name and ModelUnavailable where no provider takes the model.
     """
     if name and name not in recognizer_names():
         raise ValueError(f"There is no recogniser {name!r}, only {', '.join(recognizer_names())}.")
-    for provider in RECOGNIZERS:
-        if name in ("", provider.name) and provider.claims(reference, store):
-            return provider
-    by_name = f" by {name}" if name else ""
-    raise ModelUnavailable(f"The model '{reference}' cannot be recognised with{by_name}.", name=reference)
+    claiming = [provider for provider in RECOGNIZERS if provider.claims(reference, store)]
+    if not claiming:
+        raise ModelUnavailable(f"There is no recogniser for the model '{reference}'.", name=reference)
+    return next((provider for provider in claiming if provider.name == name), claiming[0])
 
 
 def find_diarizer(reference: str, store: ModelStore) -> DiarizerProvider:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batches.recognition.models.store import ModelStore, WhisperCheckpoint
@@ -59,8 +60,12 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
 
 
 def claims(reference: str, store: ModelStore) -> bool:
-    """Whether the model is Whisper's. Names that nobody knows are too: fetching them says what is known."""
-    return True
+    """Whether the model is Whisper's: any path, and any name without the prefix of another recogniser.
+
+    Models of other recognisers are named ``RECOGNISER:MODEL``. Unknown names count as Whisper's, so that
+    the error lists the known ones.
+    """
+    return Path(reference).is_absolute() or ":" not in reference
 
 
 PROVIDER = RecognizerProvider(name="whisper", claims=claims, load=load)

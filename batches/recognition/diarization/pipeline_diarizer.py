@@ -20,7 +20,6 @@ import torch
 from batches.recognition.contracts import Progress
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before pyannote
 from batches.recognition.diarization.checkpoints import load_model
-from batches.recognition.diarization.diarizers import check_bounds
 from batches.recognition.diarization.pipeline_folder import (
     VBX,
     PipelineConfig,
@@ -30,6 +29,7 @@ from batches.recognition.diarization.pipeline_folder import (
     plda_files,
     read_config,
 )
+from batches.recognition.diarization.speaker_bounds import check_bounds
 from batches.recognition.diarization.turns import label_turns
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples

@@ -45,7 +45,7 @@ class SenkoDiarizer:
         Fewer speakers than the minimum are found only where there is too little speech for them.
         """
         from batches.recognition.diarization.clustering import cluster_segments
-        from batches.recognition.diarization.diarizers import check_bounds
+        from batches.recognition.diarization.speaker_bounds import check_bounds
         from batches.recognition.diarization.speech_segments import cut_segments
         from batches.recognition.diarization.turns import build_turns
 

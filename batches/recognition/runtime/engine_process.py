@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import IO
 
 # All that the engine process inherits. Every other variable stays behind, whatever it is called.
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+_INHERITED = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "SPEECHPORTAL_TRUSTED_PIPELINES",
+)
 _LOG_LINES = 200
 _LONGEST_LINE = 4096  # bytes
 _SOURCE_ROOT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,38 @@
+"""A pyannote pipeline as the speaker model of a batch: from the file to the API's result."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from batches.models import Task
+from batches.tasks import lifecycle
+from batches.worker import processing
+from tests.api.client import Api
+from tests.factories import make_batch
+from tests.recognition.engine_pools import client_of, engines
+from tests.sample_speech import sample_folder
+from tests.speaker_pipelines import MAKERS
+from tests.workbench import drop, folder
+
+
+@pytest.mark.parametrize("layout", MAKERS)
+def test_a_batch_has_its_speakers_from_a_pipeline(
+    alice: Api, settings: Settings, layout: str, tmp_path: Path
+) -> None:
+    settings.SETTLE_SECONDS = 0
+    pipeline = MAKERS[layout](tmp_path / layout)
+    batch = make_batch(alice.account, speakers=True, min_speakers=2, max_speakers=2, formats=["json"])
+    task = drop(batch, "call.wav", (sample_folder() / "sample.wav").read_bytes())
+    claim = lifecycle.claim_next("test")
+    assert claim is not None
+    options = {"speaker_model": str(pipeline), "readable": (pipeline,)}
+    with engines(tmp_path / "engines", **options) as pool, client_of(pool) as client:
+        processing.process(claim, client, lambda: False)
+    task = Task.unscoped.get(pk=task.pk)
+    assert task.state == Task.State.COMPLETED, task.error_message
+
+    found = json.loads(alice.get(f"tasks/{task.uid}/results/json").content)
+    assert {segment["speaker"]["label"] for segment in found["segments"]} == {"1", "2"}
+    assert found == json.loads((folder(batch) / "out/call.wav.json").read_text())

@@ -1,0 +1,42 @@
+"""A recogniser that is not Whisper, behind the same contract: real words with times and scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from batches.recognition import registry
+from batches.recognition.asr.pocketsphinx import MODEL
+from batches.recognition.models.store import ModelStore
+from tests.sample_speech import sample_folder
+
+
+@pytest.mark.parametrize("engine", ["", "whisper", "faster-whisper", "pocketsphinx"])
+def test_its_model_needs_no_engine_by_name(engine: str) -> None:
+    assert registry.find_recognizer(MODEL, ModelStore(), engine).name == "pocketsphinx"
+
+
+@pytest.mark.parametrize(("engine", "expected"), [("", "whisper"), ("faster-whisper", "faster-whisper")])
+def test_whisper_models_stay_with_whisper(engine: str, expected: str) -> None:
+    assert registry.find_recognizer("base", ModelStore(), engine).name == expected
+    assert registry.find_recognizer("/srv/models/fine:tuned.pt", ModelStore(), engine).name == expected
+
+
+def test_an_unknown_model_of_another_recogniser_is_refused() -> None:
+    with pytest.raises(registry.ModelUnavailable, match="pocketsphinx:ko"):
+        registry.find_recognizer("pocketsphinx:ko", ModelStore())
+
+
+def test_the_sample_has_words_with_times_and_scores(tmp_path: Path) -> None:
+    sample = str(sample_folder() / "sample.wav")
+    options = ["--model", MODEL, "--language", "en", "--format", "json", "--output", str(tmp_path)]
+    call_command("recognise", sample, *options)
+    document = json.loads((tmp_path / "sample.wav.json").read_text())
+    text = " ".join(segment["text"] for segment in document["segments"])
+    for word in ("hello", "chicago", "know", "here"):
+        assert word in text.lower()
+    words = [word for segment in document["segments"] for word in segment["words"]]
+    assert len(words) > 40
+    assert all(0 <= start < end <= 30_000 for start, end, _ in words)
+    assert [start for start, _, _ in words] == sorted(start for start, _, _ in words)
