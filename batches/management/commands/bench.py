@@ -1,4 +1,4 @@
-"""``manage.py bench``: this engine against whisper's command line, faster-whisper and pyannote."""
+"""``manage.py bench``: compares this engine with other engines that run the same weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import imageio_ffmpeg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.recognition.bench import report, variants
+from batches.recognition.bench import random_checkpoint, report, variants
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
+from batches.recognition.bench.shapes import SHAPES
 from batches.recognition.runtime.engine_process import clean_environment
 
-# What torch, oneDNN, MKL and CTranslate2 take for the word that there is no AVX-512.
+# Settings by which torch, oneDNN, MKL and CTranslate2 leave AVX-512 and AMX unused.
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -30,7 +31,7 @@ AVX2 = {
 
 
 class Command(BaseCommand):
-    help = "Measure speed, memory and errors of this engine and of its peers, in turns."
+    help = "Measure speed, memory and errors of this engine and of other engines, in turns."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,21 @@ class Command(BaseCommand):
         )
         parser.add_argument("--rounds", type=int, default=3, metavar="N")
         parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the variants, by their names")
-        parser.add_argument("--speakers", action="store_true", help="measure the separation of speakers too")
+        parser.add_argument("--speakers", action="store_true", help="measure speaker diarization too")
+        parser.add_argument("--device", default=variants.CPU, choices=(variants.CPU, variants.GPU))
+        parser.add_argument(
+            "--files-at-once",
+            type=int,
+            default=1,
+            metavar="N",
+            help="files in hand, by engines that take several",
+        )
+        parser.add_argument("--batch-size", type=int, default=0, metavar="N", help="of the other engines")
+        parser.add_argument(
+            "--shape",
+            choices=list(SHAPES),
+            help="random weights of this model's size, to measure speed alone",
+        )
         parser.add_argument(
             "--model", default=settings.WHISPER_MODELS[0], help="a Whisper model by name or path"
         )
@@ -52,33 +67,46 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **arguments: Any) -> None:
         recordings = _recordings(arguments["manifest"])
-        names = self._names(arguments["only"], speakers=arguments["speakers"])
+        device = arguments["device"]
+        names = self._names(arguments["only"], device, speakers=arguments["speakers"])
+        if min(arguments["rounds"], arguments["files_at_once"], arguments["threads"]) < 1:
+            raise CommandError("--rounds, --files-at-once and --threads are at least 1.")
         with tempfile.TemporaryDirectory(prefix="speechportal-bench-") as scratch:
             rounds = self._measure(names, recordings, arguments, Path(scratch))
+        if arguments["shape"]:
+            recordings = [replace(recording, reference="") for recording in recordings]
         rows = [report.make_row(name, recordings, rounds[name]) for name in names]
-        reference = variants.FASTER_INT8 if variants.FASTER_INT8 in names else names[0]
-        report.set_ratios(rows, reference)
-        minutes = sum(recording.seconds for recording in recordings) / 60
-        self.stdout.write(
-            f"{report.processor()}{', AVX2 alone' if arguments['avx2'] else ''}, "
-            f"{arguments['threads']} thread(s), {len(recordings)} recordings of "
-            f"{minutes:.1f} minutes, medians of {arguments['rounds']} rounds"
-        )
-        self.stdout.write(report.as_table(rows, reference))
+        preferred = variants.REFERENCES[device]
+        reference = preferred if preferred in names else names[0]
+        wall = device == variants.GPU
+        report.set_ratios(rows, reference, wall=wall)
+        self.stdout.write(_headline(recordings, arguments))
+        self.stdout.write(report.as_table(rows, reference, wall=wall))
         if arguments["json"]:
-            document = report.as_document(rows, recordings, reference)
+            conditions = {
+                key: arguments[key]
+                for key in (
+                    "device",
+                    "threads",
+                    "rounds",
+                    "files_at_once",
+                    "batch_size",
+                    "avx2",
+                    "shape",
+                    "model",
+                )
+            }
+            document = report.as_document(rows, recordings, reference, conditions)
             arguments["json"].write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
-    def _names(self, only: list[str] | None, *, speakers: bool) -> list[str]:
-        """What is measured: all that is installed. What is not is named."""
-        every = [*variants.TEXT, *variants.TURNS]
-        if unknown := set(only or ()) - set(every):
-            raise CommandError(f"Unknown: {', '.join(sorted(unknown))}. There is: {', '.join(every)}.")
-        chosen = only or [*variants.TEXT, *(variants.TURNS if speakers else ())]
+    def _names(self, only: list[str] | None, device: str, *, speakers: bool) -> list[str]:
+        """Variants to measure: all that can run here. The others are named on standard error."""
+        if unknown := set(only or ()) - set(variants.ALL):
+            raise CommandError(f"Unknown: {', '.join(sorted(unknown))}. There is: {', '.join(variants.ALL)}.")
         names = []
-        for name in chosen:
-            if remedy := variants.missing(name):
-                self.stderr.write(f"{name} is left out: {remedy}")
+        for name in only or variants.names(device, speakers=speakers):
+            if reason := variants.missing(name, device):
+                self.stderr.write(f"{name} is left out: {reason}")
             else:
                 names.append(name)
         if not names:
@@ -89,13 +117,20 @@ class Command(BaseCommand):
         self, names: list[str], recordings: list[Recording], arguments: dict[str, Any], scratch: Path
     ) -> dict[str, list[dict[str, Any]]]:
         """Results by variant, one for each round. The variants take turns."""
+        model = arguments["model"]
+        if arguments["shape"]:
+            self.stderr.write(f"writing random weights of the size of {arguments['shape']}")
+            model = str(random_checkpoint.make_checkpoint(arguments["shape"], scratch / "shapes").path)
         setup = variants.Setup(
             models_dir=settings.MODELS_DIR,
-            whisper_model=arguments["model"],
+            whisper_model=model,
             speaker_model=arguments["speaker_model"],
             threads=arguments["threads"],
             cache=scratch / "weights",
             avx2=arguments["avx2"],
+            device=arguments["device"],
+            files_at_once=arguments["files_at_once"],
+            batch_size=arguments["batch_size"],
         )
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for number in range(1, arguments["rounds"] + 1):
@@ -103,6 +138,25 @@ class Command(BaseCommand):
                 self.stderr.write(f"round {number} of {arguments['rounds']}: {name}")
                 results[name].append(_run(name, setup, recordings, scratch))
         return results
+
+
+def _headline(recordings: list[Recording], arguments: dict[str, Any]) -> str:
+    """Conditions of the measurement, in one paragraph above the table."""
+    minutes = sum(recording.seconds for recording in recordings) / 60
+    parts = [
+        f"{report.processor()}{', AVX2 alone' if arguments['avx2'] else ''}",
+        *([report.graphics_card()] if arguments["device"] == variants.GPU else []),
+        f"{arguments['threads']} thread(s)",
+        *([f"{arguments['files_at_once']} files at once"] if arguments["files_at_once"] > 1 else []),
+        f"{len(recordings)} recordings of {minutes:.1f} minutes",
+        f"medians of {arguments['rounds']} rounds",
+    ]
+    if arguments["shape"]:
+        parts.append(
+            f"random weights of the size of {arguments['shape']}: {random_checkpoint.TOKENS} tokens in each window, no "
+            "end of text before that, no loops to find; texts, times and scores mean nothing"
+        )
+    return ", ".join(parts)
 
 
 def _recordings(manifest: Path | None) -> list[Recording]:
@@ -118,7 +172,7 @@ def _recordings(manifest: Path | None) -> list[Recording]:
 
 
 def _environment(setup: variants.Setup, scratch: Path) -> dict[str, str]:
-    """As the child's, with an ``ffmpeg`` on the path: whisper's command line calls it by that name."""
+    """The recognition process's environment, with an ``ffmpeg`` on the path for whisper's command line."""
     programs = scratch / "bin"
     if not programs.is_dir():
         programs.mkdir()

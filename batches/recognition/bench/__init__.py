@@ -1,5 +1,5 @@
-"""Measure the engine against its peers: same recordings, same weights, same number of threads.
+"""Benchmark of the engine against its peers: same recordings, same weights, same number of threads.
 
-Each measurement is a process of its own, so that memory is its own too, and the variants take turns, so
-that a machine with other things to do treats them alike.
+Each measurement is a process of its own, so that its memory is counted alone. The variants take turns in
+every round, so that load from other work on the machine affects all of them alike.
 """

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: recordings with what is said and who speaks in them."""
+"""Recordings of a benchmark, with reference texts and speaker turns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batches.recognition import languages
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """``language`` is Whisper's code; ``reference`` is empty and ``rttm`` None where there is none."""
+    """One recording. ``language`` is Whisper's code; ``reference`` is empty and ``rttm`` None if unknown."""
 
     path: Path
     seconds: float
@@ -30,7 +30,7 @@ class Recording:
         return cls(**{**document, "path": Path(document["path"]), "rttm": Path(rttm) if rttm else None})
 
 
-# What is said in pyannote.audio's sample, as three listeners' worth of engines and its own turns agree on.
+# Reference text of pyannote.audio's sample: what three engines and the sample's own turns agree on.
 SAMPLE_REFERENCE = (
     "Hello? Hello? Oh, hello. I didn't know you were there. Neither did I. Okay, then I thought, you know, "
     "I heard a beep. This is Diane in New Jersey. And I'm Sheila in Texas, originally from Chicago. "
@@ -41,7 +41,7 @@ SAMPLE_REFERENCE = (
 
 
 def own_sample() -> Recording:
-    """The half minute of telephone speech that comes with pyannote.audio."""
+    """The sample that pyannote.audio ships: half a minute of telephone speech. Raises FileNotFoundError."""
     spec = importlib.util.find_spec("pyannote")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("pyannote.audio is not installed.")
@@ -50,7 +50,7 @@ def own_sample() -> Recording:
 
 
 def read_manifest(manifest: Path) -> list[Recording]:
-    """Recordings of a TSV file: file, seconds, language, and, where known, reference and rttm.
+    """Read a TSV file with the columns file, seconds, language and, optionally, reference and rttm.
 
     Paths are relative to the manifest. Rows without seconds or with a language that Whisper does not know
     (broken files, noise, mixtures) are left out. Raises OSError, and ValueError where columns are missing.

@@ -1,12 +1,15 @@
-"""How wrong a text and a set of turns are.
+"""Word error rate and diarization error rate.
 
-Words are compared after Whisper's own normalisation; Chinese, Japanese, Korean and their like by character.
+Words are compared after Whisper's own normalisation; Chinese, Japanese, Korean and similar scripts by
+character.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -15,8 +18,32 @@ from batches.recognition.transcript import SpeakerTurn
 BY_CHARACTER = {"zh", "ja", "ko", "th", "yue", "lo", "my", "km"}
 
 
+@dataclass(frozen=True, slots=True)
+class DiarizationErrors:
+    """Seconds of a recording by kind of error. Overlapping speech counts once for each speaker."""
+
+    missed: float = 0.0  # speech that no turn covers
+    false_alarm: float = 0.0  # turns without speech
+    confusion: float = 0.0  # speech with the wrong speaker
+    speech: float = 0.0  # of the reference
+
+    def __add__(self, other: Self) -> DiarizationErrors:
+        return DiarizationErrors(
+            self.missed + other.missed,
+            self.false_alarm + other.false_alarm,
+            self.confusion + other.confusion,
+            self.speech + other.speech,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Diarization error rate (DER); 0 where there is no speech."""
+        wrong = self.missed + self.false_alarm + self.confusion
+        return wrong / self.speech if self.speech else 0.0
+
+
 def units(text: str, language: str) -> list[str]:
-    """What is counted: normalised words, or characters."""
+    """Units of the error rate: normalised words, or characters."""
     from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
     if language == "en":
@@ -43,13 +70,13 @@ def edits(reference: Sequence[str], found: Sequence[str]) -> int:
 
 
 def error_counts(reference: str, found: str, language: str) -> tuple[int, int]:
-    """(edits, units of the reference)"""
+    """(edits, units of the reference) between a reference and a recognised text."""
     expected = units(reference, language)
     return edits(expected, units(found, language)), len(expected)
 
 
 def repeated_words(text: str) -> int:
-    """Words that only say again what the words before them said: how far a text runs in loops."""
+    """Words that are part of a loop: phrases of at most eight words, repeated at least three times."""
     words = text.casefold().split()
     repeats, index = 0, 1
     while index < len(words):
@@ -68,6 +95,7 @@ def repeated_words(text: str) -> int:
 
 
 def read_rttm(path: Path) -> list[SpeakerTurn]:
+    """Speaker turns of an RTTM file, in the file's order. Raises OSError and ValueError."""
     rows = [
         line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("SPEAKER")
     ]
@@ -79,12 +107,9 @@ def read_rttm(path: Path) -> list[SpeakerTurn]:
 
 def diarization_errors(
     reference: list[SpeakerTurn], found: list[SpeakerTurn], seconds: float
-) -> tuple[float, float]:
-    """(seconds of speech that is missed, invented or given to the wrong one; seconds of speech).
-
-    Without a collar, overlapping speech scored: pyannote.metrics' diarization error rate is the quotient.
-    """
-    from pyannote.core import Annotation, Segment
+) -> DiarizationErrors:
+    """Errors of one recording by pyannote.metrics, without a collar and with overlapping speech."""
+    from pyannote.core import Annotation, Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 
     annotations = []
@@ -94,6 +119,11 @@ def diarization_errors(
             annotation[Segment(turn.start / 1000, turn.end / 1000), number] = turn.speaker
         annotations.append(annotation)
     metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    details = metric(annotations[0], annotations[1], uem=Segment(0, seconds), detailed=True)
-    wrong = details["missed detection"] + details["false alarm"] + details["confusion"]
-    return float(wrong), float(details["total"])
+    whole = Timeline([Segment(0, seconds)])
+    details = metric(annotations[0], annotations[1], uem=whole, detailed=True)
+    return DiarizationErrors(
+        missed=float(details["missed detection"]),
+        false_alarm=float(details["false alarm"]),
+        confusion=float(details["confusion"]),
+        speech=float(details["total"]),
+    )
