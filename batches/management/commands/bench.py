@@ -153,8 +153,9 @@ def _headline(recordings: list[Recording], arguments: dict[str, Any]) -> str:
     ]
     if arguments["shape"]:
         parts.append(
-            f"random weights of the size of {arguments['shape']}: {random_checkpoint.TOKENS} tokens in each window, no "
-            "end of text before that, no loops to find; texts, times and scores mean nothing"
+            f"random weights of the size of {arguments['shape']}: "
+            f"{random_checkpoint.TOKENS} tokens in each window, no end of text before that, "
+            "no loops to find; texts, times and scores mean nothing"
         )
     return ", ".join(parts)
 

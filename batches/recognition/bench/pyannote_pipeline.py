@@ -1,6 +1,6 @@
 """pyannote.audio's diarization pipeline as its version 3.1 was published, with CAM++ as the embedding.
 
-The published pipeline's own embedding is not ours to fetch, so that both sides are given the same one.
+The published pipeline's own embedding needs an account at Hugging Face, so both sides use the same one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FEWEST_FRAMES = 10
 
 
 class _Embedding:
-    """CAM++ with the interface that the pipeline asks of an embedding: sound and masks to vectors."""
+    """CAM++ as an embedding of pyannote's pipeline: waveforms and masks in, vectors out."""
 
     sample_rate, dimension, metric = SAMPLE_RATE, EMBEDDING_SIZE, "cosine"
     min_num_samples = SAMPLE_RATE // 10
@@ -34,13 +34,16 @@ class _Embedding:
     def __init__(self, found: SpeakerCheckpoints) -> None:
         self._network = load_campplus(found.embedding)
         self._bank = FilterBank(torch.device("cpu"))
+        self._device = torch.device("cpu")
 
-    def to(self, _device: torch.device) -> _Embedding:
+    def to(self, device: torch.device) -> _Embedding:
+        self._network.to(device)
+        self._device = device
         return self
 
     @torch.inference_mode()
     def __call__(self, waveforms: torch.Tensor, masks: torch.Tensor) -> NDArray[np.float32]:
-        """(B, 1, samples) and (B, frames) to (B, 192), NaN where there is too little speech."""
+        """(B, 1, samples) and (B, frames) in, (B, 192) out; NaN where there is too little speech."""
         vectors = np.full((len(masks), EMBEDDING_SIZE), np.nan, dtype=np.float32)
         for row, (waveform, mask) in enumerate(zip(waveforms[:, 0], masks, strict=True)):
             if not mask.any():
@@ -48,8 +51,8 @@ class _Embedding:
             bank = self._bank(waveform.numpy())
             spread = torch.nn.functional.interpolate(mask[None, None].float(), size=len(bank))[0, 0] > 0.5
             if spread.sum() >= _FEWEST_FRAMES:
-                features = bank[spread]
-                vectors[row] = self._network((features - features.mean(dim=0))[None])[0].numpy()
+                features = bank[spread].to(self._device)
+                vectors[row] = self._network((features - features.mean(dim=0))[None])[0].cpu().numpy()
         return vectors
 
 
@@ -58,7 +61,7 @@ def default_pipeline(found: SpeakerCheckpoints, *, threads: int) -> Any:
     from pyannote.audio.pipelines import speaker_diarization
 
     torch.set_num_threads(threads)
-    # The constructor insists on fetching an embedding and a PLDA by name.
+    # The constructor fetches an embedding and a PLDA by name; it is given local ones instead.
     names = ("PretrainedSpeakerEmbedding", "get_plda")
     kept = {name: getattr(speaker_diarization, name) for name in names}
     vars(speaker_diarization).update(
