@@ -82,11 +82,13 @@ def rename(name: str) -> str:
 def _configure_generation(config: Any, tokenizer: Tokenizer) -> None:
     """What ``generation_config.json`` of the published models says."""
     codes = zip(tokenizer.all_language_codes, tokenizer.all_language_tokens, strict=True)
-    config.update(
-        is_multilingual=tokenizer.num_languages > 0,
-        lang_to_id={f"<|{code}|>": token for code, token in codes},
-        task_to_id={"transcribe": tokenizer.transcribe, "translate": tokenizer.translate},
-        no_timestamps_token_id=tokenizer.no_timestamps,
-        return_timestamps=False,
-        max_length=448,
-    )
+    settings = {
+        "is_multilingual": tokenizer.num_languages > 0,
+        "lang_to_id": {f"<|{code}|>": token for code, token in codes},
+        "task_to_id": {"transcribe": tokenizer.transcribe, "translate": tokenizer.translate},
+        "no_timestamps_token_id": tokenizer.no_timestamps,
+        "return_timestamps": False,
+        "max_length": 448,
+    }
+    for name, value in settings.items():
+        setattr(config, name, value)  # `update` takes no names that the class lacks
