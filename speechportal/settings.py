@@ -443,8 +443,8 @@ SERVED_MODELS = env.words(
 TRUSTED_PIPELINES = env.text(
     "TRUSTED_PIPELINES",
     description=_(
-        "Speaker pipelines, as SPEAKER_MODEL names them and separated by commas, whose files may run code of "
-        "their own. All others are refused if they hold any."
+        "Speaker pipelines, as SPEAKER_MODELS names them and separated by commas, whose files may run code "
+        "of their own. All others are refused if they hold any."
     ),
 )
 HF_TOKEN = env.text(
