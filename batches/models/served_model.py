@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
@@ -27,7 +27,7 @@ class ServedModel(models.Model):
     loaded_at = models.DateTimeField(_("loaded"), null=True)
     seen_at = models.DateTimeField(_("last report"), default=timezone.now)
 
-    objects: models.Manager[Self] = models.Manager()
+    objects: ClassVar[models.Manager[Self]] = models.Manager()
 
     class Meta:
         verbose_name = _("served model")

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, ServedModel, Task
+from batches.models import Batch, ServedModel
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.status import batch_status
@@ -134,7 +134,7 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
     """A model that nobody serves, by the ID of a batch whose tasks have waited for it."""
     now = now or timezone.now()
     served = served_anywhere(now)
-    waiting: QuerySet[Task] = with_models(claimable()).filter(available_at__lt=now - GRACE)
+    waiting = with_models(claimable()).filter(available_at__lt=now - GRACE)
     unserved = waiting.filter(~Q(takes_whisper__in=served.whisper) | ~Q(takes_speakers__in=served.speakers))
     found: dict[int, str] = {}
     rows = unserved.order_by().values_list("batch", "takes_whisper", "takes_speakers").distinct()

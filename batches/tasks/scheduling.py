@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Self
+from typing import Self, TypedDict
 
 from django.conf import settings
 from django.db import transaction
@@ -38,6 +38,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, NullIf
 from django.db.models.lookups import In
 from django.utils import timezone
+from django_stubs_ext import WithAnnotations
 
 from batches.billing import budget
 from batches.models import Batch, Charge, Task
@@ -84,7 +85,12 @@ class ServedModels:
         return Q(takes_whisper__in=self.whisper, takes_speakers__in=self.speakers)
 
 
-def with_models(tasks: QuerySet[Task]) -> QuerySet[Task]:
+class _TaskModels(TypedDict):
+    takes_whisper: str
+    takes_speakers: str
+
+
+def with_models(tasks: QuerySet[Task]) -> QuerySet[WithAnnotations[Task, _TaskModels]]:
     """Tasks with ``takes_whisper`` and ``takes_speakers``: the models of a start at this moment."""
     return tasks.annotate(
         takes_whisper=_model_of("whisper_model", offered_models.whisper_models()[0]),

@@ -118,12 +118,12 @@ def test_a_worker_gives_the_fair_order_a_turn() -> None:
     models = LoadedModels(lambda: now[0])
     assert models.preferred is None
     models.use(ModelPair("base", "senko"))
-    now[0] = STICKY_SECONDS
-    assert models.preferred == ModelPair("base", "senko")
-    now[0] = STICKY_SECONDS + 1
-    assert models.preferred is None
+    preferred = []
+    for moment in (STICKY_SECONDS, STICKY_SECONDS + 1):
+        now[0] = moment
+        preferred.append(models.preferred)
     models.use(ModelPair("base", "senko"))
-    assert models.preferred == ModelPair("base", "senko")
+    assert [*preferred, models.preferred] == [ModelPair("base", "senko"), None, ModelPair("base", "senko")]
 
 
 def test_the_charge_names_the_models() -> None:

@@ -26,7 +26,7 @@ def model() -> WhisperModel:
     embedding = model._decoder.token_embedding.weight
     output = torch.nn.Linear(embedding.shape[1], model.tokenizer("en").eot + 1, bias=False)
     output.weight = torch.nn.Parameter(embedding[: output.out_features])
-    model._output = output
+    model._output = output  # type: ignore[assignment] # The plain layer takes the quantised one's place.
     return model
 
 
