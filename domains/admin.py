@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from domains import offered_models, services
+from domains.forms import OfferedModelField
 from domains.keywords import parse_keywords
 from domains.models import Domain, Keyword
 from domains.services import DomainFields
@@ -28,18 +29,15 @@ class DomainAdminForm(ReasonedForm):
         widget=forms.Textarea(attrs={"rows": 8, "cols": 60, "spellcheck": "false"}),
     )
 
+    whisper_model = OfferedModelField(label=_("Whisper model"), choices=offered_models.domain_whisper_choices)
+    speaker_model = OfferedModelField(label=_("Speaker model"), choices=offered_models.domain_speaker_choices)
+
     class Meta:
         model = Domain
         fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, choices in (
-            ("whisper_model", offered_models.domain_whisper_choices),
-            ("speaker_model", offered_models.domain_speaker_choices),
-        ):
-            if name in self.fields:
-                self.fields[name].widget = forms.Select(choices=choices())
         if self.instance.pk and "keywords" in self.fields:
             texts = Keyword.unscoped.filter(domain=self.instance).values_list("text", flat=True)
             self.initial["keywords"] = "\n".join(texts)

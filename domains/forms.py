@@ -14,6 +14,16 @@ from domains.models import KEYWORD_LENGTH, KEYWORD_LIMIT, Domain, Keyword
 FILE_BYTES = 1024 * 1024
 
 
+class OfferedModelField(forms.ChoiceField):
+    """A model that the operator offers. Left out, it is the portal's default."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, **kwargs)
+
+    def clean(self, value: Any) -> str:
+        return super().clean(value) or offered_models.DEFAULT
+
+
 class DomainForm(forms.ModelForm[Domain]):
     help_topics: ClassVar[dict[str, str]] = {"keywords": "models#what-keywords-do"}
     keyword_limit, keyword_length = KEYWORD_LIMIT, KEYWORD_LENGTH
@@ -33,14 +43,14 @@ class DomainForm(forms.ModelForm[Domain]):
         widget=forms.FileInput(attrs={"accept": ".txt,.csv,text/plain,text/csv"}),
     )
 
-    whisper_model = forms.ChoiceField(
+    whisper_model = OfferedModelField(
         label=_("Whisper model"),
         choices=offered_models.domain_whisper_choices,
         help_text=_(
             "Turns speech into text. Files that were recognised with another model stay as they are."
         ),
     )
-    speaker_model = forms.ChoiceField(
+    speaker_model = OfferedModelField(
         label=_("Speaker model"),
         choices=offered_models.domain_speaker_choices,
         help_text=_("Tells apart who speaks."),

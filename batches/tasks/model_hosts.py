@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -20,7 +20,7 @@ from batches.models import Batch, ServedModel
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.status import batch_status
-from batches.status.failures import MODEL_NOT_SERVED, Failure
+from batches.status.failures import MODEL_NOT_SERVED, failure
 from batches.tasks.scheduling import ServedModels, claimable, with_models
 from domains import offered_models
 from domains.offered_models import ModelPair
@@ -150,8 +150,8 @@ def reconcile(now: datetime | None = None) -> None:
     for batch_id, name in waiting.items():
         missing = reasons.get(name) or Missing(name, "")
         message = f"No worker serves the model {name}. {missing.reason}".strip()
-        details = {"model": offered_models.title(name), "remedy": missing.remedy}
-        batch_status.set_error(batch_id, Failure(MODEL_NOT_SERVED, message, details))
+        found = failure(MODEL_NOT_SERVED, model=offered_models.title(name), remedy=missing.remedy)
+        batch_status.set_error(batch_id, replace(found, message=message))
     for batch_id in Batch.unscoped.filter(cause_code=MODEL_NOT_SERVED).values_list("pk", flat=True):
         if batch_id not in waiting:
             batch_status.set_normal(batch_id)

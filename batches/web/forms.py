@@ -50,7 +50,7 @@ def setting_field(setting: Setting) -> forms.Field:
     common: dict[str, Any] = {"label": capfirst(setting.label), "help_text": setting.help_text}
     match setting:
         case Choice():
-            return forms.ChoiceField(choices=setting.source, **common)
+            return forms.ChoiceField(choices=setting.source, required=not setting.is_advanced, **common)
         case Number(minimum=minimum, maximum=maximum):
             return forms.IntegerField(required=False, min_value=minimum, max_value=maximum, **common)
         case _:
@@ -75,6 +75,8 @@ class RecognitionFields(forms.BaseForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         given = {name: cleaned.pop(name) for name in SETTINGS if name in cleaned}
+        # A choice that the sender does not know of keeps its value.
+        given = {name: value for name, value in given.items() if value != ""}
         self.instance.recognition = self.instance.recognition.with_changes(given)
         return {**cleaned, "recognition": given}
 

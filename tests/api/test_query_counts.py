@@ -138,7 +138,11 @@ def test_no_answer_costs_more_queries_where_there_is_more_to_tell(alice: Api) ->
     assert max(many.values()) <= 10
 
 
-@pytest.mark.parametrize("path", LISTS)
+# The registries of the code: nothing that a test could add to.
+REGISTRIES = {"api/v1/formats", "api/v1/webhook-events"}
+
+
+@pytest.mark.parametrize("path", sorted(set(LISTS) - REGISTRIES))
 def test_a_list_tells_all_its_rows(alice: Api, path: str) -> None:
     """Or else the test above would count the queries of empty pages."""
     grow(alice, FEW)

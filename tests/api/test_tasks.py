@@ -126,7 +126,7 @@ def test_without_a_transcript_there_is_none(alice: Api) -> None:
         answer = alice.get(f"tasks/{task.uid}/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "no_transcript")
     assert alice.get(f"tasks/{task.uid}/results").json() == []
-    assert alice.get(f"tasks/{task.uid}/results/docx").json()["code"] == "not_found"
+    assert alice.get(f"tasks/{task.uid}/results/pdf").json()["code"] == "not_found"
 
 
 def test_result_files_and_the_recording_are_read_without_a_token(alice: Api, settings: Any) -> None:

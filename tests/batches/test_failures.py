@@ -75,6 +75,11 @@ def test_each_has_a_sentence_and_advice_in_both_languages(reason: FailureReason)
         "attempts": 3,
         "budget": "10.00",
         "currency": "USD",
+        "model": "large-v3-turbo",
+        "remedy": "",
+        "name": "large-v3-turbo",
+        "need_bytes": 3_900_000_000,
+        "free_bytes": 2_100_000_000,
     }
     said = {}
     for language in ("en", "ko"):

@@ -116,15 +116,15 @@ def test_nothing_is_started_without_room_and_the_log_says_so(
         jobs.recognise_next()
         Prefetcher("test", lambda: False).look()
     assert Task.unscoped.get().state == Task.State.WAITING
-    assert "nothing is started" in caplog.text
+    assert "no task is started" in caplog.text
 
 
 def test_the_doctor_says_so(batch: Batch, settings: Settings) -> None:
     make_task(batch, error_code="work_disk_full", error_message="Full.")
     settings.WORK_FREE_MB = EVERYTHING
     said = [finding.sentence for look in (doctor.clusters, doctor.disk) for finding in look()]
-    assert any("1 tasks wait: a worker's disk is full" in sentence for sentence in said)
-    assert any("nothing is started here" in sentence for sentence in said)
+    assert any("disk is full; waiting for it: 1 task" in sentence for sentence in said)
+    assert any("no task is started here" in sentence for sentence in said)
 
 
 class Talkative(Engine):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import pytest
@@ -74,16 +75,24 @@ def test_the_check_of_a_batch_tells_it() -> None:
 
 def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No secret in its environment; where the kernel allows it, no network either."""
-    program, seen = tmp_path / "ffmpeg", tmp_path / "seen"
-    program.write_text(f"#!/bin/sh\n{{ env; cat /proc/net/dev; }} > {seen}\n")
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\n{ env; cat /proc/net/dev; } >&2\n")
     program.chmod(0o700)
+    run, printed = subprocess.run, []
+
+    def kept(*args: Any, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
+        printed.append(run(*args, **kwargs))
+        return printed[-1]
+
+    monkeypatch.setattr(subprocess, "run", kept)
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
     monkeypatch.setenv("SPEECHPORTAL_SECRET_KEY", "canary")
     (tmp_path / "file").write_bytes(b"data")
     with pytest.raises(NotMedia):
         decoding.probe(tmp_path / "file")
-    assert "canary" not in seen.read_text()
-    assert "PATH=" in seen.read_text()
+    seen = printed[0].stderr.decode()
+    assert "canary" not in seen
+    assert "PATH=" in seen
     sandbox = "batches.recognition.runtime.sandbox"
     allowed = subprocess.run(
         [sys.executable, "-c", f"from {sandbox} import leave_network; print(leave_network())"],
@@ -91,4 +100,4 @@ def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.Monke
         check=True,
     )
     if allowed.stdout == b"True\n":
-        assert re.findall(r"^ *(\w+):", seen.read_text(), re.MULTILINE) == ["lo"]
+        assert re.findall(r"^ *(\w+):", seen, re.MULTILINE) == ["lo"]

@@ -46,13 +46,13 @@ def test_the_cause_is_the_true_one_and_goes_with_it(
     assert poll(batch) == ("normal", "")
     connection = batch.connection
     assert connection is not None
-    right = swift.secret("t1") if field == "secret" else getattr(connection, field)
+    right = swift.secret("t1") if field == "secret" else connection.parameters[field]
 
     def give(value: str) -> None:
         if field == "secret":
             connection.set_secret(value)
         else:
-            setattr(connection, field, value)
+            connection.parameters[field] = value
         connection.save()
 
     give(wrong)

@@ -23,6 +23,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.views import View
 from rest_framework.serializers import BaseSerializer
 
+from batches.models import ServedModel
 from speechportal.accounts.models import (
     Account,
     AuthenticatorApp,
@@ -37,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("speechportal", "domains", "batches")
 OWN_APPS = {"accounts", "api", "storage", "domains", "batches"}
 # Models that are not one tenant's: the tenant itself, people, and the installation's own rows.
-SHARED = {Account, AuthenticatorApp, Membership, MemberSession, RecoveryCode, User}
+SHARED = {Account, AuthenticatorApp, Membership, MemberSession, RecoveryCode, ServedModel, User}
 
 TENANT_MODELS = [
     model

@@ -81,7 +81,7 @@ def test_the_command_and_the_page_write_it_down(account: Account, tmp_path: Path
     file = tmp_path / "export.zip"
     call_command("export_account", account.uid, str(file), "--reason", "Asked for by mail.")
     assert zipfile.is_zipfile(file)
-    with pytest.raises(CommandError, match="there already"):
+    with pytest.raises(CommandError, match="exists already"):
         call_command("export_account", account.uid, str(file), "--reason", "Again.")
     url = f"/admin/accounts/account/do/export/?ids={account.pk}"
     assert signed_in("support").post(url, {"reason": "By mail."}).status_code == 403
