@@ -46,6 +46,7 @@ class Provider:
     claims: Callable[[str, ModelStore], bool]
     packages: tuple[str, ...] = ()  # importable names of packages that the portal does not require
     extra: str = ""  # the portal's extra that installs them
+    bundled: bool = False  # whether the models come with the packages, instead of the models folder
 
     def missing(self) -> str:
         """The command that installs what this kind of model needs; empty if it is installed."""
@@ -57,6 +58,12 @@ class Provider:
         """Raise ModelUnavailable if packages are missing."""
         if command := self.missing():
             raise ModelUnavailable(f"{self.name} is not installed. Run: {command}")
+
+    def require_present(self, reference: str, store: ModelStore) -> None:
+        """Raise ModelUnavailable if packages or the model's files are missing. Reads no weights."""
+        self.require()
+        if not self.bundled:
+            store.require_present(reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

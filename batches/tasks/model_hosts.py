@@ -17,6 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from batches.models import Batch, ServedModel
+from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.status import batch_status
@@ -49,7 +50,7 @@ def report(host: str = "", *, started: bool = False) -> None:
     for kind, names in ((WHISPER, served.whisper), (SPEAKERS, served.speakers)):
         own.filter(kind=kind).exclude(name__in=names).delete()
         for name in names:
-            missing = _problem(store, name)
+            missing = _problem(store, kind, name)
             row, _made = ServedModel.objects.update_or_create(
                 host=host, kind=kind, name=name, defaults={"seen_at": now}
             )
@@ -61,10 +62,14 @@ def report(host: str = "", *, started: bool = False) -> None:
     ServedModel.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
 
 
-def _problem(store: ModelStore, name: str) -> str:
+def _problem(store: ModelStore, kind: str, name: str) -> str:
     """Why a model cannot be used here, as far as a look at its folder shows; empty if it can."""
     try:
-        store.require_present(name)
+        if kind == SPEAKERS:
+            registry.find_diarizer(name, store).require_present(name, store)
+        else:
+            provider = registry.find_recognizer(name, store, settings.RECOGNITION_ENGINE)
+            provider.require_present(name, store)
     except ModelUnavailable as error:
         return error.message
     return ""

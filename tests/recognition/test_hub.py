@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 
+from batches.recognition import registry
+from batches.recognition.diarization.pipeline_folder import part_folder, pipeline_problems
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from tests.loopback import Handler, serving
+from tests.speaker_pipelines import make_version_3_1
 
 
 class Hub(Handler):
@@ -76,3 +82,36 @@ def test_the_reason_of_a_refusal_is_told_with_the_remedy(
     assert sentence in caught.value.message
     assert "hf_secret" not in caught.value.message
     assert "Bearer hf_secret" in hub.tokens
+
+
+def test_a_pipelines_repositories_are_fetched_into_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.1 names two other repositories, whose checkpoints lie at their top."""
+    made = make_version_3_1(tmp_path / "made")
+    repositories = {"pyannote/speaker-diarization-3.1": made}
+    for name in ("pyannote/segmentation-3.0", "pyannote/wespeaker-voxceleb-resnet34-LM"):
+        repositories[name] = part_folder(made, name)
+    asked: list[str] = []
+
+    def download(
+        repository: str, *, local_dir: Path, token: str | None, ignore_patterns: list[str], **_: object
+    ) -> None:
+        asked.append(f"{repository} {token}")
+        local_dir.mkdir(parents=True, exist_ok=True)
+        for path in repositories[repository].iterdir():
+            if path.is_file() and not any(fnmatch(path.name, pattern) for pattern in ignore_patterns):
+                shutil.copy(path, local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    store = ModelStore(tmp_path / "models", hub_token="hf_secret")
+    folder = store.fetch("pyannote/speaker-diarization-3.1")
+    assert asked == [f"{name} hf_secret" for name in repositories]
+    assert pipeline_problems(folder) == []
+    assert store.verify("pyannote/speaker-diarization-3.1") == []
+    assert registry.find_diarizer("pyannote/speaker-diarization-3.1", store).name == "pyannote"
+
+    checkpoint = part_folder(folder, "pyannote/segmentation-3.0") / "pytorch_model.bin"
+    checkpoint.write_bytes(b"damaged")
+    (problem,) = store.verify("pyannote/speaker-diarization-3.1")
+    assert "does not match its SHA-256" in problem

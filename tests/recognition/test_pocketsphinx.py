@@ -28,6 +28,13 @@ def test_an_unknown_model_of_another_recogniser_is_refused() -> None:
         registry.find_recognizer("pocketsphinx:ko", ModelStore())
 
 
+def test_its_model_is_there_without_a_models_folder(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    registry.find_recognizer(MODEL, store).require_present(MODEL, store)
+    with pytest.raises(registry.ModelUnavailable, match="models fetch base"):
+        registry.find_recognizer("base", store).require_present("base", store)
+
+
 def test_the_sample_has_words_with_times_and_scores(tmp_path: Path) -> None:
     sample = str(sample_folder() / "sample.wav")
     options = ["--model", MODEL, "--language", "en", "--format", "json", "--output", str(tmp_path)]

@@ -96,5 +96,10 @@ def load(reference: str, settings: LoadSettings) -> PocketSphinxRecognizer:
 
 
 PROVIDER = RecognizerProvider(
-    name="pocketsphinx", claims=claims, load=load, packages=("pocketsphinx",), extra="pocketsphinx"
+    name="pocketsphinx",
+    claims=claims,
+    load=load,
+    packages=("pocketsphinx",),
+    extra="pocketsphinx",
+    bundled=True,
 )

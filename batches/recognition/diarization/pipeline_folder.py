@@ -24,17 +24,6 @@ CONFIG = "config.yaml"
 CHECKPOINT = "pytorch_model.bin"
 PLDA_FILES = ("xvec_transform.npz", "plda.npz")
 PARTS_FOLDER = "parts"
-# File patterns of a repository that a pipeline needs; everything else in it stays where it is.
-FETCH_PATTERNS = (
-    f"**/{CONFIG}",
-    f"**/{CHECKPOINT}",
-    "**/*.npz",
-    "LICENSE*",
-    "README.md",
-    CONFIG,
-    CHECKPOINT,
-    "*.npz",
-)
 
 AGGLOMERATIVE, VBX = "AgglomerativeClustering", "VBxClustering"
 

@@ -13,12 +13,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from batches.recognition.diarization.pipeline_folder import (
+    is_pipeline,
+    part_folder,
+    pipeline_problems,
+    read_config,
+)
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models import ctranslate2
 from batches.recognition.models.catalogue import SPECS, ModelSpec
@@ -244,7 +250,8 @@ class ModelStore:
             if spec.tensors:
                 _convert_whisper(spec, folder)
         elif "/" in name:
-            _fetch_from_hub(name, folder, self._hub_token)
+            _fetch_from_hub(name, folder, self._hub_token, ignored=_NOT_FETCHED)
+            _fetch_pipeline_parts(folder, self._hub_token)
         else:
             _fetch_official(name, folder)
 
@@ -270,7 +277,16 @@ _NOT_FETCHED = (
 )
 
 
-def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
+def _fetch_pipeline_parts(folder: Path, token: str) -> None:
+    """Fetch the repositories that a pyannote pipeline names into its folder. Raises ModelUnavailable."""
+    if is_pipeline(folder):
+        for repository in read_config(folder).missing_repositories:
+            _fetch_from_hub(repository, part_folder(folder, repository), token)
+        if problems := pipeline_problems(folder):
+            raise ModelUnavailable(f"The pipeline that was fetched is incomplete: {problems[0]}")
+
+
+def _fetch_from_hub(name: str, folder: Path, token: str, *, ignored: Sequence[str] = ()) -> None:
     """Download a repository of Hugging Face at the revision that the name gives. Raises ModelUnavailable."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -288,7 +304,7 @@ def _fetch_from_hub(name: str, folder: Path, token: str) -> None:
             revision=revision or None,
             local_dir=folder,
             token=token or None,
-            ignore_patterns=list(_NOT_FETCHED),
+            ignore_patterns=list(ignored),
         )
     except GatedRepoError as error:
         reason = (
