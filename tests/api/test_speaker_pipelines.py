@@ -7,7 +7,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from batches.models import Task
-from batches.tasks import lifecycle
+from batches.tasks import scheduling
 from batches.worker import processing
 from tests.api.client import Api
 from tests.factories import make_batch
@@ -23,15 +23,18 @@ def test_a_batch_has_its_speakers_from_a_pipeline(
 ) -> None:
     settings.SETTLE_SECONDS = 0
     pipeline = MAKERS[layout](tmp_path / layout)
+    settings.SPEAKER_MODELS = [str(pipeline)]
     batch = make_batch(alice.account, speakers=True, min_speakers=2, max_speakers=2, formats=["json"])
     task = drop(batch, "call.wav", (sample_folder() / "sample.wav").read_bytes())
-    claim = lifecycle.claim_next("test")
+    claim = scheduling.claim_next("test")
     assert claim is not None
     options = {"speaker_model": str(pipeline), "readable": (pipeline,)}
     with engines(tmp_path / "engines", **options) as pool, client_of(pool) as client:
         processing.process(claim, client, lambda: False)
     task = Task.unscoped.get(pk=task.pk)
     assert task.state == Task.State.COMPLETED, task.error_message
+    assert task.settings is not None
+    assert task.settings.model_pair.speakers == str(pipeline)
 
     found = json.loads(alice.get(f"tasks/{task.uid}/results/json").content)
     assert {segment["speaker"]["label"] for segment in found["segments"]} == {"1", "2"}
