@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
+from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - transformers imports torchaudio
 from batches.recognition.models.store import WhisperCheckpoint
 
 _RENAMES = (
