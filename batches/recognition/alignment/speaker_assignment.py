@@ -6,7 +6,7 @@ No word is lost, moved or changed: only its speaker is set, and segments are div
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -49,26 +49,42 @@ class _Clock:
         number = {speaker: index for index, speaker in enumerate(self.speakers)}
         self.starts = np.array([turn.start for turn in turns], dtype=np.int64)
         self.ends = np.array([turn.end for turn in turns], dtype=np.int64)
-        self.numbers = np.array([number[turn.speaker] for turn in turns], dtype=np.int64)
+        numbers = [number[turn.speaker] for turn in turns]
+        self.is_of = np.eye(len(self.speakers))[numbers]  # (turns, speakers)
 
-    def shares(self, start: int, end: int) -> npt.NDArray[np.float64]:
-        """(speakers,) share of the stretch in which each is heard; in silence, all of it is the nearest's."""
-        end = max(end, start + 1)
-        overlap = np.minimum(self.ends, end) - np.maximum(self.starts, start)
-        heard = np.bincount(self.numbers, np.maximum(overlap, 0), minlength=len(self.speakers))
-        if not heard.any():
+    def shares(self, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64]:
+        """(spans, speakers) share of each stretch in which each is heard; silence is all the nearest's."""
+        starts, ends = np.array(spans, dtype=np.int64).T
+        ends = np.maximum(ends, starts + 1)
+        near = (self.starts < ends.max()) & (self.ends > starts.min())
+        heard = np.maximum(self._overlap(near, starts, ends), 0) @ self.is_of[near]
+        everywhere = np.ones(near.size, dtype=np.bool_)
+        for row in np.flatnonzero(~heard.any(axis=1)):
             # Without overlap, what is left of it is minus the distance.
-            heard[self.numbers[overlap.argmax()]] = end - start
-        shares: npt.NDArray[np.float64] = heard / (end - start)
+            distances = self._overlap(everywhere, starts[row : row + 1], ends[row : row + 1])
+            heard[row] = self.is_of[distances.argmax()] * (ends[row] - starts[row])
+        shares: npt.NDArray[np.float64] = heard / (ends - starts)[:, None]
         return shares
+
+    def _overlap(
+        self,
+        chosen: npt.NDArray[np.bool_],
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """(stretches, chosen turns) what both have in common, below 0 where that is nothing."""
+        overlap: npt.NDArray[np.int64] = np.minimum(self.ends[chosen], ends[:, None]) - np.maximum(
+            self.starts[chosen], starts[:, None]
+        )
+        return overlap
 
 
 def _divide(segment: Segment, clock: _Clock) -> list[Segment]:
     """The segment's parts, each of one speaker; the segment itself, with a speaker, where it is not cut."""
     if not segment.words:
-        best = int(clock.shares(segment.start, segment.end).argmax())
+        best = int(clock.shares([(segment.start, segment.end)]).argmax())
         return [dataclasses.replace(segment, speaker=clock.speakers[best], flags=list(segment.flags))]
-    shares = np.stack([clock.shares(word.start, word.end) for word in segment.words])
+    shares = clock.shares([(word.start, word.end) for word in segment.words])
     chosen = _take_back(segment.words, shares, _choose(shares))
     words = [
         dataclasses.replace(word, speaker=clock.speakers[number])

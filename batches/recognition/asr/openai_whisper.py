@@ -55,7 +55,12 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
     )
     # A file may fill the batch and keep as many chunks waiting.
     return WhisperRecognizer(
-        decoder, vocabulary, name="openai-whisper", model=checkpoint.name, in_flight=2 * plan.rows
+        decoder,
+        vocabulary,
+        name="openai-whisper",
+        model=checkpoint.name,
+        in_flight=2 * plan.rows,
+        retries_at_once=True,
     )
 
 

@@ -42,6 +42,8 @@ class WhisperRecognizer:
 
     ``in_flight`` is the number of requests that one file may have in the decoder at once. A decoder with
     ``takes_bias`` boosts keywords by a bias on the logits; the others are given keywords as a prompt.
+    ``retries_at_once`` makes all further attempts at a chunk in one go instead of one after another: less
+    waiting where rows are cheap, more work where they are not. The result is the same.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class WhisperRecognizer:
         model: str,
         in_flight: int,
         takes_bias: bool = True,
+        retries_at_once: bool = False,
     ) -> None:
         self._decoder, self._vocabulary = decoder, vocabulary
+        self._retries_at_once = retries_at_once
         self._name, self._model = name, model
         self._in_flight, self._takes_bias = in_flight, takes_bias
 
@@ -73,7 +77,14 @@ class WhisperRecognizer:
         if not chunks:
             raise ValueError("a file without chunks of speech has nothing to recognise")
         prompts = _Prompts(options, self._vocabulary, takes_bias=self._takes_bias)
-        work = _FileRecognition(self._decoder, prompts, chunks, options, self._in_flight)
+        work = _FileRecognition(
+            self._decoder,
+            prompts,
+            chunks,
+            options,
+            self._in_flight,
+            retries_at_once=self._retries_at_once,
+        )
         return work.run(progress)
 
     def close(self) -> None:
@@ -125,8 +136,11 @@ class _FileRecognition:
         sounds: Sequence[SpeechChunk],
         options: Options,
         in_flight: int,
+        *,
+        retries_at_once: bool,
     ) -> None:
         self._decoder, self._prompts, self._in_flight = decoder, prompts, in_flight
+        self._retries_at_once = retries_at_once
         self._expected = languages.candidates(options.language)
         self._chunks = [DecodedChunk(sound) for sound in sounds]
         self._lengths = [chunk.seconds for chunk in self._chunks]
@@ -210,9 +224,16 @@ class _FileRecognition:
     def _request(
         self, chunk: DecodedChunk, samples: Samples, *, temperature: float = 0.0, full_context: bool = False
     ) -> None:
+        request = self._attempt(chunk, samples, temperature=temperature, full_context=full_context)
+        (future,) = self._decoder.decode([request])
+        self._add(future, functools.partial(self._decoded, chunk, samples))
+
+    def _attempt(
+        self, chunk: DecodedChunk, samples: Samples, *, temperature: float, full_context: bool
+    ) -> DecodeRequest:
         # What went wrong with keywords before it is tried without, and a tail too.
         prompted = not temperature and not chunk.is_tail
-        request = DecodeRequest(
+        return DecodeRequest(
             samples,
             chunk.language,
             self._prompts.prompt(chunk.language) if prompted else (),
@@ -220,22 +241,58 @@ class _FileRecognition:
             temperature,
             full_context,
         )
-        (future,) = self._decoder.decode([request])
-        self._add(future, functools.partial(self._decoded, chunk, samples))
 
     def _add(self, future: Future[Any], handle: Callable[[Any], None]) -> None:
         self._pending[future] = handle
         self._futures.add(future)
 
+    def _drop(self, future: Future[Any]) -> None:
+        """Do without a result that is no longer needed."""
+        self._pending.pop(future, None)
+        self._futures.discard(future)
+        future.cancel()
+
     def _decoded(self, chunk: DecodedChunk, samples: Samples, attempt: Decoded) -> None:
         """Keep an attempt if it is the best; then try again, go on with the tail, or be done."""
-        tree = self._prompts.tree(chunk.language)
-        chunk.consider(attempt, tree.positions(attempt.tokens) if tree else ())
+        self._consider(chunk, attempt)
         if chunk.went_wrong and not chunk.is_tail and chunk.attempts < len(_RETRY_TEMPERATURES):
+            if self._retries_at_once:
+                self._retry_at_once(chunk, samples)
+                return
             temperature = _RETRY_TEMPERATURES[chunk.attempts]
             chunk.attempts += 1
             self._request(chunk, samples, temperature=temperature, full_context=True)
             return
+        self._finish(chunk)
+
+    def _consider(self, chunk: DecodedChunk, attempt: Decoded) -> None:
+        tree = self._prompts.tree(chunk.language)
+        chunk.consider(attempt, tree.positions(attempt.tokens) if tree else ())
+
+    def _retry_at_once(self, chunk: DecodedChunk, samples: Samples) -> None:
+        """Make all further attempts together. They count in their order, as far as they are needed."""
+        requests = [
+            self._attempt(chunk, samples, temperature=temperature, full_context=True)
+            for temperature in _RETRY_TEMPERATURES
+        ]
+        chunk.attempts = len(requests)
+        waiting = deque(self._decoder.decode(requests))
+
+        def count(_attempt: Decoded) -> None:
+            while waiting and waiting[0].done() and chunk.went_wrong:
+                made = waiting.popleft()
+                self._drop(made)  # it may not have been handed out yet
+                self._consider(chunk, made.result())
+            if waiting and chunk.went_wrong:
+                return
+            while waiting:
+                self._drop(waiting.popleft())
+            self._finish(chunk)
+
+        for future in waiting:
+            self._add(future, count)
+
+    def _finish(self, chunk: DecodedChunk) -> None:
         chunk.align(self._prompts.tokenizer(chunk.language))
         if tail := chunk.cut_tail():
             self._request(tail, tail.samples)

@@ -46,7 +46,6 @@ from batches.recognition.transcript import Transcript
 
 DEFAULT_KIT = Path("var/gpu-check")
 _LEAST_EQUAL = 0.95  # share of chunks whose tokens are those of the CPU
-_FILES_AT_ONCE = 32  # threads that each have one file in hand
 _ROUNDS = 2  # of which the faster counts
 
 
@@ -105,7 +104,7 @@ class GpuCheck:
         self._seconds, self._shape, self._memory = seconds, shape, memory
         self._store = ModelStore(kit.models)
         self._recordings = kit.read_recordings()[:most]
-        self._batches = BatchThread("recognition")
+        self._batches = BatchThread("recognition", gather=devices.gather_seconds(device))
         self._settings = LoadSettings(store=self._store, device=device, batches=self._batches)
         self._segmenter = Segmenter(
             self._store.speakers(DEFAULT_SPEAKERS).segmentation, batches=self._batches, device=device
@@ -128,6 +127,7 @@ class GpuCheck:
             name="openai-whisper",
             model=vocabulary.name,
             in_flight=2 * decoder.rows[0],
+            retries_at_once=True,
         )
         self._measure(DEFAULT_WHISPER, recognizer, (3000, 1500, 2000, 800))
         decoder.close()
@@ -190,7 +190,7 @@ class GpuCheck:
             def one(recording: KitRecording) -> int:
                 return _words(pipeline.run(recording.samples, recording.language, speakers=speakers))
 
-            with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+            with ThreadPoolExecutor(count) as pool:
                 return sum(pool.map(one, self._recordings))
 
         seconds = len(long) / SAMPLE_RATE

@@ -24,6 +24,7 @@ MEL_BANDS = 80
 EMBEDDING_SIZE = 192
 
 _FRONT_CHANNELS = 32
+_FRONT_BATCH = 32  # utterances whose two-dimensional outputs, 4 MB for 4 s, are in memory at once
 _FIRST_CHANNELS = 128
 _GROWTH = 32  # channels that each dense layer adds
 _BOTTLENECK = 128  # channels inside a dense layer
@@ -185,7 +186,9 @@ class CAMPlusPlus(nn.Module):
         self.xvector = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast("Tensor", self.xvector(self.head(x.transpose(1, 2))))
+        starts = range(0, len(x), _FRONT_BATCH)
+        parts = [self.head(x[start : start + _FRONT_BATCH].transpose(1, 2)) for start in starts]
+        return cast("Tensor", self.xvector(torch.cat(parts)))
 
     def fuse(self) -> None:
         """Fold each batch normalisation that follows a convolution into it: same output, less work."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from torch import Tensor
 
-from batches.recognition.diarization.campplus import EMBEDDING_SIZE, load_campplus
+from batches.recognition.diarization.campplus import EMBEDDING_SIZE, MEL_BANDS, load_campplus
 from batches.recognition.diarization.filter_bank import FRAME_SECONDS, FilterBank
 from batches.recognition.diarization.segmentation import (
     CPU,
@@ -33,9 +33,11 @@ _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
 _ENOUGH_ALONE = 0.3  # s of speech without another speaker, below which overlapped speech is used too
 _SHORTEST = 0.2  # s of speech below which a segment has no embedding
 _LENGTHS = 50  # frames: lengths are multiples of it, so that kernels are planned for few shapes
-_CPU_BATCH, _GPU_BATCH = 8, 256  # rows; 8 keep the network's memory near 0.5 GB
-_SMALL_GPU_BATCH = 32  # rows of a batch of fixed shape that holds few segments
-_STRETCH = 120  # windows whose filter banks are in memory at once: 10 minutes
+_CPU_BATCH = 8  # rows; they keep the network's memory near 0.5 GB
+_FIXED_BATCHES = (32, 128)  # rows of batches of fixed shape; more are not faster
+# Windows whose filter banks are in memory at once, 10 and 80 minutes: 25 and 154 MB. On a GPU each stretch
+# costs a pass of the network for every length.
+_STRETCH, _FIXED_STRETCH = 120, 960
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class SpeakerEmbedder:
     """CAM++ over the filter banks of segments. Thread-safe.
 
     ``batches`` is the thread that runs the network; without it the embedder has its own. ``fixed_shapes``
-    pads batches to 32 or 256 rows: on a GPU (its default there) every new shape costs planning.
+    pads batches to 32 or 128 rows: on a GPU (its default there) every new shape costs planning.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class SpeakerEmbedder:
         self.network = load_campplus(checkpoint).to(self.device)
         self._bank = FilterBank(self.device)
         self._batches = batches or BatchThread("embedding")
-        self._kind: BatchKind[Tensor, npt.NDArray[np.float32]] = BatchKind(
-            self._embed, _GPU_BATCH if self._fixed_shapes else _CPU_BATCH, _frames
+        self._stretch = _FIXED_STRETCH if self._fixed_shapes else _STRETCH
+        self._kind: BatchKind[_Input, npt.NDArray[np.float32]] = BatchKind(
+            self._embed, _FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH, _Input.length
         )
+        if is_gpu(device):
+            self._warm_up()
 
     def run(
         self,
@@ -86,7 +91,7 @@ class SpeakerEmbedder:
         table = _FrameTable(segmentation)
         first = 0
         while first < count:
-            beyond = int(segments.windows[first]) + _STRETCH
+            beyond = int(segments.windows[first]) + self._stretch
             last = int(np.searchsorted(segments.windows, beyond, side="left"))
             chosen = table.choose(segments, range(first, last), samples.size)
             rows = [row for row, frames in chosen.items() if frames.size >= _SHORTEST / FRAME_SECONDS]
@@ -104,47 +109,73 @@ class SpeakerEmbedder:
         progress(1.0)
         return result
 
-    @torch.inference_mode()
-    def _inputs(self, samples: Samples, chosen: dict[int, npt.NDArray[np.int64]]) -> list[Tensor]:
-        """(frames, 80) filter banks of each segment with their mean taken off, in the segments' order.
-
-        Segments are repeated up to the next length that is a multiple of 50 frames, which keeps their
-        statistics; zeros would change them.
-        """
+    def _inputs(self, samples: Samples, chosen: dict[int, npt.NDArray[np.int64]]) -> list[_Input]:
+        """What the network is given for each segment, in the segments' order."""
         if not chosen:
             return []
         start = min(int(frames[0]) for frames in chosen.values())
         end = max(int(frames[-1]) for frames in chosen.values()) + 1
         bank = self._bank(samples, start, end)
-        lengths: dict[int, list[int]] = {}
-        for row, frames in chosen.items():
-            lengths.setdefault(-(-frames.size // _LENGTHS) * _LENGTHS, []).append(row)
-        found: dict[int, Tensor] = {}
-        for length, rows in lengths.items():
-            index = torch.from_numpy(np.stack([np.resize(chosen[row] - start, length) for row in rows]))
-            sizes = torch.tensor([chosen[row].size for row in rows])
-            own = (torch.arange(length) < sizes[:, None]).to(self.device)[..., None]
-            features = bank[index.to(self.device)]
-            mean = (features * own).sum(dim=1, keepdim=True) / sizes.to(self.device)[:, None, None]
-            found |= zip(rows, features - mean, strict=True)
-        return [found[row] for row in chosen]
+        return [_Input(bank, frames - start) for frames in chosen.values()]
 
     @torch.inference_mode()
-    def _embed(self, inputs: list[Tensor]) -> list[npt.NDArray[np.float32]]:
-        """Unit vectors, (192,) each, for filter banks of one length."""
-        batch = torch.stack(inputs)
+    def _embed(self, inputs: list[_Input]) -> list[npt.NDArray[np.float32]]:
+        """Unit vectors, (192,) each, for segments of one length."""
+        banks = {id(each.bank): each.bank for each in inputs}
+        places = [
+            [place for place, each in enumerate(inputs) if each.bank is bank] for bank in banks.values()
+        ]
+        parts = [
+            self._features(bank, [inputs[place].frames for place in own])
+            for bank, own in zip(banks.values(), places, strict=True)
+        ]
+        batch = torch.cat(parts)
         if self._fixed_shapes:
-            rows = _SMALL_GPU_BATCH if len(inputs) <= _SMALL_GPU_BATCH else _GPU_BATCH
+            rows = next(size for size in _FIXED_BATCHES if size >= len(inputs))
             batch = F.pad(batch, (0, 0, 0, 0, 0, rows - len(inputs)))
-        return list(self.forward(batch)[: len(inputs)].cpu().numpy())
+        vectors = self.forward(batch)[: len(inputs)].cpu().numpy()
+        order = np.argsort([place for own in places for place in own])  # the inputs' order again
+        return list(vectors[order])
+
+    def _features(self, bank: Tensor, chosen: list[npt.NDArray[np.int64]]) -> Tensor:
+        """(segments, frames, 80) filter banks of segments of one length, with their mean taken off.
+
+        Segments are repeated up to the next length that is a multiple of 50 frames, which keeps their
+        statistics; zeros would change them.
+        """
+        length = _rounded(chosen[0].size)
+        index = torch.from_numpy(np.stack([np.resize(frames, length) for frames in chosen]))
+        features = bank[index.to(self.device)]
+        sizes = torch.tensor([frames.size for frames in chosen]).to(self.device)[:, None, None]
+        own = torch.arange(length, device=self.device)[:, None] < sizes
+        return features - (features * own).sum(dim=1, keepdim=True) / sizes
+
+    def _warm_up(self) -> None:
+        """Plan the kernels for all shapes."""
+        bank = torch.zeros(1, MEL_BANDS, device=self.device)
+        for length in range(_LENGTHS, round(LONGEST / FRAME_SECONDS) + 1, _LENGTHS):
+            frames = np.zeros(length, dtype=np.int64)
+            for rows in _FIXED_BATCHES:
+                self._embed([_Input(bank, frames)] * rows)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(rows, frames, 80) to (rows, 192) unit vectors, on the device."""
         return F.normalize(self.network(batch).float(), dim=1)
 
 
-def _frames(features: Tensor) -> Hashable:
-    return features.shape[0]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Input:
+    """A segment: some frames of its file's filter banks, which are gathered when its batch runs."""
+
+    bank: Tensor  # (frames, 80)
+    frames: npt.NDArray[np.int64]
+
+    def length(self) -> Hashable:
+        return _rounded(self.frames.size)
+
+
+def _rounded(frames: int) -> int:
+    return -(-frames // _LENGTHS) * _LENGTHS
 
 
 class _FrameTable:

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from asteroid_filterbanks import ParamSincFB
 from torch import Tensor, nn
 
+_FRONT_BATCH = 64  # windows whose band-pass outputs, 5 MB each, are in memory at once
 # The convolutions and poolings of its front end: kernel and stride of each.
 _KERNELS = ((251, 10), (3, 3), (5, 1), (3, 3), (5, 1), (3, 3))
 
@@ -55,14 +56,22 @@ class PyanNet(nn.Module):
         front: Any = self.sincnet
         if self._filters is None:
             self._filters = front.conv1d[0].filterbank.filters().detach()
-        x = F.conv1d(front.wav_norm1d(waveforms), self._filters, stride=_KERNELS[0][1]).abs()
-        x = F.leaky_relu(front.norm1d[0](F.max_pool1d(x, 3)))
-        for number in (1, 2):
-            x = F.leaky_relu(front.norm1d[number](F.max_pool1d(front.conv1d[number](x), 3)))
+        starts = range(0, len(waveforms), _FRONT_BATCH)
+        parts = [waveforms[start : start + _FRONT_BATCH] for start in starts]
+        x = torch.cat([self._front_end(part, self._filters) for part in parts])
         x = self.lstm(x.transpose(1, 2))[0]
         for layer in self.linear:
             x = F.leaky_relu(layer(x))
         return F.log_softmax(self.classifier(x), dim=-1)
+
+    def _front_end(self, waveforms: Tensor, filters: Tensor) -> Tensor:
+        """(B, 1, samples) to (B, 60, frames)."""
+        front: Any = self.sincnet
+        x = F.conv1d(front.wav_norm1d(waveforms), filters, stride=_KERNELS[0][1]).abs()
+        x = F.leaky_relu(front.norm1d[0](F.max_pool1d(x, 3)))
+        for number in (1, 2):
+            x = F.leaky_relu(front.norm1d[number](F.max_pool1d(front.conv1d[number](x), 3)))
+        return x
 
 
 def frame_count(samples: int) -> int:

@@ -40,8 +40,8 @@ Progress = Callable[[float], None]  # called with the share that is done, 0..1
 WindowScores = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]
 
 CPU = torch.device("cpu")
-_CPU_BATCH, _GPU_BATCH = 8, 256  # windows
-_MULTIPLE = 32  # windows in a batch of fixed shape
+_CPU_BATCH = 8  # windows
+_FIXED_BATCHES = (32, 64, 128, 256)  # windows in a batch of fixed shape
 _SPARSE = 97  # every so many samples are looked at first to tell sound from digital silence
 
 
@@ -204,7 +204,7 @@ class Segmenter:
 
     ``step`` is the share of a window between two windows: 0.5 costs a fifth of pyannote's own 0.1.
     ``batches`` is the thread that runs the model; without it the segmenter has its own. ``fixed_shapes``
-    pads batches to multiples of 32 windows: on a GPU (its default there) every new shape costs planning.
+    pads batches to 32, 64, 128 or 256 windows: on a GPU (its default there) every new shape costs planning.
     """
 
     def __init__(
@@ -229,8 +229,12 @@ class Segmenter:
         self.frame_count: int = pyannet.frame_count(self.window_samples)
         self._batches = batches or BatchThread("segmentation")
         self._kind: BatchKind[Tensor, WindowScores] = BatchKind(
-            self._run_batch, batch_size or (_GPU_BATCH if self._fixed_shapes else _CPU_BATCH)
+            self._run_batch, batch_size or (_FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH)
         )
+
+        if is_gpu(device):
+            for size in _FIXED_BATCHES:  # plan the kernels
+                self._run_batch([torch.zeros(self.window_samples, device=device)] * size)
 
     def run(self, samples: Samples, progress: Progress = lambda _share: None) -> Segmentation:
         """Segment a whole file. The result takes 76 KB a minute.
@@ -291,8 +295,9 @@ class Segmenter:
     @torch.inference_mode()
     def _run_batch(self, windows: list[Tensor]) -> list[WindowScores]:
         batch = torch.stack(windows)
-        if self._fixed_shapes and (missing := -len(windows) % _MULTIPLE):
-            batch = F.pad(batch, (0, 0, 0, missing))
+        if self._fixed_shapes:
+            size = next((size for size in _FIXED_BATCHES if size >= len(windows)), len(windows))
+            batch = F.pad(batch, (0, 0, 0, size - len(windows)))
         scores, active, speech = (part.cpu().numpy() for part in self.forward(batch))
         return [(scores[row], active[row], speech[row]) for row in range(len(windows))]
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_TICK = 1.0  # seconds between two calls of progress while a caller waits
+_TICK = 1.0  # most seconds between two calls of progress while a caller waits
+_MOST_GATHERS = 4
+_LEAST_TICK = 0.1  # least seconds, but for the last call
 logger = logging.getLogger(__name__)
 
 
@@ -45,11 +49,13 @@ class _Entry:
 class BatchThread:
     """Runs the batches of all kinds, one at a time. Thread-safe.
 
-    The thread starts with the first item. ``start`` is called in it before any batch runs.
+    The thread starts with the first item. ``start`` is called in it before any batch runs. ``gather`` is the
+    time in seconds in which others may join a batch that is not full, four times at most; a GPU wants some,
+    a CPU none.
     """
 
-    def __init__(self, name: str, start: Callable[[], None] = lambda: None) -> None:
-        self._name, self._start = name, start
+    def __init__(self, name: str, start: Callable[[], None] = lambda: None, *, gather: float = 0.0) -> None:
+        self._name, self._start, self._gather = name, start, gather
         self._waiting: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -85,6 +91,16 @@ class BatchThread:
             _run(batch)
             del batch  # results must not live on here until the next batch comes
 
+    def _wait_for_others(self) -> None:
+        """Wait as long as items keep arriving for a batch that is not full, but not for ever."""
+        for _ in range(_MOST_GATHERS if self._gather else 0):
+            count = len(self._waiting)
+            if self._closed or not count or count >= self._waiting[0].kind.size:
+                return
+            self._changed.wait_for(lambda: self._closed, self._gather)
+            if len(self._waiting) == count:
+                return
+
     def _take(self) -> list[_Entry]:
         """The next batch; none after close. Cancelled items are dropped."""
         with self._changed:
@@ -94,6 +110,7 @@ class BatchThread:
                 if self._waiting or self._closed:
                     break
                 self._changed.wait()
+            self._wait_for_others()
             if not self._waiting:
                 return []
             first = self._waiting[0]
@@ -130,18 +147,41 @@ def _run(batch: Sequence[_Entry]) -> None:
 def as_completed(futures: set[Future[Result]], tick: Callable[[], None]) -> Iterator[Future[Result]]:
     """Futures as they complete, removed from the set that is given; more may be added to it meanwhile.
 
-    ``tick`` is called at least once a second. If it raises, or the caller leaves the loop early, what is
-    still in the set is cancelled.
+    The caller may also remove futures, which are then not waited for. ``tick`` is called at least once a
+    second and at the end. If it raises, or the caller leaves the loop early, what is still in the set is
+    cancelled. Each future costs the same however many there are: ``concurrent.futures.wait`` looks at all
+    of them at every call.
     """
+    completed: SimpleQueue[Future[Result]] = SimpleQueue()
+    watched: set[Future[Result]] = set()
+    ticked = time.monotonic()
     try:
         while futures:
-            done, _ = wait(futures, timeout=_TICK, return_when=FIRST_COMPLETED)
-            futures -= done
-            yield from done
-            tick()
+            for future in futures - watched:
+                watched.add(future)
+                future.add_done_callback(completed.put)
+            for future in _drain(completed, ticked + _TICK - time.monotonic()):
+                watched.discard(future)
+                if future in futures:
+                    futures.discard(future)
+                    yield future
+            if not futures or time.monotonic() - ticked >= _LEAST_TICK:
+                ticked = time.monotonic()
+                tick()
     finally:
         for future in futures:
             future.cancel()
+
+
+def _drain(queue: SimpleQueue[Item], timeout: float) -> list[Item]:
+    """What is in the queue, waiting for the first item; none if none comes in time."""
+    found: list[Item] = []
+    try:
+        found.append(queue.get(timeout=max(0.0, timeout)))
+        while True:
+            found.append(queue.get_nowait())
+    except Empty:
+        return found
 
 
 def results_in_order(futures: Sequence[Future[Result]], progress: Callable[[float], None]) -> list[Result]:

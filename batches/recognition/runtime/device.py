@@ -7,6 +7,7 @@ between a GPU, which has a caching allocator of its own, and the CPU.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from batches.recognition.errors import ModelUnavailable
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("auto", *_TYPES)
+_SWITCH_SECONDS = 0.0002
+_GATHER_SECONDS = 0.003
 DEFAULT_GPU_MEMORY = 16 * 2**30  # bytes of a card that one engine process takes, if nothing else is set
 
 
@@ -100,6 +103,11 @@ def default_batch_size(device: torch.device) -> int:
     return 128 if is_gpu(device) else 8
 
 
+def gather_seconds(device: torch.device) -> float:
+    """How long a batch that is not full waits for others to join. On a GPU a small batch costs as much."""
+    return _GATHER_SECONDS if is_gpu(device) else 0.0
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until the device has done all work submitted to it. Does nothing on a CPU."""
     if is_gpu(device):
@@ -120,6 +128,16 @@ def on_own_stream(device: torch.device) -> Iterator[None]:
     torch.cuda.synchronize(device)  # weights and tables that another stream is still copying
     with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
         yield
+
+
+def shorten_thread_switches(device: torch.device) -> None:
+    """Let the threads that feed a GPU get the interpreter soon. Does nothing on a CPU.
+
+    Every call of torch gives the interpreter's lock away; where another thread computes, Python hands it
+    back only after 5 ms, which is longer than most batches need for a hundred kernels.
+    """
+    if is_gpu(device):
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:

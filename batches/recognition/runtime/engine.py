@@ -174,16 +174,17 @@ class Engine:
 
             from batches.recognition.providers import LoadSettings
             from batches.recognition.runtime.batching import BatchThread
-            from batches.recognition.runtime.device import choose_device
+            from batches.recognition.runtime.device import choose_device, gather_seconds
 
             def use_threads() -> None:
                 torch.set_num_threads(self._threads)
 
             use_threads()
-            self._batches = BatchThread("recognition", use_threads)
+            device = choose_device(self._device)
+            self._batches = BatchThread("recognition", use_threads, gather=gather_seconds(device))
             self._settings = LoadSettings(
                 store=self._store,
-                device=choose_device(self._device),
+                device=device,
                 batches=self._batches,
                 threads=self._threads,
                 batch_size=self._batch_size,

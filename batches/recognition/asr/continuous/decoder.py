@@ -26,7 +26,7 @@ from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.media.decoding import Samples
-from batches.recognition.runtime.device import on_own_stream
+from batches.recognition.runtime.device import on_own_stream, shorten_thread_switches
 
 _MARGIN_FRAMES = 50
 MULTILINGUAL_VOCABULARY = 51865  # tokens; English-only models have one less
@@ -68,6 +68,7 @@ class ContinuousDecoder:
         self._ready: Future[None] = Future()
         self._host = ThreadPoolExecutor(min(_HOST_THREADS, os.cpu_count() or 1), "harvest")
         self._lanes: list[Lane] = []  # the decoding thread's; short context, full context
+        shorten_thread_switches(weights.device)
         self._thread = threading.Thread(target=self._run, name="continuous-decoder", daemon=True)
         self._thread.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from torch import Tensor
@@ -14,6 +15,7 @@ from batches.recognition.media.decoding import Samples
 from batches.recognition.runtime.device import is_gpu
 
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
+_GPU_BATCHES = (4, 8, 16, 32, 48, 64)  # chunks: attention, convolutions and spectra are planned for each size
 _DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
 
 
@@ -28,17 +30,35 @@ class Encoder:
     @torch.inference_mode()
     def __call__(self, chunks: Sequence[Samples], frames: int) -> Tensor:
         """(chunks, frames, state) for chunks of (n,) float32 at 16 kHz; sound beyond the context is cut."""
-        return self.encode(self.log_mel(self._padded(chunks, frames * SAMPLES_PER_FRAME)))
+        padded = self._padded(chunks, self._rows(len(chunks)), frames * SAMPLES_PER_FRAME)
+        return self.encode(self.log_mel(padded))[: len(chunks)]
 
-    def _padded(self, chunks: Sequence[Samples], size: int) -> Tensor:
-        """(chunks, size) on the device, through pinned memory so that the copy does not wait for the GPU."""
+    def warm_up(self, frames: int, most: int) -> None:
+        """Plan the kernels for batches of up to ``most`` chunks, which takes some 0.1 s for each size."""
+        if is_gpu(self._weights.device):
+            silence = np.zeros(SAMPLES_PER_FRAME, dtype=np.float32)
+            for size in _GPU_BATCHES:
+                if size <= most:
+                    self([silence] * size, frames)
+
+    def _rows(self, chunks: int) -> int:
+        """Rows of the batch for so many chunks."""
+        sizes = _GPU_BATCHES if is_gpu(self._weights.device) else ()
+        return next((size for size in sizes if size >= chunks), chunks)
+
+    def _padded(self, chunks: Sequence[Samples], rows: int, size: int) -> Tensor:
+        """(rows, size) on the device, through pinned memory so that the copies do not wait for the GPU."""
         device = self._weights.device
-        staging = torch.empty(len(chunks), size, pin_memory=is_gpu(device))
-        for row, samples in zip(staging.numpy(), chunks, strict=True):
-            used = min(size, len(samples))
-            row[:used] = samples[:used]
-            row[used:] = 0.0
-        return staging.to(device, non_blocking=True)
+        lengths = [min(size, len(samples)) for samples in chunks]
+        staging = torch.empty(sum(lengths), pin_memory=is_gpu(device))
+        padded = torch.zeros(rows, size, device=device)
+        start = 0
+        for row, samples, length in zip(padded, chunks, lengths, strict=False):
+            part = staging[start : start + length]
+            part.numpy()[:] = samples[:length]
+            row[:length].copy_(part, non_blocking=True)
+            start += length
+        return padded
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """Whisper's log-mel spectrograms, (rows, mels, n / 160), of (rows, n) samples.

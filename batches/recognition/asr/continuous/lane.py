@@ -30,7 +30,7 @@ from batches.recognition.media.decoding import Samples
 from batches.recognition.runtime.device import release_memory
 
 _REFILL_SHARE = 4  # rows are refilled when a quarter of them is free
-_PATIENCE = 64  # steps after which ended rows are harvested, however few they are
+_PATIENCE = 32  # steps after which ended rows are harvested, however few they are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +70,12 @@ class Lane:
     def attempts(self) -> list[Attempt]:
         """All attempts in rows."""
         return [owner for owner in self._owners if owner is not None]
+
+    @property
+    def _usual_sampling(self) -> tuple[bool, ...]:
+        """Only attempts at the full context have a temperature."""
+        full = int(self._parts.step.weights.dims.n_audio_ctx)
+        return (False, True) if self.frames == full else (False,)
 
     @property
     def is_idle(self) -> bool:
@@ -125,10 +131,14 @@ class Lane:
         self._allocate(rows)
 
     def warm_up(self) -> None:
-        """Run a step of every row bucket, so that the first file does not wait for graphs and libraries."""
+        """Run the encoder and the usual steps, so that the first file does not wait for plans and graphs."""
+        self._parts.encoder.warm_up(self.frames, self.encoder_batch)
         for rows in self._runner.row_buckets:
             for positions in self._runner.position_buckets[:2]:
-                self._runner.run(self._runner.shape(rows, positions, keywords=False, sampling=False), 1)
+                for sampling in self._usual_sampling:
+                    self._runner.run(
+                        self._runner.shape(rows, positions, keywords=False, sampling=sampling), 1
+                    )
 
     def _turn(self) -> None:
         self._drop_cancelled()

@@ -1,0 +1,99 @@
+"""Further attempts at a chunk that went wrong: one after another or in one go, with the same result."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.decoding import Decoded
+from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+from batches.recognition.contracts import RecognizedFile, SpeechChunk
+from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.options import Options
+from tests.recognition.continuous.small_model import tokenizer
+
+WORDS = {-0.3: " fine", -1.5: " unsure", -1.2: " better", -1.9: " worse"}  # text of an attempt by its score
+
+
+class ScriptedDecoder:
+    """Answers attempts by their number, and notes which requests came in one call."""
+
+    def __init__(self, scores: Sequence[float], order: Sequence[int]) -> None:
+        self.scores, self.order = scores, order  # order: in which answers of one call are given
+        self.calls: list[list[float]] = []
+        self.cancelled = 0
+        self._made = 0
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
+        self.calls.append([request.temperature for request in requests])
+        futures: list[Future[Decoded]] = [Future() for _ in requests]
+        answers = [self._answer(number) for number in range(self._made, self._made + len(requests))]
+        self._made += len(requests)
+        for place in self.order if len(requests) > 1 else (0,):
+            futures[place].set_result(answers[place])
+        for future in futures:
+            future.add_done_callback(self._count)
+        return futures
+
+    def _count(self, future: Future[Decoded]) -> None:
+        self.cancelled += future.cancelled()
+
+    def _answer(self, number: int) -> Decoded:
+        score = self.scores[number]
+        tokens = tokenizer("en").encode(WORDS[score])
+        frames = [float(frame) for frame in range(len(tokens) + 1)]
+        return Decoded(
+            tokens, [score] * len(tokens), score, 0.1, WORDS[score].strip(), 1.0, looped=False, entered=frames
+        )
+
+    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
+        futures: list[Future[dict[str, float]]] = [Future() for _ in chunks]
+        for future in futures:
+            future.set_result({"en": 0.9, "de": 0.1})
+        return futures
+
+    def close(self) -> None:
+        return
+
+
+class Tokenizers:
+    def tokenizer(self, language: str | None) -> Any:
+        return tokenizer(language)
+
+
+def recognise(decoder: ScriptedDecoder, *, at_once: bool) -> RecognizedFile:
+    recognizer = WhisperRecognizer(
+        decoder, Tokenizers(), name="test", model="test", in_flight=8, retries_at_once=at_once
+    )
+    sound = SpeechChunk(np.ones(2 * SAMPLE_RATE, dtype=np.float32))
+    return recognizer.recognize([sound], Options(language="en-US"), lambda _share: None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        ((-1.5, -0.3, -1.2, -1.9), "fine"),
+        ((-1.5, -1.9, -0.3, -1.2), "fine"),
+        ((-1.5, -1.9, -1.2, -1.9), "better"),
+        ((-1.2, -1.9, -1.5, -1.9), "better"),
+    ],
+)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_attempts_in_one_go_give_what_they_give_one_after_another(
+    scores: tuple[float, ...], text: str, order: tuple[int, ...]
+) -> None:
+    plain, together = ScriptedDecoder(scores, order), ScriptedDecoder(scores, order)
+    expected, found = recognise(plain, at_once=False), recognise(together, at_once=True)
+    assert found == expected
+    assert [word.text.strip() for word in found.chunks[0].words] == [text]
+    assert together.calls == [[0.0], [0.0, 0.4, 0.8]]
+    assert [len(call) for call in plain.calls] == [1] * len(plain.calls)
+
+
+def test_attempts_that_are_no_longer_needed_are_cancelled() -> None:
+    decoder = ScriptedDecoder((-1.5, -0.3, -1.2, -1.9), order=(0,))
+    assert [word.text.strip() for word in recognise(decoder, at_once=True).chunks[0].words] == ["fine"]
+    assert decoder.cancelled == 2
