@@ -15,7 +15,15 @@ from batches.recognition.media.decoding import Samples
 from batches.recognition.runtime.device import is_gpu
 
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
-_GPU_BATCHES = (4, 8, 16, 32, 48, 64)  # chunks: attention, convolutions and spectra are planned for each size
+_GPU_BATCHES = (
+    4,
+    8,
+    16,
+    24,
+    32,
+    48,
+    64,
+)  # chunks: attention, convolutions and spectra are planned for each size
 _DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
 
 
@@ -41,10 +49,17 @@ class Encoder:
                 if size <= most:
                     self([silence] * size, frames)
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return _GPU_BATCHES if is_gpu(self._weights.device) else ()
+
+    def full(self, chunks: int) -> int:
+        """The most of so many chunks that fill a batch without padding; all where there are too few."""
+        return max((size for size in self._sizes if size <= chunks), default=chunks)
+
     def _rows(self, chunks: int) -> int:
         """Rows of the batch for so many chunks."""
-        sizes = _GPU_BATCHES if is_gpu(self._weights.device) else ()
-        return next((size for size in sizes if size >= chunks), chunks)
+        return next((size for size in self._sizes if size >= chunks), chunks)
 
     def _padded(self, chunks: Sequence[Samples], rows: int, size: int) -> Tensor:
         """(rows, size) on the device, through pinned memory so that the copies do not wait for the GPU."""

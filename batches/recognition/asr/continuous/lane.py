@@ -176,7 +176,10 @@ class Lane:
         free = [row for row, owner in enumerate(self._owners) if owner is None]
         while self.queue and len(free) >= min(len(self.queue), max(1, self._rows // _REFILL_SHARE)):
             attempts: list[Attempt] = []
-            while self.queue and len(attempts) < min(len(free), self.encoder_batch):
+            most = min(len(free), self.encoder_batch)
+            if len(self.queue) > most:
+                most = self._parts.encoder.full(most)  # what is left over waits for the next batch
+            while self.queue and len(attempts) < most:
                 attempt = self.queue.popleft()
                 if not attempt.future.cancelled():
                     attempts.append(attempt)
