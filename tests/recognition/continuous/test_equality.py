@@ -10,6 +10,7 @@ from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.weights import load_weights
 from batches.recognition.asr.decoding import BatchDecoder, Decoded
 from batches.recognition.asr.keywords import KeywordTree
+from batches.recognition.asr.output_layer import OutputLayer
 from batches.recognition.asr.whisper_model import WhisperModel
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.store import ModelStore
@@ -24,9 +25,7 @@ def model() -> WhisperModel:
     """The base model in float32, its output layer too: as int8 it changes tokens by itself."""
     model = WhisperModel(open_weights(ModelStore(None).whisper("base")), precision="float32")
     embedding = model._decoder.token_embedding.weight
-    output = torch.nn.Linear(embedding.shape[1], model.tokenizer("en").eot + 1, bias=False)
-    output.weight = torch.nn.Parameter(embedding[: output.out_features])
-    model._output = output  # type: ignore[assignment] # The plain layer takes the quantised one's place.
+    model._output = OutputLayer(embedding[: model.tokenizer("en").eot + 1].detach())
     return model
 
 
