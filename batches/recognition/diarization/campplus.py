@@ -186,9 +186,8 @@ class CAMPlusPlus(nn.Module):
         self.xvector = nn.Sequential(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        starts = range(0, len(x), _FRONT_BATCH)
-        parts = [self.head(x[start : start + _FRONT_BATCH].transpose(1, 2)) for start in starts]
-        return cast("Tensor", self.xvector(torch.cat(parts)))
+        parts: tuple[Tensor, ...] = x.transpose(1, 2).split(_FRONT_BATCH)  # type: ignore[no-untyped-call]
+        return cast("Tensor", self.xvector(torch.cat([self.head(part) for part in parts])))
 
     def fuse(self) -> None:
         """Fold each batch normalisation that follows a convolution into it: same output, less work."""

@@ -56,8 +56,7 @@ class PyanNet(nn.Module):
         front: Any = self.sincnet
         if self._filters is None:
             self._filters = front.conv1d[0].filterbank.filters().detach()
-        starts = range(0, len(waveforms), _FRONT_BATCH)
-        parts = [waveforms[start : start + _FRONT_BATCH] for start in starts]
+        parts: tuple[Tensor, ...] = waveforms.split(_FRONT_BATCH)  # type: ignore[no-untyped-call]
         x = torch.cat([self._front_end(part, self._filters) for part in parts])
         x = self.lstm(x.transpose(1, 2))[0]
         for layer in self.linear:
