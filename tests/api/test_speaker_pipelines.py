@@ -28,8 +28,8 @@ def test_a_batch_has_its_speakers_from_a_pipeline(
     task = drop(batch, "call.wav", (sample_folder() / "sample.wav").read_bytes())
     claim = scheduling.claim_next("test")
     assert claim is not None
-    options = {"speaker_model": str(pipeline), "readable": (pipeline,)}
-    with engines(tmp_path / "engines", **options) as pool, client_of(pool) as client:
+    engine = engines(tmp_path / "engines", speaker_model=str(pipeline), readable=(pipeline,))
+    with engine as pool, client_of(pool) as client:
         processing.process(claim, client, lambda: False)
     task = Task.unscoped.get(pk=task.pk)
     assert task.state == Task.State.COMPLETED, task.error_message

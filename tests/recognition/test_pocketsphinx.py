@@ -8,6 +8,7 @@ from django.core.management import call_command
 
 from batches.recognition import registry
 from batches.recognition.asr.pocketsphinx import MODEL
+from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from tests.sample_speech import sample_folder
 
@@ -24,14 +25,14 @@ def test_whisper_models_stay_with_whisper(engine: str, expected: str) -> None:
 
 
 def test_an_unknown_model_of_another_recogniser_is_refused() -> None:
-    with pytest.raises(registry.ModelUnavailable, match="pocketsphinx:ko"):
+    with pytest.raises(ModelUnavailable, match="pocketsphinx:ko"):
         registry.find_recognizer("pocketsphinx:ko", ModelStore())
 
 
 def test_its_model_is_there_without_a_models_folder(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     registry.find_recognizer(MODEL, store).require_present(MODEL, store)
-    with pytest.raises(registry.ModelUnavailable, match="models fetch base"):
+    with pytest.raises(ModelUnavailable, match="models fetch base"):
         registry.find_recognizer("base", store).require_present("base", store)
 
 

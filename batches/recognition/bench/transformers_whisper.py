@@ -60,8 +60,8 @@ def load(checkpoint: WhisperCheckpoint, device: str) -> tuple[Any, Any, Tokenize
         decoder_start_token_id=tokenizer.sot,
         suppress_tokens=list(tokenizer.non_speech_tokens),
         begin_suppress_tokens=[*tokenizer.encode(" "), tokenizer.eot],
-        attn_implementation="sdpa",
     )
+    config._attn_implementation = "sdpa"  # noqa: SLF001 - the constructor's types do not name it
     with torch.device("meta"):
         model: Any = WhisperForConditionalGeneration(config)
     kind = torch.float16 if device == "cuda" else torch.float32
@@ -69,7 +69,8 @@ def load(checkpoint: WhisperCheckpoint, device: str) -> tuple[Any, Any, Tokenize
     weights["proj_out.weight"] = weights["model.decoder.embed_tokens.weight"]
     model.load_state_dict(weights, strict=True, assign=True)
     _configure_generation(model.generation_config, tokenizer)
-    extractor = WhisperFeatureExtractor(feature_size=dims["n_mels"])
+    make_extractor: Any = WhisperFeatureExtractor  # It has no types.
+    extractor = make_extractor(feature_size=dims["n_mels"])
     return model.to(device).eval(), extractor, tokenizer
 
 
