@@ -12,6 +12,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - transformers imports torchaudio
 from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.runtime.device import GPU
 
 _RENAMES = (
     (".blocks.", ".layers."),
@@ -64,7 +65,7 @@ def load(checkpoint: WhisperCheckpoint, device: str) -> tuple[Any, Any, Tokenize
     config._attn_implementation = "sdpa"  # noqa: SLF001 - the constructor's types do not name it
     with torch.device("meta"):
         model: Any = WhisperForConditionalGeneration(config)
-    kind = torch.float16 if device == "cuda" else torch.float32
+    kind = torch.float16 if device == GPU else torch.float32
     weights = {f"model.{rename(name)}": tensor.to(kind) for name, tensor in saved["model_state_dict"].items()}
     weights["proj_out.weight"] = weights["model.decoder.embed_tokens.weight"]
     model.load_state_dict(weights, strict=True, assign=True)

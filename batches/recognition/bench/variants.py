@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from batches.recognition.bench.recordings import Recording
+from batches.recognition.runtime import device
 from batches.recognition.transcript import SpeakerTurn
 
-CPU, GPU = "cpu", "cuda"
+CPU, GPU = "cpu", device.GPU
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ import torch
 from batches.recognition.errors import ModelUnavailable
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+GPU = "cuda"  # the first card, as an operator names it
 PRECISIONS = ("auto", *_TYPES)
 _SWITCH_SECONDS = 0.0002
 _GATHER_SECONDS = 0.003
