@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from pathlib import Path
 from subprocess import run
 
 import pytest
@@ -38,12 +36,6 @@ def test_rendering_twice_gives_the_same_bytes(name: str, monkeypatch: pytest.Mon
     assert first
     assert render(name, interview(), Context(edited_texts={0: "Good evening."})) == first
     assert render(name, interview()) != first
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_documented(name: str) -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"\b{name.upper()}\b", readme)
 
 
 def test_an_unknown_format_is_an_error() -> None:
