@@ -116,7 +116,7 @@ def test_keywords_in_a_table(world: World, page: Page) -> None:
 def test_creating_a_batch(world: World, page: Page) -> None:
     page.goto(world.url("/batches/"))
     page.get_by_role("link", name="Create batch").click()
-    page.get_by_label("Batch name").fill("weekly")
+    page.get_by_role("textbox", name="Batch name", exact=True).fill("weekly")
     domain = page.get_by_role("combobox", name="Domain").and_(
         page.locator("input")
     )  # Not the list that it takes the place of.
@@ -126,14 +126,14 @@ def test_creating_a_batch(world: World, page: Page) -> None:
     )  # Neither the Free one nor the one with a batch.
     domain.press("Enter")
     expect(domain).to_have_value("회의록 / meetings")
-    page.get_by_label("Input path").fill("weekly/in")
+    page.get_by_role("textbox", name="Input path", exact=True).fill("weekly/in")
     page.get_by_role("button", name="Browse").last.click()
     browser = page.locator("#browser")
     browser.get_by_label("New folder").fill("results")
     browser.get_by_role("button", name="Create folder").click()
     expect(browser).to_contain_text("/results/")
     browser.get_by_role("button", name="Use this folder").click()
-    expect(page.get_by_label("Result path")).to_have_value("results/")
+    expect(page.get_by_role("textbox", name="Result path", exact=True)).to_have_value("results/")
     page.get_by_role("checkbox", name=re.compile("SRT")).check()
     (world.folder / "weekly" / "in").mkdir(parents=True)
     (world.folder / "weekly" / "in" / "first.mp3").write_bytes(b"0" * 2000)
@@ -150,14 +150,14 @@ def test_creating_a_batch(world: World, page: Page) -> None:
 
 def test_paths_that_overlap_are_refused_at_their_field(world: World, page: Page) -> None:
     page.goto(world.url("/batches/new/"))
-    page.get_by_label("Batch name").fill("twice")
+    page.get_by_role("textbox", name="Batch name", exact=True).fill("twice")
     page.get_by_role("combobox", name="Domain").and_(page.locator("input")).fill("meet")
     page.get_by_role("combobox", name="Domain").and_(page.locator("input")).press("Enter")
-    page.get_by_label("Input path").fill("in/sub")
-    page.get_by_label("Result path").fill("elsewhere")
+    page.get_by_role("textbox", name="Input path", exact=True).fill("in/sub")
+    page.get_by_role("textbox", name="Result path", exact=True).fill("elsewhere")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert").first).to_contain_text("overlaps the input path of the batch “calls”")
-    expect(page.get_by_label("Input path")).to_have_value(re.compile("in/sub"))
+    expect(page.get_by_role("textbox", name="Input path", exact=True)).to_have_value(re.compile("in/sub"))
 
 
 def test_pausing_duplicating_and_deleting(world: World, page: Page) -> None:
@@ -168,8 +168,8 @@ def test_pausing_duplicating_and_deleting(world: World, page: Page) -> None:
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".now")).to_contain_text("Normal")
     page.get_by_role("link", name="Duplicate").click()
-    expect(page.get_by_label("Input path")).to_have_value("in/")
-    expect(page.get_by_label("Batch name")).to_have_value("")
+    expect(page.get_by_role("textbox", name="Input path", exact=True)).to_have_value("in/")
+    expect(page.get_by_role("textbox", name="Batch name", exact=True)).to_have_value("")
     page.goto(world.url("/batches/"))
     page.get_by_role("checkbox", name="Select calls").check()
     page.get_by_role("button", name="Delete").click()
@@ -196,13 +196,13 @@ def test_pausing_and_resuming_what_is_selected(world: World, page: Page) -> None
 def test_a_webhook_is_tried_before_it_is_saved(world: World, page: Page) -> None:
     page.goto(world.url("/batches/new/"))
     page.get_by_text("Advanced settings").click()
-    page.get_by_label("Batch name").fill("typed already")
-    page.get_by_label("Webhook URL").fill("ftp://hooks.example.com/")
+    page.get_by_role("textbox", name="Batch name", exact=True).fill("typed already")
+    page.get_by_role("textbox", name="Webhook URL", exact=True).fill("ftp://hooks.example.com/")
     page.get_by_role("button", name="Send a test").click()
     dialog = page.locator("dialog[open]")
     expect(dialog).to_contain_text("The test did not arrive")
     dialog.get_by_role("link", name="Close").click()
-    expect(page.get_by_label("Batch name")).to_have_value("typed already")
+    expect(page.get_by_role("textbox", name="Batch name", exact=True)).to_have_value("typed already")
 
 
 def test_deleting_without_javascript(world: World, new_context: OpenContext) -> None:
