@@ -66,6 +66,6 @@ def test_a_model_outside_of_the_models_folder_is_readable_for_the_engine(
     settings: Settings, tmp_path: Path
 ) -> None:
     assert engines.config().readable == ()
-    settings.WHISPER_MODEL = str(tmp_path / "fine-tuned")
+    settings.WHISPER_MODELS = [str(tmp_path / "fine-tuned")]
     assert engines.config().readable == (tmp_path / "fine-tuned",)
     assert f"--readable={tmp_path / 'fine-tuned'}" in engines.config().arguments("cpu")
