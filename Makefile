@@ -16,7 +16,7 @@ help:
 	@echo "make run              web server and workers, at http://$(BIND)/"
 	@echo "make test             the tests, JOBS=2 at once; ARGS='-k name' selects some"
 	@echo "make check            lint, types, layering and the tests of pure code: no database, models or browser"
-	@echo "make coverage         the tests with the branches they take; fails below the figure in pyproject.toml"
+	@echo "make coverage         the tests, and which lines and branches they take"
 	@echo "make chaos            the portal under kills and faults; both databases; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
