@@ -21,7 +21,7 @@ help:
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
 	@echo "make gpu-check        recognition on this machine's GPU: is it right, and how fast; ARGS='--seconds 600'"
-	@echo "make lint             ruff, mypy, import-linter, bandit and the migrations check"
+	@echo "make lint             ruff, mypy, import-linter, djhtml, djlint, bandit and the migrations check"
 
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (set PYTHON=/path/to/python3.11)." >&2; exit 1; }
@@ -82,6 +82,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/djhtml --tabwidth 2 --check templates
+	$(BIN)/djlint --lint --quiet templates
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive speechportal domains batches manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
