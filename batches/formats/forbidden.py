@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from batches.recognition.chinese_script import simplified
 from batches.recognition.transcript import Segment, Transcript, Word
 
 from .context import Context
@@ -36,7 +37,7 @@ def without_forbidden(transcript: Transcript, context: Context) -> tuple[Transcr
 
 @lru_cache(maxsize=64)
 def _pattern(forbidden: str) -> re.Pattern[str] | None:
-    words = {" ".join(word.split()) for word in forbidden.split(",")} - {""}
+    words = {" ".join(simplified(word).split()) for word in forbidden.split(",")} - {""}
     if not words:
         return None
     # Where one word is the beginning of another, all of the other goes.
@@ -52,7 +53,12 @@ def _alternative(word: str) -> str:
 
 
 def _masked(text: str, pattern: re.Pattern[str]) -> str:
-    return pattern.sub(lambda found: re.sub(r"\S", "*", found[0]), text)
+    """Chinese words are found in either script: the one of the list may not be the transcript's."""
+    parts, at = [], 0
+    for found in pattern.finditer(simplified(text)):
+        parts += [text[at : found.start()], re.sub(r"\S", "*", found[0])]
+        at = found.end()
+    return "".join([*parts, text[at:]])
 
 
 def _masked_segment(segment: Segment, pattern: re.Pattern[str]) -> Segment:

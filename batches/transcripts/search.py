@@ -24,6 +24,7 @@ from django.db.models.lookups import Contains
 
 from batches.models import Correction, SearchText, Task
 from batches.models import Transcript as Checkpoint
+from batches.recognition.chinese_script import simplified
 from batches.recognition.transcript import Transcript
 from speechportal.accounts.models import Account
 
@@ -62,8 +63,13 @@ class Found:
 
 
 def fold(text: str) -> str:
-    """The same for spellings that a person takes for the same: width, case, composed letters, spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """The same for spellings that a person takes for the same: width, case, composed letters, spaces, and
+    Traditional or Simplified Chinese characters."""
+    return " ".join(_folded(text).split())
+
+
+def _folded(text: str) -> str:
+    return simplified(unicodedata.normalize("NFKC", text).casefold())
 
 
 def spell(text: str) -> str:
@@ -150,7 +156,7 @@ def marked(text: str, query: str) -> list[tuple[str, bool]]:
 
     Folding may change how long a text is (NFKC); where it does, nothing is set off.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = _folded(text)
     words = query_words(query)
     if len(folded) != len(text) or not words:
         return [(text, False)]

@@ -42,6 +42,18 @@ def test_case_width_and_order_make_no_difference(query: str) -> None:
     assert list(search.search(account, query)) == [task]
 
 
+@pytest.mark.parametrize("query", ["訂單號碼", "订单号码"])
+def test_chinese_is_found_in_either_script(query: str) -> None:
+    account = make_account()
+    both = [recognised(account, "請說您的訂單號碼。"), recognised(account, "请说您的订单号码。")]
+    assert set(search.search(account, query)) == set(both)
+    assert search.marked("請說您的訂單號碼。", query) == [
+        ("請說您的", False),
+        ("訂單號碼", True),
+        ("。", False),
+    ]
+
+
 @given(st.text(), st.text(min_size=1, max_size=4))
 @example("각", "가")
 @example("가나", "나")

@@ -72,3 +72,9 @@ def test_any_transcript_keeps_its_shape(transcript: Transcript, words: list[str]
 
 def shape(segment: Segment) -> tuple[int, list[tuple[int, int]]]:
     return len(segment.text), [(word.start, word.end) for word in segment.words]
+
+
+@pytest.mark.parametrize("forbidden", ["訂單", "订单"])
+def test_chinese_words_are_masked_in_either_script(forbidden: str) -> None:
+    assert masked("請說訂單號碼", forbidden) == "請說**號碼"
+    assert masked("请说订单号码", forbidden) == "请说**号码"

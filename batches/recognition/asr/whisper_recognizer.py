@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from whisper.tokenizer import Tokenizer
 
-from batches.recognition import languages
+from batches.recognition import chinese_script, languages
 from batches.recognition.asr import language_detection
 from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest
 from batches.recognition.asr.decoded_chunk import DecodedChunk
@@ -92,6 +92,11 @@ class WhisperRecognizer:
         self._decoder.close()
 
 
+def spelt_keywords(keywords: Sequence[str], language: str) -> Sequence[str]:
+    """The keywords as the model may write them: Chinese in either script."""
+    return chinese_script.both_scripts(keywords) if language == "zh" else keywords
+
+
 class _Prompts:
     """A file's keywords as what the decoder takes, by language."""
 
@@ -111,7 +116,7 @@ class _Prompts:
             return None
         if language not in self._trees:
             self._trees[language] = KeywordTree(
-                self._options.keywords,
+                spelt_keywords(self._options.keywords, language),
                 self.tokenizer(language),
                 weight=self._options.keyword_weight,
                 spaced=language not in _UNSPACED,

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batches.recognition import languages
+from batches.recognition import chinese_script, languages
 from batches.recognition.alignment import sentences
 from batches.recognition.asr.chunks import Chunk, Region, make_chunks
 from batches.recognition.contracts import (
@@ -71,11 +71,20 @@ def _add_text(
     transcript.language = found.language
     transcript.language_probability = round(found.language_probability, 4)
     transcript.flags += found.flags
+    if script := chinese_script.conversion(transcript.engine["language"]):
+        _write_in_script(found, script)
     recognized = list(zip(chunks, found.chunks, strict=True))
     for track in tracks:
         mine = [(chunk, result) for (owner, chunk), result in recognized if owner is track]
         transcript.segments += _track_segments(track, mine, transcript.duration)
     transcript.segments.sort(key=lambda segment: segment.start)
+
+
+def _write_in_script(found: RecognizedFile, script: str) -> None:
+    for chunk in found.chunks:
+        texts = chinese_script.convert_texts([word.text for word in chunk.words], script)
+        for word, text in zip(chunk.words, texts, strict=True):
+            word.text = text
 
 
 def _track_segments(
