@@ -26,7 +26,7 @@ class BatchesConfig(AppConfig):
     verbose_name = _("Batches")
 
     def ready(self) -> None:
-        from batches.models import Batch, Transcript, limits
+        from batches.models import Batch, StoredTranscript, limits
         from batches.transcripts import search
         from speechportal.accounts.audit.trail import follow
         from speechportal.support.groups import install_groups
@@ -38,4 +38,4 @@ class BatchesConfig(AppConfig):
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.
         post_migrate.connect(install_groups, sender=self)
-        post_save.connect(search.index_checkpoint, sender=Transcript)
+        post_save.connect(search.index_checkpoint, sender=StoredTranscript)

@@ -57,7 +57,7 @@ def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
     from batches.recognition.runtime.engine import Engine
 
     options = Options(language="en-US", speakers=speakers)
-    working = Engine(models_dir=Path(os.environ["SPEECHPORTAL_MODELS_DIR"]), threads=1, recognizer=engine)
+    working = Engine(models_dir=Path(os.environ["SPEECHPORTAL_MODELS_DIR"]), threads=1, recogniser=engine)
 
     def recognise(number: int) -> None:
         copy = Path(shutil.copy(path, path.with_name(f"bare-{number}.wav")))

@@ -90,7 +90,7 @@ def prepare(folder: str) -> None:
 
 def fill(ports: list[int], deliveries: int) -> list[int]:
     """Batches with completed tasks and the deliveries about them; returns the batches' keys."""
-    from batches.models import Batch, Delivery, Task, Transcript
+    from batches.models import Batch, Delivery, StoredTranscript, Task
     from batches.webhooks import payload
     from tests.factories import make_task
     from tests.webhooks.makers import DOCUMENT, make_hooked_batch
@@ -104,8 +104,9 @@ def fill(ports: list[int], deliveries: int) -> list[int]:
     def add(batch: Batch, count: int) -> None:
         first = make_task(batch, state=Task.State.COMPLETED, media_duration=5000)
         tasks = Task.unscoped.bulk_create(fresh(first, order) for order in range(2, count + 2))
-        Transcript.unscoped.bulk_create(
-            Transcript(task=task, stage=Transcript.Stage.SPEAKERS, document=DOCUMENT) for task in tasks
+        StoredTranscript.unscoped.bulk_create(
+            StoredTranscript(task=task, stage=StoredTranscript.Stage.SPEAKERS, document=DOCUMENT)
+            for task in tasks
         )
         event = "task.completed"
         Delivery.unscoped.bulk_create(

@@ -103,7 +103,7 @@ class CancelWaiting(Action):
 
     def perform(self, row: Batch, answers: dict[str, Any]) -> str:
         done = task_services.cancel_waiting(batch=row)
-        return ngettext("%d task was canceled.", "%d tasks were canceled.", done) % done
+        return ngettext("%d task was cancelled.", "%d tasks were cancelled.", done) % done
 
 
 class Pause(Action):
@@ -287,7 +287,7 @@ def state_of(batch: Batch) -> str:
 
 
 @admin.register(ProcessedFolder)
-class FinishedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
+class ProcessedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
     find_exact = ("connection__uid", "path")
     list_display = ["path", "connection"]
     list_select_related = ["connection"]
@@ -301,7 +301,7 @@ class FinishedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
 
 
 @admin.register(PendingFile)
-class ArrivalAdmin(ReadOnlyAdmin[PendingFile]):
+class PendingFileAdmin(ReadOnlyAdmin[PendingFile]):
     """Files that one poll has seen and that still may be growing."""
 
     find_exact = ("batch__uid",)
@@ -318,13 +318,13 @@ class ArrivalAdmin(ReadOnlyAdmin[PendingFile]):
 
 
 @admin.register(ConnectionBackoff)
-class ConnectionFaultAdmin(ReadOnlyAdmin[ConnectionBackoff]):
+class ConnectionBackoffAdmin(ReadOnlyAdmin[ConnectionBackoff]):
     """Storages that do not answer as they should, and when they are asked again."""
 
     find_exact = ("connection__uid", "code")
-    list_display = ["connection", "code", "faults", "since", "seen_at", "retry_at"]
+    list_display = ["connection", "code", "failures", "since", "seen_at", "retry_at"]
     list_select_related = ["connection"]
-    fields = ["code", "faults", "since", "seen_at", "retry_at"]
+    fields = ["code", "failures", "since", "seen_at", "retry_at"]
 
     def glance(self, row: ConnectionBackoff) -> list[tuple[Any, Any]]:
         return [(_("Connection"), link_to(row.connection)), (_("Account"), link_to(row.connection.account))]

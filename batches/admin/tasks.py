@@ -11,7 +11,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches.models import Charge, Delivery, ResultFile, Task, Transcript
+from batches.models import Charge, Delivery, ResultFile, StoredTranscript, Task
 from batches.services import tasks as task_services
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
@@ -26,7 +26,7 @@ class RetryTask(Action):
     permission = "accounts.operate_batches"
 
     def applies_to(self, row: Task) -> bool:
-        return row.state in {Task.State.FAILED, Task.State.CANCELED}
+        return row.state in {Task.State.FAILED, Task.State.CANCELLED}
 
     def perform(self, row: Task, answers: dict[str, Any]) -> str:
         task_services.retry_task(task=row)
@@ -135,7 +135,9 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
             (_("Result files"), files or "–"),
             (
                 _("Transcript"),
-                link_to(Transcript.unscoped.filter(task=row).defer("document").first(), gettext("kept")),
+                link_to(
+                    StoredTranscript.unscoped.filter(task=row).defer("document").first(), gettext("kept")
+                ),
             ),
             (_("Charge"), link_to(Charge.unscoped.filter(task=row).first())),
             (_("Execution result"), link_to(row.execution_result)),

@@ -14,26 +14,26 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from batches.models import Correction, SearchText, Transcript
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Correction, SearchText, StoredTranscript
+from batches.recognition.transcript import Transcript
 from speechportal.accounts.audit import trail
 from speechportal.support.actions import ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to
 
 
-@admin.register(Transcript)
-class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
+@admin.register(StoredTranscript)
+class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
     find_exact = ("task__uid",)
     list_display = ["task", "stage", "created_at", "updated_at"]
     list_select_related = ["task"]
     fields = ["stage", "created_at", "updated_at"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transcript]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredTranscript]:
         return super().get_queryset(request).defer("document")
 
-    def glance(self, row: Transcript) -> list[tuple[Any, Any]]:
+    def glance(self, row: StoredTranscript) -> list[tuple[Any, Any]]:
         account = row.task.account
-        url = reverse("admin:batches_transcript_read", args=[row.pk])
+        url = reverse("admin:batches_storedtranscript_read", args=[row.pk])
         allowed = format_html('<a href="{}">{}</a>', url, _("read, with a reason"))
         return [
             (_("Task"), link_to(row.task)),
@@ -43,13 +43,13 @@ class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
 
     def get_urls(self) -> list[URLPattern]:
         read = self.admin_site.admin_view(never_cache(self.read))
-        return [path("<int:pk>/read/", read, name="batches_transcript_read"), *super().get_urls()]
+        return [path("<int:pk>/read/", read, name="batches_storedtranscript_read"), *super().get_urls()]
 
     def read(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a reason; write it down; then, and only then, show the words."""
         if not request.user.has_perm("batches.view_transcript"):
             raise PermissionDenied
-        row = Transcript.unscoped.select_related("task__account").filter(pk=pk).first()
+        row = StoredTranscript.unscoped.select_related("task__account").filter(pk=pk).first()
         if row is None:
             raise Http404
         if not row.task.account.support_may_read:
@@ -58,7 +58,7 @@ class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
         lines: list[str] = []
         if request.method == "POST" and form.is_valid():
             trail.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
-            lines = [segment.text for segment in Document.from_dict(row.document).segments]
+            lines = [segment.text for segment in Transcript.from_dict(row.document).segments]
         context = {
             **self.admin_site.each_context(request),
             "title": _("Read the transcript"),
@@ -69,7 +69,7 @@ class TranscriptAdmin(ReadOnlyAdmin[Transcript]):
         }
         return render(request, "admin/portal/transcript.html", context)
 
-    def find(self, request: HttpRequest, text: str) -> list[Transcript]:
+    def find(self, request: HttpRequest, text: str) -> list[StoredTranscript]:
         return []
 
 

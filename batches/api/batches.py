@@ -115,7 +115,7 @@ class BatchView(ApiView):
 
     @extend_schema(responses={204: None}, summary="Delete a batch")
     def destroy(self, request: ApiRequest, uid: str) -> Response:
-        """Its unfinished tasks are canceled; files in the storage, results and charges stay."""
+        """Its unfinished tasks are cancelled; files in the storage, results and charges stay."""
         self.under_match(self.live, lambda batch: batch_services.delete_batch(batch=batch))
         return Response(status=204)
 

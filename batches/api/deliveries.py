@@ -194,7 +194,7 @@ class SecretOutput(serializers.Serializer[Any]):
 
 class RedeliverInput(Input):
     since = serializers.DateTimeField()
-    only_failed = StrictBooleanField(default=True, help_text="Only those that failed or were canceled.")
+    only_failed = StrictBooleanField(default=True, help_text="Only those that failed or were cancelled.")
 
 
 class WebhookView(ApiView):

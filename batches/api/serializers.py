@@ -58,7 +58,7 @@ class ProgressOutput(serializers.Serializer[Any]):
     running = serializers.IntegerField()
     completed = serializers.IntegerField()
     failed = serializers.IntegerField()
-    canceled = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
 
 
 class Priority(serializers.ChoiceField):

@@ -81,7 +81,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def retry(self, request: ApiRequest, uid: str) -> Response:
-        """A failed or canceled one, with the batch's present settings.
+        """A failed or cancelled one, with the batch's present settings.
 
         It is charged once, however often it runs.
         """
@@ -92,7 +92,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def cancel(self, request: ApiRequest, uid: str) -> Response:
-        """Its input file stays where it is. One in progress is `canceling` until its worker notices."""
+        """Its input file stays where it is. One in progress is `cancelling` until its worker notices."""
         task_services.cancel_task(task=self.task())
         return self.answer(self.task())
 

@@ -17,8 +17,7 @@ from rest_framework.response import Response
 from batches import formats
 from batches.api.serializers import FORMAT_NAMES, Count, Link, ResultFileOutput
 from batches.formats import clova_json
-from batches.models import Task
-from batches.models import Transcript as Checkpoint
+from batches.models import StoredTranscript, Task
 from batches.recognition.transcript import Transcript
 from batches.transcripts import corrections
 from batches.worker.result_files import result_context
@@ -69,7 +68,7 @@ class TranscriptView(ApiView):
         return get_object_or_404(tasks, uid=self.kwargs["uid"])
 
     def heard(self, task: Task) -> Transcript:
-        kept = Checkpoint.objects.for_account(self.request.account).filter(task=task).first()
+        kept = StoredTranscript.objects.for_account(self.request.account).filter(task=task).first()
         if kept is None:
             raise Problem(404, "no_transcript", _("There is no transcript yet."))
         return Transcript.from_dict(kept.document)

@@ -14,7 +14,7 @@ from batches.recognition.transcript import Transcript
 
 from . import characters
 from .context import Context
-from .timing import Piece, timed_pieces
+from .timing import TextUnit, timed_units
 
 LINE_COLUMNS = 42  # a Chinese, Japanese or Korean character takes two
 LINES = 2
@@ -56,68 +56,68 @@ class _Run:
     """What one speaker says without a pause."""
 
     speaker: str
-    pieces: list[Piece]
+    units: list[TextUnit]
 
 
 def _runs(transcript: Transcript, context: Context) -> Iterator[_Run]:
     current = _Run("", [])
     for index, segment in enumerate(transcript.segments):
         line = characters.one_line(context.text_of(index, segment.text))
-        pieces = timed_pieces(line, segment.words, segment.start, segment.end)
-        for number, piece in enumerate(pieces):
-            if current.pieces:
-                last = current.pieces[-1]
-                if segment.speaker != current.speaker or piece.start - last.end >= PAUSE_MS:
+        units = timed_units(line, segment.words, segment.start, segment.end)
+        for number, unit in enumerate(units):
+            if current.units:
+                last = current.units[-1]
+                if segment.speaker != current.speaker or unit.start - last.end >= PAUSE_MS:
                     yield current
                     current = _Run(segment.speaker, [])
                 elif number == 0:
-                    piece.space = characters.join(last.text, piece.text) != last.text + piece.text
+                    unit.space = characters.join(last.text, unit.text) != last.text + unit.text
             current.speaker = segment.speaker
-            current.pieces.append(piece)
-    if current.pieces:
+            current.units.append(unit)
+    if current.units:
         yield current
 
 
 def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
     """The cheapest cut of a run into cues, found from its end to its start."""
-    pieces = run.pieces
-    endings = _endings(pieces)
-    best: list[tuple[float, int]] = [(0.0, 0)] * (len(pieces) + 1)
-    for begin in range(len(pieces) - 1, -1, -1):
+    units = run.units
+    endings = _endings(units)
+    best: list[tuple[float, int]] = [(0.0, 0)] * (len(units) + 1)
+    for begin in range(len(units) - 1, -1, -1):
         taken = name_columns if begin == 0 else 0
         best[begin] = min(
-            (cost + best[end][0], end) for end, cost in _candidates(pieces, endings, begin, taken)
+            (cost + best[end][0], end) for end, cost in _candidates(units, endings, begin, taken)
         )
     cues: list[Cue] = []
     begin = 0
-    while begin < len(pieces):
+    while begin < len(units):
         end = best[begin][1]
-        lines = _wrap(pieces[begin:end], name_columns if begin == 0 else 0)
-        start = max(0, pieces[begin].start)
-        stop = max(piece.end for piece in pieces[begin:end])
+        lines = _wrap(units[begin:end], name_columns if begin == 0 else 0)
+        start = max(0, units[begin].start)
+        stop = max(unit.end for unit in units[begin:end])
         cues.append(Cue(start, min(stop, start + LONGEST_MS), lines, run.speaker, opens_turn and begin == 0))
         begin = end
     return cues
 
 
 def _candidates(
-    pieces: Sequence[Piece], endings: Sequence[float], begin: int, taken: int
+    units: Sequence[TextUnit], endings: Sequence[float], begin: int, taken: int
 ) -> Iterator[tuple[int, float]]:
-    """Where a cue that begins at ``begin`` may end, with what that costs; at least one piece."""
-    start = pieces[begin].start
+    """Where a cue that begins at ``begin`` may end, with what that costs; at least one unit."""
+    start = units[begin].start
     lines, line, total = 1, taken, taken  # lines so far, columns of the last, columns of all
-    for end in range(begin + 1, len(pieces) + 1):
-        piece = pieces[end - 1]
-        own = piece.columns
+    for end in range(begin + 1, len(units) + 1):
+        unit = units[end - 1]
+        own = unit.columns
         if end > begin + 1:
-            own += piece.space
+            own += unit.space
             if line + own > LINE_COLUMNS:
-                lines, line = lines + 1, -piece.space
-            if lines > LINES or piece.end - start > LONGEST_MS:
+                lines, line = lines + 1, -unit.space
+            if lines > LINES or unit.end - start > LONGEST_MS:
                 return
         line += own
         total += own
-        following = pieces[end].start if end < len(pieces) else piece.end + PAUSE_MS
+        following = units[end].start if end < len(units) else unit.end + PAUSE_MS
         yield end, endings[end - 1] + _cost(total, following - start)
 
 
@@ -129,36 +129,36 @@ def _cost(width: int, shown: int) -> float:
     return 30.0 + 20.0 * empty * empty + 20.0 * hurry
 
 
-def _endings(pieces: Sequence[Piece]) -> list[float]:
-    """What it costs to end a cue after each piece: best at the end of a sentence, a clause, or at a pause."""
+def _endings(units: Sequence[TextUnit]) -> list[float]:
+    """What it costs to end a cue after each unit: best at the end of a sentence, a clause, or at a pause."""
     costs = []
-    for piece, following in itertools.pairwise(pieces):
-        if piece.text.endswith(_SENTENCE_END):
+    for unit, following in itertools.pairwise(units):
+        if unit.text.endswith(_SENTENCE_END):
             costs.append(0.0)
             continue
-        pause = min(1.0, max(0, following.start - piece.end) / PAUSE_MS)
-        costs.append((15.0 if piece.text.endswith(_CLAUSE_END) else 35.0) * (1 - pause))
+        pause = min(1.0, max(0, following.start - unit.end) / PAUSE_MS)
+        costs.append((15.0 if unit.text.endswith(_CLAUSE_END) else 35.0) * (1 - pause))
     return [*costs, 0.0]
 
 
-def _text(pieces: Sequence[Piece]) -> str:
-    return "".join((" " if piece.space and index else "") + piece.text for index, piece in enumerate(pieces))
+def _text(units: Sequence[TextUnit]) -> str:
+    return "".join((" " if unit.space and index else "") + unit.text for index, unit in enumerate(units))
 
 
-def _wrap(pieces: Sequence[Piece], taken: int) -> tuple[str, ...]:
+def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
     """One line if it fits, else two of about the same width, cut after a clause if that costs little."""
-    whole = _text(pieces)
-    if len(pieces) == 1 or taken + characters.columns(whole) <= LINE_COLUMNS:
+    whole = _text(units)
+    if len(units) == 1 or taken + characters.columns(whole) <= LINE_COLUMNS:
         return (whole,)
 
     def uneven(cut: int) -> tuple[bool, float]:
-        first = taken + characters.columns(_text(pieces[:cut]))
-        second = characters.columns(_text(pieces[cut:]))
-        bonus = 10 if pieces[cut - 1].text.endswith(_SENTENCE_END + _CLAUSE_END) else 0
+        first = taken + characters.columns(_text(units[:cut]))
+        second = characters.columns(_text(units[cut:]))
+        bonus = 10 if units[cut - 1].text.endswith(_SENTENCE_END + _CLAUSE_END) else 0
         return max(first, second) > LINE_COLUMNS, abs(first - second) - bonus
 
-    cut = min(range(1, len(pieces)), key=uneven)
-    return _text(pieces[:cut]), _text(pieces[cut:])
+    cut = min(range(1, len(units)), key=uneven)
+    return _text(units[:cut]), _text(units[cut:])
 
 
 def _settle(cues: Sequence[Cue]) -> list[Cue]:

@@ -1,4 +1,4 @@
-"""When each piece of a segment's text is said: the words' times carried over to the text as it stands."""
+"""When each unit of a segment's text is said: the words' times carried over to the text as it stands."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from . import characters
 # spread evenly over the time of what it replaces.
 _LARGEST_MATCH = 60_000
 _LETTER_MS = 150  # what a person typed into a pause is taken to be said at this pace, not all through it
-_LONGEST_PIECE = 40  # columns; anything longer without a space is cut
+_LONGEST_UNIT = 40  # columns; anything longer without a space is cut
 
 
 @dataclass(slots=True)
-class Piece:
+class TextUnit:
     """The smallest part that is never cut: a word, or in unspaced scripts what the engine took for one."""
 
     start: int  # ms
@@ -28,8 +28,8 @@ class Piece:
     columns: int
 
 
-def timed_pieces(text: str, words: Sequence[Word], start: int, end: int) -> list[Piece]:
-    """Cut ``text`` (one line) into pieces with times.
+def timed_units(text: str, words: Sequence[Word], start: int, end: int) -> list[TextUnit]:
+    """Cut ``text`` (one line) into units with times.
 
     A character that the words have too, in the same order, gets its word's time; what a person has typed
     in between is spread over the gap. Without words all is spread over ``start`` to ``end``.
@@ -39,16 +39,16 @@ def timed_pieces(text: str, words: Sequence[Word], start: int, end: int) -> list
     matches = _matches(letters, spoken.letters)
     spans = _spans(letters, spoken, matches, start, max(start, end))
     edges = _edges(letters, spoken, matches)
-    pieces: list[Piece] = []
+    units: list[TextUnit] = []
     index = 0
     for token in text.split(" "):
-        space = bool(pieces)
+        space = bool(units)
         for part in _parts(token, edges, index):
             first, last = spans[index], spans[index + len(part) - 1]
-            pieces.append(Piece(first[0], max(first[0], last[1]), part, space, characters.columns(part)))
+            units.append(TextUnit(first[0], max(first[0], last[1]), part, space, characters.columns(part)))
             index += len(part)
             space = False
-    return pieces
+    return units
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def _parts(token: str, edges: set[int], offset: int) -> list[str]:
         before, after = token[index - 1], token[index]
         width += characters.columns(before)
         at_word = offset + index in edges and characters.may_break(before, after)
-        too_long = width >= _LONGEST_PIECE - 1 and not characters.holds_together(before, after)
+        too_long = width >= _LONGEST_UNIT - 1 and not characters.holds_together(before, after)
         if at_word or too_long:
             parts.append(token[begin:index])
             begin, width = index, 0

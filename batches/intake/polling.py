@@ -119,8 +119,8 @@ def poll(batch_id: int) -> int:
 
 def _tell(batch: Batch, error: StorageError) -> None:
     """A fault that passes by itself is worth a person's look only when it does not pass."""
-    fault = ConnectionBackoff.unscoped.filter(connection=batch.connection_id).first()
-    often = fault is not None and fault.faults >= connection_backoff.TOLERATED
+    backoff = ConnectionBackoff.unscoped.filter(connection=batch.connection_id).first()
+    often = backoff is not None and backoff.failures >= connection_backoff.TOLERATED
     if often or not connection_backoff.passes_by_itself(error):
         batch_status.set_error(batch.pk, failure_of(error))
 

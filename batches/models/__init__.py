@@ -8,7 +8,7 @@ from batches.models.correction import Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.served_model import ServedModel
-from batches.models.task import ResultFile, Task, Transcript
+from batches.models.task import ResultFile, StoredTranscript, Task
 
 __all__ = [
     "Adjustment",
@@ -25,7 +25,7 @@ __all__ = [
     "ResultFile",
     "SearchText",
     "ServedModel",
+    "StoredTranscript",
     "Task",
-    "Transcript",
     "Webhook",
 ]

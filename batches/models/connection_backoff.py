@@ -18,8 +18,8 @@ class ConnectionBackoff(models.Model):
     puts ``retry_at`` off for the others. Only :mod:`batches.status.connection_backoff` changes it.
     """
 
-    connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="fault")
-    faults = models.PositiveIntegerField(default=1)  # in a row
+    connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="backoff")
+    failures = models.PositiveIntegerField(default=1)  # in a row
     code = models.CharField(max_length=50)
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)  # the latest
@@ -29,8 +29,8 @@ class ConnectionBackoff(models.Model):
     objects: ClassVar[ScopedManager[Self]] = ScopedManager("connection__account")
 
     class Meta:
-        verbose_name = "fault of a connection"
-        verbose_name_plural = "faults of connections"
+        verbose_name = "connection back-off"
+        verbose_name_plural = "connection back-offs"
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
 

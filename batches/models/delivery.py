@@ -134,7 +134,7 @@ class Delivery(models.Model):
 
         WAITING ── claim ──> SENDING ── 2xx ─────────────> DELIVERED ──┐
            ^                   │  │  └─ the last attempt ──> FAILED ────┤
-           │                   │  └──── no address any more > CANCELED ─┤
+           │                   │  └──── no address any more > CANCELLED ─┤
            ├── it failed, or ──┘                                        │
            │   its sender died                                          │
            └── redeliver ───────────────────────────────────────────────┘
@@ -152,10 +152,10 @@ class Delivery(models.Model):
         SENDING = "sending", _("Sending")
         DELIVERED = "delivered", _("Delivered")
         FAILED = "failed", _("Failed")
-        CANCELED = "canceled", _("Canceled")
+        CANCELLED = "cancelled", _("Cancelled")
 
     OPEN = (State.WAITING, State.SENDING)
-    FINAL = (State.DELIVERED, State.FAILED, State.CANCELED)
+    FINAL = (State.DELIVERED, State.FAILED, State.CANCELLED)
 
     uid = UidField("dlv")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
@@ -210,8 +210,8 @@ class Delivery(models.Model):
                 name="delivery_lease_while_sending",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["delivered", "failed", "canceled"], ended_at__isnull=False)
-                | (~Q(state__in=["delivered", "failed", "canceled"]) & Q(ended_at__isnull=True)),
+                condition=Q(state__in=["delivered", "failed", "cancelled"], ended_at__isnull=False)
+                | (~Q(state__in=["delivered", "failed", "cancelled"]) & Q(ended_at__isnull=True)),
                 name="delivery_ended_when_final",
             ),
         ]

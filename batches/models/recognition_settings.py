@@ -8,6 +8,7 @@ setting is one line of :class:`RecognitionSettings` and whatever the engine does
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +30,7 @@ Choices = Sequence[tuple[Any, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(ABC):
     """Description of one recognition setting.
 
     ``label`` and ``help_text`` are for people. An ``is_advanced`` setting is folded away in forms. ``clova``
@@ -45,9 +46,9 @@ class Setting:
     option: str = ""
     changes_transcript: bool = True
 
+    @abstractmethod
     def errors(self, value: SettingValue) -> list[ValidationError]:
-        """What is wrong with the value, in the current language."""
-        raise NotImplementedError
+        """Validation errors of a value, in the current language; empty for a valid one."""
 
     def display(self, value: SettingValue) -> _StrOrPromise:
         """The value as people read it."""

@@ -27,11 +27,11 @@ class Task(models.Model):
         WAITING ── claim ──> IN_PROGRESS ── finish ──> COMPLETED
            ^  │                │      │
            │  │                │      └── fail ─────> FAILED
-           │  │                └── cancel ──> CANCELING ──> CANCELED
-           │  └── cancel ───────────────────────────────> CANCELED
+           │  │                └── cancel ──> CANCELLING ──> CANCELLED
+           │  └── cancel ───────────────────────────────> CANCELLED
            └───── release (storage fault), reap (worker died)
 
-    FAILED and CANCELED go back to WAITING by a retry. Recognising a completed file again makes another
+    FAILED and CANCELLED go back to WAITING by a retry. Recognising a completed file again makes another
     task, whose ``original`` is the first: its result is written beside the first one, its input stays.
 
     Only :mod:`batches.tasks.lifecycle` changes ``state``, each time by a conditional update that names the
@@ -41,8 +41,8 @@ class Task(models.Model):
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
         IN_PROGRESS = "in_progress", _("In progress")
-        CANCELING = "canceling", _("Canceling")
-        CANCELED = "canceled", _("Canceled")
+        CANCELLING = "cancelling", _("Cancelling")
+        CANCELLED = "cancelled", _("Cancelled")
         FAILED = "failed", _("Failed")
         COMPLETED = "completed", _("Completed")
 
@@ -53,7 +53,7 @@ class Task(models.Model):
         SEPARATING_SPEAKERS = "separating_speakers", _("Separating speakers")
         WRITING = "writing", _("Writing results")
 
-    LEASED = (State.IN_PROGRESS, State.CANCELING)
+    LEASED = (State.IN_PROGRESS, State.CANCELLING)
 
     class Notice(models.TextChoices):
         """What happened to the input of a task while it was recognised."""
@@ -66,7 +66,7 @@ class Task(models.Model):
         REMOVED = "input_removed", _("The input file was removed while it was recognised.")
 
     audited_with = "batch"
-    FINAL = (State.COMPLETED, State.FAILED, State.CANCELED)
+    FINAL = (State.COMPLETED, State.FAILED, State.CANCELLED)
     REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
 
     uid = UidField("tsk")
@@ -153,21 +153,21 @@ class Task(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    state__in=["in_progress", "canceling"],
+                    state__in=["in_progress", "cancelling"],
                     lease_token__isnull=False,
                     lease_expires_at__isnull=False,
                     started_at__isnull=False,
                     settings__isnull=False,
                 )
                 | (
-                    ~Q(state__in=["in_progress", "canceling"])
+                    ~Q(state__in=["in_progress", "cancelling"])
                     & Q(lease_token__isnull=True, lease_expires_at__isnull=True)
                 ),
                 name="task_lease_while_claimed",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["completed", "failed", "canceled"], finished_at__isnull=False)
-                | (~Q(state__in=["completed", "failed", "canceled"]) & Q(finished_at__isnull=True)),
+                condition=Q(state__in=["completed", "failed", "cancelled"], finished_at__isnull=False)
+                | (~Q(state__in=["completed", "failed", "cancelled"]) & Q(finished_at__isnull=True)),
                 name="task_finished_when_final",
             ),
             models.CheckConstraint(
@@ -178,7 +178,7 @@ class Task(models.Model):
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="task_progress_per_cent"),
             models.CheckConstraint(
-                condition=Q(reserved__isnull=True) | Q(state__in=["in_progress", "canceling"]),
+                condition=Q(reserved__isnull=True) | Q(state__in=["in_progress", "cancelling"]),
                 name="task_reserves_while_claimed",
             ),
         ]
@@ -186,12 +186,12 @@ class Task(models.Model):
             models.Index(fields=["batch", "id"], condition=Q(state="waiting"), name="task_waiting_of_batch"),
             models.Index(
                 fields=["lease_expires_at"],
-                condition=Q(state__in=["in_progress", "canceling"]),
+                condition=Q(state__in=["in_progress", "cancelling"]),
                 name="task_leased",
             ),
             models.Index(
                 fields=["account"],
-                condition=Q(state__in=["in_progress", "canceling"]),
+                condition=Q(state__in=["in_progress", "cancelling"]),
                 name="task_leased_of_account",
             ),
             models.Index(
@@ -240,7 +240,7 @@ class Task(models.Model):
         return self.overrides.applied_to(self.batch.task_settings())
 
 
-class Transcript(models.Model):
+class StoredTranscript(models.Model):
     """The checkpoint of recognition: kept as soon as the words are known, completed by the speakers."""
 
     class Stage(models.TextChoices):

@@ -51,7 +51,7 @@ class Numbers:
     waiting: int
 
 
-def matters(account: Account) -> list[Alert]:
+def alerts(account: Account) -> list[Alert]:
     """Alerts of an account, the most severe first."""
     return [
         *_suspended(account),

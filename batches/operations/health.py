@@ -68,12 +68,6 @@ def sandbox_problem() -> str:
     return "" if settings.ACCEPT_SANDBOX_GAPS or not sandbox.missing() else "sandbox"
 
 
-def oldest_waiting(now: datetime | None = None) -> float:
-    """Seconds that the oldest claimable task has waited. A long wait may only mean that workers are busy."""
-    now = now or timezone.now()
-    return _since(scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"], now)
-
-
 def models_warning() -> str:
     """For /readyz: "models" where tasks wait for a model that no worker serves."""
     return "models" if model_hosts.waiting_for_models() else ""

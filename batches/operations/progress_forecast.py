@@ -24,7 +24,7 @@ PACE_TIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ProgressForecast:
     done_ms: int = 0  # of media recognised
     found_ms: int = 0  # estimated for what is not recognised yet
     place: int | None = None  # of the batch's next waiting file among the account's, from 1
@@ -35,7 +35,7 @@ class Outlook:
         return self.found_ms != self.done_ms
 
 
-def outlook_of(account: Account, batches: Iterable[Batch]) -> dict[int, Outlook]:
+def forecasts_for(account: Account, batches: Iterable[Batch]) -> dict[int, ProgressForecast]:
     """By batch id, in one query, and one more for each batch that has waiting files (ten at most)."""
     small = {batch.pk: batch for batch in batches if 0 < batch.last_task_order <= EXACT_UP_TO}
     if not small:
@@ -62,7 +62,7 @@ def outlook_of(account: Account, batches: Iterable[Batch]) -> dict[int, Outlook]
         )
     )
     return {
-        row["batch"]: Outlook(
+        row["batch"]: ProgressForecast(
             done_ms=row["done_ms"] or 0,
             found_ms=(row["done_ms"] or 0) + _open_ms(row),
             place=_place(account, small[row["batch"]], row["first_waiting"]),

@@ -1,6 +1,6 @@
 """Contracts between the engine and the models it runs.
 
-A :class:`SpeechRecognizer` turns one file's chunks of speech into timed, scored words; a :class:`Diarizer`
+A :class:`SpeechRecogniser` turns one file's chunks of speech into timed, scored words; a :class:`Diarizer`
 turns a file's samples into speaker turns. Both are called from several threads at once, one per file in
 hand, and may put the work of all callers into shared batches. Neither contract speaks of tokens,
 spectrograms or any other matter of one family of models.
@@ -57,7 +57,7 @@ class TimedWord:
 
 
 @dataclass(slots=True)
-class RecognizedChunk:
+class RecognisedChunk:
     """A recogniser's best attempt at one chunk. Chunks without speech have no words."""
 
     words: list[TimedWord]
@@ -69,16 +69,16 @@ class RecognizedChunk:
 
 
 @dataclass(slots=True)
-class RecognizedFile:
+class RecognisedFile:
     """All chunks of one file, in the order they were given."""
 
-    chunks: list[RecognizedChunk]
+    chunks: list[RecognisedChunk]
     language: str
     language_probability: float  # 0..1
     flags: list[str] = field(default_factory=list)  # of the whole file, such as "language_mismatch"
 
 
-class SpeechRecognizer(Protocol):
+class SpeechRecogniser(Protocol):
     """One loaded speech recognition model."""
 
     @property
@@ -89,9 +89,9 @@ class SpeechRecognizer(Protocol):
     def model(self) -> str:
         """The model's name as the operator offers it."""
 
-    def recognize(
+    def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
-    ) -> RecognizedFile:
+    ) -> RecognisedFile:
         """Recognise all chunks of one file. Raises RecognitionError and whatever ``progress`` raises."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from batches.recognition.contracts import Diarizer, SpeechRecognizer
+    from batches.recognition.contracts import Diarizer, SpeechRecogniser
     from batches.recognition.models.store import ModelStore
     from batches.recognition.runtime.batching import BatchThread
 
@@ -67,10 +67,10 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecognizerProvider(Provider):
+class RecogniserProvider(Provider):
     """Loads speech recognisers. ``load`` raises ModelUnavailable."""
 
-    load: Callable[[str, LoadSettings], SpeechRecognizer]
+    load: Callable[[str, LoadSettings], SpeechRecogniser]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from batches.recognition.asr import faster_whisper, openai_whisper, pocketsphinx
 from batches.recognition.diarization import pyannote_pipeline, senko
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
-from batches.recognition.providers import DiarizerProvider, RecognizerProvider
+from batches.recognition.providers import DiarizerProvider, RecogniserProvider
 
-RECOGNIZERS: tuple[RecognizerProvider, ...] = (
+RECOGNISERS: tuple[RecogniserProvider, ...] = (
     openai_whisper.PROVIDER,
     faster_whisper.PROVIDER,
     pocketsphinx.PROVIDER,
@@ -19,20 +19,20 @@ RECOGNIZERS: tuple[RecognizerProvider, ...] = (
 DIARIZERS: tuple[DiarizerProvider, ...] = (pyannote_pipeline.PROVIDER, senko.PROVIDER)
 
 
-def recognizer_names() -> list[str]:
+def recogniser_names() -> list[str]:
     """The names by which an operator chooses what runs a model."""
-    return [provider.name for provider in RECOGNIZERS]
+    return [provider.name for provider in RECOGNISERS]
 
 
-def find_recognizer(reference: str, store: ModelStore, name: str = "") -> RecognizerProvider:
+def find_recogniser(reference: str, store: ModelStore, name: str = "") -> RecogniserProvider:
     """The provider of that name if it takes the model, or else the first that does.
 
     Several run Whisper's weights, and ``name`` chooses among them; a model that only one provider runs needs
     no name. Raises ValueError for an unknown name and ModelUnavailable where no provider takes the model.
     """
-    if name and name not in recognizer_names():
-        raise ValueError(f"There is no recogniser {name!r}, only {', '.join(recognizer_names())}.")
-    claiming = [provider for provider in RECOGNIZERS if provider.claims(reference, store)]
+    if name and name not in recogniser_names():
+        raise ValueError(f"There is no recogniser {name!r}, only {', '.join(recogniser_names())}.")
+    claiming = [provider for provider in RECOGNISERS if provider.claims(reference, store)]
     if not claiming:
         raise ModelUnavailable(f"There is no recogniser for the model '{reference}'.", name=reference)
     return next((provider for provider in claiming if provider.name == name), claiming[0])

@@ -13,8 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from batches import webhooks
-from batches.models import Batch, ExecutionResult, PendingFile, Task, object_names
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, ExecutionResult, PendingFile, StoredTranscript, Task, object_names
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
 from batches.webhooks.events import ExecutionResultCreated
@@ -166,7 +165,7 @@ def _row(task: Task) -> Iterable[str]:
 
 def _quality(task: Task) -> Iterable[str]:
     """How far the transcript can be trusted; nothing where there is none."""
-    checkpoint: Checkpoint | None = getattr(task, "transcript", None)
+    checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
     if checkpoint is None or task.state != Task.State.COMPLETED:
         return ("", "", "", "")
     transcript = Transcript.from_dict(checkpoint.document)

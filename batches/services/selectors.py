@@ -24,7 +24,7 @@ class Progress:
     waiting: int = 0
     running: int = 0
     failed: int = 0
-    canceled: int = 0
+    cancelled: int = 0
 
     @property
     def done(self) -> int:
@@ -32,7 +32,7 @@ class Progress:
 
     @property
     def completed(self) -> int:
-        return self.done - self.failed - self.canceled
+        return self.done - self.failed - self.cancelled
 
 
 def list_batches(account: Account, query: str = "") -> BatchQuerySet:
@@ -90,9 +90,9 @@ def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progres
         pk: Progress(
             found=found[pk],
             waiting=count[State.WAITING],
-            running=count[State.IN_PROGRESS] + count[State.CANCELING],
+            running=count[State.IN_PROGRESS] + count[State.CANCELLING],
             failed=count[State.FAILED],
-            canceled=count[State.CANCELED],
+            cancelled=count[State.CANCELLED],
         )
         for pk, count in counts.items()
     }

@@ -79,7 +79,7 @@ def retry_failed(*, batch: Batch) -> int:
 
 
 def retry_task(*, task: Task) -> Task:
-    """Let a failed or canceled task run again. It is charged once, however often it runs."""
+    """Let a failed or cancelled task run again. It is charged once, however often it runs."""
     with transaction.atomic():
         batch = _locked(task.batch)
         if not lifecycle.retry(Task.unscoped.filter(pk=task.pk)):
@@ -91,8 +91,8 @@ def retry_task(*, task: Task) -> Task:
 
 
 def _refuse_retry(task: Task) -> NoReturn:
-    if task.state not in {State.FAILED, State.CANCELED}:
-        raise ValidationError(_("Only a failed or canceled task can be retried."), code="task_not_retryable")
+    if task.state not in {State.FAILED, State.CANCELLED}:
+        raise ValidationError(_("Only a failed or cancelled task can be retried."), code="task_not_retryable")
     if task.move_due_at is not None:
         raise ValidationError(
             _("The input file is just being moved aside. Try again in a moment."), code="task_moving"
@@ -108,16 +108,16 @@ def cancel_task(*, task: Task) -> Task:
     with transaction.atomic():
         if not lifecycle.cancel(Task.unscoped.filter(pk=task.pk)):
             raise ValidationError(_("The task has ended already."), code="task_ended")
-        trail.record("task.canceled", task)
+        trail.record("task.cancelled", task)
     return Task.unscoped.get(pk=task.pk)
 
 
 def cancel_waiting(*, batch: Batch) -> int:
     """Cancel all tasks that wait; returns how many. Their input files stay where they are."""
     with transaction.atomic():
-        canceled = lifecycle.cancel_waiting(_locked(batch))
-        trail.record("batch.canceled", batch, changes={"tasks": [None, canceled]})
-    return canceled
+        cancelled = lifecycle.cancel_waiting(_locked(batch))
+        trail.record("batch.cancelled", batch, changes={"tasks": [None, cancelled]})
+    return cancelled
 
 
 def recognise_again(*, task: Task) -> Task:

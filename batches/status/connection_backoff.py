@@ -55,8 +55,8 @@ def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
     if CATALOGUE[error.code].level is not Level.CONNECTION:
         return 0
     now = timezone.now()
-    fault = ConnectionBackoff.unscoped.filter(connection=connection_id).first()
-    if fault is None:
+    backoff = ConnectionBackoff.unscoped.filter(connection=connection_id).first()
+    if backoff is None:
         try:
             with transaction.atomic():
                 ConnectionBackoff.unscoped.create(
@@ -65,13 +65,13 @@ def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
         except IntegrityError:
             pass  # Somebody else has met it at the same moment.
         return 1
-    if fault.seen_at >= began_at:
-        return fault.faults
-    pause = PAUSES[min(fault.faults, len(PAUSES) - 1)]
-    ConnectionBackoff.unscoped.filter(pk=fault.pk, faults=fault.faults).update(
-        faults=fault.faults + 1, code=error.code, seen_at=now, retry_at=now + pause
+    if backoff.seen_at >= began_at:
+        return backoff.failures
+    pause = PAUSES[min(backoff.failures, len(PAUSES) - 1)]
+    ConnectionBackoff.unscoped.filter(pk=backoff.pk, failures=backoff.failures).update(
+        failures=backoff.failures + 1, code=error.code, seen_at=now, retry_at=now + pause
     )
-    return fault.faults + 1
+    return backoff.failures + 1
 
 
 @contextmanager

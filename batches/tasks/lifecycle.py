@@ -18,7 +18,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batches import webhooks
-from batches.models import Batch, Charge, Task, Transcript
+from batches.models import Batch, Charge, StoredTranscript, Task
 from batches.reports import execution_results
 from batches.status import batch_status, failures
 from batches.status.failures import Failure
@@ -48,7 +48,7 @@ def heartbeat(claim: Lease, stage: str, progress: int) -> None:
 
 
 def _why_lost(claim: Lease) -> Exception:
-    return CancelRequested() if claim.row.filter(state=State.CANCELING).exists() else LeaseLost()
+    return CancelRequested() if claim.row.filter(state=State.CANCELLING).exists() else LeaseLost()
 
 
 def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duration: int) -> None:
@@ -56,7 +56,7 @@ def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duratio
     with transaction.atomic():
         if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
             raise _why_lost(claim)
-        Transcript.unscoped.update_or_create(
+        StoredTranscript.unscoped.update_or_create(
             task_id=claim.task_id, defaults={"document": document, "stage": stage}
         )
 
@@ -163,12 +163,12 @@ def release(claim: Lease, failure: Failure | None, *, count_attempt: bool) -> No
 
 
 def confirm_cancel(claim: Lease) -> None:
-    """The claimant of a task in CANCELING has stopped."""
-    _cancel(claim.row.filter(state=State.CANCELING))
+    """The claimant of a task in CANCELLING has stopped."""
+    _cancel(claim.row.filter(state=State.CANCELLING))
 
 
 def _cancel(claimed: QuerySet[Task]) -> int:
-    return claimed.update(state=State.CANCELED, **_final(timezone.now()))
+    return claimed.update(state=State.CANCELLED, **_final(timezone.now()))
 
 
 def cancel(tasks: QuerySet[Task]) -> int:
@@ -176,11 +176,11 @@ def cancel(tasks: QuerySet[Task]) -> int:
 
     A task may be claimed or handed back between two of the updates, so they go on until none is left.
     """
-    canceled = 0
+    cancelled = 0
     while tasks.filter(state__in=[State.WAITING, State.IN_PROGRESS]).exists():
-        canceled += tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELING)
-        canceled += _cancel_waiting(tasks)
-    return canceled
+        cancelled += tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELLING)
+        cancelled += _cancel_waiting(tasks)
+    return cancelled
 
 
 def cancel_waiting(batch: Batch) -> int:
@@ -189,7 +189,7 @@ def cancel_waiting(batch: Batch) -> int:
 
 def _cancel_waiting(tasks: QuerySet[Task]) -> int:
     waiting = tasks.filter(state=State.WAITING)
-    return waiting.update(state=State.CANCELED, finished_at=timezone.now(), **UNCLAIMED)
+    return waiting.update(state=State.CANCELLED, finished_at=timezone.now(), **UNCLAIMED)
 
 
 def cancel_all(batch: Batch) -> int:
@@ -208,7 +208,7 @@ def reap() -> int:
 
 def _reap(task: Task, claim: Lease) -> int:
     late = claim.row.filter(lease_expires_at__lt=timezone.now())
-    if task.state == State.CANCELING:
+    if task.state == State.CANCELLING:
         return _cancel(late)
     failure = failures.failure("worker_died", attempts=task.attempts)
     if task.attempts < settings.MAX_ATTEMPTS:
@@ -225,7 +225,7 @@ def _reap(task: Task, claim: Lease) -> int:
 
 
 def retry(tasks: QuerySet[Task]) -> int:
-    """Let failed and canceled tasks run again, with the batch's present settings and attempts from zero.
+    """Let failed and cancelled tasks run again, with the batch's present settings and attempts from zero.
 
     An input that was moved aside is read from there. The new outcome goes into a later execution result;
     a task whose failure is in a file that is not written yet, or whose input is still being moved aside,
@@ -240,7 +240,7 @@ def retry(tasks: QuerySet[Task]) -> int:
 
 def retryable() -> Q:
     reported = Q(execution_result=None) | Q(execution_result__written_at__isnull=False)
-    ended = Q(state__in=[State.FAILED, State.CANCELED], move_due_at=None)
+    ended = Q(state__in=[State.FAILED, State.CANCELLED], move_due_at=None)
     return ended & reported & Q(batch__deleted_at=None)
 
 
@@ -276,5 +276,5 @@ def _retry(task: Task) -> int:
         **NO_FAILURE,
     )
     if retried and task.settings and task.current_settings().makes_other_transcripts(task.settings):
-        Transcript.unscoped.filter(task=task).delete()
+        StoredTranscript.unscoped.filter(task=task).delete()
     return retried

@@ -68,7 +68,7 @@ def _problem(store: ModelStore, kind: str, name: str) -> str:
         if kind == SPEAKERS:
             registry.find_diarizer(name, store).require_present(name, store)
         else:
-            provider = registry.find_recognizer(name, store, settings.RECOGNITION_ENGINE)
+            provider = registry.find_recogniser(name, store, settings.RECOGNITION_ENGINE)
             provider.require_present(name, store)
     except ModelUnavailable as error:
         return error.message

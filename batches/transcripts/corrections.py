@@ -19,8 +19,7 @@ from django.utils.translation import gettext as _
 from batches.formats import FORMATS, render
 from batches.formats.characters import one_line
 from batches.formats.context import default_speaker_name
-from batches.models import Correction, ResultFile, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Correction, ResultFile, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
 from batches.transcripts import search
 from batches.worker import result_files
@@ -34,7 +33,7 @@ NAME_LENGTH = 60
 
 def transcript_of(task: Task) -> Transcript:
     """What was heard. Raises ``ValidationError`` where there is nothing yet."""
-    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     if checkpoint is None:
         raise ValidationError(_("There is no transcript to correct."), code="no_transcript")
     return Transcript.from_dict(checkpoint.document)

@@ -22,8 +22,7 @@ from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, V
 from django.db.models.functions import Length, Replace
 from django.db.models.lookups import Contains
 
-from batches.models import Correction, SearchText, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Correction, SearchText, StoredTranscript, Task
 from batches.recognition.chinese_script import simplified
 from batches.recognition.transcript import Transcript
 from speechportal.accounts.models import Account
@@ -91,7 +90,7 @@ def index(task: Task, transcript: Transcript, correction: Correction | None = No
     )
 
 
-def index_checkpoint(*, instance: Checkpoint, **_kwargs: Any) -> None:
+def index_checkpoint(*, instance: StoredTranscript, **_kwargs: Any) -> None:
     """A receiver of ``post_save``: what was just recognised can be found at once."""
     correction = Correction.unscoped.filter(task=instance.task_id).first()
     index(instance.task, Transcript.from_dict(instance.document), correction)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from batches.formats import Context
 from batches.formats.characters import one_line
-from batches.formats.timing import timed_pieces
+from batches.formats.timing import timed_units
 from batches.models import Task, languages
 from batches.recognition.transcript import Segment, Transcript, Word
 
@@ -107,16 +107,16 @@ def _colours(transcript: Transcript) -> dict[str, int]:
 
 
 def _words(segment: Segment, text: str) -> str:
-    """Each piece of the text with its time; what was corrected takes the time of what it replaces."""
+    """Each unit of the text with its time; what was corrected takes the time of what it replaces."""
     unsure = [word for word in segment.words if word.probability < UNSURE]
     entries, offset = [], 0
-    for piece in timed_pieces(text, segment.words, segment.start, segment.end):
-        offset = text.index(piece.text, offset)
-        parts = [offset, len(piece.text), piece.start - segment.start, piece.end - segment.start]
-        if any(_same(word, piece.start, piece.text) for word in unsure):
+    for unit in timed_units(text, segment.words, segment.start, segment.end):
+        offset = text.index(unit.text, offset)
+        parts = [offset, len(unit.text), unit.start - segment.start, unit.end - segment.start]
+        if any(_same(word, unit.start, unit.text) for word in unsure):
             parts.append(1)
         entries.append(",".join(map(str, parts)))
-        offset += len(piece.text)
+        offset += len(unit.text)
     return " ".join(entries)
 
 

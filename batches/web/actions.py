@@ -144,11 +144,11 @@ def retry_failed(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def cancel_waiting(request: PortalRequest, uid: str) -> HttpResponse:
-    """Asks first: what is canceled is not recognised by itself any more."""
+    """Asks first: what is cancelled is not recognised by itself any more."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
         return _ask(request, "batches/cancel_waiting.html", [batch])
     done = task_services.cancel_waiting(batch=batch)
-    text = ngettext("%d waiting task was canceled.", "%d waiting tasks were canceled.", done)
+    text = ngettext("%d waiting task was cancelled.", "%d waiting tasks were cancelled.", done)
     messages.success(request, text % done)
     return redirect("batches:detail", uid)

@@ -44,9 +44,9 @@ def batch_list(request: PortalRequest) -> HttpResponse:
     batches = selectors.sort_batches(selectors.list_batches(request.account, query), sort)
     page = Paginator(batches, PAGE_SIZE).get_page(request.GET.get("page"))
     progress = selectors.progress_of(request.account, page.object_list)
-    ahead = progress_forecast.outlook_of(request.account, page.object_list)
+    forecasts = progress_forecast.forecasts_for(request.account, page.object_list)
     rows = [
-        (batch, progress[batch.pk], ahead.get(batch.pk), failure_of_batch(batch))
+        (batch, progress[batch.pk], forecasts.get(batch.pk), failure_of_batch(batch))
         for batch in page.object_list
     ]
     used = selectors.count_batches(request.account)
@@ -188,7 +188,7 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
         "batch": batch,
         "cause": failure_of_batch(batch),
         "progress": selectors.progress_of(request.account, [batch])[batch.pk],
-        "outlook": progress_forecast.outlook_of(request.account, [batch]).get(batch.pk),
+        "forecast": progress_forecast.forecasts_for(request.account, [batch]).get(batch.pk),
         "result_count": batch.last_execution_result,
     }
 

@@ -28,7 +28,7 @@ def home(request: PortalRequest) -> HttpResponse:
     completed = _completed(request)
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     context = {
-        "matters": dashboard.matters(account),
+        "alerts": dashboard.alerts(account),
         "steps": dashboard.first_steps(account),
         "today": dashboard.numbers(account, today),
         "week": dashboard.numbers(account, today - timedelta(days=6)),

@@ -66,7 +66,7 @@ def _events(task: Task) -> list[Event]:
     ends: dict[str, str | Promise] = {
         Task.State.COMPLETED: gettext_lazy("Completed"),
         Task.State.FAILED: gettext_lazy("Failed"),
-        Task.State.CANCELED: gettext_lazy("Canceled"),
+        Task.State.CANCELLED: gettext_lazy("Cancelled"),
     }
     result = task.execution_result
     deeds = AuditEntry.objects.for_account(task.account).filter(target_uid=task.uid).select_related("actor")
@@ -105,7 +105,7 @@ def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         request,
         any_task(request, uid, task_uid),
         lambda task: task_services.cancel_task(task=task),
-        _("The task is canceled. Its input file stays where it is."),
+        _("The task is cancelled. Its input file stays where it is."),
     )
 
 

@@ -15,8 +15,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from batches import formats
-from batches.models import Correction, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Correction, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
 from batches.transcripts import corrections, transcript_page
 from batches.web.batches import any_batch
@@ -40,7 +39,7 @@ def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
 
 
 def transcript_of(task: Task) -> Transcript | None:
-    checkpoint = Checkpoint.objects.for_account(task.batch.account).filter(task=task).first()
+    checkpoint = StoredTranscript.objects.for_account(task.batch.account).filter(task=task).first()
     return Transcript.from_dict(checkpoint.document) if checkpoint else None
 
 

@@ -23,7 +23,7 @@ def queue_for(task_id: int) -> None:
 
 
 def queue_missed() -> int:
-    """Queue callbacks of ended tasks that have none yet: canceled tasks, and requests for ended tasks.
+    """Queue callbacks of ended tasks that have none yet: cancelled tasks, and requests for ended tasks.
 
     Returns how many; a periodic job calls it.
     """

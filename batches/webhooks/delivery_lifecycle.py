@@ -221,7 +221,7 @@ def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
         wait = None
     state = State.WAITING if wait is not None else State.FAILED
     if not row.url:
-        state = State.CANCELED
+        state = State.CANCELLED
     Delivery.unscoped.filter(pk=row.pk).update(
         state=state,
         ended_at=None if state == State.WAITING else now,

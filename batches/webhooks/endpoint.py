@@ -56,7 +56,7 @@ def for_batch(batch: Batch) -> Webhook:
 def address_changed(batch: Batch) -> None:
     """The batch's webhook URL was just set, changed or taken away; in the transaction that does it.
 
-    What waits is sent to the new address; without one it is canceled.
+    What waits is sent to the new address; without one it is cancelled.
     """
     if not batch.webhook_url:
         _cancel(_messages().filter(batch=batch))
@@ -158,7 +158,7 @@ def _messages() -> QuerySet[Delivery]:
 
 def _cancel(deliveries: QuerySet[Delivery]) -> None:
     deliveries.filter(state=Delivery.State.WAITING).update(
-        state=Delivery.State.CANCELED, ended_at=timezone.now()
+        state=Delivery.State.CANCELLED, ended_at=timezone.now()
     )
 
 

@@ -13,5 +13,5 @@ class RedeliverForm(forms.Form):
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
     only_failed = forms.BooleanField(
-        label=_("Only those that failed or were canceled"), required=False, initial=True
+        label=_("Only those that failed or were cancelled"), required=False, initial=True
     )

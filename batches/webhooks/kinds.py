@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
-from batches.models import Delivery, Transcript
+from batches.models import Delivery, StoredTranscript
 from batches.webhooks import endpoint, events, payload, signing
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MessageKind(abc.ABC):
         KINDS[cls.name] = cls()
 
     @abc.abstractmethod
-    def body(self, delivery: Delivery, transcripts: Mapping[int, Transcript]) -> bytes:
+    def body(self, delivery: Delivery, transcripts: Mapping[int, StoredTranscript]) -> bytes:
         """The request's body. ``transcripts`` are those of :func:`transcripts_for`, by task."""
 
     @abc.abstractmethod
@@ -52,7 +52,7 @@ class WebhookMessage(MessageKind):
     name = WEBHOOK
     label = _("Webhook")
 
-    def body(self, delivery: Delivery, transcripts: Mapping[int, Transcript]) -> bytes:
+    def body(self, delivery: Delivery, transcripts: Mapping[int, StoredTranscript]) -> bytes:
         if delivery.task_id is None or not carries_result(delivery):
             return delivery.payload.encode()
         return payload.with_result(delivery.payload, transcripts.get(delivery.task_id))
@@ -74,10 +74,10 @@ def kind_of(delivery: Delivery) -> MessageKind:
         raise LookupError(f"unknown message kind {delivery.kind!r}") from None
 
 
-def transcripts_for(deliveries: Iterable[Delivery]) -> dict[int, Transcript]:
+def transcripts_for(deliveries: Iterable[Delivery]) -> dict[int, StoredTranscript]:
     """The transcripts that belong into webhook messages, by the ID of their task, in one query."""
     tasks = [each.task_id for each in deliveries if carries_result(each)]
-    found = Transcript.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
+    found = StoredTranscript.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
     return {transcript.task_id: transcript for transcript in found}
 
 

@@ -30,8 +30,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batches.formats import Context, clova_json
-from batches.models import Batch, ExecutionResult, ResultFile, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, ExecutionResult, ResultFile, StoredTranscript, Task
 from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
 
@@ -43,14 +42,14 @@ def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
     return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
 
 
-def with_result(envelope: str, checkpoint: Checkpoint | None) -> bytes:
+def with_result(envelope: str, checkpoint: StoredTranscript | None) -> bytes:
     """The message of a completed task as it is sent: the same bytes each time."""
     message = json.loads(envelope)
     message["data"]["result"] = _result(checkpoint)
     return _json(message).encode()
 
 
-def _result(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+def _result(checkpoint: StoredTranscript | None) -> dict[str, Any] | None:
     if checkpoint is None:
         return None
     return clova_json.document(Transcript.from_dict(checkpoint.document), _as_recognised(checkpoint.task))

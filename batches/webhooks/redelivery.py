@@ -32,10 +32,10 @@ def redeliver(*, delivery: Delivery) -> None:
 
 
 def redeliver_since(*, batch: Batch, since: datetime, only_failed: bool = True) -> int:
-    """Send webhook messages made since a time again: failed and canceled ones, or all. Returns how many."""
+    """Send webhook messages made since a time again: failed and cancelled ones, or all. Returns how many."""
     _require_active(batch)
     deliveries = Delivery.unscoped.filter(batch=batch, kind=Delivery.WEBHOOK, created_at__gte=since)
-    wanted = deliveries.filter(state__in=[State.FAILED, State.CANCELED] if only_failed else Delivery.FINAL)
+    wanted = deliveries.filter(state__in=[State.FAILED, State.CANCELLED] if only_failed else Delivery.FINAL)
     with transaction.atomic():
         count = _again(wanted)
         if count:

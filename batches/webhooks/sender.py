@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Delivery, Transcript
+from batches.models import Delivery, StoredTranscript
 from batches.webhooks import delivery_lifecycle, kinds, retry_policy
 from batches.webhooks.delivery_lifecycle import Channel, Outcome
 from speechportal.outbound import client
@@ -133,7 +133,7 @@ class Sender:
         return limit
 
     def _prepare(
-        self, channel: Channel, delivery: Delivery, transcripts: dict[int, Transcript]
+        self, channel: Channel, delivery: Delivery, transcripts: dict[int, StoredTranscript]
     ) -> Message | None:
         """Build the message. A fault on our side is recorded as a failed attempt."""
         now, url = self._clock(), delivery.url

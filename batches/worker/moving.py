@@ -70,7 +70,7 @@ def _tidy(task: Task, store: ObjectStore) -> dict[str, Any]:
     """What is to be noted of the task. An input that is recognised again lies where it belongs already."""
     if task.state != Task.State.COMPLETED:
         result_files.remove(task, store)
-    if task.state == Task.State.CANCELED or task.original_id is not None:
+    if task.state == Task.State.CANCELLED or task.original_id is not None:
         return {}
     failed = task.state == Task.State.FAILED
     _reserve(task, store, FAILED_FOLDER if failed else "")

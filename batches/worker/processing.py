@@ -20,8 +20,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from batches.models import Batch, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, StoredTranscript, Task
 from batches.recognition.errors import (
     EngineDied,
     EngineStalled,
@@ -108,7 +107,7 @@ def process(
     stopping: Callable[[], bool],
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Work on a claimed task until it is finished, failed, canceled or given back.
+    """Work on a claimed task until it is finished, failed, cancelled or given back.
 
     ``meanwhile`` is as in :class:`Progress`.
     """
@@ -200,9 +199,9 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
     """Recognise the input, going on from the checkpoint if there is one."""
     lease, options = progress.lease, options_of(task)
-    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
-    complete = checkpoint is not None and checkpoint.stage == Checkpoint.Stage.SPEAKERS
+    complete = checkpoint is not None and checkpoint.stage == StoredTranscript.Stage.SPEAKERS
     if transcript and (complete or not options.speakers):
         return transcript
 
@@ -213,13 +212,13 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
         transcript = client.transcribe(media, options, on_progress, alone=alone)
         lifecycle.checkpoint(
-            lease, transcript.to_dict(), Checkpoint.Stage.WORDS, media_duration=transcript.duration
+            lease, transcript.to_dict(), StoredTranscript.Stage.WORDS, media_duration=transcript.duration
         )
     if options.speakers:
         on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
         transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
         lifecycle.checkpoint(
-            lease, transcript.to_dict(), Checkpoint.Stage.SPEAKERS, media_duration=transcript.duration
+            lease, transcript.to_dict(), StoredTranscript.Stage.SPEAKERS, media_duration=transcript.duration
         )
     return transcript
 

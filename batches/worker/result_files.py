@@ -8,8 +8,7 @@ from collections.abc import Callable
 from django.utils import timezone
 
 from batches.formats import FORMATS, Context, render
-from batches.models import Correction, ResultFile, Task, object_names
-from batches.models import Transcript as Checkpoint
+from batches.models import Correction, ResultFile, StoredTranscript, Task, object_names
 from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
@@ -66,7 +65,7 @@ def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
 
 
 def remove(task: Task, store: ObjectStore) -> None:
-    """Remove the result files of a task that was canceled or failed before all were written.
+    """Remove the result files of a task that was cancelled or failed before all were written.
 
     A file is removed only if it is the task's own: with the version that was recorded, or, where the worker
     died between writing and recording, with exactly the bytes that the task would write.
@@ -74,7 +73,7 @@ def remove(task: Task, store: ObjectStore) -> None:
     files = list(ResultFile.unscoped.filter(task=task))
     if not files:
         return
-    checkpoint = Checkpoint.unscoped.filter(task=task).first()
+    checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     for file in files:
         found = store.stat(file.key)
         if found is not None:
@@ -84,7 +83,9 @@ def remove(task: Task, store: ObjectStore) -> None:
         file.delete()
 
 
-def _is_ours(task: Task, store: ObjectStore, file: ResultFile, checkpoint: Checkpoint, size: int) -> bool:
+def _is_ours(
+    task: Task, store: ObjectStore, file: ResultFile, checkpoint: StoredTranscript, size: int
+) -> bool:
     transcript = Transcript.from_dict(checkpoint.document)
     data = render(file.format, transcript, result_context(task))
     if size != len(data):

@@ -13,7 +13,7 @@ from speechportal.support.admin import ReadOnlyAdmin, link_to
 
 
 @admin.register(IdempotencyRecord)
-class KeptAnswerAdmin(ReadOnlyAdmin[IdempotencyRecord]):
+class IdempotencyRecordAdmin(ReadOnlyAdmin[IdempotencyRecord]):
     find_exact = ("key", "token__uid")
     list_display = ["key", "token", "status", "created_at"]
     list_select_related = ["token"]

@@ -18,7 +18,7 @@ class IdempotencyRecord(models.Model):
     of two requests at once the second waits for the first and then finds its answer.
     """
 
-    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="kept_answers")
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="idempotency_records")
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)  # SHA-256 of method, address and body, in hex
     status = models.PositiveSmallIntegerField(default=0)  # 0 only inside of the transaction

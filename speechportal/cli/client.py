@@ -16,7 +16,7 @@ import requests
 TRIES = 4
 TIMEOUT = (10, 120)  # seconds: to connect, and between bytes
 UPLOAD_TIMEOUT = (10, 3600)
-FINAL = {"completed", "failed", "canceled"}
+FINAL = {"completed", "failed", "cancelled"}
 
 
 class CommandError(Exception):

@@ -13,7 +13,7 @@ from speechportal.support.admin import ReadOnlyAdmin
 
 
 @admin.register(NamedLease)
-class SingletonAdmin(ReadOnlyAdmin[NamedLease]):
+class NamedLeaseAdmin(ReadOnlyAdmin[NamedLease]):
     find_exact: ClassVar[list[str]] = ["name"]
     list_display = ["name", "last_run_at", "held_until"]
     fields = ["name", "last_run_at", "held_until"]

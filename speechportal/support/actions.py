@@ -7,6 +7,7 @@ will be done to and asks for the reason and whatever else the action needs.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ class ReasonForm(forms.Form):
     )
 
 
-class Action:
+class Action(ABC):
     """Subclasses say what is done (``perform``) and who may (``permission``).
 
     ``perform`` raises ``ValidationError`` for what the rules do not allow; the sentence is shown.
@@ -62,9 +63,9 @@ class Action:
         """The form for these rows; with ``data``, as it was sent."""
         return self.form_class(data, initial=self.initial(rows[0]) if len(rows) == 1 else None)
 
+    @abstractmethod
     def perform(self, row: Any, answers: dict[str, Any]) -> str:
         """Do it; returns the sentence that staff reads."""
-        raise NotImplementedError
 
     def respond(self, row: Any, answers: dict[str, Any]) -> HttpResponseBase | None:
         """For an action on one row whose outcome is a file or a page of its own; else ``None``."""

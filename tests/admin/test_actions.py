@@ -73,7 +73,7 @@ def test_suspending_holds_the_account_and_restoring_lets_it_go() -> None:
     assert last_entry("account.restored").account == batch.account
 
 
-def test_tasks_are_retried_and_canceled() -> None:
+def test_tasks_are_retried_and_cancelled() -> None:
     batch = factories.make_batch()
     failed, waiting = factories.make_task(batch, state="failed"), factories.make_task(batch)
     support = signed_in("support")
@@ -81,16 +81,16 @@ def test_tasks_are_retried_and_canceled() -> None:
     act(support, waiting, "cancel")
     failed.refresh_from_db()
     waiting.refresh_from_db()
-    assert (failed.state, waiting.state) == (Task.State.WAITING, Task.State.CANCELED)
+    assert (failed.state, waiting.state) == (Task.State.WAITING, Task.State.CANCELLED)
     assert last_entry("task.retried").target_uid == failed.uid
-    assert last_entry("task.canceled").target_uid == waiting.uid
+    assert last_entry("task.cancelled").target_uid == waiting.uid
 
 
 def test_a_refusal_of_the_service_is_shown() -> None:
     task = factories.make_task(factories.make_batch(), state="completed")
     response = act(signed_in("support"), task, "cancel")
     assert "has ended already" in response.content.decode()
-    assert not AuditEntry.unscoped.filter(action="task.canceled").exists()
+    assert not AuditEntry.unscoped.filter(action="task.cancelled").exists()
 
 
 def test_several_are_done_at_once_each_by_itself() -> None:
@@ -125,11 +125,11 @@ def test_poll_now_pause_resume_and_the_batch_s_tasks() -> None:
         ("pause", "batch.changed"),
         ("resume", "batch.changed"),
         ("retry_failed", "batch.retried"),
-        ("cancel_waiting", "batch.canceled"),
+        ("cancel_waiting", "batch.cancelled"),
     ]:
         act(support, batch, action)
         assert last_entry(entry).target_uid == batch.uid
-    assert set(Task.unscoped.values_list("state", flat=True)) == {"canceled"}
+    assert set(Task.unscoped.values_list("state", flat=True)) == {"cancelled"}
 
 
 def test_a_webhook_secret_is_rotated_and_not_shown() -> None:

@@ -23,11 +23,10 @@ from batches.models import (
     PendingFile,
     ResultFile,
     SearchText,
+    StoredTranscript,
     Task,
-    Transcript,
 )
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import endpoint
 from domains.models import Keyword
 from speechportal.accounts.audit.trail import record
@@ -54,8 +53,8 @@ def secrets() -> list[str]:
     task = factories.make_task(batch, state="completed", media_duration=1000)
     factories.make_task(batch, state="failed")
     factories.make_task(batch)
-    said = Document("en", 1.0, 1000, [Segment(0, 1000, f"{CANARY} was said")])
-    Transcript.unscoped.create(task=task, stage="words", document=said.to_dict())
+    said = Transcript("en", 1.0, 1000, [Segment(0, 1000, f"{CANARY} was said")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=said.to_dict())
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": CANARY})
     Correction.unscoped.create(task=task, texts={"0": f"{CANARY} was corrected"})
     ResultFile.unscoped.create(

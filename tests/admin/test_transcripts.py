@@ -8,9 +8,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from batches.models import Task, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.models import AuditEntry, Membership, User
 from tests import factories
 from tests.admin.staff import signed_in
@@ -20,15 +19,15 @@ REASON = "They say that it stops in the middle."
 
 
 @pytest.fixture
-def transcript() -> Transcript:
+def transcript() -> StoredTranscript:
     task = factories.make_task(factories.make_batch(), state="completed")
-    said = Document("en", 1.0, 1000, [Segment(0, 1000, "Nobody else should hear this.")])
-    return Transcript.unscoped.create(task=task, stage="words", document=said.to_dict())
+    said = Transcript("en", 1.0, 1000, [Segment(0, 1000, "Nobody else should hear this.")])
+    return StoredTranscript.unscoped.create(task=task, stage="words", document=said.to_dict())
 
 
-def read(client: Client, transcript: Transcript) -> tuple[int, bool]:
+def read(client: Client, transcript: StoredTranscript) -> tuple[int, bool]:
     """The answer's status, and whether it holds what was said."""
-    response = client.post(f"/admin/batches/transcript/{transcript.pk}/read/", {"reason": REASON})
+    response = client.post(f"/admin/batches/storedtranscript/{transcript.pk}/read/", {"reason": REASON})
     return response.status_code, "Nobody else should hear this." in response.content.decode()
 
 
@@ -39,7 +38,7 @@ def allow(task: Task, **time: int) -> None:
 
 
 @pytest.mark.parametrize("group", ["support", "administrator"])
-def test_hidden_unless_the_account_allows_it(group: str, transcript: Transcript) -> None:
+def test_hidden_unless_the_account_allows_it(group: str, transcript: StoredTranscript) -> None:
     client = signed_in(group)
     assert read(client, transcript) == (403, False)
     allow(transcript.task, days=-1)
@@ -52,24 +51,24 @@ def test_hidden_unless_the_account_allows_it(group: str, transcript: Transcript)
     assert entry.target_uid == transcript.task.uid
 
 
-def test_not_even_a_superuser_reads_without_leave(transcript: Transcript) -> None:
+def test_not_even_a_superuser_reads_without_leave(transcript: StoredTranscript) -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("root@example.com"))
     assert read(client, transcript) == (403, False)
 
 
-def test_viewers_and_finance_never_read(transcript: Transcript) -> None:
+def test_viewers_and_finance_never_read(transcript: StoredTranscript) -> None:
     allow(transcript.task, days=1)
     for group in ("viewer", "finance"):
         assert read(signed_in(group), transcript) == (403, False)
 
 
-def test_nothing_is_shown_before_the_reason_is_given(transcript: Transcript) -> None:
+def test_nothing_is_shown_before_the_reason_is_given(transcript: StoredTranscript) -> None:
     allow(transcript.task, days=1)
     client = signed_in("support")
-    page = client.get(f"/admin/batches/transcript/{transcript.pk}/read/")
+    page = client.get(f"/admin/batches/storedtranscript/{transcript.pk}/read/")
     assert "Nobody else" not in page.content.decode()
-    page = client.post(f"/admin/batches/transcript/{transcript.pk}/read/", {"reason": ""})
+    page = client.post(f"/admin/batches/storedtranscript/{transcript.pk}/read/", {"reason": ""})
     assert "Nobody else" not in page.content.decode()
     assert not AuditEntry.unscoped.filter(action="task.transcript_read").exists()
 

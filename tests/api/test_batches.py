@@ -35,7 +35,7 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
     assert (batch["formats"], batch["language"], batch["max_speakers"]) == (["srt", "json"], "en-US", 3)
     assert (batch["status"], batch["cause"], batch["priority"]) == ("normal", None, "high")
     assert batch["progress"] == dict.fromkeys(
-        ["found", "waiting", "running", "completed", "failed", "canceled"], 0
+        ["found", "waiting", "running", "completed", "failed", "cancelled"], 0
     )
     path = f"batches/{batch['id']}"
     assert alice.get(path).json() == batch
@@ -140,7 +140,7 @@ def test_pause_and_resume(alice: Api) -> None:
     assert resumed.json()["paused_at"] is None
 
 
-def test_failed_tasks_are_retried_and_waiting_ones_canceled_together(alice: Api) -> None:
+def test_failed_tasks_are_retried_and_waiting_ones_cancelled_together(alice: Api) -> None:
     batch = make_batch(alice.account)
     for _number in range(2):
         make_task(batch, state=Task.State.FAILED)
@@ -148,7 +148,7 @@ def test_failed_tasks_are_retried_and_waiting_ones_canceled_together(alice: Api)
     assert alice.get(f"batches/{batch.uid}").json()["progress"]["failed"] == 2
     assert alice.post(f"batches/{batch.uid}/retry-failed").json() == {"count": 2}
     assert alice.post(f"batches/{batch.uid}/cancel-waiting").json() == {"count": 2}
-    assert Task.unscoped.filter(batch=batch, state=Task.State.CANCELED).count() == 2
+    assert Task.unscoped.filter(batch=batch, state=Task.State.CANCELLED).count() == 2
 
 
 def test_the_cause_of_an_error_is_told(alice: Api) -> None:

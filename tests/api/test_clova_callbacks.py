@@ -127,7 +127,7 @@ def test_the_end_of_a_task_has_its_callback_sent(alice: Api, batch: Batch, recei
     assert [each["result"] for each in Receiver.posted] == ["FAILED"]
 
 
-def test_a_canceled_task_has_its_callback_queued_once(alice: Api, batch: Batch, receiver: str) -> None:
+def test_a_cancelled_task_has_its_callback_queued_once(alice: Api, batch: Batch, receiver: str) -> None:
     token = upload(alice, batch, callback=f"{receiver}/hook").json()["token"]
     assert callbacks.queue_missed() == 0
     lifecycle.cancel(Task.unscoped.filter(uid=token))

@@ -115,7 +115,7 @@ def test_forbidden_words_are_masked_in_all_that_is_told(alice: Api, batch: Batch
     assert alice.get(f"tasks/{task.uid}/transcript").json()["text"] == "**야, **** it!"
 
 
-def test_a_canceled_task_is_told_as_a_failed_one(alice: Api, batch: Batch) -> None:
+def test_a_cancelled_task_is_told_as_a_failed_one(alice: Api, batch: Batch) -> None:
     """CLOVA's clients know no other end, and would ask for ever."""
     token = upload(alice, batch).json()["token"]
     alice.post(f"tasks/{token}/cancel")
@@ -236,7 +236,7 @@ def test_what_no_database_holds_is_refused(alice: Api, batch: Batch, params: str
 
 def test_a_domain_without_a_batch_says_so(alice: Api, batch: Batch) -> None:
     domain = make_domain(alice.account, code="lonely")
-    path = f"/external/v1/lonely/{domain.uid}/recognizer/url"
+    path = f"/external/v1/lonely/{domain.uid}/recogniser/url"
     answer = Client().post(
         path, {"url": "https://example.com/a.mp3"}, content_type="application/json", headers=key_of(alice)
     )

@@ -16,11 +16,10 @@ from batches.models import (
     DeliveryAttempt,
     ExecutionResult,
     ResultFile,
+    StoredTranscript,
     Task,
-    Transcript,
 )
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.recognition.transcript import Segment, Transcript
 from domains.models import Keyword
 from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Membership
@@ -106,8 +105,8 @@ def _add_into_firsts(batch: Batch, count: int) -> None:
         task=task, format=name, connection=batch.connection, key=f"out/{count}", size=1, written_at=now
     )
     segments = [Segment(each * 1000, each * 1000 + 900, f"Line {each}.") for each in range(count + 1)]
-    Transcript.unscoped.update_or_create(
-        task=task, defaults={"stage": "words", "document": Document("en", 1.0, 60_000, segments).to_dict()}
+    StoredTranscript.unscoped.update_or_create(
+        task=task, defaults={"stage": "words", "document": Transcript("en", 1.0, 60_000, segments).to_dict()}
     )
     texts = {str(each): f"Corrected {each}." for each in range(count + 1)}
     Correction.unscoped.update_or_create(task=task, defaults={"texts": texts, "changed_at": now})

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from batches.models import ExecutionResult, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import ExecutionResult, StoredTranscript
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import redelivery
 from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Membership
@@ -35,8 +34,8 @@ def things(alice: Api) -> dict[str, str]:
         account=alice.account, batch=batch, connection=batch.connection, number=1, task_count=1, key="1.csv"
     )
     task = make_task(batch, state="completed", execution_result=result)
-    document = Document("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     assert batch.domain is not None
     assert batch.connection is not None
     return {

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from batches.models import ExecutionResult, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import ExecutionResult, StoredTranscript
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import redelivery
 from speechportal.accounts.models import Membership
 from speechportal.accounts.tokens import api_tokens
@@ -51,8 +50,8 @@ def world() -> dict[str, str]:
         account=account, batch=batch, connection=batch.connection, number=1, task_count=1, key="out/1.csv"
     )
     task = make_task(batch, state="completed", execution_result=result)
-    document = Document("en", 1.0, 1500, [Segment(0, 1500, "Hello.")])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1500, [Segment(0, 1500, "Hello.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     spare, _plain = api_tokens.create_token(account=account, created_by=other, name="spare", scopes=["read"])
     _token, plain = api_tokens.create_token(account=account, created_by=owner, name="all", scopes=["write"])
     return {

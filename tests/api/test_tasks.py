@@ -10,9 +10,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from batches.models import ResultFile, Task, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import ResultFile, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript
 from tests.api.client import Api
 from tests.factories import make_batch, make_task
 
@@ -21,8 +20,8 @@ def completed(api: Api, text: str = "Good morning.") -> Task:
     """A completed task with a transcript and a result file in the storage."""
     batch = make_batch(api.account, formats=["json"])
     task = make_task(batch, name="talk.wav", state=Task.State.COMPLETED)
-    document = Document("en", 1.0, 1500, [Segment(0, 1500, text)])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1500, [Segment(0, 1500, text)])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     assert batch.connection is not None
     stored = batch.connection.store().put("out/talk.wav.json", b"{}")
     ResultFile.unscoped.create(
@@ -50,7 +49,7 @@ def test_tasks_are_filtered(alice: Api) -> None:
     one, two = make_batch(alice.account), make_batch(alice.account)
     first = make_task(one, name="monday/a.wav")
     failed = make_task(one, name="b.wav", state=Task.State.FAILED)
-    other = make_task(two, name="c.wav", state=Task.State.CANCELED)
+    other = make_task(two, name="c.wav", state=Task.State.CANCELLED)
 
     def ids(query: str) -> set[str]:
         answer = alice.get(f"tasks?{query}")
@@ -59,7 +58,7 @@ def test_tasks_are_filtered(alice: Api) -> None:
 
     assert ids("") == {first.uid, failed.uid, other.uid}
     assert ids(f"batch={one.uid}") == {first.uid, failed.uid}
-    assert ids("state=failed&state=canceled") == {failed.uid, other.uid}
+    assert ids("state=failed&state=cancelled") == {failed.uid, other.uid}
     assert ids("q=MONDAY") == {first.uid}
     assert ids("name=b.wav") == {failed.uid}
     assert ids("created_after=2999-01-01T00:00:00Z") == set()
@@ -75,7 +74,7 @@ def test_a_failed_task_tells_why_and_is_retried(alice: Api) -> None:
     assert alice.post(f"tasks/{task.uid}/retry").json()["state"] == "waiting"
     refused = alice.post(f"tasks/{task.uid}/retry")
     assert (refused.status_code, refused.json()["code"]) == (409, "task_not_retryable")
-    assert alice.post(f"tasks/{task.uid}/cancel").json()["state"] == "canceled"
+    assert alice.post(f"tasks/{task.uid}/cancel").json()["state"] == "cancelled"
     refused = alice.post(f"tasks/{task.uid}/cancel")
     assert (refused.status_code, refused.json()["code"]) == (409, "task_ended")
 

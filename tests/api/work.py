@@ -11,16 +11,15 @@ from django.utils import timezone
 
 from batches import webhooks
 from batches.intake import polling
-from batches.models import Batch, Task, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Batch, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import callbacks
 
 
 def complete(task: Task, text: str = "안녕하세요.") -> None:
     """Complete the task as the end of its processing does for receivers: both messages are queued."""
-    document = Document("ko", 1.0, 1500, [Segment(0, 1500, text)])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("ko", 1.0, 1500, [Segment(0, 1500, text)])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     now = timezone.now()
     wanted = Task.unscoped.select_related("batch__domain").get(pk=task.pk).current_settings()
     Task.unscoped.filter(pk=task.pk).update(

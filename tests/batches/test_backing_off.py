@@ -41,7 +41,7 @@ def down(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def fault_of(batch: Batch) -> ConnectionBackoff:
+def backoff_of(batch: Batch) -> ConnectionBackoff:
     return ConnectionBackoff.unscoped.get(connection=batch.connection_id)
 
 
@@ -84,7 +84,7 @@ def test_after_the_pause_one_tries_for_all(batch: Batch, request: Any) -> None:
     pauses = []
     for _ in range(8):
         work(Engine())
-        pauses.append(round((fault_of(batch).retry_at - timezone.now()).total_seconds() / 5) * 5)
+        pauses.append(round((backoff_of(batch).retry_at - timezone.now()).total_seconds() / 5) * 5)
         later(1)
         ConnectionBackoff.unscoped.update(seen_at=timezone.now() - timedelta(minutes=10))
         type(batch.connection).unscoped.update(updated_at=timezone.now() - timedelta(minutes=20))  # type: ignore[union-attr] # it has one
@@ -95,7 +95,7 @@ def test_after_the_pause_one_tries_for_all(batch: Batch, request: Any) -> None:
 
 def test_the_first_success_ends_it(batch: Batch, down: pytest.MonkeyPatch) -> None:
     polling.poll(batch.pk)
-    assert fault_of(batch).faults == 1
+    assert backoff_of(batch).failures == 1
     down.undo()
     later(1)
     polling.poll(batch.pk)

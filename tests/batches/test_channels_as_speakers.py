@@ -10,8 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
-from batches.models import Batch, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, StoredTranscript, Task
 from batches.recognition.errors import EngineDied
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
@@ -77,7 +76,7 @@ def test_what_an_older_release_recognised_is_kept_unless_channels_are_speakers_n
         cursor.execute("UPDATE batches_task SET settings = %s WHERE id = %s", [json.dumps(stored), task.pk])
     _edit(batch, channels=channels)
     task_services.retry_task(task=Task.unscoped.get(pk=task.pk))
-    assert Checkpoint.unscoped.exists() is not channels
+    assert StoredTranscript.unscoped.exists() is not channels
 
 
 def test_the_form_has_it_among_the_advanced_settings_and_the_batch_shows_it() -> None:

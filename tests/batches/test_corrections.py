@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from batches import formats
 from batches.formats import Context
-from batches.models import Correction, ResultFile, Task, Transcript
-from batches.recognition.transcript import Segment, Word
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Correction, ResultFile, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript, Word
 from batches.transcripts import corrections, transcript_page
 from batches.worker.result_files import result_context
 from tests.factories import make_batch, make_task, make_user
@@ -24,10 +23,10 @@ from tests.formats.samples import text_of
 pytestmark = pytest.mark.django_db
 
 
-def heard() -> Document:
+def heard() -> Transcript:
     words = [Word(0, 400, "Hello", 0.9), Word(400, 1000, " whirled", 0.2)]
     farewell = [Word(1500, 2000, "Good"), Word(2000, 3000, " bye")]
-    return Document(
+    return Transcript(
         "en",
         1.0,
         3000,
@@ -42,7 +41,7 @@ def heard() -> Document:
 @pytest.fixture
 def task() -> Task:
     task = make_task(make_batch(), "call.wav", state="completed", media_duration=3000)
-    Transcript.unscoped.create(task=task, stage="speakers", document=heard().to_dict())
+    StoredTranscript.unscoped.create(task=task, stage="speakers", document=heard().to_dict())
     return task
 
 
@@ -66,7 +65,7 @@ def test_the_machines_text_is_kept_beside_the_correction(task: Task) -> None:
     document = json.loads(formats.render("json", heard(), result_context(task)))
     first = document["segments"][0]
     assert (first["text"], first["textEdited"]) == ("Hello whirled", "Hello world")
-    assert Transcript.unscoped.get(task=task).document == heard().to_dict()
+    assert StoredTranscript.unscoped.get(task=task).document == heard().to_dict()
 
 
 def test_the_machines_own_text_takes_a_correction_back(task: Task) -> None:

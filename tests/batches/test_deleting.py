@@ -29,7 +29,7 @@ def batch(settings: Settings) -> Batch:
 
 
 @pytest.mark.parametrize("step", ["transcribe", "add_speakers"])
-def test_work_in_progress_is_canceled_and_costs_nothing(batch: Batch, step: str) -> None:
+def test_work_in_progress_is_cancelled_and_costs_nothing(batch: Batch, step: str) -> None:
     engine = Engine()
     engine.during[step] = lambda: batch_services.delete_batch(batch=batch)
     drop(batch)
@@ -38,7 +38,7 @@ def test_work_in_progress_is_canceled_and_costs_nothing(batch: Batch, step: str)
     waiting = make_task(batch)
     task = work(engine)
     waiting.refresh_from_db()
-    assert (task.state, waiting.state) == (Task.State.CANCELED, Task.State.CANCELED)
+    assert (task.state, waiting.state) == (Task.State.CANCELLED, Task.State.CANCELLED)
     assert files(batch) == {"in/a.mp3", "in/b.mp3"}
     assert not Charge.unscoped.exists()
     assert scheduling.claim_next("test") is None
@@ -66,7 +66,7 @@ def test_results_that_were_written_but_not_delivered_are_taken_back(
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "put", deleting_at(ending, batch))
         task = work(Engine())
-    assert task.state == Task.State.CANCELED
+    assert task.state == Task.State.CANCELLED
     assert files(batch) == {"in/a.mp3"}
     assert not ResultFile.unscoped.exists()
     assert not Charge.unscoped.exists()
@@ -132,7 +132,7 @@ def test_nothing_is_left_waiting_whatever_the_tasks_do_meanwhile(monkeypatch: py
     def release_after(tasks: Any) -> int:
         done = cancel_waiting(tasks)
         # As a worker on PostgreSQL that released its task after the first half had passed it by.
-        Task.unscoped.filter(pk=task.pk, state=Task.State.CANCELING).update(
+        Task.unscoped.filter(pk=task.pk, state=Task.State.CANCELLING).update(
             state=Task.State.WAITING, lease_token=None, lease_expires_at=None, reserved=None
         )
         monkeypatch.setattr(lifecycle, "_cancel_waiting", cancel_waiting)
@@ -141,4 +141,4 @@ def test_nothing_is_left_waiting_whatever_the_tasks_do_meanwhile(monkeypatch: py
     monkeypatch.setattr(lifecycle, "_cancel_waiting", release_after)
     batch_services.delete_batch(batch=batch)
     task.refresh_from_db()
-    assert task.state == Task.State.CANCELED
+    assert task.state == Task.State.CANCELLED

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.models import Batch, ExecutionResult, PendingFile, ResultFile, Task, Transcript
+from batches.models import Batch, ExecutionResult, PendingFile, ResultFile, StoredTranscript, Task
 from batches.reports import execution_results
 from batches.status.failures import Failure
 from batches.tasks import lifecycle, scheduling
@@ -57,7 +57,7 @@ def test_signs_of_doubt_are_beside_the_task(batch: Batch) -> None:
     transcript = interview()
     transcript.flags, transcript.segments[0].flags = ["language_mismatch"], ["repetition"]
     for task, document in ((doubted, transcript), (silent, silence()), (failed, transcript)):
-        Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+        StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     become_idle(batch)
     execution_results.collect_idle()
     execution_results.write(ExecutionResult.unscoped.get().pk)
@@ -132,7 +132,7 @@ def test_a_batch_with_work_before_it_is_not_idle(batch: Batch, work: str) -> Non
     assert execution_results.collect_idle() == 0
 
 
-def test_failed_tasks_are_reported_with_their_cause_and_canceled_ones_are_not(batch: Batch) -> None:
+def test_failed_tasks_are_reported_with_their_cause_and_cancelled_ones_are_not(batch: Batch) -> None:
     _, claim = claimed(batch, name="bad.wav")
     lifecycle.fail(claim, Failure("not_media", "This is not audio.", {}))
     gone = make_task(batch)

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.models import Batch, Charge, ExecutionResult, Task, Transcript
+from batches.models import Batch, Charge, ExecutionResult, StoredTranscript, Task
 from batches.models.ledger import ImmutableRow
 from batches.models.recognition_settings import RecognitionSettings
 from batches.status import batch_status
@@ -120,7 +120,7 @@ def test_a_late_worker_has_no_effect(act: str) -> None:
     task.refresh_from_db()
     assert (task.state, task.lease_token) == (Task.State.IN_PROGRESS, new_claim.token)
     assert not Charge.unscoped.exists()
-    assert not Transcript.unscoped.exists()
+    assert not StoredTranscript.unscoped.exists()
 
 
 def test_a_heartbeat_extends_the_lease(settings: Settings) -> None:
@@ -163,31 +163,31 @@ def test_a_task_held_up_waits_and_says_why() -> None:
     assert scheduling.claim_next("test") is None
 
 
-def test_canceling() -> None:
+def test_cancelling() -> None:
     batch = make_batch()
     task, claim = claimed(batch)
     waiting = make_task(batch)
     assert lifecycle.cancel_all(batch) == 2
     waiting.refresh_from_db()
-    assert waiting.state == Task.State.CANCELED
+    assert waiting.state == Task.State.CANCELLED
     with pytest.raises(CancelRequested):
         lifecycle.heartbeat(claim, Task.Stage.RECOGNISING, 40)
     with pytest.raises(CancelRequested):
         lifecycle.finish(claim)
     lifecycle.confirm_cancel(claim)
     task.refresh_from_db()
-    assert (task.state, task.reserved) == (Task.State.CANCELED, None)
+    assert (task.state, task.reserved) == (Task.State.CANCELLED, None)
     assert not Charge.unscoped.exists()
 
 
-def test_a_worker_that_dies_while_canceling_leaves_a_canceled_task() -> None:
+def test_a_worker_that_dies_while_cancelling_leaves_a_cancelled_task() -> None:
     batch = make_batch()
     task, claim = claimed(batch)
     lifecycle.cancel_all(batch)
     lapse(claim)
     lifecycle.reap()
     task.refresh_from_db()
-    assert task.state == Task.State.CANCELED
+    assert task.state == Task.State.CANCELLED
 
 
 def test_a_retry_starts_afresh_and_is_not_charged_twice() -> None:

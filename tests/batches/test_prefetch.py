@@ -150,12 +150,12 @@ def test_what_is_held_for_too_long_is_given_back(
     assert prefetcher.take() is None
 
 
-def test_a_task_canceled_meanwhile_is_not_taken(batch: Batch, prefetcher: Prefetcher) -> None:
+def test_a_task_cancelled_meanwhile_is_not_taken(batch: Batch, prefetcher: Prefetcher) -> None:
     task = waiting(batch, "next.mp3")
     prefetcher.look()
     until(lambda: state(task) == Task.State.IN_PROGRESS)
     lifecycle.cancel(Task.unscoped.filter(pk=task.pk))
-    until(lambda: state(task) == Task.State.CANCELED)
+    until(lambda: state(task) == Task.State.CANCELLED)
     assert prefetcher.take() is None
 
 

@@ -12,8 +12,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from batches.intake import polling
-from batches.models import Batch, Charge, ResultFile, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, Charge, ResultFile, StoredTranscript, Task
 from batches.recognition.errors import EngineDied, EngineUnavailable, ModelUnavailable, NotMedia
 from batches.tasks import lifecycle, scheduling
 from batches.worker import moving
@@ -76,7 +75,7 @@ def test_a_failure_in_a_late_stage_keeps_the_transcript(batch: Batch, engine: En
     drop(batch)
     task = work(engine)
     assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "engine_died", 1)
-    assert Checkpoint.unscoped.get().stage == Checkpoint.Stage.WORDS
+    assert StoredTranscript.unscoped.get().stage == StoredTranscript.Stage.WORDS
     engine.during.clear()
     again_at_once()
     assert work(engine).state == Task.State.COMPLETED
@@ -157,14 +156,14 @@ def test_an_orderly_stop_hands_the_task_back(batch: Batch, engine: Engine, step:
     assert work(engine).state == Task.State.COMPLETED
 
 
-def test_a_canceled_task_leaves_the_input_where_it_is(batch: Batch, engine: Engine) -> None:
+def test_a_cancelled_task_leaves_the_input_where_it_is(batch: Batch, engine: Engine) -> None:
     task = drop(batch)
 
     def cancel() -> None:
         lifecycle.cancel(Task.unscoped.filter(pk=task.pk))
 
     engine.during["transcribe"] = cancel
-    assert work(engine).state == Task.State.CANCELED
+    assert work(engine).state == Task.State.CANCELLED
     assert files(batch) == {"in/a.mp3"}
     assert not Charge.unscoped.exists()
     polling.poll(batch.pk)

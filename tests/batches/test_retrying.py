@@ -1,4 +1,4 @@
-"""A failed or canceled task can run again, without a second charge and without losing what is done."""
+"""A failed or cancelled task can run again, without a second charge and without losing what is done."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.models import Batch, Charge, ExecutionResult, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import Batch, Charge, ExecutionResult, StoredTranscript, Task
 from batches.recognition.errors import EngineDied, NotMedia
 from batches.reports import execution_results
 from batches.services import batches as batch_services
@@ -60,7 +59,7 @@ def test_all_failed_tasks_run_again_and_each_is_charged_once(batch: Batch, engin
     assert not any(name.endswith("failed/0.mp3") for name in moved)
 
 
-def test_a_canceled_task_can_be_retried(batch: Batch, engine: Engine) -> None:
+def test_a_cancelled_task_can_be_retried(batch: Batch, engine: Engine) -> None:
     task = drop(batch)
     task_services.cancel_task(task=task)
     assert task_services.retry_task(task=task).state == Task.State.WAITING
@@ -122,16 +121,16 @@ def test_what_was_recognised_is_kept_unless_the_settings_have_changed(
     batch_services.update_batch(batch=batch, recognition={"language": "ja"})
     engine.during.clear()
     task_services.retry_task(task=task)
-    assert not Checkpoint.unscoped.exists()
+    assert not StoredTranscript.unscoped.exists()
     assert work(engine).state == Task.State.COMPLETED
     assert engine.languages == ["en-US", "ja"]
 
 
-def test_waiting_tasks_are_canceled_together(batch: Batch, engine: Engine) -> None:
+def test_waiting_tasks_are_cancelled_together(batch: Batch, engine: Engine) -> None:
     tasks = [drop(batch, f"{number}.mp3") for number in range(3)]
     claim = scheduling.claim_next("test")
     assert claim is not None
     assert task_services.cancel_waiting(batch=batch) == 2
     states = list(Task.unscoped.order_by("pk").values_list("state", flat=True))
-    assert states == [Task.State.IN_PROGRESS, Task.State.CANCELED, Task.State.CANCELED]
+    assert states == [Task.State.IN_PROGRESS, Task.State.CANCELLED, Task.State.CANCELLED]
     assert {f"in/{task.name}" for task in tasks} <= files(batch)

@@ -9,9 +9,8 @@ from django.db import connection
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from batches.models import SearchText, Task, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import SearchText, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript
 from batches.transcripts import corrections, search
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
@@ -22,8 +21,8 @@ pytestmark = pytest.mark.django_db
 def recognised(account: Account, *lines: str) -> Task:
     task = make_task(make_batch(account), state="completed")
     segments = [Segment(1000 * at, 1000 * at + 900, text) for at, text in enumerate(lines)]
-    document = Document("ko", 1.0, 1000 * len(lines), segments)
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("ko", 1.0, 1000 * len(lines), segments)
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     return task
 
 

@@ -89,7 +89,7 @@ def test_matters_are_told_worst_first() -> None:
     Batch.unscoped.filter(pk=paused.pk).update(paused_at=timezone.now())
     batch_status.set_error(broken.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     make_task(make_batch(), state="failed")  # Another account's.
-    found = dashboard.matters(account)
+    found = dashboard.alerts(account)
     assert [(matter.kind, matter.title) for matter in found] == [
         ("error", "broken"),
         ("failed", "failing"),

@@ -10,9 +10,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from batches.models import Delivery, ExecutionResult, Transcript
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Delivery, ExecutionResult, StoredTranscript
+from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.tokens import api_tokens
@@ -57,8 +56,8 @@ def world() -> World:
         account=account, batch=batch, connection=batch.connection, number=1, task_count=1, key="out/1.csv"
     )
     task = make_task(batch, state="completed", execution_result=result)
-    document = Document("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     delivery = Delivery.unscoped.create(
         account=account, batch=batch, task=task, event="task.completed", about=task.uid, payload="{}"
     )

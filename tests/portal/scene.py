@@ -11,9 +11,8 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Batch, Charge, ExecutionResult, ResultFile, Task, Transcript
-from batches.recognition.transcript import Segment, Word
-from batches.recognition.transcript import Transcript as Document
+from batches.models import Batch, Charge, ExecutionResult, ResultFile, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript, Word
 from batches.tasks import lifecycle, scheduling
 from domains.models import Domain, Keyword
 from speechportal.accounts.models import Account, Membership, User
@@ -67,7 +66,7 @@ LINES = [
 ]
 
 
-def make_document(lines: list[tuple[str, str]] = LINES, seconds: float = 1.0) -> Document:
+def make_document(lines: list[tuple[str, str]] = LINES, seconds: float = 1.0) -> Transcript:
     """Each line takes ``seconds``; its words share them; the second word of each was heard badly."""
     segments = []
     for number, (speaker, text) in enumerate(lines):
@@ -78,7 +77,7 @@ def make_document(lines: list[tuple[str, str]] = LINES, seconds: float = 1.0) ->
             for at, word in enumerate(words)
         ]
         segments.append(Segment(start, start + step * len(words), text, heard, 0.9, speaker))
-    return Document("en", 0.99, segments[-1].end, segments, speakers=["1", "2"])
+    return Transcript("en", 0.99, segments[-1].end, segments, speakers=["1", "2"])
 
 
 def write_tone(path: Path, seconds: float) -> None:
@@ -141,7 +140,7 @@ def _tasks(batch: Batch, folder: Path) -> tuple[Task, Task, Task]:
         moved_at=timezone.now(),
         execution_result=result,
     )
-    Transcript.unscoped.create(task=done, stage="speakers", document=make_document().to_dict())
+    StoredTranscript.unscoped.create(task=done, stage="speakers", document=make_document().to_dict())
     ResultFile.unscoped.create(
         task=done,
         format="json",

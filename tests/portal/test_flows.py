@@ -40,9 +40,9 @@ def test_signing_in_and_out(world: World, new_context: OpenContext) -> None:
 
 def test_home_says_what_needs_attention(world: World, page: Page) -> None:
     page.goto(world.url("/"))
-    matters = page.locator(".matters")
-    expect(matters).to_contain_text("1 file failed within the last 7 days.")
-    matters.get_by_role("link", name="calls").click()
+    alerts = page.locator(".alerts")
+    expect(alerts).to_contain_text("1 file failed within the last 7 days.")
+    alerts.get_by_role("link", name="calls").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody")).to_contain_text("notes.txt")
 
@@ -174,7 +174,7 @@ def test_pausing_duplicating_and_deleting(world: World, page: Page) -> None:
     page.get_by_role("checkbox", name="Select calls").check()
     page.get_by_role("button", name="Delete").click()
     dialog = page.locator("dialog")
-    expect(dialog).to_contain_text("1 unfinished task is canceled and not charged.")
+    expect(dialog).to_contain_text("1 unfinished task is cancelled and not charged.")
     dialog.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="No batches yet")).to_be_visible()
     assert Batch.unscoped.get(pk=world.batch.pk).deleted_at is not None

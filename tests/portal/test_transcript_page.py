@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from batches.models import Correction, Transcript
+from batches.models import Correction, StoredTranscript
 from tests.portal.scene import World, make_document
 
 OpenContext = Callable[..., BrowserContext]
@@ -113,7 +113,9 @@ def test_a_viewer_reads_and_corrects_nothing(world: World, new_context: OpenCont
 
 def test_three_hours_open_with_words_only_where_one_looks(world: World, page: Page) -> None:
     lines = [("1", "A line of a very long meeting.")] * 2000
-    Transcript.unscoped.filter(task=world.task).update(document=make_document(lines, seconds=5.4).to_dict())
+    StoredTranscript.unscoped.filter(task=world.task).update(
+        document=make_document(lines, seconds=5.4).to_dict()
+    )
     open_task(page, world, "?t=10000000")
     expect(page.locator("li.at-hit")).to_be_in_viewport()
     assert page.locator(".transcript li").count() == 2000

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import pytest
 from playwright.sync_api import Page, expect
 
-from batches.models import Transcript
+from batches.models import StoredTranscript
 from tests.factories import make_task
 from tests.portal.scene import World, make_document
 
@@ -30,7 +30,7 @@ def test_video_plays_as_video(world: World, page: Page) -> None:
     )
     task.moved_at = task.finished_at
     task.save()
-    Transcript.unscoped.create(task=task, stage="speakers", document=make_document().to_dict())
+    StoredTranscript.unscoped.create(task=task, stage="speakers", document=make_document().to_dict())
     make_film(world.folder / "in" / "calls" / "lecture.mp4", 4)
     page.goto(world.url(f"{world.batch_path}tasks/{task.uid}/"))
     page.wait_for_function("() => document.querySelector('video').readyState >= 2")

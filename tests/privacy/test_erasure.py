@@ -10,10 +10,9 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from batches.models import Batch, Charge, SearchText, Task, Transcript
+from batches.models import Batch, Charge, SearchText, StoredTranscript, Task
 from batches.operations.privacy.erasure import close_account, erase_person
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import announce, endpoint
 from batches.webhooks.events import WebhookTest
 from domains.models import Domain
@@ -36,8 +35,8 @@ def furnished(name: str, email: str) -> Account:
     for state in ("completed", "failed", "waiting"):
         task = factories.make_task(batch, f"{name}-{state}.wav", state=state)
         announce(batch, WebhookTest(task.uid, "test", state))
-        document = Document("en", 1.0, 1000, [Segment(0, 1000, f"{name} spoke.")])
-        Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+        document = Transcript("en", 1.0, 1000, [Segment(0, 1000, f"{name} spoke.")])
+        StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
         if state == "completed":
             Charge.unscoped.create(
                 account=account,
@@ -58,7 +57,7 @@ def everything_about(account: Account) -> dict[str, int]:
         for model, path in [
             (Batch, "account"),
             (Task, "account"),
-            (Transcript, "task__account"),
+            (StoredTranscript, "task__account"),
             (SearchText, "account"),
             (Charge, "account"),
             (Domain, "account"),
@@ -106,7 +105,7 @@ def test_a_task_in_progress_is_stopped_first() -> None:
     with pytest.raises(ValidationError, match="still being stopped"):
         close_account(account=batch.account)
     task = Task.unscoped.get()
-    assert task.state == Task.State.CANCELING
+    assert task.state == Task.State.CANCELLING
     batch.account.refresh_from_db()
     assert batch.account.is_suspended
     assert batch.account.closed_at is None

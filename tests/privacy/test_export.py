@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from batches.models import Transcript
+from batches.models import StoredTranscript
 from batches.operations.privacy.export import TABLES, export_account
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import endpoint
 from speechportal.accounts.models import Account, AuditEntry
 from speechportal.accounts.tokens import api_tokens
@@ -31,8 +30,8 @@ def account() -> Account:
     batch = factories.make_batch(account, webhook_url="https://receiver.example/hook")
     endpoint.address_changed(batch)
     task = factories.make_task(batch, "ours.wav", state="completed")
-    document = Document("en", 1.0, 1000, [Segment(0, 1000, "What was said.")])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1000, [Segment(0, 1000, "What was said.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     factories.make_task(factories.make_batch(), "theirs.wav")
     return account
 

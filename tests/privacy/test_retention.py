@@ -7,11 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
+from batches.models import Correction, Delivery, DeliveryAttempt, SearchText, StoredTranscript, Task
 from batches.operations import jobs
 from batches.operations.privacy import retention
-from batches.recognition.transcript import Segment
-from batches.recognition.transcript import Transcript as Document
+from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Account, AuditEntry
 from speechportal.platform import queue
@@ -30,8 +29,8 @@ def heard(account: Account, days_ago: int) -> Task:
     ended = timezone.now() - timedelta(days=days_ago)
     batch = account.batches.first() or factories.make_batch(account)
     task = factories.make_task(batch, state="completed", finished_at=ended)
-    document = Document("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
-    Transcript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    document = Transcript("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "hello"})
     Correction.unscoped.create(task=task, texts={"0": "Hello!"})
     delivery = Delivery.unscoped.create(
@@ -50,7 +49,7 @@ def heard(account: Account, days_ago: int) -> Task:
 
 
 def kept(account: Account) -> set[int]:
-    return set(Transcript.unscoped.filter(task__account=account).values_list("task", flat=True))
+    return set(StoredTranscript.unscoped.filter(task__account=account).values_list("task", flat=True))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_transcripts_go_after_their_days_and_the_task_stays() -> None:
     old, new = heard(account, 31), heard(account, 29)
     removed = retention.enforce()
     assert removed["transcripts"] == removed["corrections"] == removed["search texts"] == 1
-    left = [Transcript.unscoped.all(), Correction.unscoped.all(), SearchText.unscoped.all()]
+    left = [StoredTranscript.unscoped.all(), Correction.unscoped.all(), SearchText.unscoped.all()]
     assert [list(rows.values_list("task", flat=True)) for rows in left] == [[new.pk]] * 3
     assert Task.unscoped.filter(pk=old.pk).exists()
     assert Delivery.unscoped.count() == 2
@@ -92,7 +91,7 @@ def test_without_days_everything_is_kept() -> None:
     heard(account_with(), 10_000)
     removed = retention.enforce()
     assert not any(removed.values())
-    assert Transcript.unscoped.exists()
+    assert StoredTranscript.unscoped.exists()
 
 
 def test_logs_go_after_their_days_but_not_what_is_still_to_be_sent() -> None:
@@ -106,7 +105,7 @@ def test_logs_go_after_their_days_but_not_what_is_still_to_be_sent() -> None:
     retention.enforce()
     assert list(Delivery.unscoped.all()) == [waiting]
     assert list(DeliveryAttempt.unscoped.values_list("delivery", flat=True)) == [waiting.pk]
-    assert Transcript.unscoped.count() == 2
+    assert StoredTranscript.unscoped.count() == 2
 
 
 def test_the_audit_trail_goes_with_the_logs_and_only_of_this_account() -> None:

@@ -84,7 +84,7 @@ def test_the_words_of_the_tail_follow_those_of_the_chunk_and_its_signals_count()
     assert rest is not None
     rest.consider(decoded("more", logprob=-1.8, looped=True))
     rest.words = [TimedWord(" more", 1.0, 2.0, 0.5)]
-    found = one.recognized()
+    found = one.recognised()
     assert [(word.text, word.start, word.end) for word in found.words] == [
         (" word", 0.5, 5.0),
         (" more", 6.0, 7.0),

@@ -15,25 +15,25 @@ from tests.sample_speech import sample_folder
 
 @pytest.mark.parametrize("engine", ["", "whisper", "faster-whisper", "pocketsphinx"])
 def test_its_model_needs_no_engine_by_name(engine: str) -> None:
-    assert registry.find_recognizer(MODEL, ModelStore(), engine).name == "pocketsphinx"
+    assert registry.find_recogniser(MODEL, ModelStore(), engine).name == "pocketsphinx"
 
 
 @pytest.mark.parametrize(("engine", "expected"), [("", "whisper"), ("faster-whisper", "faster-whisper")])
 def test_whisper_models_stay_with_whisper(engine: str, expected: str) -> None:
-    assert registry.find_recognizer("base", ModelStore(), engine).name == expected
-    assert registry.find_recognizer("/srv/models/fine:tuned.pt", ModelStore(), engine).name == expected
+    assert registry.find_recogniser("base", ModelStore(), engine).name == expected
+    assert registry.find_recogniser("/srv/models/fine:tuned.pt", ModelStore(), engine).name == expected
 
 
 def test_an_unknown_model_of_another_recogniser_is_refused() -> None:
     with pytest.raises(ModelUnavailable, match="pocketsphinx:ko"):
-        registry.find_recognizer("pocketsphinx:ko", ModelStore())
+        registry.find_recogniser("pocketsphinx:ko", ModelStore())
 
 
 def test_its_model_is_there_without_a_models_folder(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
-    registry.find_recognizer(MODEL, store).require_present(MODEL, store)
+    registry.find_recogniser(MODEL, store).require_present(MODEL, store)
     with pytest.raises(ModelUnavailable, match="models fetch base"):
-        registry.find_recognizer("base", store).require_present("base", store)
+        registry.find_recogniser("base", store).require_present("base", store)
 
 
 def test_the_sample_has_words_with_times_and_scores(tmp_path: Path) -> None:

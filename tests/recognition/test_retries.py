@@ -9,8 +9,8 @@ import pytest
 
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.decoding import Decoded
-from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
-from batches.recognition.contracts import RecognizedFile, SpeechChunk
+from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
+from batches.recognition.contracts import RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.options import Options
 from tests.recognition.continuous.small_model import tokenizer
@@ -64,12 +64,12 @@ class Tokenizers:
         return tokenizer(language)
 
 
-def recognise(decoder: ScriptedDecoder, *, at_once: bool) -> RecognizedFile:
-    recognizer = WhisperRecognizer(
+def recognise(decoder: ScriptedDecoder, *, at_once: bool) -> RecognisedFile:
+    recogniser = WhisperRecogniser(
         decoder, Tokenizers(), name="test", model="test", in_flight=8, retries_at_once=at_once
     )
     sound = SpeechChunk(np.ones(2 * SAMPLE_RATE, dtype=np.float32))
-    return recognizer.recognize([sound], Options(language="en-US"), lambda _share: None)
+    return recogniser.recognise([sound], Options(language="en-US"), lambda _share: None)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_same_file_gives_the_same_transcript_again(engine: Engine, transcrip
 
 
 def test_faster_whisper_does_the_same_behind_the_same_interface(tmp_path: Path) -> None:
-    found = recognise(Engine(recognizer="faster-whisper"), own_sample().path, Options())
+    found = recognise(Engine(recogniser="faster-whisper"), own_sample().path, Options())
     assert error_rate(found) <= MOST_ERRORS
     assert found.engine["name"] == "faster-whisper"
     words = [word for segment in found.segments for word in segment.words]
@@ -116,4 +116,4 @@ def test_faster_whisper_does_the_same_behind_the_same_interface(tmp_path: Path) 
 
 def test_a_recogniser_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="whisper and faster-whisper"):
-        Engine(recognizer="guessing")
+        Engine(recogniser="guessing")

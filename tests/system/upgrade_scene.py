@@ -154,7 +154,7 @@ class Past:
         states: dict[str, dict[str, Any]] = {
             "completed": {"media_duration": 1000, "execution_result": report, **ended},
             "failed": {"error_code": "a", "error_message": "No.", "execution_result": report, **ended},
-            "canceled": ended,
+            "cancelled": ended,
             "in_progress": {"lease_token": uuid4(), "lease_expires_at": now + timedelta(days=1), **begun},
             "waiting": {},
         }
@@ -168,7 +168,7 @@ class Past:
 
     def results(self, common: dict[str, Any], task: Any) -> None:
         now = timezone.now()
-        self.make("batches.Transcript", task=task, stage="words", document=DOCUMENT)
+        self.make("batches.StoredTranscript", task=task, stage="words", document=DOCUMENT)
         words = search.spell(search.fold(DOCUMENT["segments"][0]["text"]))  # type: ignore[index] # a document
         self.make("batches.SearchText", task=task, account=common["account"], text=words)
         file = {"format": "json", "key": "out/completed.mp3.json", "size": 9, "written_at": now}
@@ -230,7 +230,7 @@ def go_on() -> None:
     assert states == {
         "completed.mp3": "completed",
         "failed.mp3": "failed",
-        "canceled.mp3": "canceled",
+        "cancelled.mp3": "cancelled",
         "in_progress.mp3": "completed",
         "waiting.mp3": "completed",
     }, states
@@ -242,7 +242,7 @@ def main(release: str) -> None:
     old = models_of(release)
     Past(old).fill()
     before = rows_of(old)
-    assert all(before[f"batches.{name}"] for name in ("Task", "Charge", "Transcript", "ResultFile"))
+    assert all(before[f"batches.{name}"] for name in ("Task", "Charge", "StoredTranscript", "ResultFile"))
     call_command("migrate", verbosity=0)
     look_around()
     go_back(release)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from batches.models import Batch, Delivery, Task, Transcript
+from batches.models import Batch, Delivery, StoredTranscript, Task
 from batches.webhooks import announce, endpoint
 from batches.webhooks.events import EVENTS, WebhookTest
 from tests.factories import make_batch, make_task
@@ -67,8 +67,10 @@ def make_delivery(batch: Batch, about: str = "", **data: Any) -> Delivery:
     return delivery
 
 
-def make_transcript(task: Task) -> Transcript:
-    return Transcript.unscoped.create(task=task, stage=Transcript.Stage.SPEAKERS, document=DOCUMENT)
+def make_transcript(task: Task) -> StoredTranscript:
+    return StoredTranscript.unscoped.create(
+        task=task, stage=StoredTranscript.Stage.SPEAKERS, document=DOCUMENT
+    )
 
 
 def make_completed(batch: Batch) -> Task:

@@ -124,7 +124,7 @@ def test_without_an_address_nothing_waits_and_nothing_is_made(clock: Clock) -> N
         clock.send()
         batch = batch_services.update_batch(batch=batch, webhook_url="")
         delivery.refresh_from_db()
-        assert delivery.state == "canceled"
+        assert delivery.state == "cancelled"
         clock.forward(hours=1)
         clock.send()
         assert len(receiver.received) == 1
@@ -132,7 +132,7 @@ def test_without_an_address_nothing_waits_and_nothing_is_made(clock: Clock) -> N
             make_delivery(batch)
 
 
-def test_what_comes_back_after_the_address_was_taken_away_is_canceled_too() -> None:
+def test_what_comes_back_after_the_address_was_taken_away_is_cancelled_too() -> None:
     batch = make_hooked_batch("http://127.0.0.1/")
     kept = make_delivery(make_hooked_batch("http://127.0.0.1/"))
     delivery = make_delivery(batch)
@@ -140,7 +140,7 @@ def test_what_comes_back_after_the_address_was_taken_away_is_canceled_too() -> N
     endpoint.tidy()
     delivery.refresh_from_db()
     kept.refresh_from_db()
-    assert (delivery.state, kept.state) == ("canceled", "waiting")
+    assert (delivery.state, kept.state) == ("cancelled", "waiting")
 
 
 def test_the_answer_of_an_old_address_does_not_stop_the_new_one(clock: Clock) -> None:

@@ -58,7 +58,7 @@ def test_all_since_a_time_those_that_failed_or_every_one(clock: Clock) -> None:
         made = [make_delivery(batch) for _ in range(4)]
         now = timezone.now()
         for age, (row, state) in enumerate(
-            zip(made, ("failed", "delivered", "failed", "canceled"), strict=True)
+            zip(made, ("failed", "delivered", "failed", "cancelled"), strict=True)
         ):
             Delivery.unscoped.filter(pk=row.pk).update(
                 state=state, ended_at=now, created_at=now - timedelta(hours=10 - age)

@@ -12,7 +12,7 @@ import pytest
 from pytest_django.fixtures import Settings
 from standardwebhooks import Webhook as Verifier
 
-from batches.models import Delivery, DeliveryAttempt, Transcript
+from batches.models import Delivery, DeliveryAttempt, StoredTranscript
 from batches.webhooks import announce_task, endpoint
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_completed, make_delivery, make_hooked_batch
@@ -131,7 +131,7 @@ def test_a_deleted_transcript_leaves_the_event(clock: Clock) -> None:
         batch = make_hooked_batch(receiver.url)
         task = make_completed(batch)
         announce_task(batch, task.pk)
-        Transcript.unscoped.all().delete()
+        StoredTranscript.unscoped.all().delete()
         clock.send()
     assert receiver.received[0].json["data"]["result"] is None
 
@@ -202,7 +202,7 @@ def test_a_message_that_cannot_be_built_is_not_the_receivers_fault_and_stops_no_
         task = make_completed(batch)
         delivery = announce_task(batch, task.pk)
         assert delivery is not None
-        Transcript.unscoped.update(document=document)
+        StoredTranscript.unscoped.update(document=document)
         sound = make_delivery(batch)
         clock.send()
         assert receiver.ids == [sound.uid]

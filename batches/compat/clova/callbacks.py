@@ -12,7 +12,7 @@ from datetime import datetime
 from django.utils.translation import gettext_lazy as _
 
 from batches.compat.clova import results
-from batches.models import Delivery, Transcript
+from batches.models import Delivery, StoredTranscript
 from batches.webhooks import callbacks
 from batches.webhooks.kinds import MessageKind
 
@@ -23,7 +23,7 @@ class ClovaCallback(MessageKind):
     name = callbacks.KIND
     label = _("CLOVA callback")
 
-    def body(self, delivery: Delivery, transcripts: Mapping[int, Transcript]) -> bytes:
+    def body(self, delivery: Delivery, transcripts: Mapping[int, StoredTranscript]) -> bytes:
         if delivery.task is None:
             raise ValueError("a callback without a task")
         document = results.document(delivery.task, results.request_of(delivery.task))

@@ -7,8 +7,7 @@ from typing import Any
 
 from batches import formats
 from batches.formats import Context, clova_json
-from batches.models import ClovaRequest, Task
-from batches.models import Transcript as Checkpoint
+from batches.models import ClovaRequest, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
 from batches.status.failures import failure_of_task
 from batches.worker.result_files import result_context
@@ -18,8 +17,8 @@ State = Task.State
 WITHOUT_RESULT: dict[str, tuple[str, str]] = {
     State.WAITING: ("WAITING", "Waiting"),
     State.IN_PROGRESS: ("PROCESSING", "Processing"),
-    State.CANCELING: ("PROCESSING", "Canceling"),
-    State.CANCELED: ("FAILED", "Canceled"),
+    State.CANCELLING: ("PROCESSING", "Canceling"),
+    State.CANCELLED: ("FAILED", "Canceled"),
 }
 
 
@@ -66,5 +65,5 @@ def _answer(request: ClovaRequest | None) -> dict[str, Any]:
 
 
 def _transcript(task: Task) -> Transcript | None:
-    kept = Checkpoint.unscoped.filter(task=task).first()
+    kept = StoredTranscript.unscoped.filter(task=task).first()
     return Transcript.from_dict(kept.document) if kept else None

@@ -21,7 +21,7 @@ from batches.models.recognition_settings import SETTINGS, Choice, Number, Recogn
 from batches.models.task_settings import TaskSettings
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
-from batches.recognition.registry import recognizer_names
+from batches.recognition.registry import recogniser_names
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.pool import EnginePool
 from batches.recognition.transcript import Transcript
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--speaker-model", default=settings.SPEAKER_MODELS[0], help="by name or folder")
         parser.add_argument("--models-dir", type=Path, help="the models folder, if not the configured one")
-        parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=recognizer_names())
+        parser.add_argument("--engine", default=settings.RECOGNITION_ENGINE, choices=recogniser_names())
         parser.add_argument("--threads", type=int, default=settings.RECOGNITION_THREADS, metavar="N")
         parser.add_argument(
             "--device", default=settings.RECOGNITION_DEVICE, help="auto, cpu, cuda, cuda:1, ..."

@@ -30,8 +30,8 @@ from batches.models import (
     PendingFile,
     ResultFile,
     SearchText,
+    StoredTranscript,
     Task,
-    Transcript,
     Webhook,
 )
 from batches.models.task_settings import TaskOverrides
@@ -121,7 +121,7 @@ def _remove_contents(account: Account, report: Report) -> None:
     for name, rows in (
         ("corrections", Correction.unscoped.filter(task__account=account)),
         ("search texts", SearchText.unscoped.filter(task__account=account)),
-        ("transcripts", Transcript.unscoped.filter(task__account=account)),
+        ("transcripts", StoredTranscript.unscoped.filter(task__account=account)),
         ("CLOVA requests", ClovaRequest.unscoped.filter(task__account=account)),
         ("result file entries", ResultFile.unscoped.filter(task__account=account)),
         ("delivery attempts", DeliveryAttempt.unscoped.filter(delivery__account=account)),

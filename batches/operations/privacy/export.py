@@ -23,8 +23,8 @@ from batches.models import (
     ExecutionResult,
     ProcessedFolder,
     ResultFile,
+    StoredTranscript,
     Task,
-    Transcript,
 )
 from domains.models import Domain, Keyword
 from speechportal.accounts.audit import trail
@@ -52,9 +52,9 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
     ("domains", Domain, "account"),
     ("keywords", Keyword, "domain__account"),
     ("batches", Batch, "account"),
-    ("finished_folders", ProcessedFolder, "connection__account"),
+    ("processed_folders", ProcessedFolder, "connection__account"),
     ("tasks", Task, "account"),
-    ("transcripts", Transcript, "task__account"),
+    ("transcripts", StoredTranscript, "task__account"),
     ("clova_requests", ClovaRequest, "task__account"),
     ("corrections", Correction, "task__account"),
     ("result_files", ResultFile, "task__account"),

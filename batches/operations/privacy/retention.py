@@ -11,7 +11,7 @@ from axes.models import AccessAttempt
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, Correction, Delivery, DeliveryAttempt, SearchText, Task, Transcript
+from batches.models import Batch, Correction, Delivery, DeliveryAttempt, SearchText, StoredTranscript, Task
 from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
     for name, rows in (
         ("corrections", Correction.unscoped.filter(task__in=ended)),
         ("search texts", SearchText.unscoped.filter(task__in=ended)),
-        ("transcripts", Transcript.unscoped.filter(task__in=ended)),
+        ("transcripts", StoredTranscript.unscoped.filter(task__in=ended)),
     ):
         removed[name] = in_chunks(rows)
     return removed

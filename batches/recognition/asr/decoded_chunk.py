@@ -10,7 +10,7 @@ from whisper.tokenizer import Tokenizer
 from batches.recognition.alignment.word_times import align
 from batches.recognition.asr import quality
 from batches.recognition.asr.decoding import Decoded
-from batches.recognition.contracts import RecognizedChunk, SpeechChunk, TimedWord
+from batches.recognition.contracts import RecognisedChunk, SpeechChunk, TimedWord
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 
 _TWICE_COST = 0.25  # of mean log-probability, for a text that says something twice in a row
@@ -85,12 +85,12 @@ class DecodedChunk:
         self.tail = DecodedChunk(rest, self.language, is_tail=True, start=last)
         return self.tail
 
-    def recognized(self) -> RecognizedChunk:
+    def recognised(self) -> RecognisedChunk:
         """The words of the chunk and its tail, with the signals of their decoding."""
         decoded = self.decoded
         if decoded is None:
             raise RuntimeError("the chunk has not been decoded")
-        found = RecognizedChunk(
+        found = RecognisedChunk(
             list(self.words),
             self.language,
             decoded.mean_logprob,

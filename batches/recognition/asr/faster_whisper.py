@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batches.recognition.asr.openai_whisper import claims
-from batches.recognition.providers import LoadSettings, RecognizerProvider
+from batches.recognition.providers import LoadSettings, RecogniserProvider
 
 if TYPE_CHECKING:
-    from batches.recognition.contracts import SpeechRecognizer
+    from batches.recognition.contracts import SpeechRecogniser
 
 
-def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
+def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
     """Load a Whisper model by name or path; its converted weights are kept. Raises ModelUnavailable."""
     PROVIDER.require()
     from batches.recognition.asr.faster_whisper_model import FasterDecoder, FasterModel
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
-    from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+    from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
     from batches.recognition.runtime.device import default_batch_size
 
     checkpoint = settings.store.whisper(reference)
@@ -24,7 +24,7 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     model = FasterModel(checkpoint, cache, threads=settings.threads, device=settings.device)
     batch_size = settings.batch_size or default_batch_size(settings.device)
     decoder = QueuedChunkDecoder(model, FasterDecoder(model), settings.batches, batch_size=batch_size)
-    return WhisperRecognizer(
+    return WhisperRecogniser(
         decoder,
         model,
         name="faster-whisper",
@@ -34,6 +34,6 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     )
 
 
-PROVIDER = RecognizerProvider(
+PROVIDER = RecogniserProvider(
     name="faster-whisper", claims=claims, load=load, packages=("ctranslate2",), extra="faster"
 )

@@ -1,6 +1,6 @@
 """Whisper in faster-whisper's runtime, CTranslate2: encoder and decoder of a :class:`QueuedChunkDecoder`.
 
-Language, retries, tails and word times are :class:`WhisperRecognizer`'s; only encoding and decoding are
+Language, retries, tails and word times are :class:`WhisperRecogniser`'s; only encoding and decoding are
 CTranslate2's, with int8 weights on a CPU. Unlike faster-whisper itself it is given only the frames that hold
 speech. Keywords work through the prompt alone: CTranslate2 takes no bias.
 """

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batches.recognition.models.store import ModelStore, WhisperCheckpoint
-from batches.recognition.providers import LoadSettings, RecognizerProvider
+from batches.recognition.providers import LoadSettings, RecogniserProvider
 
 if TYPE_CHECKING:
-    from batches.recognition.contracts import SpeechRecognizer
+    from batches.recognition.contracts import SpeechRecogniser
 
 
-def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
+def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
     """Load a Whisper model by name or path. Raises ModelUnavailable."""
     from batches.recognition.asr.decoding import BatchDecoder
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
     from batches.recognition.asr.whisper_model import WhisperModel
-    from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+    from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
     from batches.recognition.models.weights import open_weights
     from batches.recognition.runtime.device import default_batch_size, is_gpu
 
@@ -32,15 +32,15 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecognizer:
     )
     batch_size = settings.batch_size or default_batch_size(settings.device)
     decoder = QueuedChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
-    return WhisperRecognizer(
+    return WhisperRecogniser(
         decoder, model, name="openai-whisper", model=checkpoint.name, in_flight=2 * batch_size
     )
 
 
-def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> SpeechRecognizer:
+def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> SpeechRecogniser:
     from batches.recognition.asr.continuous.loading import load_decoder, read_checkpoint
     from batches.recognition.asr.whisper_model import AudioModel
-    from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+    from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
 
     dims, state_dict, alignment_heads = read_checkpoint(checkpoint)
     vocabulary = AudioModel(checkpoint.name, dims)
@@ -54,7 +54,7 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         rows=settings.batch_size,
     )
     # A file may fill the batch and keep as many chunks waiting.
-    return WhisperRecognizer(
+    return WhisperRecogniser(
         decoder,
         vocabulary,
         name="openai-whisper",
@@ -73,4 +73,4 @@ def claims(reference: str, store: ModelStore) -> bool:
     return Path(reference).is_absolute() or ":" not in reference
 
 
-PROVIDER = RecognizerProvider(name="whisper", claims=claims, load=load)
+PROVIDER = RecogniserProvider(name="whisper", claims=claims, load=load)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batches.recognition import languages
-from batches.recognition.contracts import Progress, RecognizedChunk, RecognizedFile, SpeechChunk, TimedWord
+from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk, TimedWord
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
-from batches.recognition.providers import LoadSettings, RecognizerProvider
+from batches.recognition.providers import LoadSettings, RecogniserProvider
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
 
 if TYPE_CHECKING:
@@ -34,37 +34,37 @@ _PRONUNCIATION = re.compile(r"\(\d+\)$")  # "the(2)": the second pronunciation
 _LEAST = 1e-6  # probability, so that its logarithm is finite
 
 
-class PocketSphinxRecognizer:
-    """A :class:`SpeechRecognizer`. Chunks of all files in hand are decoded one by one in the batch thread."""
+class PocketSphinxRecogniser:
+    """A :class:`SpeechRecogniser`. Chunks of all files in hand are decoded one by one in the batch thread."""
 
     name = "pocketsphinx"
     model = MODEL
 
     def __init__(self, decoder: Decoder, batches: BatchThread) -> None:
         self._decoder, self._batches = decoder, batches
-        self._kind: BatchKind[SpeechChunk, RecognizedChunk] = BatchKind(run=self._decode, size=1)
+        self._kind: BatchKind[SpeechChunk, RecognisedChunk] = BatchKind(run=self._decode, size=1)
 
-    def recognize(
+    def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
-    ) -> RecognizedFile:
-        """See :class:`SpeechRecognizer`. Keywords have no effect."""
+    ) -> RecognisedFile:
+        """See :class:`SpeechRecogniser`. Keywords have no effect."""
         expected = languages.candidates(options.language)
         found = results_in_order(self._batches.submit(self._kind, chunks), progress)
         mismatch = bool(expected) and _LANGUAGE not in expected
         flags = ["language_mismatch"] if mismatch else []
-        return RecognizedFile(found, _LANGUAGE, language_probability=0.0 if mismatch else 1.0, flags=flags)
+        return RecognisedFile(found, _LANGUAGE, language_probability=0.0 if mismatch else 1.0, flags=flags)
 
-    def _decode(self, chunks: list[SpeechChunk]) -> list[RecognizedChunk]:
+    def _decode(self, chunks: list[SpeechChunk]) -> list[RecognisedChunk]:
         return [self._decode_chunk(chunk) for chunk in chunks]
 
-    def _decode_chunk(self, chunk: SpeechChunk) -> RecognizedChunk:
+    def _decode_chunk(self, chunk: SpeechChunk) -> RecognisedChunk:
         sound = np.clip(chunk.samples * 32768, -32768, 32767).astype(np.int16)
         self._decoder.start_utt()
         self._decoder.process_raw(sound.tobytes(), no_search=False, full_utt=True)
         self._decoder.end_utt()
         words = [_word(segment) for segment in self._decoder.seg() if segment.word[0] not in _NOT_WORDS]
         scores = [math.log(max(word.probability, _LEAST)) for word in words]
-        return RecognizedChunk(words, _LANGUAGE, mean_logprob=float(np.mean(scores)) if scores else 0.0)
+        return RecognisedChunk(words, _LANGUAGE, mean_logprob=float(np.mean(scores)) if scores else 0.0)
 
 
 def _word(segment: Any) -> TimedWord:
@@ -81,7 +81,7 @@ def claims(reference: str, _store: ModelStore) -> bool:
     return reference == MODEL
 
 
-def load(reference: str, settings: LoadSettings) -> PocketSphinxRecognizer:
+def load(reference: str, settings: LoadSettings) -> PocketSphinxRecogniser:
     """Load the package's model. Raises ModelUnavailable."""
     PROVIDER.require()
     from pocketsphinx import Decoder
@@ -92,10 +92,10 @@ def load(reference: str, settings: LoadSettings) -> PocketSphinxRecognizer:
         raise ModelUnavailable(
             f"The model '{reference}' cannot be loaded: {error}", name=reference
         ) from error
-    return PocketSphinxRecognizer(decoder, settings.batches)
+    return PocketSphinxRecogniser(decoder, settings.batches)
 
 
-PROVIDER = RecognizerProvider(
+PROVIDER = RecogniserProvider(
     name="pocketsphinx",
     claims=claims,
     load=load,

@@ -30,10 +30,10 @@ from batches.recognition.asr.chunks import make_chunks
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.loading import load_decoder, read_checkpoint
 from batches.recognition.asr.whisper_model import AudioModel
-from batches.recognition.asr.whisper_recognizer import WhisperRecognizer
+from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
 from batches.recognition.bench.gpu_kit import Kit, KitRecording, join
-from batches.recognition.bench.gpu_shape import ShapeRecognizer, load_shape
-from batches.recognition.contracts import Diarizer, SpeechRecognizer
+from batches.recognition.bench.gpu_shape import ShapeRecogniser, load_shape
+from batches.recognition.contracts import Diarizer, SpeechRecogniser
 from batches.recognition.diarization.segmentation import Segmenter
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
@@ -68,7 +68,7 @@ class Pipeline:
     """From samples to transcript, with the models of one engine."""
 
     segmenter: Segmenter
-    recognizer: SpeechRecognizer
+    recogniser: SpeechRecogniser
     diarizer: Diarizer
 
     def run(self, samples: Samples, language: str, *, speakers: bool) -> Transcript:
@@ -77,7 +77,7 @@ class Pipeline:
 
         segmentation = self.segmenter.run(samples)
         track = AudioTrack(samples, segmentation.speech_regions())
-        transcript = transcribe(self.recognizer, [track], Options(language=language), _ignore)
+        transcript = transcribe(self.recogniser, [track], Options(language=language), _ignore)
         if speakers and transcript.segments:
             turns = self.diarizer.diarize(
                 samples, segmentation, min_speakers=-1, max_speakers=-1, progress=_ignore
@@ -121,7 +121,7 @@ class GpuCheck:
         decoder, vocabulary = open_decoder(self._store, self._device, memory=self._memory)
         self._say(f"decoder ready, {decoder.rows[0]} rows")
         right = self._compare_tokens(decoder)
-        recognizer = WhisperRecognizer(
+        recogniser = WhisperRecogniser(
             decoder,
             vocabulary,
             name="openai-whisper",
@@ -129,13 +129,13 @@ class GpuCheck:
             in_flight=2 * decoder.rows[0],
             retries_at_once=True,
         )
-        self._measure(DEFAULT_WHISPER, recognizer, (3000, 1500, 2000, 800))
+        self._measure(DEFAULT_WHISPER, recogniser, (3000, 1500, 2000, 800))
         decoder.close()
-        del recognizer, decoder
+        del recogniser, decoder
         devices.release_memory(self._device)
         if self._shape:
             with load_shape(self._shape, self._device, self._memory) as shaped:
-                self._say(f"* {ShapeRecognizer.__doc__}")
+                self._say(f"* {ShapeRecogniser.__doc__}")
                 self._measure(f"{self._shape}'s shape*", shaped, (2000, 1200, 0, 0))
         self._batches.close()
         peak = devices.peak_memory(self._device) / 2**30
@@ -173,12 +173,12 @@ class GpuCheck:
             for chunk in make_chunks(recording.samples, regions)
         ]
 
-    def _measure(self, name: str, recognizer: SpeechRecognizer, goals: tuple[float, ...]) -> None:
+    def _measure(self, name: str, recogniser: SpeechRecogniser, goals: tuple[float, ...]) -> None:
         """Measure one recogniser on the long recording and on all recordings at once."""
         diarizer = registry.find_diarizer(DEFAULT_SPEAKERS, self._store).load(
             DEFAULT_SPEAKERS, self._settings
         )
-        pipeline = Pipeline(self._segmenter, recognizer, diarizer)
+        pipeline = Pipeline(self._segmenter, recogniser, diarizer)
         english = [recording for recording in self._recordings if recording.language == "en"]
         long = join(english, self._seconds)
         count = len(self._recordings)

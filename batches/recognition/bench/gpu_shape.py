@@ -14,14 +14,14 @@ from batches.recognition.asr.continuous.sizing import plan_batches
 from batches.recognition.asr.continuous.weights import load_weights
 from batches.recognition.asr.whisper_model import AudioModel
 from batches.recognition.bench.shapes import SHAPES, RandomStateDict, alignment_heads
-from batches.recognition.contracts import Progress, RecognizedChunk, RecognizedFile, SpeechChunk
+from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk
 from batches.recognition.options import Options
 from batches.recognition.runtime.device import choose_precision, limit_memory
 
 _TOKENS, _SPREAD = 100, 11  # 100 to 110 tokens for each chunk, as dense speech has
 
 
-class ShapeRecognizer:
+class ShapeRecogniser:
     """Random weights, 100 to 110 tokens a chunk, end of text forbidden, loop check and retries off."""
 
     name = "openai-whisper"
@@ -36,17 +36,17 @@ class ShapeRecognizer:
     def __exit__(self, *_exception: object) -> None:
         self._decoder.close()
 
-    def recognize(
+    def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
-    ) -> RecognizedFile:
-        """As :meth:`SpeechRecognizer.recognize`, in English."""
+    ) -> RecognisedFile:
+        """As :meth:`SpeechRecogniser.recognise`, in English."""
         tokenizer = self._vocabulary.tokenizer("en")
         futures = self._decoder.decode([DecodeRequest(chunk.samples, "en") for chunk in chunks])
         found = []
         for chunk, future in zip(chunks, futures, strict=True):
             decoded = future.result()
-            found.append(RecognizedChunk(align(decoded, tokenizer, chunk.seconds), "en"))
-        return RecognizedFile(found, "en", 1.0)
+            found.append(RecognisedChunk(align(decoded, tokenizer, chunk.seconds), "en"))
+        return RecognisedFile(found, "en", 1.0)
 
 
 def token_count(seconds: float) -> int:
@@ -54,7 +54,7 @@ def token_count(seconds: float) -> int:
     return _TOKENS + round(1000 * seconds) % _SPREAD
 
 
-def load_shape(name: str, device: torch.device, memory: int) -> ShapeRecognizer:
+def load_shape(name: str, device: torch.device, memory: int) -> ShapeRecogniser:
     """A recogniser with random weights of a model's shape. Raises KeyError for unknown shapes."""
     dims = SHAPES[name]
     vocabulary = AudioModel(name, dims)
@@ -81,4 +81,4 @@ def load_shape(name: str, device: torch.device, memory: int) -> ShapeRecognizer:
         checks_loops=False,
     )
     decoder.wait_until_ready()
-    return ShapeRecognizer(decoder, vocabulary)
+    return ShapeRecogniser(decoder, vocabulary)

@@ -13,13 +13,13 @@ class Ours:
 
     several = True
 
-    def __init__(self, setup: Setup, *, recognizer: str = "whisper", speakers: bool = False) -> None:
+    def __init__(self, setup: Setup, *, recogniser: str = "whisper", speakers: bool = False) -> None:
         self._engine = Engine(
             models_dir=setup.models_dir,
             whisper_model=setup.whisper_model,
             speaker_model=setup.speaker_model,
             threads=setup.threads,
-            recognizer=recognizer,
+            recogniser=recogniser,
             device=setup.device,
         )
         self._speakers = speakers

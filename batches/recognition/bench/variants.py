@@ -115,7 +115,7 @@ def make(name: str, setup: Setup) -> Variant:
         return peers.FasterWhisper(setup, compute_type=compute_type, batched=batched)
     makers: dict[str, Callable[[], Variant]] = {
         OURS: lambda: ours.Ours(setup),
-        OURS_FASTER: lambda: ours.Ours(setup, recognizer="faster-whisper"),
+        OURS_FASTER: lambda: ours.Ours(setup, recogniser="faster-whisper"),
         SPEAKERS: lambda: ours.Ours(setup, speakers=True),
         COMMAND: lambda: peers.WhisperCommand(setup),
         CPP: lambda: peers.WhisperCpp(setup),

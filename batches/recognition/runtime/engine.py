@@ -23,7 +23,7 @@ from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
 
 if TYPE_CHECKING:
-    from batches.recognition.contracts import Diarizer, SpeechRecognizer
+    from batches.recognition.contracts import Diarizer, SpeechRecogniser
     from batches.recognition.diarization.segmentation import Segmentation, Segmenter
     from batches.recognition.providers import LoadSettings
     from batches.recognition.runtime.batching import BatchThread
@@ -54,7 +54,7 @@ class LoadedAudio:
 class Engine:
     """Recognition with one speech model and one speaker model, each by name or folder. Thread-safe.
 
-    ``recognizer`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
+    ``recogniser`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
     the first that can. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of
     chunks decoded at once; 0 takes what suits the device. ``precision`` is as in ``runtime.device``.
     Raises ValueError for a recogniser that does not exist. End it with :meth:`close`.
@@ -69,19 +69,19 @@ class Engine:
         threads: int = 1,
         batch_size: int = 0,
         device: str = "auto",
-        recognizer: str = "",
+        recogniser: str = "",
         precision: str = "auto",
     ) -> None:
-        if recognizer not in ("", *registry.recognizer_names()):
-            names = " and ".join(registry.recognizer_names())
-            raise ValueError(f"There is no recogniser {recognizer!r}, only {names}.")
+        if recogniser not in ("", *registry.recogniser_names()):
+            names = " and ".join(registry.recogniser_names())
+            raise ValueError(f"There is no recogniser {recogniser!r}, only {names}.")
         self._store = ModelStore(models_dir)
         self._speech_model, self._speaker_model = whisper_model, speaker_model
         self._threads, self._batch_size = threads, batch_size
-        self._device, self._provider, self._precision = device, recognizer, precision
+        self._device, self._provider, self._precision = device, recogniser, precision
         self._loading = threading.RLock()
         self._settings: LoadSettings | None = None
-        self._recognizer: SpeechRecognizer | None = None
+        self._recogniser: SpeechRecogniser | None = None
         self._segmenter: Segmenter | None = None
         self._diarizer: Diarizer | None = None
         self._batches: BatchThread | None = None
@@ -95,7 +95,7 @@ class Engine:
     def load(self, *, speakers: bool = False) -> None:
         """Load the models now instead of at the first file. Raises ModelUnavailable."""
         self._load_segmenter()
-        self._load_recognizer()
+        self._load_recogniser()
         if speakers:
             self._load_diarizer()
 
@@ -113,12 +113,12 @@ class Engine:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
         segmentations = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
-        recognizer = self._load_recognizer()
+        recogniser = self._load_recogniser()
         from batches.recognition.runtime.transcription import transcribe
 
         tracks = _tracks(audio, segmentations, options)
         share = _part(progress, "recognising", _SEGMENTED, 1.0)
-        transcript = transcribe(recognizer, tracks, options, share)
+        transcript = transcribe(recogniser, tracks, options, share)
         if audio.truncated:
             transcript.flags.append("truncated")
         return transcript
@@ -209,12 +209,12 @@ class Engine:
         own = provider.segmentation(self._speaker_model, self._store)
         return own or self._store.speakers(DEFAULT_SPEAKERS).segmentation
 
-    def _load_recognizer(self) -> SpeechRecognizer:
+    def _load_recogniser(self) -> SpeechRecogniser:
         with self._loading:
-            if self._recognizer is None:
-                provider = registry.find_recognizer(self._speech_model, self._store, self._provider)
-                self._recognizer = provider.load(self._speech_model, self._load_settings())
-            return self._recognizer
+            if self._recogniser is None:
+                provider = registry.find_recogniser(self._speech_model, self._store, self._provider)
+                self._recogniser = provider.load(self._speech_model, self._load_settings())
+            return self._recogniser
 
     def _load_diarizer(self) -> Diarizer:
         with self._loading:

@@ -13,7 +13,7 @@ _WHISPER = {"whisper", "faster-whisper"}  # recognisers whose memory follows fro
 
 
 def require_memory(
-    models_dir: Path, whisper_model: str, *, recognizer: str = "", device: str = "auto", batch_size: int = 0
+    models_dir: Path, whisper_model: str, *, recogniser: str = "", device: str = "auto", batch_size: int = 0
 ) -> int:
     """Bytes above which the process that runs the model is ended; 0 for no limit.
 
@@ -26,7 +26,7 @@ def require_memory(
     from batches.recognition.runtime.device import choose_device, choose_precision, is_gpu
 
     store = ModelStore(models_dir)
-    if registry.find_recognizer(whisper_model, store, recognizer).name not in _WHISPER:
+    if registry.find_recogniser(whisper_model, store, recogniser).name not in _WHISPER:
         return 0
     dims = read_dimensions(store.whisper(whisper_model).path)
     chosen = choose_device(device)

@@ -51,7 +51,7 @@ _STEADY_SECONDS = 30.0  # after which the pauses begin anew
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """How an engine process recognises. Models, ``threads`` and ``batch_size`` are as in
-    :class:`batches.recognition.runtime.engine.Engine`, whose ``recognizer`` is ``engine`` here.
+    :class:`batches.recognition.runtime.engine.Engine`, whose ``recogniser`` is ``engine`` here.
 
     ``memory_limit_bytes``: above it the process is ended; 0 for the limit that it computes from its models.
     ``readable``: models outside ``models_dir``. ``preload``: load the models when the process starts instead

@@ -9,7 +9,7 @@ maps the files. A worker sends requests with numbers of its own, several at once
     <- {"id": 2, "stage": "recognising", "fraction": 0.4}                  about twice a second
     <- {"id": 2, "done": true, "transcript": {...}}   or   {"id": 2, "error": {"code": ...}}
     -> {"id": 3, "call": "add_speakers", "file": "a", "transcript": {...}, "options": {...}}
-    -> {"id": 4, "call": "cancel", "request": 3}               request 3 then answers {"canceled": true}
+    -> {"id": 4, "call": "cancel", "request": 3}               request 3 then answers {"cancelled": true}
     -> {"id": 5, "call": "close", "file": "a"}
 
 "ping" only answers. A connection that closes cancels its requests and closes its files.

@@ -39,7 +39,7 @@ _OUT_OF_MEMORY, _DEVICE_LOST = 70, 71  # exit statuses
 logger = logging.getLogger("engine")
 
 
-class RequestCanceled(Exception):
+class RequestCancelled(Exception):
     """The client no longer wants the answer."""
 
 
@@ -100,7 +100,7 @@ class Server:
         limit = require_memory(
             arguments.models_dir,
             whisper_model,
-            recognizer=arguments.engine,
+            recogniser=arguments.engine,
             device=arguments.device,
             batch_size=arguments.batch_size,
         )
@@ -112,7 +112,7 @@ class Server:
             threads=arguments.threads,
             batch_size=arguments.batch_size,
             device=arguments.device,
-            recognizer=arguments.engine,
+            recogniser=arguments.engine,
         )
         engine.load()
         self._engines[models], self._limits[models] = engine, limit
@@ -157,7 +157,7 @@ class Connection:
             traceback.print_exc()  # what was sent is no request: there is nothing to go on with
         finally:
             for request in list(self._requests.values()):
-                request.canceled.set()
+                request.cancelled.set()
             self._channel.close()
 
     def _handle(self, message: Message) -> None:
@@ -176,7 +176,7 @@ class Connection:
             self._recordings.pop(content["file"], None)
         elif call == "cancel":
             if request := self._requests.get(int(content["request"])):
-                request.canceled.set()
+                request.cancelled.set()
         elif call == "ping":
             self._channel.send({"id": number, "done": True})
         elif call in {"transcribe", "add_speakers"}:
@@ -202,7 +202,7 @@ class Request:
     def __init__(
         self, server: Server, channel: Channel, content: dict[str, Any], recording: LoadedAudio
     ) -> None:
-        self.canceled = threading.Event()
+        self.cancelled = threading.Event()
         self._server, self._channel, self._content, self._recording = server, channel, content, recording
         self._reported = (0.0, "")  # when progress was last reported, and which stage
 
@@ -210,8 +210,8 @@ class Request:
         """Answer the request. Raises ChannelClosed where the client is gone."""
         try:
             transcript = self._call()
-        except RequestCanceled:
-            self._answer(canceled=True)
+        except RequestCancelled:
+            self._answer(cancelled=True)
         except RecognitionError as error:
             self._answer(error=error.to_dict())
         except Exception as error:
@@ -241,9 +241,9 @@ class Request:
         return transcript.to_dict()
 
     def _progress(self, stage: str, fraction: float) -> None:
-        """Called by the engine, often. Reports now and then; raises RequestCanceled."""
-        if self.canceled.is_set():
-            raise RequestCanceled
+        """Called by the engine, often. Reports now and then; raises RequestCancelled."""
+        if self.cancelled.is_set():
+            raise RequestCancelled
         now = time.monotonic()
         if stage != self._reported[1] or now - self._reported[0] >= _PROGRESS_SECONDS:
             self._reported = (now, stage)

@@ -11,10 +11,10 @@ from batches.recognition.alignment import sentences
 from batches.recognition.asr.chunks import Chunk, Region, make_chunks
 from batches.recognition.contracts import (
     Progress,
-    RecognizedChunk,
-    RecognizedFile,
+    RecognisedChunk,
+    RecognisedFile,
     SpeechChunk,
-    SpeechRecognizer,
+    SpeechRecogniser,
 )
 from batches.recognition.diarization.segmentation import merge
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
@@ -32,7 +32,7 @@ class AudioTrack:
 
 
 def transcribe(
-    recognizer: SpeechRecognizer, tracks: Sequence[AudioTrack], options: Options, progress: Progress
+    recogniser: SpeechRecogniser, tracks: Sequence[AudioTrack], options: Options, progress: Progress
 ) -> Transcript:
     """Recognise one file's tracks together: they share their language. Speakers are the tracks' own."""
     expected = languages.candidates(options.language)
@@ -42,17 +42,17 @@ def transcribe(
         duration=round(max(len(track.samples) for track in tracks) * 1000 / SAMPLE_RATE),
         speech_duration=_speech_duration(tracks),
         engine={
-            "name": recognizer.name,
-            "model": recognizer.model,
+            "name": recogniser.name,
+            "model": recogniser.model,
             "language": options.language,
-            "version": importlib.metadata.version(recognizer.name),
+            "version": importlib.metadata.version(recogniser.name),
             "torch": importlib.metadata.version("torch"),
         },
     )
     chunks = [(track, chunk) for track in tracks for chunk in make_chunks(track.samples, track.speech)]
     if chunks:
         sounds = [SpeechChunk(*chunk.views(track.samples)) for track, chunk in chunks]
-        _add_text(transcript, tracks, chunks, recognizer.recognize(sounds, options, progress))
+        _add_text(transcript, tracks, chunks, recogniser.recognise(sounds, options, progress))
     if not transcript.segments:
         transcript.flags.append("no_speech")
     if options.channels:
@@ -65,7 +65,7 @@ def _add_text(
     transcript: Transcript,
     tracks: Sequence[AudioTrack],
     chunks: Sequence[tuple[AudioTrack, Chunk]],
-    found: RecognizedFile,
+    found: RecognisedFile,
 ) -> None:
     """Add segments in the order in which they start; those of different tracks may overlap."""
     transcript.language = found.language
@@ -73,14 +73,14 @@ def _add_text(
     transcript.flags += found.flags
     if script := chinese_script.conversion(transcript.engine["language"]):
         _write_in_script(found, script)
-    recognized = list(zip(chunks, found.chunks, strict=True))
+    recognised = list(zip(chunks, found.chunks, strict=True))
     for track in tracks:
-        mine = [(chunk, result) for (owner, chunk), result in recognized if owner is track]
+        mine = [(chunk, result) for (owner, chunk), result in recognised if owner is track]
         transcript.segments += _track_segments(track, mine, transcript.duration)
     transcript.segments.sort(key=lambda segment: segment.start)
 
 
-def _write_in_script(found: RecognizedFile, script: str) -> None:
+def _write_in_script(found: RecognisedFile, script: str) -> None:
     for chunk in found.chunks:
         texts = chinese_script.convert_texts([word.text for word in chunk.words], script)
         for word, text in zip(chunk.words, texts, strict=True):
@@ -88,7 +88,7 @@ def _write_in_script(found: RecognizedFile, script: str) -> None:
 
 
 def _track_segments(
-    track: AudioTrack, chunks: Sequence[tuple[Chunk, RecognizedChunk]], duration: int
+    track: AudioTrack, chunks: Sequence[tuple[Chunk, RecognisedChunk]], duration: int
 ) -> list[Segment]:
     timed = [(result, _file_words(chunk, result)) for chunk, result in chunks]
     every = [word for _, words in timed for word in words]
@@ -106,7 +106,7 @@ def _track_segments(
     return segments
 
 
-def _file_words(chunk: Chunk, result: RecognizedChunk) -> list[Word]:
+def _file_words(chunk: Chunk, result: RecognisedChunk) -> list[Word]:
     """The words with times in the file instead of the chunk."""
     return [
         Word(

@@ -43,7 +43,7 @@ VERBS = {
     "paused": _("paused"),
     "resumed": _("resumed"),
     "retried": _("retried"),
-    "canceled": _("canceled"),
+    "cancelled": _("cancelled"),
     "recognised_again": _("recognised again"),
     "redelivered": _("sent again"),
     "secret_rotated": _("given a new secret"),
@@ -250,10 +250,6 @@ def follow(
     pre_save.connect(_before_save, sender=model, dispatch_uid=f"audit:{key}")
     post_save.connect(_after_save, sender=model, dispatch_uid=f"audit:{key}")
     post_delete.connect(_after_delete, sender=model, dispatch_uid=f"audit:{key}")
-
-
-def followed_models() -> set[type[models.Model]]:
-    return set(_followed)
 
 
 def follow_groups(through: type[models.Model]) -> None:

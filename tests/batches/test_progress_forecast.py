@@ -33,7 +33,7 @@ def test_minutes_that_wait_are_estimated_from_their_size() -> None:
     batch = make_batch()
     finished(batch, minutes=10, size=1000, ago=60, took=60)
     make_task(batch, input_size=2000)
-    found = progress_forecast.outlook_of(batch.account, [batch])[batch.pk]
+    found = progress_forecast.forecasts_for(batch.account, [batch])[batch.pk]
     assert (found.done_ms, found.found_ms, found.is_estimate) == (10 * MINUTE, 30 * MINUTE, True)
 
 
@@ -42,7 +42,7 @@ def test_the_time_left_follows_the_pace_of_the_last_hour() -> None:
     for number in range(3):
         finished(batch, minutes=10, size=1000, ago=100 * number, took=100)
     make_task(batch, input_size=6000)
-    left = progress_forecast.outlook_of(batch.account, [batch])[batch.pk].seconds_left
+    left = progress_forecast.forecasts_for(batch.account, [batch])[batch.pk].seconds_left
     assert left is not None
     assert abs(left - 600) <= 2
 
@@ -51,7 +51,7 @@ def test_no_time_is_told_from_too_little() -> None:
     batch = make_batch()
     finished(batch, minutes=10, size=1000, ago=60, took=60)
     make_task(batch)
-    assert progress_forecast.outlook_of(batch.account, [batch])[batch.pk].seconds_left is None
+    assert progress_forecast.forecasts_for(batch.account, [batch])[batch.pk].seconds_left is None
 
 
 def test_the_place_counts_what_is_claimed_first() -> None:
@@ -64,7 +64,7 @@ def test_the_place_counts_what_is_claimed_first() -> None:
     make_task(make_batch())  # Another account's.
     for batch in (first, second, urgent):
         batch.refresh_from_db()
-    found = progress_forecast.outlook_of(account, [first, second, urgent])
+    found = progress_forecast.forecasts_for(account, [first, second, urgent])
     assert [found[batch.pk].place for batch in (urgent, first, second)] == [1, 2, 3]
 
 
@@ -75,7 +75,7 @@ def test_a_paused_batch_has_no_place_and_takes_none() -> None:
     make_task(other)
     Batch.unscoped.filter(pk=paused.pk).update(paused_at=timezone.now())
     paused.refresh_from_db()
-    found = progress_forecast.outlook_of(account, [paused, other])
+    found = progress_forecast.forecasts_for(account, [paused, other])
     assert (found[paused.pk].place, found[other.pk].place) == (None, 1)
 
 
@@ -89,4 +89,4 @@ def test_a_list_costs_the_same_however_many_tasks_there_are(
             make_task(batch)
         batch.refresh_from_db()
     with django_assert_num_queries(1 + len(batches)):
-        progress_forecast.outlook_of(account, batches)
+        progress_forecast.forecasts_for(account, batches)

@@ -1,4 +1,4 @@
-"""Whisper as a :class:`SpeechRecognizer`: what is done for one file, over a decoder that all files share.
+"""Whisper as a :class:`SpeechRecogniser`: what is done for one file, over a decoder that all files share.
 
 Each chunk is decoded greedily, the longest first. A chunk whose text looks wrong is decoded again, with the
 whole context of the encoder and then with some noise, and the best attempt is kept. Speech after the last
@@ -22,7 +22,7 @@ from batches.recognition.asr.decoded_chunk import DecodedChunk
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.keywords import KeywordTree, prompt_tokens
 from batches.recognition.asr.language_detection import Detection
-from batches.recognition.contracts import Progress, RecognizedFile, SpeechChunk
+from batches.recognition.contracts import Progress, RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import Samples
 from batches.recognition.options import Options
 from batches.recognition.runtime.batching import as_completed
@@ -37,7 +37,7 @@ class Vocabulary(Protocol):
     def tokenizer(self, language: str | None) -> Tokenizer: ...
 
 
-class WhisperRecognizer:
+class WhisperRecogniser:
     """Recognises files with one loaded model. Thread-safe, as its decoder is.
 
     ``in_flight`` is the number of requests that one file may have in the decoder at once. A decoder with
@@ -70,10 +70,10 @@ class WhisperRecognizer:
     def model(self) -> str:
         return self._model
 
-    def recognize(
+    def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
-    ) -> RecognizedFile:
-        """As :meth:`SpeechRecognizer.recognize`."""
+    ) -> RecognisedFile:
+        """As :meth:`SpeechRecogniser.recognise`."""
         if not chunks:
             raise ValueError("a file without chunks of speech has nothing to recognise")
         prompts = _Prompts(options, self._vocabulary, takes_bias=self._takes_bias)
@@ -157,7 +157,7 @@ class _FileRecognition:
         self._held: dict[int, Samples] = {}  # samples of chunks whose features the decoder has
         self._finished = 0.0  # seconds of speech that need no further attempt
 
-    def run(self, progress: Progress) -> RecognizedFile:
+    def run(self, progress: Progress) -> RecognisedFile:
         total = sum(self._lengths)
 
         def tick() -> None:
@@ -308,14 +308,14 @@ class _FileRecognition:
         answers = [self._answers[index] for index in self._asked]
         return language_detection.combine(answers, [self._lengths[index] for index in self._asked])
 
-    def _result(self) -> RecognizedFile:
+    def _result(self) -> RecognisedFile:
         detection = self._detection()
-        recognized = [chunk.recognized() for chunk in self._chunks]
+        recognised = [chunk.recognised() for chunk in self._chunks]
         if not self._expected:
             language = detection.best()
-            return RecognizedFile(recognized, language, detection.probabilities[language])
+            return RecognisedFile(recognised, language, detection.probabilities[language])
         spoken = [chunk.language for chunk in self._chunks]
         language = max(self._expected, key=spoken.count)
         share = sum(detection.probabilities.get(code, 0.0) for code in self._expected)
         flags = ["language_mismatch"] if detection.contradicts(self._expected) else []
-        return RecognizedFile(recognized, language, share, flags)
+        return RecognisedFile(recognised, language, share, flags)
