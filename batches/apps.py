@@ -38,4 +38,4 @@ class BatchesConfig(AppConfig):
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.
         post_migrate.connect(install_groups, sender=self)
-        post_save.connect(search.index_checkpoint, sender=StoredTranscript)
+        post_save.connect(search.index_transcript, sender=StoredTranscript)

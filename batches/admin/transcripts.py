@@ -47,7 +47,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
 
     def read(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a reason; write it down; then, and only then, show the words."""
-        if not request.user.has_perm("batches.view_transcript"):
+        if not request.user.has_perm("batches.view_storedtranscript"):
             raise PermissionDenied
         row = StoredTranscript.unscoped.select_related("task__account").filter(pk=pk).first()
         if row is None:

@@ -90,7 +90,7 @@ def index(task: Task, transcript: Transcript, correction: Correction | None = No
     )
 
 
-def index_checkpoint(*, instance: StoredTranscript, **_kwargs: Any) -> None:
+def index_transcript(*, instance: StoredTranscript, **_kwargs: Any) -> None:
     """A receiver of ``post_save``: what was just recognised can be found at once."""
     correction = Correction.unscoped.filter(task=instance.task_id).first()
     index(instance.task, Transcript.from_dict(instance.document), correction)

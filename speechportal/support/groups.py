@@ -51,7 +51,7 @@ SUPPORT = [
     "batches.add_batch",
     "batches.change_batch",
     "batches.delete_batch",
-    "batches.view_transcript",
+    "batches.view_storedtranscript",
     "domains.add_domain",
     "domains.change_domain",
     "domains.delete_domain",
