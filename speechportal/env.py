@@ -15,11 +15,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 PREFIX = "SPEECHPORTAL_"
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 Shown = str | Promise | None  # A default as the settings reference shows it; None: the value itself.
+TRUE_IN_PRODUCTION = _("`true` in production, else `false`")
+FALSE_IN_PRODUCTION = _("`false` in production, else `true`")
 
 # When a PostgreSQL client gives up a server that does not answer (libpq's; seconds, the last in ms).
 LOST_SERVER = {

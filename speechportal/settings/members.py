@@ -1,0 +1,81 @@
+"""Sign-in, language and time zone, and the mail server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils.translation import gettext_lazy as _
+
+from speechportal.env import TRUE_IN_PRODUCTION
+from speechportal.settings.installation import BASE_DIR, PRODUCTION, env
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "speechportal.accounts.sign_in.backends.MemberBackend",
+]
+env.section = "sign_in"
+AXES_FAILURE_LIMIT = env.integer(
+    "SIGN_IN_TRIES",
+    8,
+    minimum=1,
+    description=_(
+        "Wrong passwords for one e-mail address from one network address before sign-in is blocked."
+    ),
+)
+AXES_COOLOFF_TIME = timedelta(
+    minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1, description=_("How long it stays blocked."))
+)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "speechportal.platform.http.client_address"
+AXES_USERNAME_CALLABLE = "speechportal.accounts.sign_in.throttling.address_of"
+AXES_LOCKOUT_CALLABLE = "speechportal.accounts.sign_in.throttling.refused"
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False  # Our own admin shows them.
+AXES_SENSITIVE_PARAMETERS = ["password"]
+AXES_VERBOSE = False
+STAFF_TWO_FACTOR = env.flag(
+    "STAFF_TWO_FACTOR",
+    default=PRODUCTION,
+    shown=TRUE_IN_PRODUCTION,
+    description=_("Support staff enter a code of an authenticator app after their password."),
+)
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
+LOCALE_PATHS = [BASE_DIR / "speechportal" / "locale"]
+TIME_ZONE = env.text("TIME_ZONE", "UTC", description=_("The time zone of users who have not chosen one."))
+USE_I18N = USE_TZ = True
+
+# Mail. Without a host none is sent, and invitation links are passed on by hand.
+env.section = "mail"
+EMAIL_HOST = env.text(
+    "EMAIL_HOST",
+    shown=_("none: no mail is sent"),
+    description=_(
+        "The mail server for invitations, password links, budget alerts and security notices. Without one,"
+        " invitation links are passed on by hand."
+    ),
+)
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1, description=_("Port of the mail server."))
+EMAIL_HOST_USER = env.text("EMAIL_USER", description=_("User name at the mail server."))
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", description=_("Password at the mail server."))
+EMAIL_USE_TLS = env.flag("EMAIL_TLS", default=True, description=_("Encrypt with STARTTLS."))
+EMAIL_TIMEOUT = 10
+PASSWORD_RESET_TIMEOUT = 3600
+DEFAULT_FROM_EMAIL = env.text(
+    "EMAIL_FROM", "Speech Portal <portal@localhost>", description=_("Sender of the mails.")
+)
