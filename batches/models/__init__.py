@@ -1,4 +1,7 @@
-"""The tables of batch recognition, a module for each group."""
+"""Database tables of batch recognition, a module for each group.
+
+Django finds the models of an app in this package, so it imports them all.
+"""
 
 from batches.models.adjustment import Adjustment
 from batches.models.batch import Batch, PendingFile, ProcessedFolder

@@ -1,4 +1,4 @@
-"""Corrections of the ledger."""
+"""`Adjustment`: corrections of the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AdjustmentQuerySet(models.QuerySet["Adjustment"]):
 
 
 class Adjustment(models.Model):
-    """A correction of a charge, which itself is never changed. Immutable too."""
+    """Ledger row that corrects a charge. Charges are immutable, and so are their corrections."""
 
     uid = UidField("adj")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="adjustments")

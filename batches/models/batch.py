@@ -1,4 +1,4 @@
-"""The standing instruction, and what polling remembers of its input path."""
+"""`Batch`, and the tables in which polling keeps what it has seen of an input path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
 UNUSABLE_NAMES_KEPT = 5
-NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
+NAME_BYTES = 255  # Longest folder name that file systems take, in bytes of UTF-8.
 
 # The name is also the folder that finished inputs are moved to.
 validate_batch_name = RegexValidator(
@@ -37,7 +37,7 @@ validate_batch_name = RegexValidator(
 
 
 def as_folder(path: str) -> str:
-    """A path as keys begin with it: no leading slash, one trailing slash; the root is ``""``."""
+    """Normalise a path to a key prefix: no leading slash, one trailing slash; the root is ``""``."""
     parts = [part for part in path.strip().split("/") if part]
     return "".join(f"{part}/" for part in parts)
 
@@ -61,7 +61,7 @@ class ScopedBatches(ScopedManager["Batch"]):
 
 
 class Batch(models.Model):
-    """Watch an input path, recognise what appears there, write results to the result path.
+    """Standing instruction: watch an input path, recognise new files, write results to the result path.
 
     A deleted batch stays as a row (``deleted_at``), since charges and results point to it; it gives its
     domain, connection and name free.
@@ -131,9 +131,9 @@ class Batch(models.Model):
     cause_code = models.CharField(max_length=50, blank=True, editable=False)
     cause = models.TextField(_("cause"), blank=True, editable=False)
     cause_details = models.JSONField(default=dict, blank=True, editable=False)
-    # After a fault that a person has to mend: until then none of its tasks is started, then one as a probe.
+    # Back-off after an error that needs a person: no task is started before this time, then one as a probe.
     held_until = models.DateTimeField(null=True, editable=False)
-    # Names in the input path that cannot be keys, as the last look found them: the first few, and how many.
+    # Names in the input path that cannot be keys, as the last poll found them: the first few, and the count.
     unusable_names = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
     unusable_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -184,7 +184,7 @@ class Batch(models.Model):
         return self.name
 
     def clean_fields(self, exclude: Any = None) -> None:
-        # One spelling: macOS types decomposed Hangul, everybody else composed.
+        # NFC: macOS sends decomposed Hangul, other systems composed.
         self.name = unicodedata.normalize("NFC", self.name)
         self.input_path = as_folder(self.input_path)
         self.result_path = as_folder(self.result_path)
@@ -213,7 +213,7 @@ class Batch(models.Model):
             raise ValidationError(errors)
 
     def _overlapping(self) -> Batch | None:
-        """Another live batch that would see the same files."""
+        """Return another live batch whose input path overlaps with this one's, if any."""
         if self.connection_id is None:
             return None
         others = Batch.unscoped.live().filter(connection=self.connection_id).exclude(pk=self.pk)
@@ -225,7 +225,7 @@ class Batch(models.Model):
 
     @property
     def folder(self) -> str:
-        """Where finished inputs go: ``<input path>/<batch name>/``."""
+        """Folder that finished inputs are moved to: ``<input path>/<batch name>/``."""
         return f"{self.input_path}{self.name}/"
 
     @property
@@ -237,7 +237,7 @@ class Batch(models.Model):
         return self.deleted_at is not None
 
     def model_pair(self) -> ModelPair:
-        """The models of a task that starts now, unless its sender asked for others."""
+        """Models of a task that starts now, unless its sender asked for others."""
         own, domain = self.recognition, self.domain
         return offered_models.resolve(
             [own.whisper_model, domain.whisper_model if domain else ""],
@@ -245,7 +245,7 @@ class Batch(models.Model):
         )
 
     def task_settings(self) -> TaskSettings:
-        """What a task that starts now keeps to its end, however the batch is edited meanwhile."""
+        """Snapshot of the settings for a task that starts now; later edits of the batch do not change it."""
         keywords: tuple[str, ...] = ()
         models = self.model_pair()
         if self.recognition.keyword_boosting and self.domain is not None:
@@ -263,7 +263,7 @@ class Batch(models.Model):
 
 
 class ProcessedFolder(models.Model):
-    """A folder that finished inputs were moved to, now or under an earlier name.
+    """Folder that finished inputs were moved to, now or under an earlier name of the batch.
 
     Polling skips these, also after a batch was renamed or deleted, so that nothing is recognised twice.
     """
@@ -286,7 +286,7 @@ class ProcessedFolder(models.Model):
 
 
 class PendingFile(models.Model):
-    """A file that one poll has seen and that no other poll has yet found unchanged."""
+    """File that a poll has seen once. It becomes a task when a later poll finds it unchanged."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pending_files")
     key = models.CharField(max_length=1024)

@@ -1,4 +1,4 @@
-"""CLOVA requests: what clients of CLOVA Speech asked for."""
+"""`ClovaRequest`: requests of CLOVA Speech clients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from speechportal.accounts.scoping import ScopedManager
 
 
 class ClovaRequest(models.Model):
-    """A request to the CLOVA-compatible entry: how its answer is to look, and where it is to be sent.
+    """Request to the CLOVA-compatible API: the form of its answer and its callback URL.
 
-    What it says about recognition is in ``Task.overrides``.
+    Its recognition settings are in ``Task.overrides``.
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="clova_request")
     answer = models.JSONField(default=dict)  # completion, userdata, wordAlignment, fullText, format
     callback = models.CharField(_("callback"), max_length=2000, blank=True)
-    # When the callback was put into the outbox, which is once; null: not yet, or there is none.
+    # When the callback was put into the outbox, which happens once; null: not yet, or no callback.
     callback_queued_at = models.DateTimeField(_("callback queued"), null=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""Storages that do not answer as they should, and when to ask them again."""
+"""`ConnectionBackoff`: storages whose latest use failed, and when to try them again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from speechportal.storage.models import Connection
 
 
 class ConnectionBackoff(models.Model):
-    """A connection whose latest use failed: until ``retry_at`` nothing of it is polled, started or moved.
+    """Back-off of a connection: until ``retry_at`` no batch on it is polled, and no task started or moved.
 
-    The row goes with the first use that succeeds. One task or poll at a time tries: whoever is let through
-    puts ``retry_at`` off for the others. Only :mod:`batches.status.connection_backoff` changes it.
+    The first use that succeeds deletes the row. After ``retry_at`` one task or poll at a time tries the
+    connection and postpones ``retry_at`` for the others.
+    Only :mod:`batches.status.connection_backoff` changes it.
     """
 
     connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="backoff")
-    failures = models.PositiveIntegerField(default=1)  # in a row
+    failures = models.PositiveIntegerField(default=1)  # consecutive
     code = models.CharField(max_length=50)
     since = models.DateTimeField(default=timezone.now)
-    seen_at = models.DateTimeField(default=timezone.now)  # the latest
+    seen_at = models.DateTimeField(default=timezone.now)  # time of the latest failure
     retry_at = models.DateTimeField()
 
     unscoped = models.Manager()

@@ -1,4 +1,4 @@
-"""What people have made of a transcript: corrected texts, named speakers, and what can be searched."""
+"""`Correction` and `SearchText`: corrected texts and speaker names of a transcript, and its search index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechportal.accounts.scoping import ScopedManager
 
 
 class Correction(models.Model):
-    """Laid over a transcript, which itself stays as the machine heard it.
+    """Corrections of a transcript, applied when it is shown; the stored transcript is never changed.
 
     Only :mod:`batches.transcripts.corrections` changes it.
     """
@@ -46,7 +46,7 @@ class Correction(models.Model):
 
     @property
     def is_published(self) -> bool:
-        """Whether the result files in the storage say what the page says."""
+        """Whether the result files in the storage contain these corrections."""
         if self.changed_at is None:
             return True
         return self.published_at is not None and self.published_at >= self.changed_at
@@ -56,7 +56,7 @@ class Correction(models.Model):
 
 
 class SearchText(models.Model):
-    """A transcript's words as people search them: corrected, folded, one segment a line.
+    """Search index of a transcript: its corrected text, case-folded, one segment per line.
 
     Only :mod:`batches.transcripts.search` writes it.
     """

@@ -25,7 +25,7 @@ SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why nothing is sent to a receiver at present, and what to do about it."""
+    """Reason why nothing is sent to a receiver at present, with the advice for members."""
 
     code: str
     sentence: str
@@ -33,7 +33,7 @@ class Problem:
 
 
 class Webhook(models.Model):
-    """How the receiver of a batch is to be reached and whether it can be; the address is the batch's.
+    """Secret, state and health of a batch's webhook; its URL is a field of the batch.
 
     ::
 
@@ -63,7 +63,7 @@ class Webhook(models.Model):
     last_problem = models.TextField(_("last problem"), blank=True, editable=False)
     failing_since = models.DateTimeField(_("failing since"), null=True, editable=False)
     last_failed_at = models.DateTimeField(null=True, editable=False)
-    held_until = models.DateTimeField(null=True, editable=False)  # It asked to be left alone until then.
+    held_until = models.DateTimeField(null=True, editable=False)  # Retry-After
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager()
@@ -101,7 +101,7 @@ class Webhook(models.Model):
 
     @property
     def problem(self) -> Problem | None:
-        """What the batch has to say about its webhook; ``None`` while messages go out."""
+        """Problem of the webhook as the batch's page shows it; ``None`` while messages are sent."""
         if self.state == self.State.GONE:
             return Problem(
                 "webhook_gone",
@@ -126,7 +126,7 @@ class Webhook(models.Model):
 
 
 class Delivery(models.Model):
-    """One message to a receiver: made in the transaction of what it reports, sent until it is accepted.
+    """Outbox message: inserted in the transaction of the event it reports, sent until it is accepted.
 
     A webhook message's ID is the event's ID, ``webhook-id``: the same for every attempt and redelivery.
 
@@ -237,7 +237,7 @@ class Delivery(models.Model):
 
     @property
     def url(self) -> str:
-        """Where it is sent: its own address, or its batch's webhook URL as it is now."""
+        """Address it is sent to: its own, or its batch's present webhook URL."""
         return self.batch.webhook_url if self.kind == self.WEBHOOK else self.address
 
     @property
@@ -246,7 +246,7 @@ class Delivery(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One attempt to send a delivery, and how the receiver answered."""
+    """Attempt to send a delivery, with the receiver's answer."""
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="log")
     number = models.PositiveIntegerField(_("attempt"))

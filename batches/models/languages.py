@@ -1,4 +1,4 @@
-"""The languages a batch may be set to: CLOVA Speech's codes, Whisper's other ones, and detection."""
+"""Languages that a batch can be set to: CLOVA Speech's codes, Whisper's other ones, and detection."""
 
 from __future__ import annotations
 

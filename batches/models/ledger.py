@@ -1,4 +1,4 @@
-"""What an account is told and charged: execution results and the ledger."""
+"""`ExecutionResult` and `Charge`: CSV reports of finished tasks, and the ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speechportal.storage.models import Connection
 
 
 class ExecutionResult(models.Model):
-    """A CSV file that reports ten finished tasks, or fewer once the batch has been idle.
+    """CSV file that reports ten finished tasks, or fewer once the batch has been idle.
 
     The row is made in the transaction that finishes the tenth task; the file is written afterwards and,
     should that be interrupted, again: its key is reserved before the first attempt.
@@ -69,7 +69,7 @@ class ExecutionResult(models.Model):
 
 
 class ImmutableRow(RuntimeError):
-    """A ledger row was about to be changed or deleted; a correction is a new row."""
+    """Raised when a ledger row would be changed or deleted; a correction is a new row."""
 
 
 class ChargeQuerySet(models.QuerySet["Charge"]):
@@ -81,13 +81,13 @@ class ChargeQuerySet(models.QuerySet["Charge"]):
 
 
 class Charge(models.Model):
-    """The immutable ledger row for one recognised input file."""
+    """Ledger row for one recognised input file. Immutable."""
 
     uid = UidField("chg")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="charges")
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="charges")
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="charge")
-    # As they were on the day, whatever is renamed later.
+    # Copies of the names on the day of the charge; later renames do not change them.
     batch_name = models.CharField(_("batch name"), max_length=100)
     domain_code = models.CharField(_("domain code"), max_length=50, blank=True)
     whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)

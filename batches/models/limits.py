@@ -1,4 +1,4 @@
-"""The rules of PRODUCT.md that span two tables, held by triggers in the database.
+"""Database triggers for rules that span two tables.
 
 A check constraint sees one row; "ten batches per account" and "none on a Free domain" need two tables, and
 must hold when two requests come at once and whatever path a row takes. On PostgreSQL the trigger locks the
@@ -105,7 +105,7 @@ TABLES = {"accounts_account", "domains_domain", "batches_batch", "batches_charge
 
 
 def install_triggers(using: str = "default", **_kwargs: Any) -> None:
-    """Create the triggers, or bring them up to date (``post_migrate``)."""
+    """Create or replace the triggers (``post_migrate``)."""
     connection = connections[using]
     if not set(connection.introspection.table_names()) >= TABLES:
         return  # A partial migration: the next one ends with this again.
@@ -119,7 +119,7 @@ def install_triggers(using: str = "default", **_kwargs: Any) -> None:
 
 
 def remove_triggers(using: str = "default", **_kwargs: Any) -> None:
-    """Take SQLite's triggers away (``pre_migrate``)."""
+    """Drop SQLite's triggers (``pre_migrate``)."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         return
@@ -130,7 +130,7 @@ def remove_triggers(using: str = "default", **_kwargs: Any) -> None:
 
 
 def as_validation_error(error: IntegrityError) -> ValidationError:
-    """The sentence for a rule that the database refused, when two requests raced past the form's check."""
+    """Translate a violated database rule to its sentence, for requests that raced past the form's check."""
     for needle, code, sentence in RULES:
         if needle in str(error):
             return ValidationError(sentence, code=code)

@@ -1,4 +1,4 @@
-"""Names for what is written to a customer's storage: never over something that is there."""
+"""Object names: keys for files written to a customer's storage that never overwrite an existing object."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from django.db import IntegrityError, transaction
 
 KEY_BYTES = 1024  # The longest key that S3 allows, in UTF-8.
-SUFFIX_BYTES = 30  # A longer one is no ending, but a name with a dot in it.
+SUFFIX_BYTES = 30  # A longer suffix is not taken for a file extension.
 
 
 def numbered(name: str, number: int) -> str:
-    """``a/call.mp3`` as ``a/call (2).mp3``; the first keeps its name."""
+    """Add a number to a file name: ``a/call.mp3`` becomes ``a/call (2).mp3``; number 1 adds nothing."""
     if number == 1:
         return name
     path = PurePosixPath(name)
@@ -23,9 +23,9 @@ def numbered(name: str, number: int) -> str:
 
 
 def fitted(folder: str, name: str, ending: str = "", *, part_bytes: int = KEY_BYTES, spare: int = 0) -> str:
-    """``folder + name + ending``; a name too long for a key is cut and told apart by a digest.
+    """Join ``folder + name + ending`` to a key; a name that is too long is cut and gets a digest.
 
-    No part between slashes has more than ``part_bytes``, and so many bytes are left to ``spare``.
+    Each part between slashes has at most ``part_bytes`` bytes; ``spare`` bytes of the key stay unused.
     """
     key = f"{folder}{name}{ending}"
     if _fits(key, part_bytes, spare):
@@ -56,7 +56,7 @@ def candidates(
 
 
 def reserve(keys: Iterator[str], is_taken: Callable[[str], bool], save: Callable[[str], None]) -> str:
-    """The first free key, saved before anything is written under it.
+    """Reserve the first free key: it is saved before anything is written under it.
 
     ``is_taken`` looks into the storage; ``save`` stores the key in its row and fails with
     ``IntegrityError`` where another row holds it.

@@ -51,13 +51,13 @@ class Setting(ABC):
         """Validation errors of a value, in the current language; empty for a valid one."""
 
     def display(self, value: SettingValue) -> _StrOrPromise:
-        """The value as people read it."""
+        """Format the value for people."""
         return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flag(Setting):
-    """On or off."""
+    """Boolean setting."""
 
     def errors(self, value: SettingValue) -> list[ValidationError]:
         if isinstance(value, bool):
@@ -70,7 +70,7 @@ class Flag(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Setting):
-    """A whole number from ``minimum`` to ``maximum``, or ``None`` where it is left to the engine."""
+    """Integer setting from ``minimum`` to ``maximum``; ``None`` leaves it to the engine."""
 
     minimum: int
     maximum: int
@@ -91,12 +91,12 @@ class Number(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Setting):
-    """One of several codes. ``source`` returns Django choices, which may have groups."""
+    """Setting with one of several codes. ``source`` returns Django choices, which may have groups."""
 
     source: Callable[[], Choices]
 
     def choices(self) -> list[tuple[str, _StrOrPromise]]:
-        """(code, label), without groups."""
+        """Return the choices as (code, label) pairs, without groups."""
         flat: list[tuple[str, _StrOrPromise]] = []
         for code, label in self.source():
             flat.extend(label if isinstance(label, list | tuple) else [(code, label)])
@@ -114,7 +114,7 @@ class Choice(Setting):
 
 @dataclass(frozen=True)
 class Order:
-    """Two numbers of which the first must not be above the second."""
+    """Constraint between two number settings: the first must not be above the second."""
 
     lower: str
     upper: str
@@ -138,7 +138,7 @@ def _setting(default: SettingValue, described: Setting) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RecognitionSettings:
-    """How the files of a batch are recognised. Immutable: a change makes another one.
+    """Recognition settings of a batch's files. Immutable: :meth:`with_changes` returns a copy.
 
     An instance may hold values that :meth:`errors` refuses, as a form does before it is checked; what is
     stored has been checked.
@@ -220,19 +220,20 @@ class RecognitionSettings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """What :meth:`to_json` made, of this release or another: unknown settings are left out, and missing
-        ones have their default."""
+        """Read what :meth:`to_json` wrote in this or another release.
+
+        Unknown settings are left out, and missing ones get their default."""
         return cls(**{name: document[name] for name in SETTINGS if name in document})
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def with_changes(self, changes: Mapping[str, SettingValue]) -> Self:
-        """A copy with some settings changed. Raises ``TypeError`` for a setting that does not exist."""
+        """Return a copy with some settings changed. Raises ``TypeError`` for an unknown setting."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type] # errors() checks each type
 
     def errors(self) -> dict[str, list[ValidationError]]:
-        """Everything that is wrong, by the name of the setting."""
+        """Validation errors by the name of the setting; empty if all are valid."""
         found = {name: setting.errors(getattr(self, name)) for name, setting in SETTINGS.items()}
         for order in ORDERS:
             lower, upper = getattr(self, order.lower), getattr(self, order.upper)
@@ -241,7 +242,7 @@ class RecognitionSettings:
         return {name: errors for name, errors in found.items() if errors}
 
     def differences(self, other: RecognitionSettings) -> list[str]:
-        """Names of the settings that have another value there."""
+        """Names of the settings that have another value in ``other``."""
         return [name for name in SETTINGS if getattr(self, name) != getattr(other, name)]
 
     def makes_other_transcripts(self, other: RecognitionSettings) -> bool:
@@ -250,12 +251,12 @@ class RecognitionSettings:
 
     @staticmethod
     def described(name: str, value: Any) -> tuple[_StrOrPromise, _StrOrPromise] | None:
-        """Label and value as people read them, or ``None`` for what is no setting."""
+        """Label and formatted value of a setting, or ``None`` for a name that is no setting."""
         setting = SETTINGS.get(name)
         return (setting.label, setting.display(value)) if setting else None
 
     def summary(self) -> Iterable[tuple[_StrOrPromise, _StrOrPromise]]:
-        """(label, value) of every setting; advanced ones only where they have another value than usual."""
+        """(label, formatted value) of each setting; advanced ones only where they differ from the default."""
         usual = type(self)()
         for name, setting in SETTINGS.items():
             value = getattr(self, name)

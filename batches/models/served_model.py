@@ -10,9 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ServedModel(models.Model):
-    """One model on one host. The recognition cluster renews ``seen_at`` while it runs.
+    """Heartbeat of one model on one host. The recognition cluster renews ``seen_at`` while it runs.
 
-    ``problem`` says why the model cannot be used there; tasks that need it are then left to other hosts.
+    ``problem`` is why the model cannot be used there; tasks that need it are then left to other hosts.
     """
 
     class Kind(models.TextChoices):

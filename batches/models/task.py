@@ -1,4 +1,4 @@
-"""One input file of a batch, what was heard in it, and where that was written."""
+"""`Task`, `StoredTranscript` and `ResultFile`: an input file, its transcript and its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechportal.storage.models import Connection
 
 
 class Task(models.Model):
-    """One version of one input file, from discovery to its final state.
+    """Processing of one version of one input file, from discovery to its final state.
 
     ::
 
@@ -29,7 +29,7 @@ class Task(models.Model):
            │  │                │      └── fail ─────> FAILED
            │  │                └── cancel ──> CANCELLING ──> CANCELLED
            │  └── cancel ───────────────────────────────> CANCELLED
-           └───── release (storage fault), reap (worker died)
+           └───── release (storage error), reap (worker died)
 
     FAILED and CANCELLED go back to WAITING by a retry. Recognising a completed file again makes another
     task, whose ``original`` is the first: its result is written beside the first one, its input stays.
@@ -56,7 +56,7 @@ class Task(models.Model):
     LEASED = (State.IN_PROGRESS, State.CANCELLING)
 
     class Notice(models.TextChoices):
-        """What happened to the input of a task while it was recognised."""
+        """Remark on a finished task: something that happened to its input while it was recognised."""
 
         NONE = "", ""
         REPLACED = (
@@ -67,7 +67,7 @@ class Task(models.Model):
 
     audited_with = "batch"
     FINAL = (State.COMPLETED, State.FAILED, State.CANCELLED)
-    REPORTED = (State.COMPLETED, State.FAILED)  # What an execution result lists.
+    REPORTED = (State.COMPLETED, State.FAILED)  # by execution results
 
     uid = UidField("tsk")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="tasks")
@@ -106,15 +106,15 @@ class Task(models.Model):
     overrides: models.JSONField[TaskOverrides, TaskOverrides] = TypedJSONField(
         TaskOverrides, verbose_name=_("settings of its own"), default=TaskOverrides, blank=True
     )
-    # What of the account's budget is set aside for it from its start to its end; then the charge's amount.
+    # Reserved from the account's budget while the task is in progress; afterwards the amount of its charge.
     reserved = models.DecimalField(max_digits=12, decimal_places=4, null=True)
 
-    # Why it failed, or, while it waits, what held it up.
+    # Failure reason of a failed task, or of the last release while the task waits.
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     error_message = models.TextField(_("cause"), blank=True)
     error_details = models.JSONField(default=dict, blank=True)
 
-    # The models that recognise it: its sender's at once, those of its batch from the claim on.
+    # Models that recognise it: those its sender asked for from the beginning, the batch's from the claim on.
     whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)
     speaker_model = models.CharField(_("speaker model"), max_length=offered_models.NAME_LENGTH, blank=True)
     media_duration = models.PositiveBigIntegerField(_("media duration"), null=True)  # ms
@@ -236,12 +236,15 @@ class Task(models.Model):
         return self.state in self.FINAL
 
     def current_settings(self) -> TaskSettings:
-        """What it would start with now: the batch's settings, but for its own."""
+        """Settings that the task would start with now: the batch's, overridden by its own."""
         return self.overrides.applied_to(self.batch.task_settings())
 
 
 class StoredTranscript(models.Model):
-    """The checkpoint of recognition: kept as soon as the words are known, completed by the speakers."""
+    """Checkpoint of recognition: stored once the words are known, and again with the speakers.
+
+    It is also the transcript that pages, the API and result files are made from.
+    """
 
     class Stage(models.TextChoices):
         WORDS = "words", _("Words")
@@ -267,7 +270,7 @@ class StoredTranscript(models.Model):
 
 
 class ResultFile(models.Model):
-    """A task's recognition result in one format. Its key is reserved first and written then."""
+    """Result file of a task in one format. Its key is reserved first, then the file is written."""
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="result_files")
     format = models.CharField(_("file format"), max_length=10)

@@ -1,4 +1,4 @@
-"""`TaskSettings`: a task's settings from its start on. `TaskOverrides`: the settings of one file."""
+"""`TaskSettings` is the snapshot of a started task; `TaskOverrides` are settings asked for with one file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TaskSettings:
 
     @property
     def model_pair(self) -> ModelPair:
-        """The models that the task takes; a snapshot names them."""
+        """Models that the snapshot names."""
         return offered_models.resolve([self.recognition.whisper_model], [self.recognition.speaker_model])
 
     @property
@@ -54,7 +54,7 @@ class TaskSettings:
         return self.keywords != other.keywords or self.recognition.makes_other_transcripts(other.recognition)
 
     def context(self, task_id: str) -> Context:
-        """What a result says about its task besides the transcript."""
+        """Context of a result file: everything it says about its task besides the transcript."""
         return Context(
             task_id=task_id,
             domain=self.domain,
@@ -69,7 +69,7 @@ class TaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOverrides:
-    """What the sender of one file asked for instead of the batch's settings.
+    """Settings that the sender of one file asked for instead of the batch's.
 
     ``recognition`` has only the settings that differ; ``None`` leaves keywords and formats to the batch.
     """
@@ -100,7 +100,7 @@ class TaskOverrides:
         return {**dataclasses.asdict(self), "recognition": dict(self.recognition)}
 
     def applied_to(self, usual: TaskSettings) -> TaskSettings:
-        """The batch's settings with these in their place."""
+        """Return the batch's settings with these overrides applied."""
         return dataclasses.replace(
             usual,
             recognition=usual.recognition.with_changes(self.recognition),

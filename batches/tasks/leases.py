@@ -1,4 +1,4 @@
-"""`Lease`: a worker's claim on a task, and the two ways in which a worker loses it."""
+"""`Lease`: a worker's claim on a task, and the exceptions that end it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from batches.models import Task
 
 
 class LeaseLost(Exception):
-    """The lease expired and the task went to another worker, or it is gone: leave without effect."""
+    """The lease expired and another worker has the task, or the task is gone: stop without any effect."""
 
 
 class CancelRequested(Exception):
-    """The task is to be cancelled: stop, then call :func:`batches.tasks.lifecycle.confirm_cancel`."""
+    """A member cancelled the task: stop, then call :func:`batches.tasks.lifecycle.confirm_cancel`."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's claim on a task, until it expires. Its token fences off whoever had the task before."""
+    """A worker's claim on a task until it expires. Its fencing token shuts out earlier claimants."""
 
     task_id: int
     token: uuid.UUID

@@ -1,9 +1,9 @@
-"""Every change of a task's state.
+"""Task lifecycle: every change of a task's state.
 
 Each is one conditional update that names the state it leaves and the claimant's lease token. An update
-that changes no row means that somebody else was first: the caller has lost its claim and must leave
-without effect. What ends a task (finish, fail) is one transaction with its charge and its place in the
-next execution result; both lock the batch's row first, so that counting to ten is exact.
+that changes no row means that another process was first: the caller has lost its claim and must stop
+without effect. A task ends (finish, fail) in one transaction with its charge and its place in the next
+execution result; both lock the batch's row first, so that counting to ten is exact.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNCLAIMED: dict[str, Any] = {
 
 
 def heartbeat(claim: Lease, stage: str, progress: int) -> None:
-    """Extend the lease and show how far the work is (per cent of the whole task)."""
+    """Extend the lease and store the progress, in per cent of the whole task."""
     alive = claim.row.filter(state=State.IN_PROGRESS).update(
         stage=stage,
         progress=progress,
@@ -52,7 +52,7 @@ def _why_lost(claim: Lease) -> Exception:
 
 
 def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duration: int) -> None:
-    """Keep what recognition has found so far, so that nothing after it can lose it."""
+    """Store the transcript so far; another attempt continues from it."""
     with transaction.atomic():
         if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
             raise _why_lost(claim)
@@ -62,7 +62,7 @@ def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duratio
 
 
 def finish(claim: Lease) -> None:
-    """The results are written: complete the task, charge it, report it. The input is moved afterwards."""
+    """Complete a task whose results are written: charge and report it. The input is moved afterwards."""
     with transaction.atomic():
         batch = _locked_batch(claim)
         running = claim.row.filter(state=State.IN_PROGRESS)
@@ -73,7 +73,7 @@ def finish(claim: Lease) -> None:
 
 
 def fail(claim: Lease, failure: Failure) -> None:
-    """The file cannot be recognised: say why, report it, and have the input moved aside."""
+    """Fail a task whose file cannot be recognised: store and report the reason; its input is moved aside."""
     with transaction.atomic():
         batch = _locked_batch(claim)
         if not _end(batch, claim.row.filter(state=State.IN_PROGRESS), State.FAILED, **_columns(failure)):
@@ -81,9 +81,9 @@ def fail(claim: Lease, failure: Failure) -> None:
 
 
 def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
-    """The one place where a task is completed or fails: in the caller's transaction, which holds the batch.
+    """Complete or fail a task in the caller's transaction, which holds the batch's row lock.
 
-    ``task`` is one row at most; ``False`` when somebody else was first.
+    ``task`` selects one row at most. Returns ``False`` if another process was first.
     """
     now = timezone.now()
     task_id = task.values_list("pk", flat=True).first()
@@ -100,7 +100,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
 
 
 def _final(now: datetime) -> dict[str, Any]:
-    """What every end of a claimed task has in common. The storage is brought in line afterwards."""
+    """Column values that every end of a claimed task has in common. The input is moved afterwards."""
     return {**UNCLAIMED, "finished_at": now, "move_due_at": now}
 
 
@@ -118,7 +118,7 @@ def _locked_batch(claim: Lease) -> Batch:
 
 
 def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
-    """Turn what was set aside into a charge. A task that was charged once is not charged again."""
+    """Turn the reserved amount into a charge. A task that was charged before is not charged again."""
     task = Task.unscoped.select_related("account").get(pk=task_id)
     Charge.unscoped.get_or_create(
         task=task,
@@ -138,10 +138,10 @@ def _charge(batch: Batch, task_id: int, reserved: Decimal | None) -> None:
 
 
 def release(claim: Lease, failure: Failure | None, *, count_attempt: bool) -> None:
-    """Hand the task back, to be claimed again by whoever comes.
+    """Release a claimed task, so that any worker can claim it again.
 
-    With a ``failure`` it waits first, longer each time it is held up. ``count_attempt`` is for failures that
-    the task itself may have caused; a storage error or an orderly stop does not count.
+    With a ``failure`` the task backs off, longer each time. ``count_attempt`` is for failures that the task
+    itself may have caused; a storage error or an orderly stop does not count.
     """
     task = claim.row.filter(state=State.IN_PROGRESS).first()
     if task is None:
@@ -163,7 +163,7 @@ def release(claim: Lease, failure: Failure | None, *, count_attempt: bool) -> No
 
 
 def confirm_cancel(claim: Lease) -> None:
-    """The claimant of a task in CANCELLING has stopped."""
+    """Turn a task from CANCELLING to CANCELLED; called by its claimant once it has stopped."""
     _cancel(claim.row.filter(state=State.CANCELLING))
 
 
@@ -172,9 +172,9 @@ def _cancel(claimed: QuerySet[Task]) -> int:
 
 
 def cancel(tasks: QuerySet[Task]) -> int:
-    """Cancel what has not ended: waiting tasks at once, running ones as soon as their worker notices.
+    """Cancel tasks that have not ended: waiting ones at once, running ones when their worker notices.
 
-    A task may be claimed or handed back between two of the updates, so they go on until none is left.
+    A task may be claimed or released between two of the updates, so they repeat until none is left.
     """
     cancelled = 0
     while tasks.filter(state__in=[State.WAITING, State.IN_PROGRESS]).exists():
@@ -197,7 +197,7 @@ def cancel_all(batch: Batch) -> int:
 
 
 def reap() -> int:
-    """Free the tasks of workers that died: their lease ran out. Too many deaths fail the task."""
+    """Release tasks whose lease expired, since their worker died. Too many deaths fail the task."""
     expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now())
     reaped = 0
     for task in expired.order_by("lease_expires_at")[:1000]:
@@ -225,11 +225,11 @@ def _reap(task: Task, claim: Lease) -> int:
 
 
 def retry(tasks: QuerySet[Task]) -> int:
-    """Let failed and cancelled tasks run again, with the batch's present settings and attempts from zero.
+    """Retry failed and cancelled tasks, with the batch's present settings and attempts from zero.
 
-    An input that was moved aside is read from there. The new outcome goes into a later execution result;
-    a task whose failure is in a file that is not written yet, or whose input is still being moved aside,
-    has to wait for that.
+    An input that was moved aside is read from there. The new outcome goes into a later execution result.
+    Not retried yet: a task whose failure is in an execution result that is still to be written, or whose
+    input is still being moved aside.
     """
     retried = 0
     for task_id in list(tasks.filter(retryable()).values_list("pk", flat=True)):
@@ -246,8 +246,8 @@ def retryable() -> Q:
 
 def _retry(task: Task) -> int:
     moved = task.moved_at is not None
-    # As it was read, by its own columns: a condition on other tables would not be looked at again after
-    # waiting for somebody else's update.
+    # Conditions on the task's own columns only: PostgreSQL does not check conditions on other tables again
+    # after waiting for another update.
     unchanged = Task.unscoped.filter(
         pk=task.pk,
         state=task.state,

@@ -1,4 +1,4 @@
-"""Which host serves which models: reports of the hosts, and batches whose models nobody serves.
+"""Model hosts: which host serves which models, and batches whose models no host serves.
 
 Each recognition cluster calls :func:`report` every few seconds. A model that no live host can use turns the
 batches that wait for it to Error, with the cause and what to do; :func:`reconcile`, called by the scheduler,
@@ -39,9 +39,9 @@ def host_name() -> str:
 
 
 def report(host: str = "", *, started: bool = False) -> None:
-    """Say which models this host serves, and what is wrong with them.
+    """Store which models this host serves, each with its problem if it has one.
 
-    ``started``: the cluster has just begun, so that no model is loaded yet.
+    ``started``: the cluster has just started, so that no model is loaded yet.
     """
     now, host = timezone.now(), host or host_name()
     served = ServedModels.of_settings()
@@ -63,7 +63,7 @@ def report(host: str = "", *, started: bool = False) -> None:
 
 
 def _problem(store: ModelStore, kind: str, name: str) -> str:
-    """Why a model cannot be used here, as far as a look at its folder shows; empty if it can."""
+    """Problem of a model on this host, as far as its folder shows; empty if there is none."""
     try:
         if kind == SPEAKERS:
             registry.find_diarizer(name, store).require_present(name, store)
@@ -76,14 +76,17 @@ def _problem(store: ModelStore, kind: str, name: str) -> str:
 
 
 def note_problem(pair: ModelPair, name: str, message: str, host: str = "") -> None:
-    """The model ``name`` of the pair could not be loaded here: leave its tasks to other hosts for a while."""
+    """Store that a model could not be loaded here, so that its tasks are left to other hosts for a while.
+
+    ``name`` is one of the ``pair``; ``message`` is shown to the operator.
+    """
     wrong = name if name == pair.speakers else pair.whisper
     rows = ServedModel.objects.filter(host=host or host_name(), name=wrong)
     rows.update(problem=message, problem_at=timezone.now(), loaded_at=None)
 
 
 def note_loaded(pair: ModelPair, before: ModelPair | None, host: str = "") -> None:
-    """A worker of this host has used the pair, and given up the one before."""
+    """Store that a worker of this host has loaded the pair and unloaded ``before``."""
     rows = ServedModel.objects.filter(host=host or host_name())
     if before is not None and before != pair:
         rows.filter(name__in=[before.whisper, before.speakers]).update(loaded_at=None)
@@ -91,7 +94,7 @@ def note_loaded(pair: ModelPair, before: ModelPair | None, host: str = "") -> No
 
 
 def served_here(host: str = "") -> ServedModels:
-    """Models that this host's workers may take tasks of: those that are served and have no problem."""
+    """Models of this host that have no problem; its workers claim tasks of these."""
     rows = ServedModel.objects.filter(host=host or host_name()).exclude(problem="")
     return ServedModels.of_settings().without(set(rows.values_list("name", flat=True)))
 
@@ -101,7 +104,7 @@ def live_rows(now: datetime | None = None) -> QuerySet[ServedModel]:
 
 
 def served_anywhere(now: datetime | None = None) -> ServedModels:
-    """Models that some live host can use. One that failed lately has to be loaded first."""
+    """Models that some live host can use. One that failed lately counts again once it was loaded."""
     failed = Q(problem_at__isnull=False) & (Q(loaded_at=None) | Q(loaded_at__lt=F("problem_at")))
     usable = live_rows(now).filter(problem="").exclude(failed)
     return ServedModels(
@@ -112,14 +115,14 @@ def served_anywhere(now: datetime | None = None) -> ServedModels:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A model that cannot be used anywhere, and why."""
+    """Model that no live host can use, with the reason."""
 
     name: str
     reason: str
 
     @property
     def remedy(self) -> str:
-        """What the operator does about it."""
+        """Advice for the operator."""
         if self.name not in {*offered_models.whisper_models(), *offered_models.speaker_models()}:
             return "Offer the model again, or choose another in the domain or the batch."
         if self.reason:
@@ -128,7 +131,7 @@ class Missing:
 
 
 def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Missing]:
-    """Those of ``names`` that no live host can use."""
+    """Return those of the models ``names`` that no live host can use."""
     served = served_anywhere(now)
     usable = served.whisper | served.speakers
     problems = dict(live_rows(now).exclude(problem="").values_list("name", "problem"))
@@ -136,7 +139,7 @@ def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Mi
 
 
 def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
-    """A model that nobody serves, by the ID of a batch whose tasks have waited for it."""
+    """Map IDs of batches whose tasks have waited for a model that no host serves to that model's name."""
     now = now or timezone.now()
     served = served_anywhere(now)
     waiting = with_models(claimable()).filter(available_at__lt=now - GRACE)
@@ -149,7 +152,7 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
 
 
 def reconcile(now: datetime | None = None) -> None:
-    """Turn batches to Error that wait for a model, and back once a host serves it."""
+    """Turn batches that wait for an unserved model to Error, and back to Normal once a host serves it."""
     waiting = waiting_for_models(now)
     reasons = {each.name: each for each in missing_models(waiting.values(), now)}
     for batch_id, name in waiting.items():

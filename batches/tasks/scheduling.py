@@ -58,14 +58,14 @@ PROBE = timedelta(seconds=60)  # How often one task of a batch in back-off is tr
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """Models that a worker may take tasks of, by the names that the operator gave them."""
+    """Models that a worker claims tasks of, by the names in the operator's settings."""
 
     whisper: frozenset[str]
     speakers: frozenset[str]
 
     @classmethod
     def of_settings(cls) -> Self:
-        """Those of ``SPEECHPORTAL_SERVED_MODELS``; all that are offered where it is not set."""
+        """Models of ``SPEECHPORTAL_SERVED_MODELS``, by default all that are offered."""
         wanted = set(settings.SERVED_MODELS)
         whisper, speakers = set(offered_models.whisper_models()), set(offered_models.speaker_models())
         return cls(
@@ -91,7 +91,7 @@ class _TaskModels(TypedDict):
 
 
 def with_models(tasks: QuerySet[Task]) -> QuerySet[WithAnnotations[Task, _TaskModels]]:
-    """Tasks with ``takes_whisper`` and ``takes_speakers``: the models of a start at this moment."""
+    """Annotate tasks with ``takes_whisper`` and ``takes_speakers``, the models if they started now."""
     return tasks.annotate(
         takes_whisper=_model_of("whisper_model", offered_models.whisper_models()[0]),
         takes_speakers=_model_of("speaker_model", offered_models.speaker_models()[0]),
@@ -99,7 +99,7 @@ def with_models(tasks: QuerySet[Task]) -> QuerySet[WithAnnotations[Task, _TaskMo
 
 
 def _model_of(name: str, first: str) -> Coalesce:
-    """The task's own model, else its batch's, else its domain's, else the first that is offered."""
+    """Expression for a task's model: its own, else its batch's, its domain's, or the first offered one."""
     return Coalesce(
         NullIf(F(name), Value("")),
         NullIf(KeyTextTransform(name, "batch__recognition"), Value(DEFAULT)),
@@ -110,7 +110,7 @@ def _model_of(name: str, first: str) -> Coalesce:
 
 
 def _batches_with_served_tasks(served: ServedModels) -> Q:
-    """Condition on batches that saves looking through the waiting tasks of batches with other models."""
+    """Condition on batches that skips those that cannot have tasks of the served models."""
     own_models = Task.unscoped.filter(state=State.WAITING, batch=OuterRef("pk")).exclude(whisper_model="")
     named = {
         "whisper_model": (served.whisper, offered_models.whisper_models()[0]),
@@ -150,7 +150,7 @@ def _waiting(
 
 
 def claimable(served: ServedModels | None = None) -> QuerySet[Task]:
-    """Everything that a free worker could start now, or a worker that serves these models."""
+    """Tasks that a free worker could start now; with ``served``, a worker that serves these models."""
     now = timezone.now()
     return _waiting(now, served=served).filter(batch__in=ready_batches(now))
 
@@ -162,7 +162,7 @@ def claim_next(
     served: ServedModels | None = None,
     loaded: ModelPair | None = None,
 ) -> Lease | None:
-    """Claim the next task for ``worker``; ``None`` when nothing may start that has ``waited`` so long.
+    """Claim the next task for ``worker``; ``None`` if none that has ``waited`` for so long may start.
 
     ``served`` are the models of this host, by default those of the settings. A task of the ``loaded`` pair is
     preferred to all others.
@@ -203,7 +203,7 @@ def _next_account(waited: timedelta, served: ServedModels) -> int | None:
 
 
 def _claim_of(account_id: int, worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
-    """Claim the account's next task; ``None`` when there is none any more, or no budget for it."""
+    """Claim the account's next task; ``None`` if none is left or the budget does not cover it."""
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
         task = _next_task(account, waited, served)
@@ -232,13 +232,13 @@ def _next_task(account: Account, waited: timedelta, served: ServedModels) -> Tas
 
 
 def _price(account: Account, task: Task) -> Decimal:
-    """A task that was charged, and is retried, is not charged again."""
+    """Price of the task: zero for one that is retried after it was charged."""
     charged = Charge.unscoped.filter(task=task).exists()
     return budget.ZERO if charged else account.price_per_file
 
 
 def _turns_used_until(account: Account, now: datetime) -> datetime:
-    """After one more start."""
+    """Bucket level after one more start, as the time at which all tokens are back."""
     used = max(account.turns_used_until or now, now) + TURN_COMES_BACK
     return min(used, now + TURNS * TURN_COMES_BACK)
 
