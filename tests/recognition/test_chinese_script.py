@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from batches.recognition import chinese_script
 from batches.recognition.asr.keywords import KeywordTree
-from batches.recognition.asr.whisper_recognizer import spelt_keywords
-from batches.recognition.contracts import Progress, RecognizedChunk, RecognizedFile, SpeechChunk, TimedWord
+from batches.recognition.asr.whisper_recogniser import spelt_keywords
+from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk, TimedWord
 from batches.recognition.options import Options
 from batches.recognition.runtime.transcription import AudioTrack, transcribe
 
@@ -25,11 +25,11 @@ class FixedWords:
     def __init__(self, *texts: str) -> None:
         self._texts = texts
 
-    def recognize(
+    def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
-    ) -> RecognizedFile:
+    ) -> RecognisedFile:
         words = [TimedWord(text, 0.2 * at, 0.2 * at + 0.1, 0.9) for at, text in enumerate(self._texts)]
-        return RecognizedFile([RecognizedChunk(words, "zh")], "zh", 1.0)
+        return RecognisedFile([RecognisedChunk(words, "zh")], "zh", 1.0)
 
 
 def written(language: str, *texts: str) -> tuple[str, list[str]]:
