@@ -1,4 +1,4 @@
-"""Correcting the ledger: money is given back, or charged after all, by rows of their own."""
+"""Adjustments of the ledger: refunds and later charges, each a row of its own."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from speechportal.accounts.models import Account
 
 
 def net_of(charge: Charge) -> Decimal:
-    """What a charge comes to with its corrections."""
+    """Net amount of a charge: its amount plus its adjustments."""
     corrected = Adjustment.unscoped.filter(charge=charge).aggregate(total=Sum("amount"))["total"]
     return charge.amount + (corrected or Decimal(0))
 
 
 def adjust(*, charge: Charge, amount: Decimal, reason: str) -> Adjustment:
-    """Correct a charge by ``amount`` of its currency. It never comes to less than nothing.
+    """Correct a charge by ``amount``, in its currency. The net amount cannot become negative.
 
     Raises ``ValidationError``.
     """
@@ -30,7 +30,7 @@ def adjust(*, charge: Charge, amount: Decimal, reason: str) -> Adjustment:
     if not reason.strip():
         raise ValidationError(_("Say why the charge is corrected."), code="adjustment_reason")
     with transaction.atomic():
-        # One correction of an account at a time, so that two do not give back the same money.
+        # The row lock serialises adjustments of an account, so that two do not refund the same money.
         Account.objects.select_for_update(no_key=True).get(pk=charge.account_id)
         if net_of(charge) + amount < 0:
             raise ValidationError(

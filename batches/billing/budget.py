@@ -1,4 +1,4 @@
-"""What an account may still spend in this calendar month, which begins and ends in UTC.
+"""Monthly budget: what an account has spent and may still spend in this calendar month (UTC).
 
 Spent is the sum of the ledger, with its corrections, plus what is reserved for the tasks in progress. A claim
 reserves its price while it locks the account's row (:mod:`batches.tasks.scheduling`), so however many workers
@@ -25,7 +25,7 @@ def month_start(now: datetime) -> datetime:
 
 
 def spent(account: Account) -> Decimal:
-    """Charged this month, and set aside for what is in progress; of one moment, since it is one statement."""
+    """Amount charged this month plus reservations of tasks in progress, read in one statement."""
     start = month_start(timezone.now())
     own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
     charges = Charge.unscoped.filter(**own, created_at__gte=start)
@@ -46,7 +46,7 @@ def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field
 
 
 def left(account: Account) -> Decimal | None:
-    """What may still be spent; ``None`` without a budget. Below zero after the budget was lowered."""
+    """Amount that may still be spent; ``None`` without a budget. Negative after the budget was lowered."""
     if account.monthly_budget is None:
         return None
     return account.monthly_budget - spent(account)

@@ -1,4 +1,4 @@
-"""Telling the owners of an account once when half, four fifths and all of a month's budget are used."""
+"""Budget alerts: one mail to an account's owners at 50, 80 and 100 per cent of a month's budget."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from speechportal.platform import mail
 
 
 def notify() -> int:
-    """Find the accounts that have reached a threshold since they were last told, and tell their owners.
+    """Send the alerts of accounts that have passed a threshold since their last alert; returns how many.
 
-    What was told is noted first, by an update that only one of two callers wins: nobody is told twice,
-    though a mail that cannot be sent is not sent later. The pages say the same at any time.
+    The threshold is stored first, by a conditional update that one caller wins, so no alert is sent twice. A
+    mail that cannot be sent is not tried again; the usage page shows the same at any time.
     """
     told = 0
     for account in Account.objects.filter(monthly_budget__isnull=False).order_by("pk"):
@@ -35,7 +35,7 @@ def notify() -> int:
 
 
 def _mark(now: datetime, threshold: int) -> str:
-    """``2026-11:080``: later months and higher thresholds sort behind."""
+    """Format a threshold as ``2026-11:080``, so that later months and higher thresholds sort last."""
     return f"{budget.month_start(now):%Y-%m}:{threshold:03}"
 
 

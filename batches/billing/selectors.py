@@ -23,7 +23,7 @@ class Month(TypedDict):
 
 
 def charges_by_month(account: Account) -> list[Month]:
-    """Newest first; months begin in the current time zone, and each currency has its own row."""
+    """Totals by month and currency, newest first; months begin in the current time zone."""
     months = (
         Charge.objects.for_account(account)
         .order_by()

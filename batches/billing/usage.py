@@ -1,4 +1,4 @@
-"""What a month cost: by day, by batch and by domain, and what is left of the budget."""
+"""Usage of a month: charges by day, batch and domain, and the state of the budget."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from batches.billing import budget, selectors
 from batches.models import Adjustment, Charge
 from speechportal.accounts.models import Account
 
-THRESHOLDS = (50, 80, 100)  # per cent of the budget at which the account is told
+THRESHOLDS = (50, 80, 100)  # per cent of the budget at which an alert is sent
 CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
 
 
@@ -26,7 +26,7 @@ class CorrectedTotal(TypedDict):
 
 @dataclass(frozen=True)
 class Bar:
-    """A day in the chart, in units of the drawing."""
+    """Bar of one day in a chart, in units of the drawing."""
 
     day: date
     files: int
@@ -39,7 +39,7 @@ class Bar:
 
     @property
     def middle(self) -> float:
-        """Where its label stands."""
+        """Horizontal position of its label."""
         return round(self.x + self.width / 2, 1)
 
 
@@ -64,7 +64,7 @@ class BudgetState:
 
 
 def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
-    """Files, duration and amount for each value of ``fields``, dearest first; currencies apart.
+    """Files, duration and amount for each value of ``fields`` and currency, the highest amount first.
 
     ``share`` is the duration in per cent of the longest, for a bar.
     """
@@ -76,7 +76,7 @@ def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
 
 
 def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
-    """A bar for each day of the month: as high as the media recognised, and as what it cost."""
+    """Two charts with a bar for each day of the month: duration of media, and amount charged."""
     rows = charges.order_by().annotate(day=TruncDate("created_at")).values("day")
     found: dict[date, dict[str, Any]] = {
         row["day"]: dict(row)
@@ -111,7 +111,7 @@ def _chart(found: Mapping[date, Mapping[str, Any]], month: datetime, measure: st
 
 
 def budget_state(account: Account) -> BudgetState | None:
-    """How much of this month's budget is used; ``None`` without a budget."""
+    """State of this month's budget; ``None`` without a budget."""
     if account.monthly_budget is None:
         return None
     spent = budget.spent(account)
@@ -121,13 +121,13 @@ def budget_state(account: Account) -> BudgetState | None:
 
 
 def corrections_in(account: Account, month: datetime) -> QuerySet[Adjustment]:
-    """The corrections of the month's charges, whenever they were made: so the month's sum comes out right."""
+    """Adjustments of the month's charges, whenever they were made, so that they add up to its net amount."""
     corrections = Adjustment.objects.for_account(account).select_related("charge__batch", "charge__task")
     end = selectors.next_month(month)
     return corrections.filter(charge__created_at__gte=month, charge__created_at__lt=end).order_by("-pk")
 
 
 def corrected_totals(corrections: QuerySet[Adjustment]) -> list[CorrectedTotal]:
-    """What the corrections come to, a row for each currency."""
+    """Total of the adjustments by currency."""
     rows = corrections.order_by().values("currency").annotate(amount=Sum("amount")).order_by("currency")
     return cast("list[CorrectedTotal]", list(rows))

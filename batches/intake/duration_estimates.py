@@ -1,7 +1,7 @@
-"""How long waiting files are, from a look at a few of them.
+"""Duration estimates of waiting files, from samples.
 
-Nobody knows how long a file is before it is read. A few small ones are fetched and measured; the others are
-taken to hold as much media for their size, each kind for itself.
+The duration of a file is unknown before it is decoded. A few small files are downloaded and measured; the
+others are estimated from their size, separately for each media type.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SAMPLE_BYTES = 8 * 1024**2  # that a file has at most, so that somebody who wait
 
 
 def estimate(store: ObjectStore, files: Sequence[StoredFile]) -> int | None:
-    """Media of all ``files`` in ms; ``None`` where none of those looked at could be measured.
+    """Estimated duration of all ``files`` in ms; ``None`` if no sample could be measured.
 
-    Raises ``OSError`` where this machine has no room for a small file.
+    Raises ``OSError`` if the disk has no space for a sample.
     """
     sizes: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
@@ -38,7 +38,7 @@ def estimate(store: ObjectStore, files: Sequence[StoredFile]) -> int | None:
 
 
 def _samples(files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Some from all over the list: at first one of each kind."""
+    """Choose samples from the whole list, first one of each media type."""
     small = [file for file in files if 0 < file.size <= SAMPLE_BYTES]
     first = list({_kind(file): file for file in reversed(small)}.values())[:SAMPLES]
     others = [file for file in small if file not in first]
@@ -51,7 +51,7 @@ def _kind(file: StoredFile) -> str:
 
 
 def _length(store: ObjectStore, file: StoredFile) -> int:
-    """In ms; 0 where it cannot be told."""
+    """Duration of a file in ms; 0 if it cannot be measured."""
     from batches.recognition.media import decoding
 
     with tempfile.TemporaryDirectory(prefix="speechportal-") as folder:

@@ -1,8 +1,8 @@
-"""From an input path to tasks.
+"""Polling: lists input paths and creates tasks for new media files.
 
 A poll lists the input path level by level and never descends into folders of finished inputs, so that its
-cost follows what is waiting, not what was ever done. A media file becomes a task once two polls have seen
-the same size and version and it has been left alone for the settle time, by the storage's own clock.
+cost depends on the waiting files, not on the finished ones. A media file becomes a task once two polls have
+seen the same size and version and it has not changed for the settle time, by the storage's own clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 1000
 MAX_DEPTH = 50
 
-# Everything PRODUCT.md lists, by the ending of the name; what is inside is found out by decoding.
+# File name extensions that are taken for media; decoding finds out what a file contains.
 MEDIA_ENDINGS = frozenset(
     [
         ".mp3",
@@ -75,13 +75,13 @@ def is_media(key: str) -> bool:
 
 
 def pollable(now: datetime) -> BatchQuerySet:
-    """Batches whose input path may be looked at: neither paused nor suspended, on a storage that answers."""
+    """Batches that may be polled: neither paused nor suspended, on a connection without back-off."""
     blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
     return Batch.unscoped.live().filter(~Exists(blocked), paused_at=None, account__suspended_at=None)
 
 
 def claim_due() -> list[int]:
-    """Batches whose poll is due; their next one is set, so that no other process takes them too."""
+    """Claim batches whose poll is due, by setting the time of their next one; returns their IDs."""
     now = timezone.now()
     due = pollable(now).filter(next_poll_at__lte=now).order_by("next_poll_at")
     return [
@@ -94,9 +94,9 @@ def claim_due() -> list[int]:
 
 
 def poll(batch_id: int) -> int:
-    """Look at the input path once; returns how many tasks were made.
+    """Poll the input path once; returns how many tasks were created.
 
-    A storage fault turns the batch to Error, a good look turns it back to Normal.
+    A storage error turns the batch to Error, a successful poll back to Normal.
     """
     batch = pollable(timezone.now()).select_related("connection").filter(pk=batch_id).first()
     if batch is None or batch.connection is None:
@@ -110,7 +110,7 @@ def poll(batch_id: int) -> int:
         logger.warning("batch %s: poll failed: %s", batch.uid, error.code)
         _tell(batch, error)
         return 0
-    batch_status.after_good_look(batch.pk)
+    batch_status.after_successful_poll(batch.pk)
     Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now())
     if created:
         queue.wake_recognition(created)
@@ -118,7 +118,7 @@ def poll(batch_id: int) -> int:
 
 
 def _tell(batch: Batch, error: StorageError) -> None:
-    """A fault that passes by itself is worth a person's look only when it does not pass."""
+    """Turn the batch to Error. An error that usually passes by itself is announced after several polls."""
     backoff = ConnectionBackoff.unscoped.filter(connection=batch.connection_id).first()
     often = backoff is not None and backoff.failures >= connection_backoff.TOLERATED
     if often or not connection_backoff.passes_by_itself(error):
@@ -139,7 +139,7 @@ def _poll(batch: Batch, store: ObjectStore) -> int:
 
 
 class _Unusable:
-    """Names that this look met and that cannot be keys. Said on the batch, so that nobody waits for them."""
+    """Collects names that cannot be keys. They are shown on the batch's page, since they become no tasks."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -166,9 +166,9 @@ def _folders_to_skip(batch: Batch) -> set[str]:
 def walk(
     store: ObjectStore, path: str, skipped: set[str], on_unusable: OnUnusable | None = None
 ) -> Iterator[StoredFile]:
-    """Media files below ``path``, level by level, without the folders in ``skipped``.
+    """Yield media files below ``path``, level by level, without the folders in ``skipped``.
 
-    ``on_unusable`` is told the names of files and folders that cannot be taken.
+    ``on_unusable`` is called with names of files and folders that cannot be keys.
     """
     level = [path]
     for _ in range(MAX_DEPTH):
@@ -195,7 +195,7 @@ def _chunks(files: Iterable[StoredFile], size: int) -> Iterator[list[StoredFile]
 
 
 def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
-    """Make tasks of the settled files among ``files``, and remember the others for the next poll."""
+    """Create tasks for the settled files among ``files``, and store the others for the next poll."""
     with transaction.atomic():
         # The row lock makes two polls at once take turns, and a deletion wait or be seen.
         locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)

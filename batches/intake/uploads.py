@@ -1,4 +1,4 @@
-"""Files that programs put into a batch's input path by an address that works for them alone."""
+"""Uploads: pre-signed URLs with which programs put files into a batch's input path."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Upload:
 
 
 def prepare(*, batch: Batch, name: str, replace: bool = False) -> Upload:
-    """An address to PUT the file ``name`` to, below the batch's input path.
+    """Return a pre-signed URL to PUT the file ``name`` to, below the batch's input path.
 
-    Raises ``ValidationError`` for a name that would not become a task or would write over another file,
-    and ``StorageError`` as the storage gives cause.
+    Raises ``ValidationError`` for a name that would not become a task, or that exists (unless ``replace``),
+    and ``StorageError``.
     """
     key = checked_key(batch, name)
     assert batch.connection is not None  # noqa: S101 - a live batch has one
@@ -42,7 +42,7 @@ def prepare(*, batch: Batch, name: str, replace: bool = False) -> Upload:
 
 
 def checked_key(batch: Batch, name: str) -> str:
-    """The key of the input file ``name``. Raises ``ValidationError`` unless polling would take it."""
+    """Key of the input file ``name``. Raises ``ValidationError`` unless polling would make a task of it."""
     key = f"{batch.input_path}{unicodedata.normalize('NFC', name)}"
     try:
         keys.check_key(key)

@@ -1,4 +1,4 @@
-"""From finished tasks to CSV files: ten at a time, or fewer once a batch has been idle."""
+"""Execution results: CSV reports of ten finished tasks, or fewer once a batch has been idle."""
 
 from __future__ import annotations
 
@@ -38,11 +38,14 @@ COLUMNS = [
     "mean log-probability",
     "flags",
 ]
-LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
+LEASE = timedelta(minutes=1)  # after which another writer may try
 
 
 def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
-    """Put up to ten unreported tasks into a new execution result. The caller holds the batch's row lock."""
+    """Create an execution result of up to ten unreported tasks. The caller holds the batch's row lock.
+
+    ``None`` if fewer than ``at_least`` are unreported.
+    """
     unreported = Task.unscoped.filter(batch=batch, execution_result=None, state__in=Task.REPORTED)
     ids = list(
         unreported.order_by("finished_at", "pk").values_list("pk", flat=True)[
@@ -67,7 +70,7 @@ def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
 
 
 def collect_idle() -> int:
-    """Report the few finished tasks of batches in which nothing has happened for the idle time."""
+    """Report the remaining finished tasks of batches that have been idle; returns how many reports."""
     tasks = Task.unscoped.filter(batch=OuterRef("pk"))
     idle = Batch.unscoped.filter(
         Exists(tasks.filter(execution_result=None, state__in=Task.REPORTED)),
@@ -86,7 +89,7 @@ def collect_idle() -> int:
 
 
 def due() -> list[int]:
-    """Execution results whose file is still to be written and whose next attempt is due."""
+    """IDs of execution results whose file is to be written and whose next attempt is due."""
     return list(overdue(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:1000])
 
 
@@ -164,7 +167,7 @@ def _row(task: Task) -> Iterable[str]:
 
 
 def _quality(task: Task) -> Iterable[str]:
-    """How far the transcript can be trusted; nothing where there is none."""
+    """Quality columns of a task's row; empty without a transcript."""
     checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
     if checkpoint is None or task.state != Task.State.COMPLETED:
         return ("", "", "", "")

@@ -1,8 +1,8 @@
-"""Every change of a batch, for the portal, Django admin, the demo and the API.
+"""Services that create, change and delete batches, for the portal, Django admin, the demo and the API.
 
-Fields are checked with ``full_clean()`` while the account's row is locked, so that the limit and the
-overlap of input paths are judged one request at a time; what still slips past meets the database's own
-rules, whose sentences are the same.
+Fields are checked with ``full_clean()`` while the account's row is locked, so that the limit and the overlap
+of input paths are checked for one request at a time. Database constraints and triggers hold the same rules,
+with the same sentences.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from speechportal.storage.models import Connection
 
 
 class BatchFields(TypedDict, total=False):
-    """What a member decides about a batch. Paths are relative to the connection's root."""
+    """Fields of a batch that members edit. Paths are relative to the connection's root."""
 
     name: str
     domain: Domain | None
@@ -46,7 +46,7 @@ class BatchFields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EndpointCheck:
-    """What the name service had to say about a webhook URL: no matter to wait for in a transaction."""
+    """Result of looking up a webhook URL's host, done before the transaction since it may take seconds."""
 
     refused: ValidationError | None
 
@@ -65,9 +65,9 @@ FIELD_OF_RULE = {
 def create_batch(
     *, account: Account, endpoint_check: EndpointCheck | None = None, **fields: Unpack[BatchFields]
 ) -> Batch:
-    """A new batch; it starts to look at its input path at once. Raises ``ValidationError``.
+    """Create a batch; its input path is polled at once. Raises ``ValidationError``.
 
-    ``endpoint_check`` is from :func:`check_endpoint`, for callers that are in a transaction already.
+    ``endpoint_check`` is the result of :func:`check_endpoint`, for callers inside a transaction.
     """
     batch = Batch(account=account)
     _apply(batch, fields)
@@ -91,12 +91,12 @@ def create_batch(
 def update_batch(
     *, batch: Batch, confirm: Callable[[Batch], None] | None = None, **fields: Unpack[BatchFields]
 ) -> Batch:
-    """Change what is given. Tasks that have started keep the settings they started with.
+    """Change the given fields. Tasks that have started keep the settings they started with.
 
-    ``confirm`` sees the row as it is, locked, before anything changes; what it raises ends the change.
-    Returns the batch as saved. Raises ``ValidationError``; also for a batch that was deleted meanwhile.
+    ``confirm`` is called with the locked row before anything changes; an exception from it ends the change.
+    Returns the batch as saved. Raises ``ValidationError``, also for a batch that was deleted meanwhile.
     """
-    # ``batch`` may be a form's, which has the new values already: ask for the address that is stored.
+    # ``batch`` may be a form's instance, which has the new values already, so read the stored address.
     url = Batch.unscoped.values_list("webhook_url", flat=True).get(pk=batch.pk)
     wanted = fields.get("webhook_url", url)
     refused = endpoint.refusal_of(wanted) if wanted != url else None
@@ -123,9 +123,9 @@ def update_batch(
 
 
 def delete_batch(*, batch: Batch) -> None:
-    """Stop the batch and cancel its unfinished tasks. Files in the storage, results and charges stay.
+    """Delete a batch: cancel its unfinished tasks. Files in the storage, results and charges stay.
 
-    Its domain, its name and its place in the account's limit are free again. Deleting it twice is fine.
+    Its domain, its name and its place in the account's limit become free. Idempotent.
     """
     with transaction.atomic():
         locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
@@ -139,21 +139,21 @@ def delete_batch(*, batch: Batch) -> None:
 
 
 def suspend_account(*, account: Account) -> None:
-    """Nothing of the account is polled or started any more; its batches say so. Twice is fine."""
+    """Suspend an account: its batches are not polled and none of its tasks is started. Idempotent."""
     with transaction.atomic():
         account_holds.suspend(account)
         trail.record("account.suspended", account)
 
 
 def reinstate_account(*, account: Account) -> None:
-    """The account's batches go on."""
+    """End the suspension of an account."""
     with transaction.atomic():
         account_holds.unsuspend(account)
         trail.record("account.restored", account)
 
 
 def _apply(batch: Batch, fields: BatchFields) -> None:
-    """Recognition settings that are not given stay as they are in the row."""
+    """Set the given fields on the batch; recognition settings that are not given keep their value."""
     for name, value in fields.items():
         if name == "recognition":
             value = batch.recognition.with_changes(fields["recognition"])
@@ -166,7 +166,7 @@ def _locked_account(account: Account) -> Account:
 
 
 def _check(batch: Batch, refused_url: ValidationError | None) -> None:
-    """All that is wrong with the fields, at once; the address was looked at before the transaction."""
+    """Raise ``ValidationError`` with all errors of the fields, the URL's (found earlier) included."""
     wrong: dict[str, list[ValidationError]] = {}
     try:
         validation.clean(batch, {"batch_name_unique": "name"}, {"domain": _rule("batch_domain_taken")})
@@ -191,7 +191,7 @@ def _check(batch: Batch, refused_url: ValidationError | None) -> None:
 
 
 def _remember_folder(batch: Batch) -> None:
-    """Finished inputs in this folder are never taken for new ones, whatever the batch is called later."""
+    """Store the folder of finished inputs, so that polling skips it also after the batch is renamed."""
     ProcessedFolder.unscoped.get_or_create(connection=batch.connection, path=batch.folder)
 
 

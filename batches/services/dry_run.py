@@ -1,4 +1,4 @@
-"""What a batch would find, before it is created: whether its paths work, and what waits in them."""
+"""Dry run of a batch before it is created: tests its paths and counts the files that wait in them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from speechportal.storage.backends.base import Finding, ObjectStore
 from speechportal.storage.errors import StorageError
 from speechportal.storage.models import Connection
 
-MOST_FILES = 10_000  # that are counted: beyond, it is "more than"
+MOST_FILES = 10_000  # counted files; with more, the count is shown as "more than"
 
 
 @dataclass(frozen=True)
 class Preview:
-    """``findings`` of each path stop at the first fault; nothing is counted where there is one."""
+    """Result of a dry run. The ``findings`` of a path end at its first error; then no files are counted."""
 
     input_findings: list[Finding]
     result_findings: list[Finding]
@@ -38,7 +38,7 @@ class Preview:
 
 
 def preview(*, connection: Connection, input_path: str, result_path: str) -> Preview:
-    """Tries both paths on a small file, and counts the media files that wait in the input path."""
+    """Test both paths with a small file, and count the media files that wait in the input path."""
     source, target = as_folder(input_path), as_folder(result_path)
     try:
         for path in (source, target):

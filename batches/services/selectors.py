@@ -1,4 +1,4 @@
-"""What the pages and the API show of batches, tasks and charges. All of it is one account's."""
+"""Selectors of batches and tasks for pages and the API. Each reads the rows of one account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Task.State
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is, in files."""
+    """Progress of a batch, in files."""
 
     found: int = 0
     waiting: int = 0
@@ -53,7 +53,7 @@ SORTS = {
 
 
 def sort_batches(batches: BatchQuerySet, sort: str) -> BatchQuerySet:
-    """By a name from ``SORTS``; anything else leaves the newest first."""
+    """Sort by a name from ``SORTS``; any other name means newest first."""
     return batches.order_by(*SORTS[sort]) if sort in SORTS else batches
 
 
@@ -62,22 +62,22 @@ def count_batches(account: Account) -> int:
 
 
 def batch_with(account: Account, uid: str | None) -> Subquery | None:
-    """For a filter on rows of an account that are a batch's.
+    """Subquery of a batch's primary key, to filter an account's rows by batch.
 
-    A join by the batch's ID instead would keep SQLite from reading the newest from their index.
+    With a join instead, SQLite would not read the newest rows from their index.
     """
     return Subquery(Batch.objects.for_account(account).filter(uid=uid).values("pk")[:1]) if uid else None
 
 
 def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progress]:
-    """Progress by batch id, in one query however many batches there are.
+    """Progress by batch ID, in one query for all batches.
 
-    Completed tasks, the many, are not counted: they are what the counter of found files leaves.
+    Completed tasks, by far the most, are not counted but derived: found files less all others.
     """
     found = {batch.pk: batch.last_task_order for batch in batches}
     rows = (
         Task.objects.for_account(account)
-        # Named one by one: for "not completed" no database would use its index, but read a million rows.
+        # States are listed one by one: with "not completed" no database uses the index.
         .filter(batch__in=found, state__in=sorted(set(State.values) - {State.COMPLETED}))
         .order_by()
         .values_list("batch", "state")
@@ -99,7 +99,7 @@ def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progres
 
 
 def choosable_domains(account: Account, batch: Batch | None = None) -> DomainQuerySet:
-    """Domains that a batch may take: Basic ones without a batch, and the one it has."""
+    """Domains that a batch can take: Basic ones without a batch, and the batch's own."""
     domains = Domain.objects.for_account(account)
     free = domains.free_for_batch()
     if batch is not None and batch.domain_id is not None:

@@ -1,4 +1,4 @@
-"""What a member decides about a batch's running and about single tasks.
+"""Services that pause batches and retry, cancel or repeat tasks.
 
 Each raises ``ValidationError`` with a code and a sentence when it cannot be done.
 """
@@ -26,7 +26,7 @@ State = Task.State
 
 @dataclass(frozen=True)
 class Estimate:
-    """What recognising ``files`` files will cost, and what the budget leaves for it (``None``: no budget)."""
+    """Estimated charge of ``files`` files, and the amount left in the budget (``None``: no budget)."""
 
     files: int
     amount: Decimal
@@ -39,12 +39,12 @@ class Estimate:
 
 
 def estimate(*, account: Account, files: int = 1) -> Estimate:
-    """The charge of ``files`` files at the account's present price, to be said before it is made."""
+    """Estimate the charge of ``files`` files at the account's present price."""
     return Estimate(files, account.price_per_file * files, account.currency, budget.left(account))
 
 
 def pause_batch(*, batch: Batch) -> Batch:
-    """Stop looking at the input path and starting tasks; what is in progress ends. Twice is fine."""
+    """Pause a batch: no polling and no new starts; tasks in progress end. Idempotent."""
     with transaction.atomic():
         locked = _locked(batch)
         if locked.paused_at is None:
@@ -54,7 +54,7 @@ def pause_batch(*, batch: Batch) -> Batch:
 
 
 def resume_batch(*, batch: Batch) -> Batch:
-    """Go on: look at the input path at once and start what waits. Twice is fine."""
+    """Resume a batch: poll its input path at once and start waiting tasks. Idempotent."""
     with transaction.atomic():
         locked = _locked(batch)
         if locked.paused_at is not None:
@@ -67,7 +67,7 @@ def resume_batch(*, batch: Batch) -> Batch:
 
 
 def retry_failed(*, batch: Batch) -> int:
-    """Let all failed tasks run again that can; returns how many. Nothing is charged twice."""
+    """Retry all failed tasks that can be retried; returns how many. Nothing is charged twice."""
     with transaction.atomic():
         locked = _locked(batch)
         retried = lifecycle.retry(Task.unscoped.filter(batch=locked, state=State.FAILED))
@@ -79,7 +79,7 @@ def retry_failed(*, batch: Batch) -> int:
 
 
 def retry_task(*, task: Task) -> Task:
-    """Let a failed or cancelled task run again. It is charged once, however often it runs."""
+    """Retry a failed or cancelled task. It is charged once, however often it runs."""
     with transaction.atomic():
         batch = _locked(task.batch)
         if not lifecycle.retry(Task.unscoped.filter(pk=task.pk)):
@@ -113,7 +113,7 @@ def cancel_task(*, task: Task) -> Task:
 
 
 def cancel_waiting(*, batch: Batch) -> int:
-    """Cancel all tasks that wait; returns how many. Their input files stay where they are."""
+    """Cancel all waiting tasks; returns how many. Their input files stay where they are."""
     with transaction.atomic():
         cancelled = lifecycle.cancel_waiting(_locked(batch))
         trail.record("batch.cancelled", batch, changes={"tasks": [None, cancelled]})
@@ -121,9 +121,9 @@ def cancel_waiting(*, batch: Batch) -> int:
 
 
 def recognise_again(*, task: Task) -> Task:
-    """A new task for a completed one's input, with the batch's present settings and a charge of its own.
+    """Create another task for a completed task's input, with the batch's present settings and its own charge.
 
-    Its result is written beside the first; the input stays where it lies.
+    Its result is written beside the first; the input is not moved.
     """
     with transaction.atomic():
         batch = _locked(task.batch)
@@ -175,7 +175,7 @@ def _locked(batch: Batch) -> Batch:
 
 
 def _hasten(batch: Batch) -> None:
-    """Failed inputs whose move waits for its next attempt are moved soon, to be retried then."""
+    """Bring forward moves of failed inputs that wait for their next attempt, so that they can be retried."""
     now = timezone.now()
     Task.unscoped.filter(batch=batch, state=State.FAILED, move_due_at__gt=now, move_attempts__gt=1).update(
         move_due_at=now

@@ -1,4 +1,4 @@
-"""Account holds: what stops all batches of an account, a suspension by staff or a reached budget."""
+"""Account holds: a suspension by staff or a reached budget, which stops all batches of an account."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Batch status: Normal, or Error with the failure that stops the batch, and the events that announce both.
 
-A batch whose account is held (:mod:`batches.status.account_holds`) says so until the hold ends: no fault of
-its storage hides that, and no successful poll ends it.
+A batch whose account is held (:mod:`batches.status.account_holds`) shows the hold until it ends: no storage
+error replaces it, and no successful poll ends it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, MODEL_NOT
 from batches.webhooks.events import BatchRecovered, BatchTurnedToError
 
 HELD = (ACCOUNT_SUSPENDED, BUDGET_REACHED)
-KEPT_BY_POLLS = (MODEL_NOT_SERVED,)  # no matter of the storage: batches.tasks.model_hosts ends it
+KEPT_BY_POLLS = (MODEL_NOT_SERVED,)  # not set or ended by storage: see batches.tasks.model_hosts
 
 _NORMAL = {"status": Batch.Status.NORMAL, "cause_code": "", "cause": "", "cause_details": {}}
 
 
 def set_error(batch_id: int, failure: Failure) -> None:
-    """The batch cannot go on until a person mends what the failure says."""
+    """Turn the batch to Error: it stops until a person resolves the failure."""
     announce_error(Batch.unscoped.live().filter(pk=batch_id).exclude(cause_code__in=HELD), failure)
 
 
 def set_normal(batch_id: int) -> None:
-    """The batch works again, unless its account is held."""
+    """Turn the batch to Normal, unless its account is held."""
     recover(_in_error(batch_id))
 
 
-def after_good_look(batch_id: int) -> None:
-    """The input path could be listed: that mends whatever does not hold tasks up further on."""
+def after_successful_poll(batch_id: int) -> None:
+    """Turn the batch to Normal after a successful poll, unless a waiting task has the same failure."""
     waiting = Task.unscoped.filter(batch=batch_id, state=Task.State.WAITING)
     mended = _in_error(batch_id).exclude(cause_code__in=KEPT_BY_POLLS)
     recover(mended.filter(~Exists(waiting.filter(error_code=OuterRef("cause_code")))))

@@ -1,8 +1,8 @@
-"""Back-off of a whole connection: one storage that is down must not keep workers from the others' files.
+"""Connection back-off: a circuit breaker for each storage, so that one that is down does not occupy workers.
 
-Faults of one file (it is gone, it changed, its name does not fit) are that task's affair. Every other fault
-is the connection's: after it nothing of the connection is tried for a while, longer each time, and then by
-one worker alone; the first success ends it. A connection that was edited since is tried at once.
+Errors of one file (it is gone, it changed, its name is invalid) concern its task only. Any other storage
+error opens the circuit: nothing on the connection is tried for a while, longer each time, and then by one
+worker as a probe; the first success closes it. A connection that was edited since is tried at once.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from batches.status.failures import CATALOGUE, Level
 from speechportal.storage.errors import StorageError, StorageFault, Throttled, TimedOut, Unreachable
 
 PAUSES = [timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300)]
-PROBE = timedelta(seconds=60)  # How long one worker may try before the next is let through.
-TOLERATED = 3  # Passing faults in a row before a batch is shown in Error.
+PROBE = timedelta(seconds=60)  # time for one worker's probe before the next may try
+TOLERATED = 3  # consecutive passing errors before a batch is shown in Error
 
-PASSING = (Throttled, TimedOut, StorageFault)  # And the storage not answering without a reason.
+PASSING = (Throttled, TimedOut, StorageFault)  # and Unreachable without a more specific reason
 
 
 def blocked(now: datetime) -> QuerySet[ConnectionBackoff]:
-    """Connections to leave alone for now."""
+    """Back-offs that are in force: nothing on their connections is tried."""
     return ConnectionBackoff.unscoped.filter(retry_at__gt=now, connection__updated_at__lte=F("seen_at"))
 
 
@@ -36,21 +36,21 @@ def is_blocked(connection_id: int) -> bool:
 
 
 def admit(connection_id: int | None) -> None:
-    """Somebody tries a connection in back-off now: the others wait for the outcome."""
+    """Start a probe of a connection in back-off: the others wait for its outcome."""
     now = timezone.now()
     due = ConnectionBackoff.unscoped.filter(connection=connection_id, retry_at__lte=now)
     due.update(retry_at=now + PROBE)
 
 
 def passes_by_itself(error: StorageError) -> bool:
-    """Whether a person need not look at it before it has come several times."""
+    """Whether the error usually ends without a person's action."""
     return isinstance(error, PASSING) or type(error) is Unreachable
 
 
 def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
-    """Count a fault of a use that began at ``began_at``; returns how many there were in a row.
+    """Count an error of a use that began at ``began_at``; returns the number of consecutive errors.
 
-    Many workers that run into the same fault at once count it once.
+    Many workers that get the same error at once count it once. Errors of one file return 0.
     """
     if CATALOGUE[error.code].level is not Level.CONNECTION:
         return 0
@@ -63,7 +63,7 @@ def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
                     connection_id=connection_id, code=error.code, seen_at=now, retry_at=now + PAUSES[0]
                 )
         except IntegrityError:
-            pass  # Somebody else has met it at the same moment.
+            pass  # Another process inserted it first.
         return 1
     if backoff.seen_at >= began_at:
         return backoff.failures
@@ -76,7 +76,7 @@ def note(connection_id: int, error: StorageError, began_at: datetime) -> int:
 
 @contextmanager
 def watched(connection_id: int) -> Iterator[None]:
-    """A use of the connection whose outcome is noted."""
+    """Context manager around a use of the connection: counts its error, or clears the back-off."""
     began_at = timezone.now()
     try:
         yield
@@ -87,5 +87,5 @@ def watched(connection_id: int) -> Iterator[None]:
 
 
 def clear(connection_id: int) -> None:
-    """The connection was used with success."""
+    """End the back-off after a successful use."""
     ConnectionBackoff.unscoped.filter(connection=connection_id).delete()

@@ -1,4 +1,4 @@
-"""Checks free disk space in the work folder. When the disk is full, tasks wait; they never fail."""
+"""Disk space of the work folder. When the disk is full, tasks wait; they never fail."""
 
 from __future__ import annotations
 

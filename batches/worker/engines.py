@@ -1,7 +1,7 @@
-"""The recognition engines of this machine, as the settings describe them.
+"""Engine processes of this machine, made from the settings.
 
 The recognition cluster's main process owns the engine processes (:class:`ClusterEngines`); its workers are
-forked with the endpoints. A process outside of the cluster that recognises files makes a pool of its own.
+forked with their endpoints. A process outside the cluster that recognises files starts a pool of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def config(
     threads: int = 0,
     preload: bool = False,
 ) -> EngineConfig:
-    """The settings as an engine process takes them; what is given comes before the settings."""
+    """Configuration of an engine process from the settings; arguments that are given take precedence."""
     names = (whisper_model or settings.WHISPER_MODELS[0], speaker_model or settings.SPEAKER_MODELS[0])
     offered = (*names, *settings.WHISPER_MODELS, *settings.SPEAKER_MODELS)
     return EngineConfig(
@@ -80,7 +80,7 @@ def files_at_once(device: str) -> int:
 
 
 def _gpus() -> int:
-    """Graphics cards that torch can use. Asked in another process: torch stays out of the workers' memory."""
+    """Number of GPUs that torch can use. Counted in a child process, to keep torch out of this one."""
     if not any(path.exists() for path in _DRIVER):
         return 0
     try:
@@ -93,7 +93,7 @@ def _gpus() -> int:
 
 
 def scratch() -> Path:
-    """The folder for the engines' sockets and homes, and for decoded sound."""
+    """Folder for the engines' sockets and home folders, and for decoded audio."""
     return Path(settings.WORK_DIR) / "recognition"
 
 
@@ -102,10 +102,10 @@ def limits() -> Limits:
 
 
 class ClusterEngines:
-    """The companion of the recognition cluster: its main process makes one and calls :meth:`tick`.
+    """Engine processes owned by the recognition cluster's main process, which calls :meth:`tick`.
 
-    Made before the workers are forked, so that they know the endpoints. ``workers`` is their number: one for
-    each file that the engines take at once.
+    Made before the workers are forked, so that they inherit the endpoints. ``workers`` is their number: one
+    for each file that the engines process at once.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class ClusterEngines:
         _endpoints = self._pool.endpoints
 
     def tick(self) -> None:
-        """Look after the engine processes; report this host's models every few seconds."""
+        """Restart engine processes that ended; report this host's models every few seconds."""
         self._pool.tick()
         now = time.monotonic()
         if self._reported_at is None or now - self._reported_at > REPORT_SECONDS:

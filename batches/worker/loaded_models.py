@@ -1,4 +1,4 @@
-"""`LoadedModels`: the pair of models that this worker used last, which its next task should use too."""
+"""`LoadedModels`: the pair of models that this worker used last and prefers for its next task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STICKY_SECONDS = 300.0  # then the fair order decides again, so that no model's 
 
 
 class LoadedModels:
-    """Loading takes from seconds to a minute, so a worker stays with its models for a while.
+    """Model affinity of a worker: loading takes up to a minute, so it keeps its models for a while.
 
     ``clock`` returns seconds.
     """
@@ -22,12 +22,12 @@ class LoadedModels:
         self._since = 0.0
 
     def use(self, pair: ModelPair) -> None:
-        """A task of this pair is processed now."""
+        """Record that a task of this pair is processed now."""
         now = self._clock()
         if pair != self.pair or now - self._since > STICKY_SECONDS:
             self.pair, self._since = pair, now
 
     @property
     def preferred(self) -> ModelPair | None:
-        """The pair whose tasks this worker should take first; None where the fair order decides."""
+        """Pair whose tasks this worker claims first; ``None`` to claim in fair order."""
         return self.pair if self._clock() - self._since <= STICKY_SECONDS else None

@@ -35,7 +35,7 @@ def overdue(now: datetime) -> QuerySet[Task]:
 
 
 def move_input(task_id: int) -> None:
-    """Move a finished task's input to where its final state puts it.
+    """Move a finished task's input to the folder of its final state.
 
     Idempotent: the outcome is the same whatever step an earlier attempt reached. Raises ``StorageError``; the
     next attempt is then due by itself.
@@ -67,7 +67,7 @@ def move_input(task_id: int) -> None:
 
 
 def _tidy(task: Task, store: ObjectStore) -> dict[str, Any]:
-    """What is to be noted of the task. An input that is recognised again lies where it belongs already."""
+    """Move the input; returns the column values to store. The input of a repeated task is not moved."""
     if task.state != Task.State.COMPLETED:
         result_files.remove(task, store)
     if task.state == Task.State.CANCELLED or task.original_id is not None:
@@ -96,16 +96,18 @@ def _reserve(task: Task, store: ObjectStore, subfolder: str) -> None:
 
 
 def _bring_over(task: Task, store: ObjectStore) -> tuple[str, str]:
-    """Move the input if it is still the one that was recognised. Returns its new version, or ``""`` if it
-    could not be moved, and what happened to it meanwhile."""
+    """Move the input if it is still the version that was recognised.
+
+    Returns its new version, or ``""`` if it was not moved, and a notice of what happened to it.
+    """
     try:
         return store.move(task.input_key, task.moved_key, if_version=task.input_version).version, ""
     except (NotFound, Changed):
-        # An earlier attempt moved it, or its owner took it away or replaced it meanwhile.
+        # An earlier attempt moved it, or its owner removed or replaced it meanwhile.
         moved = store.stat(task.moved_key)
         looks = {found.version if found else "" for found in (store.stat(task.input_key) for _ in range(2))}
         if len(looks) > 1 or task.input_version in looks:
-            raise StorageFault(task.input_key) from None  # It is there after all.
+            raise StorageFault(task.input_key) from None  # The input exists after all.
         if looks != {""}:
             return moved.version if moved else "", Task.Notice.REPLACED
         return (moved.version, "") if moved else ("", Task.Notice.REMOVED)

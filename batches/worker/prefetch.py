@@ -1,8 +1,8 @@
-"""Prefetching: the next file is claimed, downloaded and decoded while the present one is recognised.
+"""Prefetching: claims, downloads and decodes the next file while the present one is recognised.
 
 Shortly before a worker is done, a thread claims a task, if one has waited so long that no other worker can be
 idle. It downloads the input, decodes it, and holds the lease until the worker takes the task over. A task
-that is held for too long is given back.
+that is held for too long is released.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HEARTBEAT_SECONDS = 1.0
 
 
 class Decoder(Protocol):
-    """Keeps a file's decoded sound until it is recognised: a RecognitionClient."""
+    """Decodes files ahead and keeps the audio until it is recognised; implemented by RecognitionClient."""
 
     def decode_ahead(self, path: Path, options: Options, progress: Callable[[float], None]) -> None: ...
     def forget(self, path: Path) -> None: ...
@@ -67,7 +67,7 @@ class Prefetcher:
         self._looked_at = 0.0
 
     def look(self) -> None:
-        """Prefetch a task in the background, unless that is under way. Called about once a second."""
+        """Start to prefetch a task in the background, unless one is under way. Called about once a second."""
         now = time.monotonic()
         if self._thread is not None or now - self._looked_at < LOOK_SECONDS:
             return
@@ -85,7 +85,7 @@ class Prefetcher:
         self._thread.start()
 
     def take(self) -> Lease | None:
-        """The lease of the prefetched task; its input is in its workspace unless that failed."""
+        """Lease of the prefetched task, if any; its input is in its workspace unless that failed."""
         thread = self._thread
         if thread is None:
             return None
@@ -97,7 +97,7 @@ class Prefetcher:
         return lease
 
     def close(self) -> None:
-        """Give back what was prefetched and not taken."""
+        """Release the prefetched task that was not taken."""
         if self._thread is not None and (lease := self._end(self._thread)) is not None:
             processing.give_back(lease, self._forget)
 

@@ -1,4 +1,4 @@
-"""Task processing: takes one claimed task through all steps to its final state.
+"""Task processing: all steps of one claimed task to its final state.
 
 download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
 Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
@@ -48,17 +48,17 @@ logger = logging.getLogger(__name__)
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
 # A task that failed in one of these ways is recognised alone, so that it takes no other file along.
 ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
-DATABASE_DELAYS = 10  # Then a fault of the database is taken for the task's: about two hours.
-DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a database that refuses
+DATABASE_DELAYS = 10  # releases after which a database error counts as the task's own: about two hours
+DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a failing database
 LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
 
 
 class Stopping(Exception):
-    """The worker was asked to stop; the task goes back to the queue."""
+    """The worker was asked to stop; the task is released."""
 
 
 class Progress:
-    """Progress reports as heartbeats: often enough for the lease, seldom enough for the database.
+    """Sends progress as heartbeats, throttled: within the lease time, and not more often than useful.
 
     Raises Stopping, LeaseLost or CancelRequested in :meth:`report`. ``meanwhile`` is called about once a
     second in the last minute of recognition, as far as that can be estimated.
@@ -76,7 +76,7 @@ class Progress:
         self._last: tuple[str, int] = ("", -1)
 
     def report(self, stage: str, percent: float) -> None:
-        """Called about once a second, whether or not anything has changed."""
+        """Report a stage and its progress; called about once a second, also without a change."""
         if self.stopping():
             raise Stopping
         now, state = time.monotonic(), (stage, min(int(percent), 99))
@@ -88,7 +88,7 @@ class Progress:
             self.meanwhile()
 
     def _seconds_left(self, stage: str, percent: float, now: float) -> float:
-        """Estimated seconds until everything is recognised; infinite before there is anything to go by."""
+        """Estimated seconds until recognition ends; infinite before there is any progress."""
         if stage not in (Task.Stage.RECOGNISING, Task.Stage.SEPARATING_SPEAKERS):
             return math.inf
         self._recognising_since = self._recognising_since or now
@@ -97,7 +97,7 @@ class Progress:
         return passed * (SEPARATED - percent) / done if done > 0 and passed > 0 else math.inf
 
     def within(self, stage: str, start: float, end: float) -> Callable[[float], None]:
-        """A callback that takes 0..1 and reports it as ``start``..``end`` per cent of the task."""
+        """Return a callback that takes 0..1 and reports it as ``start``..``end`` per cent of the task."""
         return lambda fraction: self.report(stage, start + (end - start) * min(max(fraction, 0.0), 1.0))
 
 
@@ -107,7 +107,7 @@ def process(
     stopping: Callable[[], bool],
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Work on a claimed task until it is finished, failed, cancelled or given back.
+    """Process a claimed task until it is finished, failed, cancelled or released.
 
     ``meanwhile`` is as in :class:`Progress`.
     """
@@ -144,13 +144,13 @@ def process(
 
 
 def workspace_of(task: Task, lease: Lease) -> Path:
-    """The folder on this machine for the lease holder's files of the task."""
+    """Folder on this machine for the lease holder's files of the task."""
     folder: Path = settings.WORK_DIR / f"{task.uid}.{lease.token.hex[:8]}"
     return folder
 
 
 def media_of(task: Task, workspace: Path) -> Path:
-    """Where the task's input is downloaded to."""
+    """Path that the task's input is downloaded to."""
     return workspace / f"input{PurePosixPath(task.input_key).suffix.lower()}"
 
 
@@ -175,7 +175,7 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
 
 
 def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
-    """Download the input to the workspace. One that is there is complete, and not downloaded again."""
+    """Download the input to the workspace, unless prefetching did; returns its path."""
     media = media_of(task, workspace)
     if media.exists():
         return media
@@ -197,7 +197,7 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
 
 
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
-    """Recognise the input, going on from the checkpoint if there is one."""
+    """Recognise the input, continuing from the checkpoint if there is one."""
     lease, options = progress.lease, options_of(task)
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
@@ -224,7 +224,7 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
 
 
 def options_of(task: Task) -> Options:
-    """The task's recognition settings as the engine takes them."""
+    """Engine options of the task."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     return engine_options(
         task.settings.recognition,
@@ -235,7 +235,7 @@ def options_of(task: Task) -> Options:
 
 
 def _move(task: Task) -> None:
-    """Move the input of a task in its final state; a fault leaves the move to the scheduler."""
+    """Move the input of a task in its final state; after an error the scheduler repeats the move."""
     try:
         moving.move_input(task.pk)
     except StorageError as error:
@@ -249,7 +249,7 @@ def confirm_cancel(lease: Lease, task: Task) -> None:
 
 
 def give_back(lease: Lease, forget: Callable[[Path], None]) -> None:
-    """Give back a task that was claimed and not begun. ``forget`` is called with the path of its input."""
+    """Release a task that was claimed and not started. ``forget`` is called with the path of its input."""
     task = Task.unscoped.select_related("connection").get(pk=lease.task_id)
     workspace = workspace_of(task, lease)
     forget(media_of(task, workspace))
@@ -310,9 +310,9 @@ def _handle_storage_error(lease: Lease, task: Task, error: StorageError, began_a
 
 
 def _what_became_of_the_input(task: Task) -> Failure:
-    """Why the input cannot be downloaded. Raises StorageFault where it is there after all.
+    """Failure reason of an input that the storage does not find. Raises StorageFault if it exists after all.
 
-    A storage that answers wrongly once must not fail a task, so it is asked twice.
+    One wrong answer of a storage must not fail a task, so it is asked twice.
     """
     looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
     if not any(looks):
@@ -324,9 +324,9 @@ def _what_became_of_the_input(task: Task) -> Failure:
 
 
 def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
-    """Give the task back once the database, which is away, locked or full, takes a write again.
+    """Release the task once the database, which was down, locked or full, accepts writes again.
 
-    Gives up when the lease has run out: the task is then freed by the periodic job.
+    Gives up when the lease has expired: the periodic job then reaps the task.
     """
     logger.error("task %s: the database: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")

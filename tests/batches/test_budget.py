@@ -141,7 +141,7 @@ def test_a_good_poll_does_not_hide_the_budget() -> None:
     batch = make_batch(account_with("0.00"))
     make_task(batch)
     assert scheduling.claim_next("test") is None
-    batch_status.after_good_look(batch.pk)
+    batch_status.after_successful_poll(batch.pk)
     batch_status.set_normal(batch.pk)
     batch_status.set_error(batch.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     batch.refresh_from_db()

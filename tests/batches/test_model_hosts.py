@@ -78,7 +78,7 @@ def test_a_batch_whose_model_nobody_serves_says_so_until_a_host_does(models_dir:
     assert cause is not None
     assert TURBO in cause.sentence
     assert cause.advice
-    batch_status.after_good_look(turbo.pk)  # a good poll changes nothing about it
+    batch_status.after_successful_poll(turbo.pk)  # a good poll changes nothing about it
     assert status_of(turbo) == ("error", "model_not_served")
     assert scheduling.claim_next("cpu-1:1", served=model_hosts.served_here("cpu-1")) is not None  # base's
     assert scheduling.claim_next("cpu-1:1", served=model_hosts.served_here("cpu-1")) is None
