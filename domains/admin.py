@@ -108,7 +108,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
 
 @admin.register(Keyword)
 class KeywordAdmin(ReadOnlyAdmin[Keyword]):
-    """Looked at here; edited on the page of the domain."""
+    """Keywords, read-only; they are edited on the page of their domain."""
 
     find_exact = ("domain__uid",)
     list_display = ["text", "domain"]

@@ -181,7 +181,7 @@ class DomainView(ApiView):
     @action(detail=True, methods=["post"], url_path="keywords/remove", pagination_class=None)
     @idempotent
     def remove_keywords(self, request: ApiRequest, uid: str) -> Response:
-        """Those that the domain does not have are no fault."""
+        """Keywords that the domain does not have are ignored."""
         domain = self.plain_domain()
         services.remove_keywords(domain=domain, keywords=[*self._given_keywords()])
         return self._keywords(domain)

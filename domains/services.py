@@ -27,7 +27,7 @@ class DomainFields(TypedDict, total=False):
 def create_domain(
     *, account: Account, keywords: list[str] | None = None, **fields: Unpack[DomainFields]
 ) -> Domain:
-    """Raises ``ValidationError`` for whatever the rules do not allow."""
+    """Create a domain. Raises ``ValidationError``."""
     return _save(Domain(account=account, **fields), keywords or [])
 
 
@@ -72,7 +72,7 @@ def _lock(domain: Domain) -> None:
 
 
 def delete_domain(*, domain: Domain) -> None:
-    """Raises ``ValidationError`` while a batch uses the domain."""
+    """Delete a domain. Raises ``ValidationError`` while a batch uses it."""
     try:
         domain.delete()
     except ProtectedError as error:

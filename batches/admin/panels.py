@@ -1,4 +1,4 @@
-"""The live queues on support staff's first page. Each figure is served by a partial index."""
+"""Queue panels on support staff's first page. Each figure is read by a partial index."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         return [path("<int:pk>/read/", read, name="batches_storedtranscript_read"), *super().get_urls()]
 
     def read(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a reason; write it down; then, and only then, show the words."""
+        """Show a transcript's text once a reason was given and recorded in the audit trail."""
         if not request.user.has_perm("batches.view_storedtranscript"):
             raise PermissionDenied
         row = StoredTranscript.unscoped.select_related("task__account").filter(pk=pk).first()
@@ -75,7 +75,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
 
 @admin.register(Correction)
 class CorrectionAdmin(ReadOnlyAdmin[Correction]):
-    """That a transcript was corrected, when and by whom; not what it says."""
+    """Corrections: when and by whom; the text is hidden."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "changed_by", "changed_at", "published_at"]
@@ -94,7 +94,7 @@ class CorrectionAdmin(ReadOnlyAdmin[Correction]):
 
 @admin.register(SearchText)
 class SearchTextAdmin(ReadOnlyAdmin[SearchText]):
-    """That a transcript can be searched; its words are hidden."""
+    """Search index rows; their text is hidden."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "account"]

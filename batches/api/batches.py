@@ -1,4 +1,4 @@
-"""Batches: made, changed, paused, deleted, and given files to recognise."""
+"""REST endpoints of batches: create, change, pause, delete, and upload files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BatchList(ListParameters):
 
 
 class BatchView(ApiView):
-    """Standing instructions: what appears in an input path is recognised."""
+    """Standing instructions: new files in an input path are recognised."""
 
     area = "batches"
     output = BatchOutput
@@ -53,7 +53,7 @@ class BatchView(ApiView):
         return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
 
     def any(self) -> Batch:
-        """Also a deleted one: its results and charges are still there."""
+        """The batch, also a deleted one, whose results and charges still exist."""
         batches = Batch.objects.for_account(self.request.account)
         return self.found(batches.select_related("account", "domain", "connection"), self.kwargs["uid"])
 
@@ -102,14 +102,14 @@ class BatchView(ApiView):
 
     @extend_schema(responses=BatchOutput, summary="Read a batch")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """A deleted batch is told too, with `deleted_at`."""
+        """A deleted batch is returned too, with `deleted_at`."""
         return self.one(self.any())
 
     @extend_schema(request=BatchInput, responses=BatchOutput, summary="Change a batch")
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
         """Tasks that have started keep the settings they started with."""
         fields = self.read(BatchInput, partial=True)
-        # Not under_match(): the service asks the name service about a webhook URL before it locks anything.
+        # Not under_match(): the service looks up the host of a webhook URL before it locks anything.
         batch_services.update_batch(batch=self.live(), confirm=self.check_match, **fields)
         return self.one(self.any())
 
@@ -123,7 +123,7 @@ class BatchView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def pause(self, request: ApiRequest, uid: str) -> Response:
-        """Its input path is not looked at and no task is started; what is in progress ends."""
+        """Its input path is not polled and no task is started; tasks in progress end."""
         task_services.pause_batch(batch=self.live())
         return self.one(self.live())
 

@@ -1,4 +1,4 @@
-"""What the API tells of batches, tasks and their results, and what it takes."""
+"""Serializers of batches, tasks and results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
 class Reference(serializers.Serializer[Any]):
-    """Something else of the account."""
+    """Reference to another object of the account."""
 
     id = serializers.CharField(source="uid")
     name = serializers.CharField()
@@ -43,7 +43,7 @@ class DomainReference(Reference):
 
 
 class CauseOutput(serializers.Serializer[Any]):
-    """Why it cannot go on, and what to do about it."""
+    """The failure reason and its advice."""
 
     code = serializers.CharField(help_text="For programs. Stable.")
     message = serializers.CharField(source="sentence")
@@ -51,7 +51,7 @@ class CauseOutput(serializers.Serializer[Any]):
 
 
 class ProgressOutput(serializers.Serializer[Any]):
-    """How far a batch is, in files."""
+    """Progress of a batch, in files."""
 
     found = serializers.IntegerField()
     waiting = serializers.IntegerField()
@@ -62,7 +62,7 @@ class ProgressOutput(serializers.Serializer[Any]):
 
 
 class Priority(serializers.ChoiceField):
-    """A word for programs; a number in the table, so that it can be sorted."""
+    """A priority: a word in the API, a number in the table, by which batches are sorted."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=[(name, name) for name in PRIORITIES], **kwargs)
@@ -117,7 +117,7 @@ class BatchInput(Input):
 
 
 class BatchOutput(Output):
-    """A standing instruction: what appears in the input path is recognised."""
+    """A standing instruction: new files in the input path are recognised."""
 
     passing = frozenset(
         {"status", "cause", "progress", "polled_at", "unusable_count", "unusable_names", "paused_at"}
@@ -217,7 +217,7 @@ class TaskOutput(Output):
 
 
 class Count(serializers.Serializer[Any]):
-    """How many an action was done to."""
+    """How many objects an action changed."""
 
     count = serializers.IntegerField()
 

@@ -11,7 +11,7 @@ from speechportal.api import fields
 
 
 def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """A field of a request. What is sent ends in the ``recognition`` dictionary of the validated data."""
+    """Field of a request; its value goes to the ``recognition`` dictionary of the validated data."""
     common: dict[str, Any] = {
         "source": f"recognition.{name}",
         "required": False,
@@ -27,7 +27,7 @@ def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any,
 
 
 def output_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """A field of an answer."""
+    """Field of a response."""
     source = f"recognition.{name}"
     match setting:
         case Choice():

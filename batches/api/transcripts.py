@@ -1,4 +1,4 @@
-"""What was heard, in every format, corrected by people; and the files that it was written to."""
+"""REST endpoints of transcripts: read, correct, download, publish; result files and the recording."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SpeakerInput(Input):
 
 
 class CorrectionInput(Input):
-    """What people know better; the machine's transcript is kept beneath it."""
+    """Corrected texts and speaker names; the recognised transcript is kept."""
 
     lines = LineInput(many=True, required=False)
     speakers = SpeakerInput(many=True, required=False)
@@ -58,7 +58,7 @@ class ResultLink(ResultFileOutput):
 
 
 class TranscriptView(ApiView):
-    """What was heard in a task's file."""
+    """The transcript of a task's file."""
 
     area = "tasks"
     pagination_class = None
@@ -75,7 +75,7 @@ class TranscriptView(ApiView):
 
     @extend_schema(responses={(200, "application/json"): RESULT}, summary="Read the transcript")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """Segments with speakers, words with times; `textEdited` has what people have corrected."""
+        """Segments with speakers, words with times; `textEdited` is the corrected text."""
         task = self.task()
         return Response(clova_json.document(self.heard(task), result_context(task)))
 
@@ -95,7 +95,7 @@ class TranscriptView(ApiView):
         summary="Correct the transcript",
     )
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
-        """All that is given, or nothing. Result files follow when they are published."""
+        """Applies all corrections, or none. Result files change when they are published."""
         task, fields = self.task(), self.read(CorrectionInput)
         self.heard(task)
         with transaction.atomic():
@@ -107,12 +107,12 @@ class TranscriptView(ApiView):
 
     @extend_schema(request=None, responses={200: Count}, summary="Write the result files as corrected")
     def publish(self, request: ApiRequest, uid: str) -> Response:
-        """Under the names that they have. Doing it twice is fine."""
+        """Writes the result files again, as corrected, under their names. Can be repeated."""
         return Response({"count": corrections.publish(task=self.task())})
 
     @extend_schema(responses={200: ResultLink(many=True)}, summary="List the result files")
     def results(self, request: ApiRequest, uid: str) -> Response:
-        """Each with an address from which it can be read without a token, for an hour."""
+        """Each with a URL that works without a token for an hour."""
         task, expires_at = self.task(), _expiry()
         store = task.connection.store() if task.connection else None
         links = [
@@ -143,7 +143,7 @@ class TranscriptView(ApiView):
         summary="Download the transcript in a format",
     )
     def download(self, request: ApiRequest, uid: str, file_format: str) -> HttpResponse:
-        """In any format, whichever the batch writes: made from what is known, with its corrections."""
+        """In any format, whichever the batch writes, with corrections."""
         task = self.task()
         if file_format not in formats.FORMATS:
             raise Http404

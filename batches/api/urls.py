@@ -1,4 +1,4 @@
-"""Everything below ``/api/v1/`` that is about batches and what comes of them."""
+"""URLs of the batches app below ``/api/v1/``."""
 
 from typing import Any
 

@@ -1,8 +1,7 @@
-"""JSON in the shape of CLOVA Speech's result, so that what was written for it works.
+"""JSON in the structure of CLOVA Speech's result, so that programs written for it work unchanged.
 
-Ours, beside it: ``language``, ``engine``, ``quality`` and ``flags`` of the whole, and ``quality`` of each
-segment. A client that does not know them is not disturbed: CLOVA's own keys keep their names, types and
-meanings.
+The portal adds ``language``, ``engine``, ``quality`` and ``flags`` of the transcript, and ``quality`` of each
+segment. CLOVA's own keys keep their names, types and meanings.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def render(transcript: Transcript, context: Context) -> str:
 
 
 def document(transcript: Transcript, context: Context) -> dict[str, Any]:
-    """The result as plain data, for a webhook or an answer of the API."""
+    """Result as plain data, for a webhook or a response of the API."""
     transcript, context = without_forbidden(transcript, context)
     result: dict[str, Any] = {
         "result": "COMPLETED",
@@ -103,7 +102,7 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
 
 
 def _speaker(label: str, context: Context) -> dict[str, Any]:
-    """Where speakers were not asked for, the object is there and its label and name are empty."""
+    """Speaker object; its label and name are empty if speakers were not asked for."""
     if not label:
         return {"label": "", "name": "", "edited": False}
     return {"label": label, "name": context.speaker_name(label), "edited": context.is_renamed(label)}
@@ -115,7 +114,7 @@ def _labels(transcript: Transcript) -> list[str]:
 
 
 def _language(recognised: str, asked: str) -> str:
-    """CLOVA's code for what was asked for; the recognised language where that was left to us."""
+    """CLOVA's code of the requested language, or of the recognised one if detection was requested."""
     folded = asked.strip().lower().replace("_", "-")
     if folded in {"", "auto"}:
         return recognised
@@ -132,7 +131,7 @@ def _rounded(number: float) -> float:
 
 
 def _encodable(value: Any) -> Any:
-    """The same data without what JSON in UTF-8 cannot hold: half surrogate pairs, NaN and infinity."""
+    """Copy of the data without what JSON in UTF-8 cannot hold: lone surrogates, NaN and infinity."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,8 +1,8 @@
-"""Correcting a transcript: texts of segments, names of speakers, and writing both to the result files.
+"""Corrections of transcripts: texts of segments and names of speakers, and publishing them to result files.
 
-The machine's transcript never changes: a :class:`~batches.models.Correction` lies over it, and every
-format is made from both. A change takes the row's lock, so that two people who correct different
-segments at once lose nothing.
+The stored transcript never changes: a :class:`~batches.models.Correction` is applied to it, and every format
+is made from both. A change takes the row's lock, so that concurrent corrections of different segments are
+both kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME_LENGTH = 60
 
 
 def transcript_of(task: Task) -> Transcript:
-    """What was heard. Raises ``ValidationError`` where there is nothing yet."""
+    """Stored transcript of a task. Raises ``ValidationError`` if there is none yet."""
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     if checkpoint is None:
         raise ValidationError(_("There is no transcript to correct."), code="no_transcript")
@@ -40,9 +40,9 @@ def transcript_of(task: Task) -> Transcript:
 
 
 def correct_text(*, task: Task, index: int, text: str, by: User | None) -> Correction:
-    """Give segment ``index`` another text. The machine's own text takes the correction back.
+    """Correct the text of segment ``index``. The recognised text removes the correction.
 
-    Raises ``ValidationError`` for a segment that is not there or a text that is too long.
+    Raises ``ValidationError`` for an unknown segment or a text that is too long.
     """
     transcript = transcript_of(task)
     if not 0 <= index < len(transcript.segments):
@@ -60,9 +60,9 @@ def correct_text(*, task: Task, index: int, text: str, by: User | None) -> Corre
 
 
 def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Correction:
-    """Name speakers by their labels, for all formats at once. An empty name gives the letter back.
+    """Name speakers by their labels, for all formats. An empty name restores the default letter.
 
-    Raises ``ValidationError`` for a label that is not there or a name that is too long.
+    Raises ``ValidationError`` for an unknown label or a name that is too long.
     """
     known = set(transcript_of(task).speakers)
     if unknown := set(names) - known:
@@ -89,7 +89,7 @@ def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Corr
 def publish(*, task: Task) -> int:
     """Write the task's result files again, as corrected, under the names they have. Returns how many.
 
-    Raises ``ValidationError`` where there is nothing to write to, or with what the storage says.
+    Raises ``ValidationError`` if there are no result files, or with the storage's error.
     """
     if task.connection is None or task.state != Task.State.COMPLETED:
         raise ValidationError(
@@ -116,7 +116,7 @@ def publish(*, task: Task) -> int:
 
 @contextmanager
 def _changing(task: Task, by: User | None) -> Iterator[Correction]:
-    """The task's correction, locked, to be changed; saved with who and when if it did change."""
+    """Context manager that locks the task's correction and, if it changed, saves it with person and time."""
     with transaction.atomic():
         Correction.unscoped.get_or_create(task=task)
         correction = Correction.unscoped.select_for_update().get(task=task)

@@ -1,4 +1,4 @@
-"""A transcript as a page shows it: lines with speakers, and words with the times at which they are said."""
+"""Transcript page: a transcript as lines with speakers, and words with their times."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Line:
-    """A segment. ``words`` is what static/portal/transcript.js makes words of, to be lit and clicked."""
+    """Segment as a line of the page; static/portal/transcript.js makes clickable words of ``words``."""
 
     index: int
     start: int  # ms
@@ -84,7 +84,7 @@ def line_of(transcript: Transcript, index: int, context: Context) -> Line:
 
 
 def speakers_of(transcript: Transcript, context: Context) -> list[Speaker]:
-    """In order of first appearance."""
+    """Speakers in order of first appearance."""
     spoken: dict[str, int] = dict.fromkeys(transcript.speakers, 0)
     for segment in transcript.segments:
         if segment.speaker in spoken:
@@ -107,7 +107,7 @@ def _colours(transcript: Transcript) -> dict[str, int]:
 
 
 def _words(segment: Segment, text: str) -> str:
-    """Each unit of the text with its time; what was corrected takes the time of what it replaces."""
+    """Encode each unit of the text with its time; corrected text takes the time of what it replaces."""
     unsure = [word for word in segment.words if word.probability < UNSURE]
     entries, offset = [], 0
     for unit in timed_units(text, segment.words, segment.start, segment.end):
@@ -121,5 +121,5 @@ def _words(segment: Segment, text: str) -> str:
 
 
 def _same(word: Word, start: int, text: str) -> bool:
-    """Whether a piece of the text is (part of) this very word, not a correction in its place."""
+    """Whether a unit of the text is (part of) this recognised word, not a correction in its place."""
     return word.start <= start < max(word.end, word.start + 1) and text in word.text

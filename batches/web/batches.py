@@ -1,4 +1,4 @@
-"""The list of batches, and one batch from its creation to its deletion."""
+"""Pages of batches: the list, one batch, its form, its execution results and its activity."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAGE_SIZE = 50
 
 
 def any_batch(request: PortalRequest, uid: str) -> Batch:
-    """One of the account's batches, also a deleted one: its results and charges are still there."""
+    """One of the account's batches, also a deleted one, whose results and charges still exist."""
     batches = Batch.objects.for_account(request.account).select_related("account", "domain", "connection")
     return get_object_or_404(batches, uid=uid)
 
@@ -81,7 +81,7 @@ def batch_create(request: PortalRequest) -> HttpResponse:
 
 
 def _copied(request: PortalRequest) -> dict[str, Any]:
-    """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
+    """Initial values copied from the batch ``?from=<ID>``, without its name and domain."""
     source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
     if source is None:
         return {}
@@ -103,7 +103,7 @@ def batch_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
-    """Why the form cannot be filled in: no domain left, or no connection yet."""
+    """Context with what is missing before the form can be filled in: a free domain, or a connection."""
     no_domain = ""
     domains = form.fields["domain"].queryset  # type: ignore[attr-defined] # a ModelChoiceField
     if not domains.exists():
@@ -151,7 +151,7 @@ def batch_results(request: PortalRequest, uid: str) -> HttpResponse:
 
 @member_required
 def result_detail(request: PortalRequest, uid: str, result_uid: str) -> HttpResponse:
-    """An execution result as a table: what its CSV file says."""
+    """Execution result as a table, with the content of its CSV file."""
     batch = any_batch(request, uid)
     result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
     text = execution_results.render(result).decode("utf-8-sig")
@@ -170,7 +170,7 @@ def result_download(request: PortalRequest, uid: str, result_uid: str) -> HttpRe
 
 @member_required
 def batch_activity(request: PortalRequest, uid: str) -> HttpResponse:
-    """The audit trail of the batch and of what is part of it."""
+    """Audit trail of the batch, its tasks and its webhook."""
     batch = any_batch(request, uid)
     about = Q(target_uid=batch.uid) | Q(part_of=batch.uid)
     entries = AuditEntry.objects.for_account(request.account).filter(about)
@@ -194,7 +194,7 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
 
 
 def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
-    """A page of tasks by task order, whose cost does not grow with what lies before it."""
+    """Page of tasks by task order (keyset pagination: the cost does not grow with the page number)."""
     if oldest_first:
         tasks = tasks.order_by("task_order")
     if edge.isascii() and edge.isdigit() and len(edge) < 10:

@@ -1,4 +1,4 @@
-"""What members enter about a batch."""
+"""Forms of batches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 ADVANCED = ("webhook_url", "priority", "transcript_days")
-# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+# Fields that a duplicate copies: all but the name and the domain, which are unique to a batch.
 COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
 
 
 class ConnectionSelect(forms.Select):
-    """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
+    """Select whose options carry the connection's ID, which static/portal/browse.js requests folders with."""
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option = super().create_option(name, value, *args, **kwargs)
@@ -143,6 +143,6 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
 
     @property
     def advanced_open(self) -> bool:
-        """Whether the advanced settings hold something that must be seen."""
+        """Whether the advanced settings have an error or a value that must be seen."""
         folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
         return any(field.errors or field.value() not in {None, "", 0, "0", DEFAULT} for field in folded)

@@ -1,4 +1,4 @@
-"""One task: what happened to it, and what can be done about it."""
+"""Pages of a task: its detail and history, and actions that retry, cancel or repeat it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 
 
 def _events(task: Task) -> list[Event]:
-    """What happened and who did what, in order. Only what is over is told; the state says what goes on."""
+    """History of the task and of members' actions on it, in order of time."""
     ends: dict[str, str | Promise] = {
         Task.State.COMPLETED: gettext_lazy("Completed"),
         Task.State.FAILED: gettext_lazy("Failed"),
@@ -111,7 +111,7 @@ def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 
 @manager_required
 def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Recognise a file again, with the batch's present settings, as a task of its own. Asks: it costs."""
+    """Recognise a file again as a new task with the batch's present settings; asks first, since it costs."""
     task = any_task(request, uid, task_uid)
     if request.method != "POST":
         return render(request, "batches/repeat.html", {"task": task, "batch": task.batch})
@@ -126,7 +126,7 @@ def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 def _act(
     request: PortalRequest, task: Task, act: Callable[[Task], Task | None], success: str
 ) -> HttpResponse:
-    """Do it and say so, or say why not; then show the task that it is about now."""
+    """Perform an action, add a message with its success or refusal, and redirect to the resulting task."""
     try:
         task = act(task) or task
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Reading and correcting a task's transcript: its lines, its speakers, its recording, and its downloads."""
+"""Pages of a task's transcript: lines, speakers, corrections, recording and downloads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
 
-PRESIGN_SECONDS = 12 * 3600  # Longer than anybody listens; each opening of the page makes a new one.
+PRESIGN_SECONDS = 12 * 3600  # Longer than a listening session; each page view makes a new one.
 FRAGMENT = "HX-Request"
 
 
@@ -44,7 +44,7 @@ def transcript_of(task: Task) -> Transcript | None:
 
 
 def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
-    """What templates/batches/_transcript.html shows; ``?edit=<line>`` opens a line without JavaScript."""
+    """Context of templates/batches/_transcript.html; ``?edit=<line>`` opens a line without JavaScript."""
     transcript = transcript_of(task)
     if transcript is None:
         return {"transcript": None}
@@ -66,7 +66,7 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
 @manager_required
 @require_POST
 def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
-    """Answers with the line as it now is, or, without JavaScript, with the page at that line."""
+    """Correct a line; responds with its fragment, or, without JavaScript, with the page at that line."""
     task = any_task(request, uid, task_uid)
     try:
         corrections.correct_text(task=task, index=index, text=request.POST.get("text", ""), by=request.user)
@@ -87,7 +87,7 @@ def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) ->
 @manager_required
 @require_POST
 def name_speakers(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """``speaker-<label>`` is the name of each; those that are not sent stay."""
+    """Name speakers: the field ``speaker-<label>`` has the name; speakers that are not sent keep theirs."""
     task = any_task(request, uid, task_uid)
     names = {
         key.removeprefix("speaker-"): value
@@ -123,7 +123,7 @@ def publish(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
 
 @member_required
 def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) -> HttpResponse:
-    """The transcript in one format, as corrected, made from what is in the database."""
+    """Download the corrected transcript in one format, made from the database."""
     task = any_task(request, uid, task_uid)
     transcript = transcript_of(task)
     if name not in formats.FORMATS or transcript is None:
@@ -136,7 +136,7 @@ def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) ->
 
 @member_required
 def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Sends the browser to the recording in the account's own storage, by a link that expires."""
+    """Redirect to the recording in the account's storage, by a link that expires."""
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""The pages of home, batches and usage. Batches and usage have a namespace each."""
+"""URLs of the pages: home, batches and usage. Batches and usage have a namespace each."""
 
 from django.urls import URLPattern, URLResolver, include, path
 

@@ -38,12 +38,12 @@ VERSION = 1
 
 
 def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
-    """The message as it is stored, and as it is sent unless a result belongs to it."""
+    """Message as it is stored, and as it is sent unless it contains a result."""
     return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
 
 
 def with_result(envelope: str, checkpoint: StoredTranscript | None) -> bytes:
-    """The message of a completed task as it is sent: the same bytes each time."""
+    """Message of a completed task as it is sent, with its result: the same bytes each time."""
     message = json.loads(envelope)
     message["data"]["result"] = _result(checkpoint)
     return _json(message).encode()
@@ -56,7 +56,7 @@ def _result(checkpoint: StoredTranscript | None) -> dict[str, Any] | None:
 
 
 def _as_recognised(task: Task) -> Context:
-    """Without what people correct afterwards: that must not change the message between two attempts."""
+    """Context without members' corrections, which must not change the message between two attempts."""
     return (task.settings or TaskSettings()).context(task.uid)
 
 
@@ -65,7 +65,7 @@ def of_batch(batch: Batch) -> dict[str, Any]:
 
 
 def of_task(task: Task, files: Iterable[ResultFile]) -> dict[str, Any]:
-    """``data`` of a completed or failed task, but for the result of a completed one."""
+    """``data`` of a completed or failed task, without the result."""
     data: dict[str, Any] = {
         "task": {
             "id": task.uid,
@@ -109,7 +109,7 @@ def of_execution_result(result: ExecutionResult) -> dict[str, Any]:
 
 
 def moment(when: datetime | None) -> str | None:
-    """``2026-11-23T07:00:00.123Z``"""
+    """Format a time as ``2026-11-23T07:00:00.123Z``."""
     if when is None:
         return None
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
