@@ -543,6 +543,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("problem", models.TextField(blank=True, verbose_name="problem")),
+                ("fault", models.CharField(blank=True, max_length=40)),
                 ("problem_at", models.DateTimeField(null=True)),
                 ("loaded_at", models.DateTimeField(null=True, verbose_name="loaded")),
                 (

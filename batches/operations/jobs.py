@@ -176,8 +176,7 @@ def recognise_next() -> None:
                 before, pair = _models.pair, _pair_of(lease)
                 _models.use(pair)
                 processing.process(lease, client, _should_stop, None if late else prefetcher.look)
-            if pair != before:
-                model_hosts.note_loaded(pair, before)
+            model_hosts.note_loaded(pair, before)
             lease = None if _should_stop() else prefetcher.take()
     finally:
         prefetcher.close()

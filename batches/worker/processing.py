@@ -27,6 +27,7 @@ from batches.recognition.errors import (
     ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
+    WorkFolderUnwritable,
 )
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
@@ -35,8 +36,9 @@ from batches.status import batch_status, connection_backoff, failures
 from batches.status.failures import Failure, Level, failure_of
 from batches.tasks import lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
+from batches.tasks.model_hosts import HostFault
 from batches.tasks.scheduling import PROBE
-from batches.worker import disk_space, moving, result_files
+from batches.worker import disk_space, moving, result_files, work_folder
 from batches.worker.engine_options import engine_options
 from domains.offered_models import ModelPair
 from speechportal.platform import logs
@@ -282,6 +284,8 @@ def _handle_recognition_error(lease: Lease, task: Task, error: RecognitionError)
     if isinstance(error, ModelUnavailable):
         pair = ModelPair(task.whisper_model, task.speaker_model)
         model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
+    elif error.code in failures.HOST_FAULTS:
+        model_hosts.note_fault(HostFault(error.code, error.message))
     # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
     counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
@@ -350,7 +354,13 @@ def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping:
 def _handle_unexpected(lease: Lease, task: Task, error: Exception) -> None:
     if disk_space.is_lacking(error):
         logger.error("task %s: no space left in the work folder", task.uid)
+        model_hosts.note_fault(HostFault(WorkDiskFull.code, WorkDiskFull().message))
         _give_back(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
+        return
+    if work_folder.is_not_writable(error):
+        logger.error("task %s: the work folder cannot be written: %s", task.uid, error)
+        model_hosts.note_fault(HostFault(WorkFolderUnwritable.code, str(error)))
+        _give_back(lease, task, failure_of(WorkFolderUnwritable()), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     failure = failures.failure("internal_error", error=type(error).__name__)

@@ -44,10 +44,23 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def readyz(_request: HttpRequest) -> HttpResponse:
-    """Names what is not ready, and nothing else: anybody may ask. ``warnings`` do not make it unready."""
-    problem = _database_problem() or _other_problem()
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Names what is not ready, and nothing else: anybody may ask. ``warnings`` do not make it unready.
+
+    The status is that of this web process, or of the role that ``?role=`` names, for its own probes.
+    """
+    problem = _database_problem()
+    roles: dict[str, str] = {} if problem else import_string(settings.READINESS_ROLES)()
+    role = request.GET.get("role", "")
+    if role in roles:
+        problem = roles[role]
+    elif role and not problem:
+        problem = "unknown_role"
+    else:
+        problem = problem or _other_problem()
     answer: dict[str, object] = {"ready": not problem, "problem": problem}
+    if roles:
+        answer["roles"] = {name: {"ready": not found, "problem": found} for name, found in roles.items()}
     if not problem and (warnings := _warnings()):
         answer["warnings"] = warnings
     return JsonResponse(answer, status=503 if problem else 200)

@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -29,6 +30,7 @@ from batches.recognition.errors import (
     DamagedMedia,
     EmptyFile,
     EncryptedMedia,
+    FfmpegUnavailable,
     MediaTooLarge,
     MediaTooLong,
     NoAudioStream,
@@ -63,6 +65,8 @@ _CUT_SHORT = re.compile(
 )
 # How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
+# How a program ends that does not start: not executable, a library missing, a system call refused.
+_DOES_NOT_START = frozenset([126, 127, -signal.SIGSYS])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
 
 
@@ -111,9 +115,20 @@ class Audio:
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
 
 
+def program() -> str:
+    """The path of ffmpeg. Raises FfmpegUnavailable where it is missing or may not be executed."""
+    try:
+        path = str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
+    if shutil.which(path) is None:
+        raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
+    return path
+
+
 def _command(path: Path, output: Sequence[str]) -> list[str]:
     return [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
+        program(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
         "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS),
         # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
         "-i", f"file:{path}", *output,
@@ -162,6 +177,9 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
     log = result.stderr.decode(errors="replace")
+    if result.returncode in _DOES_NOT_START:
+        last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
+        raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
     if "\nInput #0" not in "\n" + log:
         raise _unreadable(path, log)
     streams = _AUDIO_STREAM.findall(log)
