@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
@@ -19,8 +20,9 @@ from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import selectors
 from batches.status.failures import failure_of_batch, failure_of_task
+from batches.web import uploads
 from batches.web.forms import COPIED, BatchForm
-from batches.web.fragments import render_live
+from batches.web.fragments import HEADER, render_live
 from domains.models import Domain
 from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.models import AuditEntry
@@ -28,6 +30,7 @@ from speechportal.accounts.privacy.views import activity_page
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download
+from speechportal.storage.errors import StorageError
 
 PAGE_SIZE = 50
 
@@ -134,7 +137,14 @@ def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
         "keep": {key: value for key, value in (("state", state), ("sort", sort)) if value},
         "tab": "tasks",
     }
-    return render_live(request, "batches/detail.html", "batches/_detail.html", context)
+    may_upload = request.membership.can_change and not batch.is_deleted and batch.connection is not None
+    if may_upload and not request.headers.get(HEADER):
+        with suppress(StorageError):  # The page says what is wrong with its storage.
+            context["upload"] = uploads.page_context(batch)
+    response = render_live(request, "batches/detail.html", "batches/_detail.html", context)
+    if "upload" in context:
+        uploads.allow_uploads(response, batch)
+    return response
 
 
 @member_required

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from batches.web import actions, batches, deliveries, home, tasks, transcripts, usage
+from batches.web import actions, batches, deliveries, home, tasks, transcripts, uploads, usage
 
 delivery_pages = [
     path("", deliveries.delivery_list, name="deliveries"),
@@ -32,6 +32,9 @@ batch_pages: list[URLPattern | URLResolver] = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
+    path("<str:uid>/uploads/plan/", uploads.plan, name="upload_plan"),
+    path("<str:uid>/uploads/sign/", uploads.sign, name="upload_sign"),
+    path("<str:uid>/uploads/finish/", uploads.finish, name="upload_finish"),
     path("<str:uid>/activity/", batches.batch_activity, name="activity"),
     path("<str:uid>/deliveries/", include(delivery_pages)),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),

@@ -39,6 +39,7 @@ VERBS = {
     "deleted": _("deleted"),
     "suspended": _("suspended"),
     "restored": _("restored"),
+    "uploaded": _("given a recording"),
     "polled": _("asked to look at its input path"),
     "paused": _("paused"),
     "resumed": _("resumed"),

@@ -29,6 +29,7 @@ from speechportal.storage.backends.base import (
     StoredFile,
 )
 from speechportal.storage.backends.files import write_whole
+from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.backends.s3_client import MIB, ExplicitS3Storage, S3Settings, storage_for
 from speechportal.storage.errors import (
     AccessDenied,
@@ -46,9 +47,16 @@ if TYPE_CHECKING:
 PAGE = 1000
 QUOTES = '"'
 BUCKET_SEEN_SECONDS = 30
+MULTIPART_OPERATIONS: dict[MultipartStep, str] = {
+    "create": "create_multipart_upload",
+    "part": "upload_part",
+    "list": "list_parts",
+    "complete": "complete_multipart_upload",
+    "abort": "abort_multipart_upload",
+}
 
 
-class S3Store(ObjectStore):
+class S3Store(ObjectStore, MultipartUploads):
     """Files below ``root`` in a bucket.
 
     The version is the ETag and the time of the last write, in seconds: that is how precisely answers
@@ -201,6 +209,19 @@ class S3Store(ObjectStore):
             params["ResponseContentType"] = content_type
         with s3_errors.faults(key):
             return self._client.generate_presigned_url(f"{method}_object", Params=params, ExpiresIn=expires)
+
+    def presign_multipart(
+        self, key: str, step: MultipartStep, *, expires: int, upload_id: str = "", part_number: int = 0
+    ) -> str:
+        params: dict[str, Any] = {"Bucket": self._given.bucket, "Key": self._full(key)}
+        if step != "create":
+            params["UploadId"] = upload_id
+        if step == "part":
+            params["PartNumber"] = part_number
+        with s3_errors.faults(key):
+            return self._client.generate_presigned_url(
+                MULTIPART_OPERATIONS[step], Params=params, ExpiresIn=expires
+            )
 
     def create_folder(self, path: str) -> None:
         full_path = keys.check_folder(path, root=self._given.root)
