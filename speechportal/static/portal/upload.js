@@ -38,7 +38,8 @@ const endings = new Set((text.endings ?? "").split(" "));
 
 /** @type {Map<string, Row>} by path */
 const rows = new Map();
-const uppy = new Uppy({ autoProceed: false });
+const quiet = { debug() {}, warn() {}, error() {} }; // What goes wrong is shown at its file.
+const uppy = new Uppy({ autoProceed: false, logger: quiet });
 uppy.use(AwsS3, {
   shouldUseMultipart: (/** @type {{ size: number | null }} */ file) => takesParts && (file.size ?? 0) > PARTS_FROM,
   getChunkSize: () => PART,
