@@ -10,12 +10,23 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches.api.serializers import BatchInput, BatchOutput, Count, UploadInput, UploadLink
+from batches.api.serializers import (
+    BatchInput,
+    BatchOutput,
+    Count,
+    TaskActionInput,
+    TaskActionOutput,
+    TaskOutput,
+    UploadInput,
+    UploadLink,
+    UploadName,
+)
 from batches.intake import uploads
-from batches.models import Batch
+from batches.models import Batch, Task
 from batches.services import batches as batch_services
-from batches.services import selectors
+from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
+from batches.services.task_filters import TaskFilter
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters, YesOrNo
@@ -149,6 +160,29 @@ class BatchView(ApiView):
         return Response({"count": task_services.cancel_waiting(batch=self.live())})
 
     @extend_schema(
+        request=TaskActionInput,
+        responses={200: TaskActionOutput},
+        examples=[
+            OpenApiExample(
+                "All failed ones", {"action": "retry", "filter": {"state": "failed"}}, request_only=True
+            )
+        ],
+        summary="Retry, cancel or recognise many tasks again",
+    )
+    @action(detail=True, methods=["post"], url_path="task-actions")
+    @idempotent
+    def task_actions(self, request: ApiRequest, uid: str) -> Response:
+        """Tasks whose state does not allow the action are passed over. At most 500 are recognised again."""
+        batch, fields = self.live(), self.read(TaskActionInput)
+        if "ids" in fields:
+            own = Task.objects.for_account(request.account).filter(batch=batch)
+            tasks = own.filter(uid__in=fields["ids"])
+        else:
+            tasks = TaskFilter(**fields["filter"]).apply(batch)
+        outcome = selected_tasks.ACTIONS[fields["action"]](batch=batch, tasks=tasks)
+        return Response(TaskActionOutput(outcome).data)
+
+    @extend_schema(
         request=UploadInput,
         responses={201: UploadLink},
         examples=[OpenApiExample("A file", {"name": "monday/call.mp3"}, request_only=True)],
@@ -162,4 +196,20 @@ class BatchView(ApiView):
         link = {"url": upload.url, "method": "PUT", "expires_at": upload.expires_at, "key": upload.key}
         return Response(UploadLink(link).data, status=201)
 
+    @extend_schema(
+        request=UploadName,
+        responses={200: TaskOutput},
+        examples=[OpenApiExample("A file", {"name": "monday/call.mp3"}, request_only=True)],
+        summary="Say that an upload has ended",
+    )
+    @action(detail=True, methods=["post"], url_path="uploads/finished")
+    def upload_finished(self, request: ApiRequest, uid: str) -> Response:
+        """The file becomes a task at once. Without this call the next polls find it. Repeating it is safe."""
+        task = uploads.finish(batch=self.live(), **self.read(UploadName))
+        found = Task.objects.for_account(request.account).select_related(
+            "batch", "execution_result", "original"
+        )
+        return Response(TaskOutput(found.get(pk=task.pk)).data)
+
+    upload_finished.more_errors = ("502",)  # type: ignore[attr-defined] # as below
     uploads.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -12,6 +13,7 @@ from batches.formats import FORMATS
 from batches.models import Batch, Task
 from batches.models.batch import UNUSABLE_NAMES_KEPT, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
+from batches.services.selected_tasks import ACTIONS
 from batches.status.failures import Failure, failure_of_batch, failure_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
@@ -241,6 +243,46 @@ class UploadInput(Input):
     replace = StrictBooleanField(
         default=False, help_text="Whether a file that has this name may be written over; otherwise 409."
     )
+
+
+class UploadName(Input):
+    name = StrictCharField(max_length=900, help_text="As it was given to `uploads`.")
+
+
+class TaskFilterInput(Input):
+    """Conditions that must all hold; none means every task of the batch."""
+
+    state = Choice(Task.State.choices, required=False)
+    q = StrictCharField(max_length=900, required=False, help_text="Part of a name, or a whole ID.")
+    model = StrictCharField(max_length=200, required=False, help_text="A Whisper or speaker model.")
+    since = serializers.DateField(required=False, help_text="Discovered on this day or later.")
+    until = serializers.DateField(required=False, help_text="Discovered on this day or earlier.")
+    shortest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
+    longest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
+
+
+class TaskActionInput(Input):
+    action = Choice([(name, name) for name in ACTIONS])
+    ids = serializers.ListField(
+        child=StrictCharField(max_length=40),
+        required=False,
+        allow_empty=False,
+        max_length=1000,
+        help_text="Tasks of this batch. Either these or `filter`.",
+    )
+    filter = TaskFilterInput(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("ids" in attrs) == ("filter" in attrs):
+            raise serializers.ValidationError(_("Give either ids or filter."), code="ids_or_filter")
+        return attrs
+
+
+class TaskActionOutput(serializers.Serializer[Any]):
+    """What an action on many tasks did."""
+
+    done = serializers.IntegerField()
+    passed_over = serializers.IntegerField(help_text="Their state does not allow the action.")
 
 
 def told(failure: Failure | None) -> dict[str, Any] | None:

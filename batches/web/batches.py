@@ -19,6 +19,7 @@ from batches.operations import progress_forecast
 from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import selectors
+from batches.services.task_filters import TaskFilter
 from batches.status.failures import failure_of_batch, failure_of_task
 from batches.web import uploads
 from batches.web.forms import COPIED, BatchForm
@@ -124,17 +125,14 @@ def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
 @member_required
 def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
-    state, query = request.GET.get("state", ""), request.GET.get("q", "").strip()
-    tasks = selectors.list_tasks(batch, state, query)
-    sort = "oldest" if request.GET.get("sort") == "oldest" else ""
+    chosen = TaskFilter.from_query(request.GET)
     context = {
         **_overview(request, batch),
-        **_window(tasks, request.GET.get("before", ""), oldest_first=bool(sort)),
-        "sort": sort,
-        "state": state,
-        "query": query,
+        **_task_rows(request, chosen.apply(batch), chosen.sort),
+        "sort": chosen.sort,
+        "filter": chosen,
         "states": Task.State.choices,
-        "keep": {key: value for key, value in (("state", state), ("sort", sort)) if value},
+        "selectable": request.membership.can_change and not batch.is_deleted,
         "tab": "tasks",
     }
     may_upload = request.membership.can_change and not batch.is_deleted and batch.connection is not None
@@ -203,10 +201,16 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
     }
 
 
+def _task_rows(request: PortalRequest, tasks: QuerySet[Task], sort: str) -> dict[str, Any]:
+    """A page of tasks: by task order from an edge on, by any other column by the page's number."""
+    if sort in ("", "order", "-order"):
+        return _window(tasks, request.GET.get("before", ""), oldest_first=sort == "order")
+    page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))
+    return {"rows": [(task, failure_of_task(task)) for task in page.object_list], "page": page}
+
+
 def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
     """Page of tasks by task order (keyset pagination: the cost does not grow with the page number)."""
-    if oldest_first:
-        tasks = tasks.order_by("task_order")
     if edge.isascii() and edge.isdigit() and len(edge) < 10:
         tasks = tasks.filter(**{"task_order__gt" if oldest_first else "task_order__lt": int(edge)})
     else:

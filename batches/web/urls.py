@@ -2,7 +2,17 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from batches.web import actions, batches, deliveries, home, tasks, transcripts, uploads, usage
+from batches.web import (
+    actions,
+    batches,
+    deliveries,
+    home,
+    selected_tasks,
+    tasks,
+    transcripts,
+    uploads,
+    usage,
+)
 
 delivery_pages = [
     path("", deliveries.delivery_list, name="deliveries"),
@@ -32,6 +42,7 @@ batch_pages: list[URLPattern | URLResolver] = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
+    path("<str:uid>/selected/<slug:action>/", selected_tasks.act, name="selected_tasks"),
     path("<str:uid>/uploads/plan/", uploads.plan, name="upload_plan"),
     path("<str:uid>/uploads/sign/", uploads.sign, name="upload_sign"),
     path("<str:uid>/uploads/finish/", uploads.finish, name="upload_finish"),

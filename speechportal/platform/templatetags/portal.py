@@ -69,6 +69,7 @@ def sort_link(context: template.Context, name: str, label: str) -> dict[str, Any
     request, sort = context["request"], str(context.get("sort", ""))
     query = request.GET.copy()
     query.pop("page", None)
+    query.pop("before", None)
     following = {name: f"-{name}", f"-{name}": ""}.get(sort, name)
     query["sort"] = following
     if not following:
