@@ -291,7 +291,7 @@ def _split_url(url: str) -> SplitResult:
 
 
 def redis(url: str) -> str:
-    """The address with time-outs for a Redis that does not answer, unless it names its own."""
+    """Add time-outs for a Redis that does not answer to its URL, unless the URL has its own."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:  # A socket of this machine.
         return url
@@ -299,7 +299,7 @@ def redis(url: str) -> str:
 
 
 def stored_secret(path: Path, new_value: str) -> str:
-    """The secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
+    """Read the secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():

@@ -1,7 +1,7 @@
-"""``/healthz``: the process is alive; ``/readyz``: it can serve; ``/metrics``: what Prometheus reads.
+"""Health endpoints: ``/healthz`` (alive), ``/readyz`` (can serve) and ``/metrics`` (for Prometheus).
 
-They are answered before anything else looks at a request: probes come by plain HTTP, to an address instead of
-a name, and need neither a session nor a redirect.
+They are answered before any other middleware: probes use plain HTTP and an IP address as host name, and need
+neither a session nor a redirect.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Names what is not ready, and nothing else: anybody may ask. ``warnings`` do not make it unready.
+    """Respond with what is not ready, and nothing else, since it is public. ``warnings`` count as ready.
 
     The status is that of this web process, or of the role that ``?role=`` names, for its own probes.
     """
@@ -67,7 +67,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def _warnings() -> list[str]:
-    """What works in part, as the callables of settings.READINESS_WARNINGS name it."""
+    """Warnings of the callables in settings.READINESS_WARNINGS."""
     return [warning for path in settings.READINESS_WARNINGS if (warning := import_string(path)())]
 
 
@@ -86,12 +86,12 @@ def _database_problem() -> str:
 
 
 def _other_problem() -> str:
-    """The first problem that the callables of settings.READINESS name; each returns a word, or nothing."""
+    """First problem of the callables in settings.READINESS; each returns a word, or an empty string."""
     return next((problem for path in settings.READINESS if (problem := import_string(path)())), "")
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For this machine alone, or for whoever has the token that is set."""
+    """Prometheus metrics, for this machine only or with the token of the settings."""
     from prometheus_client import CONTENT_TYPE_LATEST
 
     from speechportal.platform.metrics import text
