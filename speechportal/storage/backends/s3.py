@@ -1,4 +1,4 @@
-"""A bucket of an S3 server, or a path in it, as object storage."""
+"""`S3Store`: a bucket of an S3 server, or a path in it, as object storage."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MULTIPART_OPERATIONS: dict[MultipartStep, str] = {
 
 
 class S3Store(ObjectStore, MultipartUploads):
-    """Files below ``root`` in a bucket.
+    """Store of the files below ``root`` in a bucket.
 
     The version is the ETag and the time of the last write, in seconds: that is how precisely answers
     about one file tell it, even where listings do better.
@@ -273,7 +273,7 @@ class S3Store(ObjectStore, MultipartUploads):
         self._bucket_seen = time.monotonic()
 
     def _explain(self) -> None:
-        """Ask for something whose answer has a body: answers to HEAD give no cause. Raises it, if any."""
+        """Raise the cause of a failed HEAD request, whose answer has no body, by a request that has one."""
         try:
             self._client.list_objects(Bucket=self._given.bucket, Prefix=self._given.root, MaxKeys=1)
         except ClientError as error:
@@ -330,7 +330,7 @@ class S3Store(ObjectStore, MultipartUploads):
 
 
 class _Body(io.RawIOBase):
-    """A body as a stream whose faults are the portal's."""
+    """Stream of a body that raises StorageError."""
 
     def __init__(self, body: Any, key: str) -> None:
         self._body = body
@@ -366,5 +366,5 @@ def _stored(key: str, size: int, etag: str, modified: datetime) -> StoredFile:
 
 
 def attachment(filename: str) -> str:
-    """A ``Content-Disposition`` that saves under ``filename``, in any script (RFC 6266)."""
+    """``Content-Disposition`` header that saves under ``filename``, in any script (RFC 6266)."""
     return content_disposition_header(as_attachment=True, filename=filename) or "attachment"
