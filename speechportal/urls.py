@@ -1,4 +1,4 @@
-"""URLs of the portal."""
+"""Every address of the portal."""
 
 from django.contrib import admin
 from django.urls import include, path

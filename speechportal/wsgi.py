@@ -1,4 +1,4 @@
-"""WSGI application."""
+"""The portal as a WSGI application."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Additions to an account's page: its batches and tasks, and actions that suspend, export and close it."""
+"""What this app adds to an account's page: its batches and tasks, suspending and restoring."""
 
 from __future__ import annotations
 

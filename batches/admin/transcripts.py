@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from batches.models import Correction, SearchText, StoredTranscript
-from batches.recognition.transcript import Transcript
 from speechportal.accounts.audit import trail
 from speechportal.support.actions import ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to
@@ -46,7 +45,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         return [path("<int:pk>/read/", read, name="batches_storedtranscript_read"), *super().get_urls()]
 
     def read(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Show a transcript's text once a reason was given and recorded in the audit trail."""
+        """Ask for a reason; write it down; then, and only then, show the words."""
         if not request.user.has_perm("batches.view_storedtranscript"):
             raise PermissionDenied
         row = StoredTranscript.unscoped.select_related("task__account").filter(pk=pk).first()
@@ -58,7 +57,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         lines: list[str] = []
         if request.method == "POST" and form.is_valid():
             trail.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
-            lines = [segment.text for segment in Transcript.from_dict(row.document).segments]
+            lines = [segment.text for segment in row.published().segments]
         context = {
             **self.admin_site.each_context(request),
             "title": _("Read the transcript"),
@@ -75,7 +74,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
 
 @admin.register(Correction)
 class CorrectionAdmin(ReadOnlyAdmin[Correction]):
-    """Corrections: when and by whom; the text is hidden."""
+    """That a transcript was corrected, when and by whom; not what it says."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "changed_by", "changed_at", "published_at"]
@@ -94,7 +93,7 @@ class CorrectionAdmin(ReadOnlyAdmin[Correction]):
 
 @admin.register(SearchText)
 class SearchTextAdmin(ReadOnlyAdmin[SearchText]):
-    """Search index rows; their text is hidden."""
+    """That a transcript can be searched; its words are hidden."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "account"]

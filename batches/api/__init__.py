@@ -1,1 +1,1 @@
-"""REST endpoints of batches, tasks, transcripts, deliveries and usage."""
+"""Batches and what comes of them, for programs."""

@@ -1,4 +1,4 @@
-"""REST endpoint of file formats, for results and downloads."""
+"""File formats: which of them results can be written in and transcripts be downloaded in."""
 
 from __future__ import annotations
 

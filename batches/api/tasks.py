@@ -1,4 +1,4 @@
-"""REST endpoints of tasks: list, retry, cancel, recognise again."""
+"""Tasks: what became of each input file, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TaskList(ListParameters):
 
 
 class TaskView(ApiView):
-    """Input files and their state."""
+    """Input files and what became of them."""
 
     area = "tasks"
     output = TaskOutput
@@ -81,7 +81,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def retry(self, request: ApiRequest, uid: str) -> Response:
-        """Retries a failed or cancelled task, with the batch's present settings.
+        """A failed or cancelled one, with the batch's present settings.
 
         It is charged once, however often it runs.
         """
@@ -92,7 +92,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def cancel(self, request: ApiRequest, uid: str) -> Response:
-        """The input file stays where it is. A task in progress is `cancelling` until its worker notices."""
+        """Its input file stays where it is. One in progress is `cancelling` until its worker notices."""
         task_services.cancel_task(task=self.task())
         return self.answer(self.task())
 

@@ -1,4 +1,4 @@
-"""REST endpoints of usage, charges, and the account's limits and budget."""
+"""What was recognised and charged, and what the account may still do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MonthOutput(Output):
 
 
 class ChargeOutput(Output):
-    """The ledger row of one recognised input file. It never changes."""
+    """The ledger's row of one recognised input file. It never changes."""
 
     id = serializers.CharField(source="uid", help_text="Begins with `chg_`.")
     batch = Reference()
@@ -63,7 +63,7 @@ class ChargeList(ListParameters):
 
 
 class UsageView(ApiView):
-    """Recognised files and charges by month."""
+    """What was recognised and charged."""
 
     area = "usage"
     output = MonthOutput
@@ -71,12 +71,12 @@ class UsageView(ApiView):
 
     @extend_schema(responses=MonthOutput(many=True), summary="List usage by month")
     def list(self, request: ApiRequest) -> Response:
-        """Newest first, with a row for each currency."""
+        """Newest first, each currency for itself."""
         return Response(self.shown(charges_by_month(request.account)))
 
 
 class ChargeView(ApiView):
-    """Charges, one for each recognised file."""
+    """What was charged, file by file."""
 
     area = "usage"
     output = ChargeOutput
@@ -139,7 +139,7 @@ class EstimateParameters(Parameters):
 
 
 class EstimateOutput(serializers.Serializer[Any]):
-    """The estimated cost of a number of files."""
+    """What recognising so many files will cost."""
 
     files = serializers.IntegerField()
     amount = serializers.DecimalField(max_digits=24, decimal_places=4)

@@ -1,7 +1,8 @@
-"""JSON in the structure of CLOVA Speech's result, so that programs written for it work unchanged.
+"""JSON in the shape of CLOVA Speech's result, so that what was written for it works.
 
-The portal adds ``language``, ``engine``, ``quality`` and ``flags`` of the transcript, and ``quality`` of each
-segment. CLOVA's own keys keep their names, types and meanings.
+Ours, beside it: ``language``, ``engine``, ``quality`` and ``flags`` of the whole, and ``quality``,
+``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. A client that
+does not know them is not disturbed: CLOVA's own keys keep their names, types and meanings.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 from typing import Any
 
-from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
+from batches.recognition.transcript import SCHEMA_VERSION, Segment, TextChange, Transcript
 
 from .characters import encodable
 from .context import Context
@@ -26,7 +27,7 @@ def render(transcript: Transcript, context: Context) -> str:
 
 
 def document(transcript: Transcript, context: Context) -> dict[str, Any]:
-    """Result as plain data, for a webhook or a response of the API."""
+    """The result as plain data, for a webhook or an answer of the API."""
     transcript, context = without_forbidden(transcript, context)
     result: dict[str, Any] = {
         "result": "COMPLETED",
@@ -73,7 +74,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
         },
         "sed": {"enable": False},
         "boostings": [{"words": ",".join(context.keywords)}] if context.keywords else [],
-        "forbiddens": context.forbidden,
+        "forbiddens": context.asked_forbidden,
         "wordAlignment": context.word_alignment,
         "fullText": context.full_text,
         "userdata": context.userdata or {},
@@ -92,6 +93,7 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
         "speaker": _speaker(segment.speaker, context),
         "words": words if context.word_alignment else [],
         "textEdited": context.text_of(index, text),
+        **_changes(segment, text),
         "quality": {
             "noSpeechProbability": _rounded(segment.no_speech_probability),
             "meanLogProbability": _rounded(segment.mean_logprob),
@@ -101,8 +103,41 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
     }
 
 
+def _changes(segment: Segment, text: str) -> dict[str, Any]:
+    """What post-processing changed in a segment; nothing where it changed nothing."""
+    found: dict[str, Any] = {}
+    if segment.machine_text:
+        found["textMachine"] = segment.machine_text.strip()
+    if replaced := [_replacement(text, change) for change in segment.changes if not change.is_redaction]:
+        found["replacements"] = replaced
+    if redacted := [_redaction(change) for change in segment.changes if change.is_redaction]:
+        found["redactions"] = redacted
+    return found
+
+
+def _replacement(text: str, change: TextChange) -> dict[str, Any]:
+    return {
+        "offset": change.offset,
+        "length": change.length,
+        "written": text[change.offset : change.offset + change.length],
+        "heard": change.heard,
+        "start": change.start,
+        "end": change.end,
+    }
+
+
+def _redaction(change: TextChange) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "offset": change.offset,
+        "length": change.length,
+        "start": change.start,
+        "end": change.end,
+    }
+
+
 def _speaker(label: str, context: Context) -> dict[str, Any]:
-    """Speaker object; its label and name are empty if speakers were not asked for."""
+    """Where speakers were not asked for, the object is there and its label and name are empty."""
     if not label:
         return {"label": "", "name": "", "edited": False}
     return {"label": label, "name": context.speaker_name(label), "edited": context.is_renamed(label)}
@@ -114,7 +149,7 @@ def _labels(transcript: Transcript) -> list[str]:
 
 
 def _language(recognised: str, asked: str) -> str:
-    """CLOVA's code of the requested language, or of the recognised one if detection was requested."""
+    """CLOVA's code for what was asked for; the recognised language where that was left to us."""
     folded = asked.strip().lower().replace("_", "-")
     if folded in {"", "auto"}:
         return recognised
@@ -131,7 +166,7 @@ def _rounded(number: float) -> float:
 
 
 def _encodable(value: Any) -> Any:
-    """Copy of the data without what JSON in UTF-8 cannot hold: lone surrogates, NaN and infinity."""
+    """The same data without what JSON in UTF-8 cannot hold: half surrogate pairs, NaN and infinity."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -40,7 +40,7 @@ class Cue:
 
 
 def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
-    """Cut a transcript into cues in its order, which never overlap nor go back in time."""
+    """Cues in the order of the transcript, which never overlap nor go back in time."""
     cues: list[Cue] = []
     speaker = ""
     for run in _runs(transcript, context):
@@ -53,7 +53,7 @@ def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
 
 @dataclass(slots=True)
 class _Run:
-    """Text of one speaker without a pause."""
+    """What one speaker says without a pause."""
 
     speaker: str
     units: list[TextUnit]
@@ -79,7 +79,7 @@ def _runs(transcript: Transcript, context: Context) -> Iterator[_Run]:
 
 
 def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
-    """Cut a run into cues at the lowest total cost, by dynamic programming from its end to its start."""
+    """The cheapest cut of a run into cues, found from its end to its start."""
     units = run.units
     endings = _endings(units)
     best: list[tuple[float, int]] = [(0.0, 0)] * (len(units) + 1)
@@ -103,7 +103,7 @@ def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
 def _candidates(
     units: Sequence[TextUnit], endings: Sequence[float], begin: int, taken: int
 ) -> Iterator[tuple[int, float]]:
-    """Yield the possible ends of a cue that begins at ``begin``, with their cost; at least one unit."""
+    """Where a cue that begins at ``begin`` may end, with what that costs; at least one unit."""
     start = units[begin].start
     lines, line, total = 1, taken, taken  # lines so far, columns of the last, columns of all
     for end in range(begin + 1, len(units) + 1):
@@ -122,7 +122,7 @@ def _candidates(
 
 
 def _cost(width: int, shown: int) -> float:
-    """Cost of a cue: low for few, well-filled cues that are shown long enough to be read."""
+    """Cues are few, well filled, and shown for as long as it takes to read them."""
     empty = 0.0 if width >= LINE_COLUMNS else 1 - width / LINE_COLUMNS
     readable = max(READABLE_MS, width * 1000 / COLUMNS_PER_SECOND)
     hurry = 0.0 if shown >= readable else 1 - shown / readable
@@ -130,7 +130,7 @@ def _cost(width: int, shown: int) -> float:
 
 
 def _endings(units: Sequence[TextUnit]) -> list[float]:
-    """Cost of ending a cue after each unit: lowest at the end of a sentence or clause, or at a pause."""
+    """What it costs to end a cue after each unit: best at the end of a sentence, a clause, or at a pause."""
     costs = []
     for unit, following in itertools.pairwise(units):
         if unit.text.endswith(_SENTENCE_END):
@@ -146,7 +146,7 @@ def _text(units: Sequence[TextUnit]) -> str:
 
 
 def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
-    """Wrap to one line if it fits, else to two of similar width, preferably after a clause."""
+    """One line if it fits, else two of about the same width, cut after a clause if that costs little."""
     whole = _text(units)
     if len(units) == 1 or taken + characters.columns(whole) <= LINE_COLUMNS:
         return (whole,)
@@ -162,7 +162,7 @@ def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
 
 
 def _settle(cues: Sequence[Cue]) -> list[Cue]:
-    """Extend cues that are shown too briefly into the pauses after them, without overlap."""
+    """Make times follow each other and last long enough, at the cost of the pauses in between."""
     settled: list[Cue] = []
     earliest = 0
     for index, cue in enumerate(cues):

@@ -219,7 +219,7 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
             (settled if seen_before and file.modified <= old_enough else arriving).append(file)
         _remember(batch, arriving)
         PendingFile.unscoped.filter(batch=batch, key__in=[file.key for file in settled]).delete()
-        create_tasks(locked, settled)
+        _create_tasks(locked, settled)
     return len(settled)
 
 
@@ -243,8 +243,7 @@ def _remember(batch: Batch, files: list[StoredFile]) -> None:
     )
 
 
-def create_tasks(batch: Batch, files: list[StoredFile]) -> None:
-    """One task for each of ``files``, which have none yet. The caller holds the lock on the batch's row."""
+def _create_tasks(batch: Batch, files: list[StoredFile]) -> None:
     first = batch.last_task_order + 1
     Task.unscoped.bulk_create(
         Task(

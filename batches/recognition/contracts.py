@@ -94,9 +94,6 @@ class SpeechRecogniser(Protocol):
     ) -> RecognisedFile:
         """Recognise all chunks of one file. Raises RecognitionError and whatever ``progress`` raises."""
 
-    def close(self) -> None:
-        """End its threads, so that its memory is free afterwards. Pending work is cancelled."""
-
 
 class Diarizer(Protocol):
     """One loaded speaker diarization model or pipeline."""

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from batches import webhooks
 from batches.models import Batch, ExecutionResult, PendingFile, StoredTranscript, Task, object_names
-from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
 from batches.webhooks.events import ExecutionResultCreated
 from speechportal.platform import queue
@@ -171,7 +170,7 @@ def _quality(task: Task) -> Iterable[str]:
     checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
     if checkpoint is None or task.state != Task.State.COMPLETED:
         return ("", "", "", "")
-    transcript = Transcript.from_dict(checkpoint.document)
+    transcript = checkpoint.published()
     return (
         f"{transcript.confidence:.2f}",
         f"{transcript.no_speech_share:.2f}",

@@ -1,14 +1,14 @@
-"""Corrections of transcripts: texts of segments and names of speakers, and publishing them to result files.
+"""Correcting a transcript: texts of segments, names of speakers, and writing both to the result files.
 
-The stored transcript never changes: a :class:`~batches.models.Correction` is applied to it, and every format
-is made from both. A change takes the row's lock, so that concurrent corrections of different segments are
-both kept.
+The machine's transcript never changes: a :class:`~batches.models.Correction` lies over it, and every
+format is made from both. A change takes the row's lock, so that two people who correct different
+segments at once lose nothing.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from django.core.exceptions import ValidationError
@@ -20,8 +20,9 @@ from batches.formats import FORMATS, render
 from batches.formats.characters import one_line
 from batches.formats.context import default_speaker_name
 from batches.models import Correction, ResultFile, StoredTranscript, Task
+from batches.postprocessing.transcript import redacted_texts
 from batches.recognition.transcript import Transcript
-from batches.transcripts import search
+from batches.transcripts import proposals, search
 from batches.worker import result_files
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import User
@@ -32,17 +33,17 @@ NAME_LENGTH = 60
 
 
 def transcript_of(task: Task) -> Transcript:
-    """Stored transcript of a task. Raises ``ValidationError`` if there is none yet."""
+    """What was heard. Raises ``ValidationError`` where there is nothing yet."""
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     if checkpoint is None:
         raise ValidationError(_("There is no transcript to correct."), code="no_transcript")
-    return Transcript.from_dict(checkpoint.document)
+    return checkpoint.published()
 
 
 def correct_text(*, task: Task, index: int, text: str, by: User | None) -> Correction:
-    """Correct the text of segment ``index``. The recognised text removes the correction.
+    """Give segment ``index`` another text. The machine's own text takes the correction back.
 
-    Raises ``ValidationError`` for an unknown segment or a text that is too long.
+    Raises ``ValidationError`` for a segment that is not there or a text that is too long.
     """
     transcript = transcript_of(task)
     if not 0 <= index < len(transcript.segments):
@@ -56,13 +57,35 @@ def correct_text(*, task: Task, index: int, text: str, by: User | None) -> Corre
         correction.texts.pop(str(index), None)
         if text != one_line(transcript.segments[index].text).strip():
             correction.texts[str(index)] = text
+            redact(correction, transcript, redacted_kinds(task))
+        proposals.note(task, index, transcript, correction.texts.get(str(index)))
     return correction
 
 
-def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Correction:
-    """Name speakers by their labels, for all formats. An empty name restores the default letter.
+def redacted_kinds(task: Task) -> Mapping[str, str]:
+    """What a member's text must not show either: the action for each kind."""
+    return task.settings.redaction.kinds if task.settings else {}
 
-    Raises ``ValidationError`` for an unknown label or a name that is too long.
+
+def redact(correction: Correction, transcript: Transcript, kinds: Mapping[str, str]) -> None:
+    """Redact a correction in place: its texts as lines of the whole transcript, and the speakers' names."""
+    if not kinds:
+        return
+    lines = [
+        correction.texts.get(str(at), one_line(segment.text).strip())
+        for at, segment in enumerate(transcript.segments)
+    ]
+    for at, (line, redacted) in enumerate(zip(lines, redacted_texts(lines, kinds), strict=True)):
+        if redacted != line:
+            correction.texts[str(at)] = redacted
+    for label, name in correction.speaker_names.items():
+        correction.speaker_names[label] = redacted_texts([name], kinds)[0]
+
+
+def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Correction:
+    """Name speakers by their labels, for all formats at once. An empty name gives the letter back.
+
+    Raises ``ValidationError`` for a label that is not there or a name that is too long.
     """
     known = set(transcript_of(task).speakers)
     if unknown := set(names) - known:
@@ -82,31 +105,23 @@ def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Corr
         for label, name in cleaned.items():
             correction.speaker_names.pop(label, None)
             if name and name != default_speaker_name(label):
-                correction.speaker_names[label] = name
+                redacted = redacted_texts([name], redacted_kinds(task))[0]
+                correction.speaker_names[label] = redacted
     return correction
 
 
 def publish(*, task: Task) -> int:
     """Write the task's result files again, as corrected, under the names they have. Returns how many.
 
-    Raises ``ValidationError`` if there are no result files, or with the storage's error.
+    Raises ``ValidationError`` where there is nothing to write to, or with what the storage says.
     """
     if task.connection is None or task.state != Task.State.COMPLETED:
         raise ValidationError(
             _("Only the results of a completed task can be published."), code="not_completed"
         )
-    transcript, began_at = transcript_of(task), timezone.now()
-    context = result_files.result_context(task)
-    written = 0
+    began_at = timezone.now()
     try:
-        store = task.connection.store()
-        for file in ResultFile.unscoped.filter(task=task, written_at__isnull=False):
-            data = render(file.format, transcript, context)
-            stored = store.put(file.key, data, content_type=FORMATS[file.format].content_type)
-            ResultFile.unscoped.filter(pk=file.pk).update(
-                written_at=timezone.now(), size=stored.size, version=stored.version
-            )
-            written += 1
+        written = write_result_files(task)
     except StorageError as error:
         raise ValidationError(str(error), code=error.code) from error
     Correction.unscoped.filter(task=task).update(published_at=began_at)
@@ -114,9 +129,28 @@ def publish(*, task: Task) -> int:
     return written
 
 
+def write_result_files(task: Task) -> int:
+    """Write what the task's result files say today, under the names they have. Returns how many.
+
+    Raises ``StorageError``, and ``ValidationError`` where there is no transcript.
+    """
+    if task.connection is None:
+        return 0
+    transcript, context = transcript_of(task), result_files.result_context(task)
+    store, written = task.connection.store(), 0
+    for file in ResultFile.unscoped.filter(task=task, written_at__isnull=False, format__in=FORMATS):
+        data = render(file.format, transcript, context)
+        stored = store.put(file.key, data, content_type=FORMATS[file.format].content_type)
+        ResultFile.unscoped.filter(pk=file.pk).update(
+            written_at=timezone.now(), size=stored.size, version=stored.version
+        )
+        written += 1
+    return written
+
+
 @contextmanager
 def _changing(task: Task, by: User | None) -> Iterator[Correction]:
-    """Context manager that locks the task's correction and, if it changed, saves it with person and time."""
+    """The task's correction, locked, to be changed; saved with who and when if it did change."""
     with transaction.atomic():
         Correction.unscoped.get_or_create(task=task)
         correction = Correction.unscoped.select_for_update().get(task=task)

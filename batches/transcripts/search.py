@@ -1,13 +1,13 @@
-"""Search of an account's transcripts by words.
+"""Finding words in everything that an account has had recognised.
 
-Each transcript has one row of text, folded and spelt as a query is (:func:`spell`). All words of a query must
-be in it, anywhere and as parts of longer words: Korean attaches particles to nouns without a space, so
-whole-word search would miss most hits. On PostgreSQL a trigram index (migration 0002) serves such a search;
-SQLite reads the account's rows.
+Each transcript keeps its words in one row, folded and spelt the way a query is (:func:`spell`). A query's
+words must all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun
+without a space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram
+index (migration 0013) serves exactly such a search; SQLite reads the account's rows.
 
-A trigram is three characters, and most Korean words are two syllables, too short for it. So each syllable is
-stored as its three letters, with a placeholder for a missing last one. "상품" then has six characters, and
-matches only where these two syllables are, since first, middle and last letters are different characters.
+A trigram is three letters, and most Korean words are two syllables: too short for it. So a syllable is kept
+as its three letters, with a stand-in where the last is missing. Then "상품" is six of them, and is still
+found where these two syllables stand and nowhere else, since the three places have letters of their own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SPELLING = {
 
 @dataclass(frozen=True)
 class Hit:
-    """Line in which words of the query were found."""
+    """A line in which words of the query were found."""
 
     index: int  # of the segment
     start: int  # ms
@@ -72,7 +72,7 @@ def _folded(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Fold a text and write every Hangul syllable as three letters."""
+    """Folded text with every Hangul syllable as three letters."""
     return text.translate(SPELLING)
 
 
@@ -82,7 +82,7 @@ def query_words(query: str) -> list[str]:
 
 
 def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
-    """Write the search index row of a transcript, as corrected."""
+    """Keep the words of a transcript, as corrected, for searching."""
     edited = correction.edited_texts() if correction else {}
     lines = (spell(fold(edited.get(at, segment.text))) for at, segment in enumerate(transcript.segments))
     SearchText.unscoped.update_or_create(
@@ -91,13 +91,13 @@ def index(task: Task, transcript: Transcript, correction: Correction | None = No
 
 
 def index_transcript(*, instance: StoredTranscript, **_kwargs: Any) -> None:
-    """Index a transcript when it is stored (receiver of ``post_save``)."""
+    """A receiver of ``post_save``: what was just recognised can be found at once."""
     correction = Correction.unscoped.filter(task=instance.task_id).first()
-    index(instance.task, Transcript.from_dict(instance.document), correction)
+    index(instance.task, instance.published(), correction)
 
 
 def matching(account: Account, query: str) -> QuerySet[Task]:
-    """Tasks of the account whose transcript contains every word of ``query``."""
+    """The account's tasks whose transcript has every word of ``query``."""
     words = query_words(query)
     if not words:
         return Task.objects.for_account(account).none()
@@ -106,7 +106,7 @@ def matching(account: Account, query: str) -> QuerySet[Task]:
 
 
 def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[SearchText]:
-    """Filter texts that contain every word, by the index if there is one."""
+    """Those that have every word, by the index where there is one."""
     if connections[texts.db].vendor == "postgresql":
         looked_into = Func("text", function="speechportal_search_text", output_field=TextField())
         for word in words:
@@ -118,7 +118,7 @@ def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[Search
 
 
 def search(account: Account, query: str) -> QuerySet[Task]:
-    """Matching tasks, ranked: adjacent words first, then by frequency, then the newest."""
+    """The same, best first: the words side by side, then how often they are said, then the newest."""
     tasks = matching(account, query)
     words = [spell(word) for word in query_words(query)]
     edge = next(iter(tasks.order_by("-pk").values_list("pk", flat=True)[RANKED - 1 : RANKED]), 0)
@@ -133,9 +133,9 @@ def search(account: Account, query: str) -> QuerySet[Task]:
 
 
 def lines_of(task: Task, query: str) -> Found:
-    """Best lines of a task that :func:`search` returned, in order of time."""
+    """Where in a task that :func:`search` returned the words are said: best lines, in order of time."""
     words = [spell(word) for word in query_words(query)]
-    transcript = Transcript.from_dict(task.transcript.document)
+    transcript = task.transcript.published()
     correction: Correction | None = getattr(task, "correction", None)
     edited = correction.edited_texts() if correction else {}
     counted = []
@@ -151,9 +151,9 @@ def lines_of(task: Task, query: str) -> Found:
 
 
 def marked(text: str, query: str) -> list[tuple[str, bool]]:
-    """Split a text into parts, each with whether it is one of the query's words.
+    """The text in parts, each with whether it is one of the words looked for.
 
-    Folding may change the length of a text (NFKC); then no part is marked.
+    Folding may change how long a text is (NFKC); where it does, nothing is set off.
     """
     folded = _folded(text)
     words = query_words(query)

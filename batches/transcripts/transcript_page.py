@@ -1,4 +1,4 @@
-"""Transcript page: a transcript as lines with speakers, and words with their times."""
+"""A transcript as a page shows it: lines with speakers, and words with the times at which they are said."""
 
 from __future__ import annotations
 
@@ -41,13 +41,15 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Line:
-    """Segment as a line of the page; static/portal/transcript.js makes clickable words of ``words``."""
+    """A segment. ``words`` is what static/portal/transcript.js makes words of, to be lit and clicked."""
 
     index: int
     start: int  # ms
     end: int  # ms
     text: str
     machine_text: str
+    heard: str  # before replacements; empty where nothing was replaced
+    redacted: bool
     edited: bool
     speaker: str  # the name; empty where speakers were not asked for
     label: str
@@ -74,6 +76,8 @@ def line_of(transcript: Transcript, index: int, context: Context) -> Line:
         end=segment.end,
         text=text,
         machine_text=machine_text,
+        heard=one_line(segment.machine_text).strip(),
+        redacted=any(change.is_redaction for change in segment.changes),
         edited=text != machine_text,
         speaker=context.speaker_name(segment.speaker) if segment.speaker else "",
         label=segment.speaker,
@@ -84,7 +88,7 @@ def line_of(transcript: Transcript, index: int, context: Context) -> Line:
 
 
 def speakers_of(transcript: Transcript, context: Context) -> list[Speaker]:
-    """Speakers in order of first appearance."""
+    """In order of first appearance."""
     spoken: dict[str, int] = dict.fromkeys(transcript.speakers, 0)
     for segment in transcript.segments:
         if segment.speaker in spoken:
@@ -107,7 +111,7 @@ def _colours(transcript: Transcript) -> dict[str, int]:
 
 
 def _words(segment: Segment, text: str) -> str:
-    """Encode each unit of the text with its time; corrected text takes the time of what it replaces."""
+    """Each unit of the text with its time; what was corrected takes the time of what it replaces."""
     unsure = [word for word in segment.words if word.probability < UNSURE]
     entries, offset = [], 0
     for unit in timed_units(text, segment.words, segment.start, segment.end):
@@ -121,5 +125,5 @@ def _words(segment: Segment, text: str) -> str:
 
 
 def _same(word: Word, start: int, text: str) -> bool:
-    """Whether a unit of the text is (part of) this recognised word, not a correction in its place."""
+    """Whether a piece of the text is (part of) this very word, not a correction in its place."""
     return word.start <= start < max(word.end, word.start + 1) and text in word.text

@@ -1,1 +1,1 @@
-"""Pages of batches, tasks, transcripts, deliveries and usage."""
+"""The pages of batches, tasks and usage."""

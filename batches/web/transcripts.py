@@ -1,4 +1,4 @@
-"""Pages of a task's transcript: lines, speakers, corrections, recording and downloads."""
+"""Reading and correcting a task's transcript: its lines, its speakers, its recording, and its downloads."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from django.views.decorators.http import require_POST
 from batches import formats
 from batches.models import Correction, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections, transcript_page
+from batches.transcripts import corrections, originals, recordings, reprocessing, transcript_page
 from batches.web.batches import any_batch
 from batches.worker.result_files import result_context
 from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.members.views import owner_required
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
 
-PRESIGN_SECONDS = 12 * 3600  # Longer than a listening session; each page view makes a new one.
+PRESIGN_SECONDS = 12 * 3600  # Longer than anybody listens; each opening of the page makes a new one.
 FRAGMENT = "HX-Request"
 
 
@@ -40,11 +41,11 @@ def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
 
 def transcript_of(task: Task) -> Transcript | None:
     checkpoint = StoredTranscript.objects.for_account(task.batch.account).filter(task=task).first()
-    return Transcript.from_dict(checkpoint.document) if checkpoint else None
+    return checkpoint.published() if checkpoint else None
 
 
 def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
-    """Context of templates/batches/_transcript.html; ``?edit=<line>`` opens a line without JavaScript."""
+    """What templates/batches/_transcript.html shows; ``?edit=<line>`` opens a line without JavaScript."""
     transcript = transcript_of(task)
     if transcript is None:
         return {"transcript": None}
@@ -58,7 +59,8 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
         "speakers": transcript_page.speakers_of(transcript, context),
         "correction": correction,
         "formats": formats.FORMATS.values(),
-        "video": transcript_page.is_video(task),
+        "video": transcript_page.is_video(task) and not originals.is_redacted(task),
+        "has_original": originals.may_see(task, request.membership) and originals.is_kept(task),
         "edit": int(edit) if edit.isascii() and edit.isdigit() and len(edit) < 7 else None,
     }
 
@@ -66,7 +68,7 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
 @manager_required
 @require_POST
 def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
-    """Correct a line; responds with its fragment, or, without JavaScript, with the page at that line."""
+    """Answers with the line as it now is, or, without JavaScript, with the page at that line."""
     task = any_task(request, uid, task_uid)
     try:
         corrections.correct_text(task=task, index=index, text=request.POST.get("text", ""), by=request.user)
@@ -87,7 +89,7 @@ def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) ->
 @manager_required
 @require_POST
 def name_speakers(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Name speakers: the field ``speaker-<label>`` has the name; speakers that are not sent keep theirs."""
+    """``speaker-<label>`` is the name of each; those that are not sent stay."""
     task = any_task(request, uid, task_uid)
     names = {
         key.removeprefix("speaker-"): value
@@ -123,7 +125,7 @@ def publish(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
 
 @member_required
 def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) -> HttpResponse:
-    """Download the corrected transcript in one format, made from the database."""
+    """The transcript in one format, as corrected, made from what is in the database."""
     task = any_task(request, uid, task_uid)
     transcript = transcript_of(task)
     if name not in formats.FORMATS or transcript is None:
@@ -136,12 +138,38 @@ def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) ->
 
 @member_required
 def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Redirect to the recording in the account's storage, by a link that expires."""
+    """Sends the browser to the recording in the account's own storage, by a link that expires.
+
+    Where something was redacted, to the muted copy. Without one, owners alone hear the recording, and that
+    is written down.
+    """
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404
-    key = task.moved_key if task.moved_at else task.input_key
+    key = recordings.key_for_members(task)
+    if key is None:
+        if not originals.may_see(task, request.membership):
+            raise Http404(recordings.NOT_MUTED)
+        key = recordings.key_for_owner(task)
     try:
         return redirect(task.connection.store().presign(key, expires=PRESIGN_SECONDS))
     except StorageError as error:
         return render(request, "404.html", {"exception": str(error)}, status=404)
+
+
+@owner_required
+@require_POST
+def task_original(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    """The transcript as recognised, for owners; each look is in the audit trail."""
+    task = any_task(request, uid, task_uid)
+    original = originals.read(task=task)
+    lines = None if original is None else original.segments
+    return render(request, "batches/original.html", {"task": task, "batch": task.batch, "lines": lines})
+
+
+@owner_required
+@require_POST
+def task_original_delete(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    if reprocessing.delete_original(task=any_task(request, uid, task_uid)):
+        messages.success(request, _("The original was deleted."))
+    return redirect("batches:task", uid, task_uid)

@@ -1,18 +1,8 @@
-"""URLs of the pages: home, batches and usage. Batches and usage have a namespace each."""
+"""The pages of home, batches and usage. Batches and usage have a namespace each."""
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from batches.web import (
-    actions,
-    batches,
-    deliveries,
-    home,
-    selected_tasks,
-    tasks,
-    transcripts,
-    uploads,
-    usage,
-)
+from batches.web import actions, batches, deliveries, home, tasks, text_rules, transcripts, usage
 
 delivery_pages = [
     path("", deliveries.delivery_list, name="deliveries"),
@@ -42,14 +32,16 @@ batch_pages: list[URLPattern | URLResolver] = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
-    path("<str:uid>/selected/<slug:action>/", selected_tasks.act, name="selected_tasks"),
-    path("<str:uid>/uploads/plan/", uploads.plan, name="upload_plan"),
-    path("<str:uid>/uploads/sign/", uploads.sign, name="upload_sign"),
-    path("<str:uid>/uploads/finish/", uploads.finish, name="upload_finish"),
     path("<str:uid>/activity/", batches.batch_activity, name="activity"),
     path("<str:uid>/deliveries/", include(delivery_pages)),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),
     path("<str:uid>/tasks/<str:task_uid>/media/", transcripts.task_media, name="task_media"),
+    path("<str:uid>/tasks/<str:task_uid>/original/", transcripts.task_original, name="task_original"),
+    path(
+        "<str:uid>/tasks/<str:task_uid>/original/delete/",
+        transcripts.task_original_delete,
+        name="task_original_delete",
+    ),
     path("<str:uid>/tasks/<str:task_uid>/retry/", tasks.task_retry, name="task_retry"),
     path("<str:uid>/tasks/<str:task_uid>/cancel/", tasks.task_cancel, name="task_cancel"),
     path("<str:uid>/tasks/<str:task_uid>/again/", tasks.task_repeat, name="task_repeat"),
@@ -60,6 +52,13 @@ batch_pages: list[URLPattern | URLResolver] = [
         "<str:uid>/tasks/<str:task_uid>/results/<str:name>/", transcripts.task_download, name="task_download"
     ),
 ]
+text_rule_pages: list[URLPattern | URLResolver] = [
+    path("", text_rules.text_rules, name="page"),
+    path("reprocess/", text_rules.reprocess, name="reprocess"),
+    path("delete-originals/", text_rules.delete_originals, name="delete_originals"),
+    path("proposal/", text_rules.answer_proposal, name="proposal"),
+    path("replacements.<str:ending>", text_rules.replacements_download, name="replacements"),
+]
 usage_pages: list[URLPattern | URLResolver] = [
     path("", usage.usage_page, name="list"),
     path("<str:month>.csv", usage.usage_export, name="export"),
@@ -68,5 +67,6 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("transcripts/", home.transcripts, name="transcripts"),
     path("batches/", include((batch_pages, "batches"))),
+    path("domains/<str:uid>/text/", include((text_rule_pages, "text_rules"))),
     path("usage/", include((usage_pages, "usage"))),
 ]

@@ -1,4 +1,4 @@
-"""Webhook endpoint of a batch: its URL, secret and health.
+"""A batch's webhook: its secret, and whether its receiver can be reached.
 
 Errors are ``ValidationError`` with a code and a sentence for the member.
 """
@@ -28,9 +28,9 @@ CHECK_SECONDS = 5.0
 
 
 def refusal_of(url: str) -> ValidationError | None:
-    """Why the outbound policy refuses an address; ``None`` for an allowed or an empty one.
+    """Why nothing would be sent to an address; none for an empty one.
 
-    Looks the host name up, so do not call it inside a transaction.
+    Asks the name service: not to be called inside a transaction.
     """
     if not url:
         return None
@@ -42,7 +42,7 @@ def refusal_of(url: str) -> ValidationError | None:
 
 
 def for_batch(batch: Batch) -> Webhook:
-    """Return the batch's webhook; it is created, with a secret, on first use."""
+    """The batch's webhook, with a secret of its own, made when it is first wanted."""
     webhook = Webhook.unscoped.filter(batch=batch).first()
     if webhook is None:
         fresh = Webhook(batch=batch)
@@ -54,9 +54,9 @@ def for_batch(batch: Batch) -> Webhook:
 
 
 def address_changed(batch: Batch) -> None:
-    """Follow a change of the batch's webhook URL, in the transaction that changes it.
+    """The batch's webhook URL was just set, changed or taken away; in the transaction that does it.
 
-    Waiting deliveries go to the new address; without one they are cancelled.
+    What waits is sent to the new address; without one it is cancelled.
     """
     if not batch.webhook_url:
         _cancel(_messages().filter(batch=batch))

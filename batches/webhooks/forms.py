@@ -1,4 +1,4 @@
-"""Forms about deliveries."""
+"""What members enter about deliveries."""
 
 from __future__ import annotations
 

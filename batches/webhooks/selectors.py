@@ -1,4 +1,4 @@
-"""Selectors of webhooks and deliveries for pages and the API. Each reads the rows of one account."""
+"""What the pages and the API show of webhooks and deliveries. All of it is one account's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechportal.accounts.models import Account
 
 
 def webhook_of(account: Account, batch: Batch) -> Webhook | None:
-    """Webhook of the batch; ``None`` if it never had one."""
+    """The batch's webhook; ``None`` where it never had one."""
     return Webhook.objects.for_account(account).filter(batch=batch).select_related("batch__account").first()
 
 
@@ -22,7 +22,7 @@ def list_deliveries(
     state: str = "",
     event: str = "",
 ) -> QuerySet[Delivery]:
-    """Deliveries, newest first; an unknown state or event does not filter."""
+    """Deliveries, newest first; an unknown state or event is taken for none."""
     deliveries = Delivery.objects.for_account(account).select_related("batch", "task").order_by("-pk")
     if batch is not None:
         deliveries = deliveries.filter(batch=batch)
@@ -36,12 +36,12 @@ def list_deliveries(
 
 
 def attempts_of(account: Account, delivery: Delivery) -> QuerySet[DeliveryAttempt]:
-    """Attempts in order. Show ``answer`` to owners and managers (``membership.can_change``) only."""
+    """In order. ``answer`` is for owners and managers (``membership.can_change``) alone."""
     return DeliveryAttempt.objects.for_account(account).filter(delivery=delivery).order_by("number")
 
 
 def open_deliveries(account: Account, batch: Batch) -> dict[str, int]:
-    """Number of a batch's waiting, sending and failed deliveries by state, without zeros."""
+    """How many of a batch's deliveries wait, are being sent, or failed: by state, those that there are."""
     rows = (
         Delivery.objects.for_account(account)
         .filter(batch=batch, state__in=[*Delivery.OPEN, Delivery.State.FAILED])

@@ -1,7 +1,8 @@
-"""Scoped manager: queries of tenant data require an account.
+"""The one gate to tenant data.
 
-Every tenant model has two managers: ``objects`` requires an account, ``unscoped`` returns all rows and is for
-workers, support staff and the ORM itself. A test checks that views, forms and the API use ``objects``.
+Every tenant model has two managers: ``objects`` opens only with an account in hand, ``unscoped`` sees all
+rows and is for workers, support staff and the ORM itself. A test holds views, forms and the API to
+``objects``.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ M = TypeVar("M", bound=models.Model)
 
 
 class UnscopedQuery(RuntimeError):
-    """Raised when ``objects`` is queried without an account."""
+    """Tenant data was asked for without saying whose."""
 
 
 class ScopedManager(models.Manager[M]):
-    """Manager with one query, ``for_account(account)``. ``path`` is the lookup to the account."""
+    """``objects.for_account(account)`` is the only way in. ``path`` leads from the model to its account."""
 
     use_in_migrations = False
 

@@ -1,4 +1,4 @@
-"""Token authentication: ``Authorization: Bearer spk_…`` sets the account and its member."""
+"""Who asks: ``Authorization: Bearer spk_…``, and the account that the token belongs to."""
 
 from __future__ import annotations
 

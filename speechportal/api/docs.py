@@ -1,4 +1,4 @@
-"""OpenAPI document and its two viewers, served by the portal itself and without inline scripts."""
+"""The OpenAPI document and two ways to read it, from this server alone and without inline scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLICY = (
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    """OpenAPI document of everything below ``/api/``, in English; generated once per process."""
+    """Everything below ``/api/``, in English. It follows from the code, so it is made once."""
     with translation.override("en"):
         made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # the package ships none here
     return made

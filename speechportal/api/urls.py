@@ -1,4 +1,4 @@
-"""URLs below ``/api/``. The routes of each app are in its own ``api_urls`` module."""
+"""Everything below ``/api/``. The routes of each app are in its own ``api_urls`` module."""
 
 from django.urls import include, path, re_path
 

@@ -1,1 +1,1 @@
-"""Command-line client for members, ``speechportal``. It uses the REST API only and imports no Django."""
+"""The members' command line, ``speechportal``: knows the portal by its API alone and imports no Django."""

@@ -1,1 +1,1 @@
-"""Help pages: Markdown in ``templates/help/<language>/``, served under ``/help/``."""
+"""The documentation: Markdown pages in ``templates/help/<language>/``, served under ``/help/``."""

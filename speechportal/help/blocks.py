@@ -1,4 +1,4 @@
-"""Generated blocks of the help pages that need nothing but the platform."""
+"""Generated parts of the help pages that the platform itself can make."""
 
 from __future__ import annotations
 

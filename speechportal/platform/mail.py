@@ -1,4 +1,4 @@
-"""Mail, if the operator has configured a mail server."""
+"""Mail to people, where the operator has named a server that takes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_set_up() -> bool:
 
 
 def send(address: str, subject: str, text: str) -> bool:
-    """Send a mail; returns whether the server accepted it. A failure is logged, not retried."""
+    """Whether the server took it. What could not be sent is logged without its text, and not sent later."""
     if not is_set_up():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Pre-signed URLs of files in local folders, the counterpart of S3's."""
+"""Signed, expiring addresses of files in local folders: what presigned addresses are to S3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SECONDS = 7 * 24 * 3600  # As long as S3 allows.
 
 @dataclass(frozen=True)
 class Link:
-    """Content of a pre-signed URL, all of it signed: what it allows until it expires."""
+    """What an address allows, until it expires. Everything is under the signature."""
 
     connection: str  # uid
     key: str
@@ -27,14 +27,14 @@ class Link:
 
 
 def make(connection: str, key: str, seconds: int, method: Method, filename: str | None) -> str:
-    """Make a pre-signed URL (absolute)."""
+    """The address, absolute."""
     expires = int(time.time()) + min(seconds, MAX_SECONDS)
     token = signing.dumps([connection, key, method, filename, expires], salt=SALT)
     return urljoin(settings.PUBLIC_URL, reverse("connections:file", args=[token]))
 
 
 def read(token: str) -> Link | None:
-    """Verify the token of a pre-signed URL; ``None`` if it was changed or has expired."""
+    """What the address allows; ``None`` if it was changed or has expired."""
     try:
         connection, key, method, filename, expires = signing.loads(token, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Pages of connections."""
+"""The pages of connections."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def connection_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _checked(request: PortalRequest, connection: Connection) -> HttpResponse:
-    """Test the connection after a change, and redirect to the result."""
+    """After a change: what the portal may do there now."""
     services.check_connection(connection=connection)
     return redirect("connections:check", connection.uid)
 
 
 @member_required
 def connection_check(request: PortalRequest, uid: str) -> HttpResponse:
-    """Result of the latest check; POST checks again."""
+    """What the latest check found; POST checks again."""
     connection = _one(request, uid)
     findings = None
     if request.method == "POST":
@@ -90,14 +90,14 @@ def connection_delete(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def browse(request: PortalRequest, uid: str) -> HttpResponse:
-    """Fragment with the folders of one level; its links lead to other levels."""
+    """A fragment with the folders of one level; its links lead to other levels."""
     return _level(request, _one(request, uid), request.GET.get("path", ""), "")
 
 
 @require_POST
 @manager_required
 def create_folder(request: PortalRequest, uid: str) -> HttpResponse:
-    """Create a folder in the current level, and show it."""
+    """Make a folder in the level that is shown, and show it."""
     connection = _one(request, uid)
     above = request.POST.get("path", "")
     try:

@@ -1,4 +1,4 @@
-"""Panels of the admin's first page: waiting, running and stuck work. Each app adds its own."""
+"""The first page: what waits, what runs, and what is stuck, now. Each app adds its panels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 
 @dataclass(frozen=True)
 class Figure:
-    """Number of a panel. ``alarm`` marks one that needs attention."""
+    """One number of a panel. ``alarm`` marks what somebody should look at."""
 
     label: str | Promise
     value: Any

@@ -49,10 +49,8 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         state_dict,
         alignment_heads,
         vocabulary.tokenizer,
-        name=checkpoint.name,
         device=settings.device,
         precision=settings.precision,
-        memory=settings.gpu_memory,
         rows=settings.batch_size,
     )
     # A file may fill the batch and keep as many chunks waiting.

@@ -12,7 +12,6 @@ import functools
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -30,7 +29,6 @@ from batches.recognition.errors import (
     DamagedMedia,
     EmptyFile,
     EncryptedMedia,
-    FfmpegUnavailable,
     MediaTooLarge,
     MediaTooLong,
     NoAudioStream,
@@ -65,8 +63,6 @@ _CUT_SHORT = re.compile(
 )
 # How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
-# How a program ends that does not start: not executable, a library missing, a system call refused.
-_DOES_NOT_START = frozenset([126, 127, -signal.SIGSYS])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
 
 
@@ -115,32 +111,22 @@ class Audio:
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
 
 
-def program() -> str:
-    """The path of ffmpeg. Raises FfmpegUnavailable where it is missing or may not be executed."""
-    try:
-        path = str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
-    if shutil.which(path) is None:
-        raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
-    return path
-
-
-def _command(path: Path, output: Sequence[str]) -> list[str]:
+def command(path: Path, output: Sequence[str]) -> list[str]:
+    """The command line of an ffmpeg that reads one file."""
     return [
-        program(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
+        imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
         "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS),
         # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
         "-i", f"file:{path}", *output,
     ]  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The whole environment of ffmpeg."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
-def _confine(path: Path, parent: int) -> None:
+def confine(path: Path, parent: int) -> None:
     """For ``preexec_fn``: let ffmpeg see one file, and give it neither network nor much memory.
 
     What a system cannot confine is reported by ``manage.py doctor``, not here.
@@ -167,19 +153,16 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     try:
         # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
         result = subprocess.run(
-            _command(path, []),
+            command(path, []),
             capture_output=True,
             timeout=seconds,
             check=False,
-            env=_environment(),
-            preexec_fn=functools.partial(_confine, path, os.getpid()),
+            env=environment(),
+            preexec_fn=functools.partial(confine, path, os.getpid()),
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
     log = result.stderr.decode(errors="replace")
-    if result.returncode in _DOES_NOT_START:
-        last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
-        raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
     if "\nInput #0" not in "\n" + log:
         raise _unreadable(path, log)
     streams = _AUDIO_STREAM.findall(log)
@@ -253,7 +236,7 @@ def decode(
         "-f", "f32le", "-",
     ]  # fmt: skip
     timeout = 120 + limit / 10
-    sound, samples, log = _run(_command(path, output), path, scratch, info.duration, timeout, progress)
+    sound, samples, log = _run(command(path, output), path, scratch, info.duration, timeout, progress)
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
     if len(samples) == 0:
@@ -286,7 +269,7 @@ def _make_sane(samples: Samples) -> None:
 
 
 def _run(
-    command: list[str],
+    ffmpeg: list[str],
     path: Path,
     scratch: Path | None,
     duration: int,
@@ -302,8 +285,8 @@ def _run(
     sound = UnnamedFile(scratch)
     with tempfile.TemporaryFile(dir=scratch) as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sound.file, stderr=log, env=_environment(),
-            preexec_fn=functools.partial(_confine, path, os.getpid()),
+            ffmpeg, stdin=subprocess.DEVNULL, stdout=sound.file, stderr=log, env=environment(),
+            preexec_fn=functools.partial(confine, path, os.getpid()),
         )  # fmt: skip
         deadline = time.monotonic() + timeout
         wait = 0.01

@@ -7,20 +7,17 @@ load when they are first needed and stay.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from batches.recognition import registry
-from batches.recognition.errors import MediaError, ModelUnavailable, NotMedia
+from batches.recognition.errors import MediaError, NotMedia
 from batches.recognition.media.channels import decode_channels
 from batches.recognition.media.decoding import Audio, decode
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
-from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 # Called with the name of the stage and the share of the whole call that is done, 0..1, at least once a
 # second while recognition runs, whether or not the share has grown. It raises to cancel the call.
 Progress = Callable[[str, float], None]
-logger = logging.getLogger("engine")
 _SEGMENTED = 0.1  # share of a call that is done when the file is segmented
 
 
@@ -61,8 +57,6 @@ class Engine:
     ``recogniser`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
     the first that can. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of
     chunks decoded at once; 0 takes what suits the device. ``precision`` is as in ``runtime.device``.
-    ``gpu_memory`` caps what the process takes of a GPU, in bytes. ``trusted_pipelines`` are the speaker
-    models, by reference, whose files may run code of their own.
     Raises ValueError for a recogniser that does not exist. End it with :meth:`close`.
     """
 
@@ -77,8 +71,6 @@ class Engine:
         device: str = "auto",
         recogniser: str = "",
         precision: str = "auto",
-        gpu_memory: int = DEFAULT_GPU_MEMORY,
-        trusted_pipelines: Iterable[str] = (),
     ) -> None:
         if recogniser not in ("", *registry.recogniser_names()):
             names = " and ".join(registry.recogniser_names())
@@ -87,7 +79,6 @@ class Engine:
         self._speech_model, self._speaker_model = whisper_model, speaker_model
         self._threads, self._batch_size = threads, batch_size
         self._device, self._provider, self._precision = device, recogniser, precision
-        self._gpu_memory, self._trusted_pipelines = gpu_memory, frozenset(trusted_pipelines)
         self._loading = threading.RLock()
         self._settings: LoadSettings | None = None
         self._recogniser: SpeechRecogniser | None = None
@@ -159,12 +150,9 @@ class Engine:
         return result
 
     def close(self) -> None:
-        """Cancel what runs, end all threads and let go of the models, so that their memory is free."""
-        if self._recogniser is not None:
-            self._recogniser.close()
+        """Cancel what runs and end the engine's thread."""
         if self._batches is not None:
             self._batches.close()
-        self._recogniser = self._segmenter = self._diarizer = self._settings = None
 
     def _segment(self, audio: LoadedAudio, progress: Progress) -> list[Segmentation]:
         if not audio.segmentations:
@@ -201,8 +189,6 @@ class Engine:
                 threads=self._threads,
                 batch_size=self._batch_size,
                 precision=self._precision,
-                gpu_memory=self._gpu_memory,
-                trusted_pipelines=self._trusted_pipelines,
             )
         return self._settings
 
@@ -212,34 +198,16 @@ class Engine:
                 from batches.recognition.diarization.segmentation import Segmenter
 
                 settings = self._load_settings()
-                for checkpoint in self._segmentation_checkpoints():
-                    try:
-                        self._segmenter = Segmenter(
-                            checkpoint, batches=settings.batches, device=settings.device
-                        )
-                        break
-                    except ModelUnavailable as error:  # of a kind that serves its pipeline alone
-                        logger.warning("%s is not used to find speech: %s", checkpoint, error.message)
-                else:
-                    raise ModelUnavailable(
-                        "There is no segmentation model to find speech with. "
-                        f"Run: manage.py models fetch {DEFAULT_SPEAKERS}",
-                        name=self._speaker_model,
-                    )
+                self._segmenter = Segmenter(
+                    self._segmentation_checkpoint(), batches=settings.batches, device=settings.device
+                )
             return self._segmenter
 
-    def _segmentation_checkpoints(self) -> Iterator[Path]:
-        """Candidates for voice activity detection, the best first.
-
-        That of the speaker model comes first, so that diarization can use its result; then the default's,
-        then that of any other speaker model in the models folder. So a file without speaker diarization
-        needs no particular speaker model.
-        """
-        for reference in dict.fromkeys([self._speaker_model, DEFAULT_SPEAKERS, *self._store.names()]):
-            with contextlib.suppress(ModelUnavailable):
-                provider = registry.find_diarizer(reference, self._store)
-                if checkpoint := provider.segmentation(reference, self._store):
-                    yield checkpoint
+    def _segmentation_checkpoint(self) -> Path:
+        """That of the speaker model, so that diarization can use its result, or else the default's."""
+        provider = registry.find_diarizer(self._speaker_model, self._store)
+        own = provider.segmentation(self._speaker_model, self._store)
+        return own or self._store.speakers(DEFAULT_SPEAKERS).segmentation
 
     def _load_recogniser(self) -> SpeechRecogniser:
         with self._loading:

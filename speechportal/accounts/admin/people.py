@@ -1,4 +1,4 @@
-"""Users, memberships, invitations, staff groups and API tokens in admin."""
+"""Users, their role in accounts, and the API tokens they made."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg] # Django's i
 
 @admin.register(User)
 class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
-    """Users. Only administrators assign staff status and groups; only superusers make superusers."""
+    """Who is staff, and in which group, only an administrator decides; superusers only a superuser."""
 
     form = UserForm
     add_form = NewUserForm
@@ -170,7 +170,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin[Invitation]):
-    """Invitations, read-only. The link itself is stored nowhere."""
+    """Who may join an account. The link itself is known to nobody but who was sent it."""
 
     find_exact = ("uid",)
     find_part = ("email",)
@@ -253,7 +253,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(ReadOnlyAdmin[Group]):
-    """Staff groups, read-only: ``migrate`` creates them (speechportal/support/groups.py)."""
+    """Made by ``migrate`` (speechportal/support/groups.py): looked at here, not changed."""
 
     find_exact: ClassVar[list[str]] = []
     find_part = ("name",)

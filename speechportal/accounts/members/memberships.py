@@ -1,4 +1,4 @@
-"""Services that change and remove memberships. An account always keeps an owner."""
+"""Changes of who works in an account, and as what. An account always keeps an owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OWNER = Membership.Role.OWNER
 
 
 def change_role(*, membership: Membership, role: str) -> Membership:
-    """Change a member's role. Raises ``ValidationError``, also for the last owner."""
+    """Raises ``ValidationError``; also for the last owner, who cannot become anything else."""
     with transaction.atomic():
         locked = _locked(membership)
         if locked.role == OWNER and role != OWNER:
@@ -24,7 +24,7 @@ def change_role(*, membership: Membership, role: str) -> Membership:
 
 
 def remove_member(*, membership: Membership) -> None:
-    """Remove a member: they lose access to the account, and their API tokens for it stop working.
+    """They see nothing of the account from now on, and their API tokens for it stop working.
 
     Raises ``ValidationError`` for the last owner.
     """

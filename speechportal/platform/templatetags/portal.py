@@ -1,4 +1,4 @@
-"""Template filters for times, durations and amounts."""
+"""Times, durations and amounts as every page shows them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXACT = "Y-m-d H:i:s T"
 
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
-    """Format a time in the member's time zone, to the minute; exact in its tooltip."""
+    """A point in time in the member's zone, to the minute; exact in its tooltip."""
     if value is None:
         return "–"
     local = timezone.localtime(value)
@@ -33,7 +33,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def duration(milliseconds: int | None) -> str:
-    """Format milliseconds: ``3723000`` as ``1:02:03``, ``5000`` as ``0:05``."""
+    """``3723000`` as ``1:02:03``, ``5000`` as ``0:05``."""
     if milliseconds is None:
         return "–"
     minutes, seconds = divmod(milliseconds // 1000, 60)
@@ -43,7 +43,7 @@ def duration(milliseconds: int | None) -> str:
 
 @register.filter
 def minutes(milliseconds: int | None) -> str:
-    """Format milliseconds as whole minutes: ``125000`` as ``2``; less than one as ``<1``."""
+    """``125000`` as ``2``: whole minutes of media, grouped; less than one is told as ``<1``."""
     if not milliseconds:
         return "0"
     return (
@@ -53,7 +53,7 @@ def minutes(milliseconds: int | None) -> str:
 
 @register.filter
 def roughly(seconds: int) -> str:
-    """Format seconds as a rough duration: ``5400`` as ``1 h 30 min``, ``90`` as ``2 min``."""
+    """``5400`` as ``1 h 30 min``, ``90`` as ``2 min``: how long something takes, as nobody knows exactly."""
     total = max(1, round(seconds / 60))
     hours, rest = divmod(total, 60)
     if hours >= 10:
@@ -65,11 +65,10 @@ def roughly(seconds: int) -> str:
 
 @register.inclusion_tag("includes/sort_link.html", takes_context=True)
 def sort_link(context: template.Context, name: str, label: str) -> dict[str, Any]:
-    """Context of a column heading that sorts by it: ascending, descending, and back to the default order."""
+    """A column's heading that sorts by it: up, down, and back to the list's own order."""
     request, sort = context["request"], str(context.get("sort", ""))
     query = request.GET.copy()
     query.pop("page", None)
-    query.pop("before", None)
     following = {name: f"-{name}", f"-{name}": ""}.get(sort, name)
     query["sort"] = following
     if not following:
@@ -80,19 +79,19 @@ def sort_link(context: template.Context, name: str, label: str) -> dict[str, Any
 
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
-    """Format an amount: ``0.1000`` as ``0.10 USD``, with at least two decimal places."""
+    """``0.1000`` as ``0.10 USD``: two digits behind the point, more where there are more."""
     digits = max(2, -int(amount.normalize().as_tuple().exponent)) if amount else 2
     return f"{formats.number_format(amount, digits, force_grouping=True)} {currency}"
 
 
 @register.filter
 def path(key: str) -> SafeString:
-    """Format a path from the connection's root, with line breaks allowed after slashes."""
+    """A path from the connection's root, that breaks after slashes where it must."""
     folders = ((part,) for part in f"/{key}".split("/")[:-1])
     return format_html_join("", "{}/\u200b", folders) + conditional_escape(key.rpartition("/")[2])
 
 
 @register.filter
 def split(text: str) -> list[str]:
-    """Split ``"a b"`` into a list, for loops in a template."""
+    """``"a b"`` as a list, to loop over a few words in a template."""
     return text.split()

@@ -1,4 +1,4 @@
-"""Embedded S3 server for the demo and the tests: OpenStack Swift with its S3 interface.
+"""OpenStack Swift with its S3 interface on this machine: a real S3 server for the demo and the tests.
 
 Four processes on loopback ports, one device, one replica, all files below one folder. They end with the
 process that started them, however that ends.
@@ -90,7 +90,7 @@ class SwiftUnavailable(Exception):
 
 
 class SwiftServer:
-    """Starts and stops Swift. Its data stays in ``folder`` for the next start.
+    """Starts and stops Swift. What was stored stays in ``folder`` and is there again at the next start.
 
     ``accounts`` are names (letters and digits) and their secrets; clients use ``port`` (0 for a free one) at
     ``address``, one of this machine's.
@@ -131,7 +131,7 @@ class SwiftServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until it serves. Raises :class:`SwiftUnavailable`."""
+        """Returns when it serves. :class:`SwiftUnavailable`."""
         if importlib.util.find_spec("swift") is None:
             raise SwiftUnavailable("OpenStack Swift is not installed: pip install 'speechportal[swift]'.")
         (self.folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class SwiftServer:
         self._processes.clear()
 
     def healthy(self) -> bool:
-        """Whether all processes run and the health check succeeds."""
+        """Whether all processes run and the server says that it is well."""
         if not self._processes or self._ended():
             return False
         connection = http.client.HTTPConnection(self.address, self.port, timeout=2)
@@ -175,7 +175,7 @@ class SwiftServer:
             connection.close()
 
     def create_bucket(self, account: str, bucket: str) -> None:
-        """Create a bucket. Idempotent."""
+        """Make a bucket; one that is there stays."""
         client = ExplicitS3Storage(
             S3Settings(self.endpoint_url, self.region, bucket, self.access_key(account), self.secret(account))
         ).client
@@ -269,7 +269,7 @@ class SwiftServer:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find free ports; they are held until all are chosen, so that they differ."""
+    """Ports that nobody has now; held together until all are chosen, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

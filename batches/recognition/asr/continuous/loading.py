@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -11,19 +10,16 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
+from batches.recognition.asr.continuous.sizing import BatchPlan, plan_batches
 from batches.recognition.asr.continuous.weights import load_weights
-from batches.recognition.models import memory as memories
-from batches.recognition.models.dimensions import WhisperDimensions
-from batches.recognition.models.gpu_memory import (
-    DEFAULT_GPU_MEMORY,
-    GPU_MEMORY,
-    MOST_ROWS,
-    BatchPlan,
-    plan_batches,
-)
 from batches.recognition.models.store import WhisperCheckpoint
 from batches.recognition.models.weights import open_weights
-from batches.recognition.runtime.device import choose_precision, is_gpu, limit_memory
+from batches.recognition.runtime.device import (
+    DEFAULT_GPU_MEMORY,
+    choose_precision,
+    is_gpu,
+    limit_memory,
+)
 
 _CPU_ROWS = 8
 
@@ -42,7 +38,6 @@ def load_decoder(
     alignment_heads: Sequence[tuple[int, int]],
     tokenizer: Callable[[str | None], Tokenizer],
     *,
-    name: str = "The model",
     device: torch.device,
     precision: str = "auto",
     memory: int = DEFAULT_GPU_MEMORY,
@@ -51,19 +46,13 @@ def load_decoder(
     """A decoder that is ready, and the sizes of its batches.
 
     ``memory`` is what this process may take of the GPU, in bytes, for all models together. ``rows`` sets the
-    chunks decoded at once; 0 takes what fits into the memory. Raises ModelTooLarge where nothing does.
+    chunks decoded at once; 0 takes what fits into the memory. Raises ModelUnavailable.
     """
     allowed = limit_memory(device, memory)
     dtype = choose_precision(precision, device).products
-    plan = plan_batches(
-        WhisperDimensions(**asdict(dims)),
-        memory=allowed,
-        alignment_heads=len(alignment_heads),
-        itemsize=dtype.itemsize,
-        rows=rows,
-        most_rows=MOST_ROWS if is_gpu(device) else _CPU_ROWS,
-    )
-    memories.require(name, plan.need, allowed, of=GPU_MEMORY)
+    if not rows and not is_gpu(device):
+        rows = _CPU_ROWS
+    plan = plan_batches(dims, len(alignment_heads), memory=allowed, itemsize=dtype.itemsize, rows=rows)
     weights = load_weights(
         dims,
         state_dict,
