@@ -1,8 +1,9 @@
 """JSON in the shape of CLOVA Speech's result, so that what was written for it works.
 
-Ours, beside it: ``language``, ``engine``, ``quality`` and ``flags`` of the whole, and ``quality``,
-``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. A client that
-does not know them is not disturbed: CLOVA's own keys keep their names, types and meanings.
+The portal adds ``language``, ``engine``, ``quality``, ``flags``, ``unrecognisedSpeech`` and
+``missingDuration`` of the transcript; ``quality`` and, if asked for, ``wordConfidences`` of each segment;
+``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. CLOVA's own
+keys keep their names, types and meanings.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
             "flags": transcript.all_flags,
         },
         "flags": list(transcript.flags),
+        "unrecognisedSpeech": [{"start": span.start, "end": span.end} for span in transcript.unrecognised],
+        "missingDuration": transcript.missing_duration,
     }
     clean: dict[str, Any] = _encodable(result)
     return clean
@@ -84,6 +87,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
 def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
     text = segment.text.strip()
     words = [[word.start, word.end, word.text.strip()] for word in segment.words]
+    confidences = [_rounded(word.probability) for word in segment.words]
     return {
         "start": segment.start,
         "end": segment.end,
@@ -92,6 +96,7 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
         "diarization": {"label": segment.speaker},
         "speaker": _speaker(segment.speaker, context),
         "words": words if context.word_alignment else [],
+        **({"wordConfidences": confidences} if context.word_confidence else {}),
         "textEdited": context.text_of(index, text),
         **_changes(segment, text),
         "quality": {

@@ -23,6 +23,7 @@ class Context:
     userdata: dict[str, Any] | None = None
     speaker_names: dict[str, str] = field(default_factory=dict)  # label -> the name a person gave
     edited_texts: dict[int, str] = field(default_factory=dict)  # index of the segment -> corrected text
+    word_confidence: bool = False  # whether JSON and TSV give the confidence of each word
     # What a CLOVA client may ask for.
     completion: str = "async"
     forbidden: str = ""  # all forbidden words, comma-separated

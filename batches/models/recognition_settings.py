@@ -216,6 +216,26 @@ class RecognitionSettings:
             option="channels",
         ),
     )
+    default_track_only: bool = _setting(
+        False,
+        Flag(
+            label=_("default audio track only"),
+            help_text=_("Otherwise each audio track of a video is a speaker, where several hold speech."),
+            is_advanced=True,
+            option="default-track",
+        ),
+    )
+
+    word_confidence: bool = _setting(
+        False,
+        Flag(
+            label=_("word confidence"),
+            help_text=_("Results in JSON and TSV give the confidence of each word."),
+            is_advanced=True,
+            option="word-confidence",
+            changes_transcript=False,
+        ),
+    )
 
     forbidden: str = _setting(
         "",

@@ -82,6 +82,7 @@ class TaskSettings:
             forbidden=self.forbidden,
             forbidden_action=self.forbidden_action,
             asked_forbidden=asked_forbidden,
+            word_confidence=self.recognition.word_confidence,
         )
 
 

@@ -70,6 +70,14 @@ class SpeakerTurn:
 
 
 @dataclass(slots=True)
+class Span:
+    """A stretch of the media."""
+
+    start: int  # ms
+    end: int  # ms
+
+
+@dataclass(slots=True)
 class Transcript:
     language: str  # Whisper's code: "ko", "en", ...
     language_probability: float
@@ -80,6 +88,8 @@ class Transcript:
     speech_duration: int = 0  # ms in which somebody speaks
     engine: dict[str, Any] = field(default_factory=dict)  # names and versions of models and options
     flags: list[str] = field(default_factory=list)  # "language_mismatch", "truncated", "no_speech", ...
+    unrecognised: list[Span] = field(default_factory=list)  # somebody speaks there, and no words were found
+    missing_duration: int = 0  # ms that could not be decoded; 0 where none is missing or it is not known
     version: int = SCHEMA_VERSION
 
     @property
@@ -132,5 +142,6 @@ class Transcript:
             )
             for segment in document["segments"]
         ]
+        fields["unrecognised"] = [Span(**span) for span in document.get("unrecognised", [])]
         fields["turns"] = [SpeakerTurn(**turn) for turn in document["turns"]]
         return cls(**fields)

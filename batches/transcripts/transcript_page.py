@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.formats import Context
@@ -14,6 +15,7 @@ from batches.formats.characters import one_line
 from batches.formats.timing import timed_units
 from batches.models import Task, languages
 from batches.recognition.transcript import Segment, Transcript, Word
+from speechportal.platform.templatetags.portal import duration
 
 SPEAKER_COLOURS = 8
 UNSURE = 0.4  # A word of a lower probability is marked: read it again.
@@ -56,6 +58,29 @@ class Line:
     colour: int
     flags: Sequence[str]
     words: str  # "offset,length,start,end[,1]" joined by spaces; 1: unsure; times from the line's start
+
+
+def notices_of(transcript: Transcript) -> list[str]:
+    """Sentences about sound that is missing, left out, or has no words although somebody speaks."""
+    found: list[str] = []
+    if "truncated" in transcript.flags:
+        found.append(_truncated(transcript.missing_duration))
+    if "tracks_left_out" in transcript.flags:
+        found.append(gettext("The recording has other audio tracks with sound; they were left out."))
+    found += [
+        gettext("No words were recognised in the speech from %(start)s to %(end)s.")
+        % {"start": duration(span.start), "end": duration(span.end)}
+        for span in transcript.unrecognised
+    ]
+    return found
+
+
+def _truncated(missing: int) -> str:
+    if missing:
+        return gettext("The file is damaged or cut off: %(length)s of its sound is missing.") % {
+            "length": duration(missing)
+        }
+    return gettext("The file is damaged or cut off: some of its sound is missing.")
 
 
 def is_video(task: Task) -> bool:

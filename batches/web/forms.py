@@ -105,6 +105,8 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
         "language": "batches#language",
         "speakers": "batches#speaker-separation",
         "channels_as_speakers": "batches#speaker-separation",
+        "default_track_only": "batches#speaker-separation",
+        "word_confidence": "results#quality-signals",
         "keyword_boosting": "batches#keyword-boosting",
         "forbidden": "redaction#forbidden-words",
         "webhook_url": "webhooks",

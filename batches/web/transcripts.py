@@ -55,6 +55,7 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
     return {
         "transcript": transcript,
         "language": transcript_page.LANGUAGES.get(transcript.language, transcript.language),
+        "notices": transcript_page.notices_of(transcript),
         "lines": transcript_page.lines_of(transcript, context),
         "speakers": transcript_page.speakers_of(transcript, context),
         "correction": correction,

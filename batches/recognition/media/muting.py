@@ -41,17 +41,20 @@ def _joined(spans: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]
 
 
 def mute(source: Path, target: Path, spans: Iterable[tuple[int, int]]) -> None:
-    """Write ``target``: the first audio stream of ``source`` as MP3, silent in the ``spans`` (ms).
+    """Write ``target``: the preferred audio track of ``source`` as MP3, silent in the ``spans`` (ms).
 
-    Times count from the first sample, as word times do. The source is untrusted: ffmpeg runs confined, as in
+    Times are those of the container, as word times are. The source is untrusted: ffmpeg runs confined, as in
     :func:`batches.recognition.media.decoding.decode`. Raises DamagedMedia and WorkDiskFull.
     """
     silent = "+".join(f"between(t,{start / 1000:.3f},{end / 1000:.3f})" for start, end in stretches(spans))
-    filters = [f"asetnsamples=n={_FRAME_SAMPLES}:p=0", "asetpts=N/SR/TB"]
+    info = decoding.probe(source)
+    track = info.preferred_track
+    times = decoding.time_filters(info.audio[track])
+    filters = [*times, f"asetnsamples=n={_FRAME_SAMPLES}:p=0", "asetpts=N/SR/TB"]
     if silent:
         filters.append(f"volume=volume=0:enable='{silent}'")
     output = [
-        "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-filter_threads", "1",
+        "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-filter_threads", "1",
         "-af", ",".join(filters), "-codec:a", "libmp3lame", "-b:a", "96k", "-f", "mp3", "-",
     ]  # fmt: skip
     with target.open("wb") as sound, tempfile.TemporaryFile() as log:
