@@ -1,4 +1,4 @@
-"""What this app adds to an account's page: its batches and tasks, suspending and restoring."""
+"""Additions to an account's page: its batches and tasks, and actions that suspend, export and close it."""
 
 from __future__ import annotations
 

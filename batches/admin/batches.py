@@ -1,4 +1,4 @@
-"""The batch: created and changed by the services that members use, with the same limits and sentences."""
+"""Batches in admin: created and changed by the services that members use, with the same rules."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from speechportal.support.lists import bounded_count, choices, neighbour
 
 
 class BatchAdminForm(RecognitionFields, ReasonedForm):
-    """``account`` is known before the form: its domains and connections are all there is to choose from."""
+    """Form of a batch. It offers the domains and connections of ``account``, which is known before."""
 
     account: Account | None = None
     formats = formats_field()
@@ -238,7 +238,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Batch | None = None) -> list[str]:
-        """Webhooks carry what was said: where they go, staff decides only while it may read transcripts."""
+        """Webhooks carry transcripts, so staff changes their URL only while it may read transcripts."""
         account = obj.account if obj is not None else self._account(request)
         return [] if account is not None and account.support_may_read else ["webhook_url"]
 
@@ -302,7 +302,7 @@ class ProcessedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
 
 @admin.register(PendingFile)
 class PendingFileAdmin(ReadOnlyAdmin[PendingFile]):
-    """Files that one poll has seen and that still may be growing."""
+    """Files that one poll has seen and that may still be growing. Read-only."""
 
     find_exact = ("batch__uid",)
     list_display = ["key", "batch", "size", "modified_at", "seen_at"]
@@ -319,7 +319,7 @@ class PendingFileAdmin(ReadOnlyAdmin[PendingFile]):
 
 @admin.register(ConnectionBackoff)
 class ConnectionBackoffAdmin(ReadOnlyAdmin[ConnectionBackoff]):
-    """Storages that do not answer as they should, and when they are asked again."""
+    """Connections in back-off, and when they are tried again. Read-only."""
 
     find_exact = ("connection__uid", "code")
     list_display = ["connection", "code", "failures", "since", "seen_at", "retry_at"]

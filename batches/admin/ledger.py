@@ -1,4 +1,4 @@
-"""Execution results, charges, and what finance corrects of them: each correction is a row of its own."""
+"""Execution results, charges and adjustments in admin; each adjustment is a row of its own."""
 
 from __future__ import annotations
 
@@ -117,5 +117,5 @@ class ExecutionResultAdmin(ReadOnlyAdmin[ExecutionResult]):
         return super().matching(queryset, text) | file_at(ExecutionResult, text)
 
     def find(self, request: HttpRequest, text: str) -> list[ExecutionResult]:
-        """By its own ID or file; the ID of a batch or an account finds that itself."""
+        """Find by the execution result's own ID or file name."""
         return super().find(request, text) if text.startswith("exr_") or text.endswith(".csv") else []

@@ -37,7 +37,7 @@ class ServedModelAdmin(ReadOnlyAdmin[ServedModel]):
 
 
 def _shown(facts: ModelFacts) -> list[tuple[Any, Any]]:
-    """Facts of the copy on the machine that shows the page, if it has one."""
+    """Facts of this machine's copy of the model, if it has one."""
     sizes = [
         (_("Size"), facts.size),
         (_("Memory on a CPU (bfloat16)"), facts.need_on_cpu),

@@ -1,4 +1,4 @@
-"""Tasks, up to millions of them: found by ID, by the beginning of their name, or by part of a recent one."""
+"""Tasks in admin, up to millions: found by ID, by the start of their name, or by part of a recent name."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         return super().get_queryset(request).defer("settings", "error_details")
 
     def matching(self, queryset: QuerySet[Task], text: str) -> Q:
-        """An ID is looked up alone. Anything else is a name: its beginning, or any part of a recent one."""
+        """Condition for a search: an ID, else the start of a name or any part of a recent name."""
         kinds = {"tsk_": "uid", "bat_": "batch__uid", "acc_": "account__uid"}
         for prefix, field in kinds.items():
             if text.startswith(prefix):

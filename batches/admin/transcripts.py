@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from batches.models import Correction, SearchText, StoredTranscript
+from batches.recognition.transcript import Transcript
 from speechportal.accounts.audit import trail
 from speechportal.support.actions import ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to
@@ -45,7 +46,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         return [path("<int:pk>/read/", read, name="batches_storedtranscript_read"), *super().get_urls()]
 
     def read(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a reason; write it down; then, and only then, show the words."""
+        """Show a transcript's text once a reason was given and recorded in the audit trail."""
         if not request.user.has_perm("batches.view_storedtranscript"):
             raise PermissionDenied
         row = StoredTranscript.unscoped.select_related("task__account").filter(pk=pk).first()
@@ -57,7 +58,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         lines: list[str] = []
         if request.method == "POST" and form.is_valid():
             trail.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
-            lines = [segment.text for segment in row.published().segments]
+            lines = [segment.text for segment in Transcript.from_dict(row.document).segments]
         context = {
             **self.admin_site.each_context(request),
             "title": _("Read the transcript"),
@@ -74,7 +75,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
 
 @admin.register(Correction)
 class CorrectionAdmin(ReadOnlyAdmin[Correction]):
-    """That a transcript was corrected, when and by whom; not what it says."""
+    """Corrections: when and by whom; the text is hidden."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "changed_by", "changed_at", "published_at"]
@@ -82,7 +83,7 @@ class CorrectionAdmin(ReadOnlyAdmin[Correction]):
     fields = ["changed_by", "changed_at", "published_at"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Correction]:
-        return super().get_queryset(request).defer("texts", "speaker_names")
+        return super().get_queryset(request).defer("lines", "speaker_names", "history")
 
     def glance(self, row: Correction) -> list[tuple[Any, Any]]:
         return [(_("Task"), link_to(row.task))]
@@ -93,7 +94,7 @@ class CorrectionAdmin(ReadOnlyAdmin[Correction]):
 
 @admin.register(SearchText)
 class SearchTextAdmin(ReadOnlyAdmin[SearchText]):
-    """That a transcript can be searched; its words are hidden."""
+    """Search index rows; their text is hidden."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "account"]

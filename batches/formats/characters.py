@@ -1,4 +1,4 @@
-"""Characters: what may stand in a file, how wide it is, and where a line may be cut."""
+"""Characters: which ones formats can hold, their display width, and line breaking."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ZWJ = "\u200d"
 
 
 def encodable(text: str) -> str:
-    """Half surrogate pairs, which no UTF-8 can hold, become U+FFFD."""
+    """Replace lone surrogates, which UTF-8 cannot hold, by U+FFFD."""
     return _SURROGATES.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
-    """A text that fits on one line of any format: no control characters, single spaces."""
+    """Normalise a text to one line of any format: no control characters, single spaces."""
     return _SPACES.sub(" ", _UNWANTED.sub("", _SPACES.sub(" ", encodable(text)))).strip()
 
 
@@ -44,7 +44,7 @@ def _columns(character: str) -> int:
 
 
 def columns(text: str) -> int:
-    """How wide a text is: a Latin letter counts one, a Chinese, Japanese or Korean character two."""
+    """Display width: a Latin letter counts one, a Chinese, Japanese or Korean character two."""
     return sum(map(_columns, text))
 
 
@@ -53,21 +53,21 @@ def is_unspaced(character: str) -> bool:
 
 
 def holds_together(before: str, after: str) -> bool:
-    """Whether two characters look like one to a reader, so that nothing may come between them."""
+    """Whether two code points are one grapheme, which nothing may split."""
     if before == _ZWJ or after == _ZWJ or unicodedata.category(after).startswith("M"):
         return True
     return "\U0001f3fb" <= after <= "\U0001f3ff" or (_is_flag(before) and _is_flag(after))
 
 
 def may_break(before: str, after: str) -> bool:
-    """Whether a line may be cut between two characters without a space: in scripts that write none."""
+    """Whether a line may break between two characters without a space, as in scripts that write none."""
     if not (is_unspaced(before) or is_unspaced(after)):
         return False
     return after not in _NO_START and before not in _NO_END and not holds_together(before, after)
 
 
 def join(first: str, second: str) -> str:
-    """Two texts as one, with a space between them where their script writes one."""
+    """Join two texts, with a space between them if their script writes one."""
     if not first or not second:
         return first + second
     return first + ("" if is_unspaced(first[-1]) and is_unspaced(second[0]) else " ") + second

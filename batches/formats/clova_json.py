@@ -1,9 +1,7 @@
-"""JSON in the shape of CLOVA Speech's result, so that what was written for it works.
+"""JSON in the structure of CLOVA Speech's result, so that programs written for it work unchanged.
 
-The portal adds ``language``, ``engine``, ``quality``, ``flags``, ``unrecognisedSpeech`` and
-``missingDuration`` of the transcript; ``quality`` and, if asked for, ``wordConfidences`` of each segment;
-``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. CLOVA's own
-keys keep their names, types and meanings.
+The portal adds ``language``, ``engine``, ``quality`` and ``flags`` of the transcript, and ``quality`` of each
+segment. CLOVA's own keys keep their names, types and meanings.
 """
 
 from __future__ import annotations
@@ -12,12 +10,13 @@ import json
 import math
 from typing import Any
 
-from batches.recognition.transcript import SCHEMA_VERSION, Segment, TextChange, Transcript
+from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
 
 from .characters import encodable
 from .context import Context
 from .forbidden import without_forbidden
 from .format import Format
+from .lines import as_corrected
 
 # What CLOVA answers in ``params.lang`` to a ``language`` of its own.
 _CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}
@@ -28,8 +27,8 @@ def render(transcript: Transcript, context: Context) -> str:
 
 
 def document(transcript: Transcript, context: Context) -> dict[str, Any]:
-    """The result as plain data, for a webhook or an answer of the API."""
-    transcript, context = without_forbidden(transcript, context)
+    """Result as plain data, for a webhook or a response of the API."""
+    transcript, context = without_forbidden(*as_corrected(transcript, context))
     result: dict[str, Any] = {
         "result": "COMPLETED",
         "message": "Succeeded",
@@ -57,8 +56,6 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
             "flags": transcript.all_flags,
         },
         "flags": list(transcript.flags),
-        "unrecognisedSpeech": [{"start": span.start, "end": span.end} for span in transcript.unrecognised],
-        "missingDuration": transcript.missing_duration,
     }
     clean: dict[str, Any] = _encodable(result)
     return clean
@@ -77,7 +74,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
         },
         "sed": {"enable": False},
         "boostings": [{"words": ",".join(context.keywords)}] if context.keywords else [],
-        "forbiddens": context.asked_forbidden,
+        "forbiddens": context.forbidden,
         "wordAlignment": context.word_alignment,
         "fullText": context.full_text,
         "userdata": context.userdata or {},
@@ -87,7 +84,6 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
 def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
     text = segment.text.strip()
     words = [[word.start, word.end, word.text.strip()] for word in segment.words]
-    confidences = [_rounded(word.probability) for word in segment.words]
     return {
         "start": segment.start,
         "end": segment.end,
@@ -96,9 +92,7 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
         "diarization": {"label": segment.speaker},
         "speaker": _speaker(segment.speaker, context),
         "words": words if context.word_alignment else [],
-        **({"wordConfidences": confidences} if context.word_confidence else {}),
         "textEdited": context.text_of(index, text),
-        **_changes(segment, text),
         "quality": {
             "noSpeechProbability": _rounded(segment.no_speech_probability),
             "meanLogProbability": _rounded(segment.mean_logprob),
@@ -108,41 +102,8 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
     }
 
 
-def _changes(segment: Segment, text: str) -> dict[str, Any]:
-    """What post-processing changed in a segment; nothing where it changed nothing."""
-    found: dict[str, Any] = {}
-    if segment.machine_text:
-        found["textMachine"] = segment.machine_text.strip()
-    if replaced := [_replacement(text, change) for change in segment.changes if not change.is_redaction]:
-        found["replacements"] = replaced
-    if redacted := [_redaction(change) for change in segment.changes if change.is_redaction]:
-        found["redactions"] = redacted
-    return found
-
-
-def _replacement(text: str, change: TextChange) -> dict[str, Any]:
-    return {
-        "offset": change.offset,
-        "length": change.length,
-        "written": text[change.offset : change.offset + change.length],
-        "heard": change.heard,
-        "start": change.start,
-        "end": change.end,
-    }
-
-
-def _redaction(change: TextChange) -> dict[str, Any]:
-    return {
-        "kind": change.kind,
-        "offset": change.offset,
-        "length": change.length,
-        "start": change.start,
-        "end": change.end,
-    }
-
-
 def _speaker(label: str, context: Context) -> dict[str, Any]:
-    """Where speakers were not asked for, the object is there and its label and name are empty."""
+    """Speaker object; its label and name are empty if speakers were not asked for."""
     if not label:
         return {"label": "", "name": "", "edited": False}
     return {"label": label, "name": context.speaker_name(label), "edited": context.is_renamed(label)}
@@ -154,7 +115,7 @@ def _labels(transcript: Transcript) -> list[str]:
 
 
 def _language(recognised: str, asked: str) -> str:
-    """CLOVA's code for what was asked for; the recognised language where that was left to us."""
+    """CLOVA's code of the requested language, or of the recognised one if detection was requested."""
     folded = asked.strip().lower().replace("_", "-")
     if folded in {"", "auto"}:
         return recognised
@@ -171,7 +132,7 @@ def _rounded(number: float) -> float:
 
 
 def _encodable(value: Any) -> Any:
-    """The same data without what JSON in UTF-8 cannot hold: half surrogate pairs, NaN and infinity."""
+    """Copy of the data without what JSON in UTF-8 cannot hold: lone surrogates, NaN and infinity."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""What a result says about its task besides the transcript."""
+"""`Context`: what a result says about its task besides the transcript."""
 
 from __future__ import annotations
 
@@ -23,30 +23,28 @@ class Context:
     userdata: dict[str, Any] | None = None
     speaker_names: dict[str, str] = field(default_factory=dict)  # label -> the name a person gave
     edited_texts: dict[int, str] = field(default_factory=dict)  # index of the segment -> corrected text
-    word_confidence: bool = False  # whether JSON and TSV give the confidence of each word
+    lines: dict[str, Any] = field(default_factory=dict)  # what people changed: see batches.formats.lines
     # What a CLOVA client may ask for.
     completion: str = "async"
-    forbidden: str = ""  # all forbidden words, comma-separated
-    forbidden_action: str = "mask"  # or "remove"
-    asked_forbidden: str = ""  # those that the sender of the file named itself
+    forbidden: str = ""  # comma-separated
     word_alignment: bool = True
     full_text: bool = True
     version: str = ""  # of the engine; empty means as the transcript says
 
     def speaker_name(self, label: str) -> str:
-        """The name a person gave to a speaker, or a letter: A, B, ... Z, AA, ... On one line."""
+        """Name that a member gave to a speaker, or a letter (A, B, ... Z, AA, ...), on one line."""
         return one_line(self.speaker_names.get(label, "")) or default_speaker_name(label)
 
     def is_renamed(self, label: str) -> bool:
         return self.speaker_name(label) != default_speaker_name(label)
 
     def text_of(self, index: int, recognised: str) -> str:
-        """The text of a segment as corrected, else as recognised; outer spaces removed."""
+        """Text of a segment as corrected, else as recognised, without outer spaces."""
         return self.edited_texts.get(index, recognised).strip()
 
 
 def default_speaker_name(label: str) -> str:
-    """ "1" is A, "26" Z, "27" AA; a label that is no such number is its own name."""
+    """Default name of a label: "1" is A, "26" Z, "27" AA; any other label is its own name."""
     if not (label.isascii() and label.isdigit() and 0 < len(label) < 7 and int(label) > 0):
         return one_line(label) or "?"
     number, letters = int(label), ""

@@ -22,8 +22,6 @@ LONGEST_MS = 7_000
 SHORTEST_MS = 500  # held at any price: the next cue comes later
 READABLE_MS = 833  # held where the next cue leaves room
 COLUMNS_PER_SECOND = 20
-OVERLAP_MS = 300  # of two people's speech, from which their cues are shown at the same time
-_NEIGHBOURS = 8  # cues before and after that may be shown at the same time
 BLINK_MS = 100  # an empty screen shorter than this only flickers: the cue stays until the next
 PAUSE_MS = 1_000  # a silence that no cue is shown through
 _LARGEST_NAME = 20  # columns of a cue that a speaker's name may take away from the text
@@ -35,14 +33,14 @@ _CLAUSE_END = (",", ";", ":", "，", "、", "；", "：", "،")
 @dataclass(frozen=True, slots=True)
 class Cue:
     start: int  # ms
-    end: int  # ms, > start, and no later than the start of the same speaker's next cue
+    end: int  # ms, > start, and no later than the next cue's start
     lines: tuple[str, ...]  # one or two, never empty
     speaker: str = ""  # label; empty where speakers are not known
     opens_turn: bool = False  # whether the cue before is another speaker's
 
 
 def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
-    """Cues in the order of their starts. Only those of people who speak at once overlap."""
+    """Cut a transcript into cues in its order, which never overlap nor go back in time."""
     cues: list[Cue] = []
     speaker = ""
     for run in _runs(transcript, context):
@@ -55,7 +53,7 @@ def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
 
 @dataclass(slots=True)
 class _Run:
-    """What one speaker says without a pause."""
+    """Text of one speaker without a pause."""
 
     speaker: str
     units: list[TextUnit]
@@ -81,7 +79,7 @@ def _runs(transcript: Transcript, context: Context) -> Iterator[_Run]:
 
 
 def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
-    """The cheapest cut of a run into cues, found from its end to its start."""
+    """Cut a run into cues at the lowest total cost, by dynamic programming from its end to its start."""
     units = run.units
     endings = _endings(units)
     best: list[tuple[float, int]] = [(0.0, 0)] * (len(units) + 1)
@@ -105,7 +103,7 @@ def _cut(run: _Run, opens_turn: bool, name_columns: int) -> list[Cue]:
 def _candidates(
     units: Sequence[TextUnit], endings: Sequence[float], begin: int, taken: int
 ) -> Iterator[tuple[int, float]]:
-    """Where a cue that begins at ``begin`` may end, with what that costs; at least one unit."""
+    """Yield the possible ends of a cue that begins at ``begin``, with their cost; at least one unit."""
     start = units[begin].start
     lines, line, total = 1, taken, taken  # lines so far, columns of the last, columns of all
     for end in range(begin + 1, len(units) + 1):
@@ -124,7 +122,7 @@ def _candidates(
 
 
 def _cost(width: int, shown: int) -> float:
-    """Cues are few, well filled, and shown for as long as it takes to read them."""
+    """Cost of a cue: low for few, well-filled cues that are shown long enough to be read."""
     empty = 0.0 if width >= LINE_COLUMNS else 1 - width / LINE_COLUMNS
     readable = max(READABLE_MS, width * 1000 / COLUMNS_PER_SECOND)
     hurry = 0.0 if shown >= readable else 1 - shown / readable
@@ -132,7 +130,7 @@ def _cost(width: int, shown: int) -> float:
 
 
 def _endings(units: Sequence[TextUnit]) -> list[float]:
-    """What it costs to end a cue after each unit: best at the end of a sentence, a clause, or at a pause."""
+    """Cost of ending a cue after each unit: lowest at the end of a sentence or clause, or at a pause."""
     costs = []
     for unit, following in itertools.pairwise(units):
         if unit.text.endswith(_SENTENCE_END):
@@ -148,7 +146,7 @@ def _text(units: Sequence[TextUnit]) -> str:
 
 
 def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
-    """One line if it fits, else two of about the same width, cut after a clause if that costs little."""
+    """Wrap to one line if it fits, else to two of similar width, preferably after a clause."""
     whole = _text(units)
     if len(units) == 1 or taken + characters.columns(whole) <= LINE_COLUMNS:
         return (whole,)
@@ -164,17 +162,12 @@ def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
 
 
 def _settle(cues: Sequence[Cue]) -> list[Cue]:
-    """Make times follow each other and last long enough, at the cost of the pauses in between.
-
-    Cues of people who speak at once keep their times and are shown together.
-    """
+    """Extend cues that are shown too briefly into the pauses after them, without overlap."""
     settled: list[Cue] = []
+    earliest = 0
     for index, cue in enumerate(cues):
-        near = range(max(0, index - _NEIGHBOURS), index)
-        before = [settled[other].end for other in near if not _at_once(cues[other], cue)]
-        start = max([cue.start, *before])
-        later = cues[index + 1 : index + 1 + _NEIGHBOURS]
-        following = next((other.start for other in later if not _at_once(cue, other)), None)
+        start = max(cue.start, earliest)
+        following = cues[index + 1].start if index + 1 < len(cues) else None
         width = sum(map(characters.columns, cue.lines))
         wanted = max(READABLE_MS, min(LONGEST_MS, width * 1000 // COLUMNS_PER_SECOND))
         end = max(cue.end, start + wanted)
@@ -182,23 +175,5 @@ def _settle(cues: Sequence[Cue]) -> list[Cue]:
             end = following if following - end < BLINK_MS else end
         end = min(max(end, start + SHORTEST_MS), start + LONGEST_MS)
         settled.append(replace(cue, start=start, end=end))
-    return sorted(settled, key=lambda cue: cue.start)
-
-
-def _at_once(one: Cue, other: Cue) -> bool:
-    """Whether two people say these at the same time, and not just before and after each other."""
-    common = min(one.end, other.end) - max(one.start, other.start)
-    return one.speaker != other.speaker and common > OVERLAP_MS
-
-
-def screens(cues: Sequence[Cue]) -> Iterator[tuple[int, int, list[Cue]]]:
-    """(start, end, cues) of each stretch that shows the same, for formats that show one text at a time."""
-    edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
-    shown: list[Cue] = []
-    waiting = list(reversed(cues))
-    for start, end in itertools.pairwise(edges):
-        shown = [cue for cue in shown if cue.end > start]
-        while waiting and waiting[-1].start <= start:
-            shown.append(waiting.pop())
-        if shown:
-            yield start, end, list(shown)
+        earliest = end
+    return settled

@@ -234,7 +234,7 @@ def _saved(document: Document) -> bytes:
 
 
 def _repacked(document: Document) -> bytes:
-    """The document's archive with one fixed time for all of its members."""
+    """Repack the document's archive with one fixed time for all of its members."""
     packed = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(_saved(document))) as source,

@@ -9,6 +9,7 @@ from batches.recognition.transcript import Transcript
 
 from .context import Context
 from .forbidden import without_forbidden
+from .lines import as_corrected
 
 
 def gettext_noop(text: str) -> str:
@@ -46,6 +47,6 @@ class Format:
         return self.media_type if self.binary else f"{self.media_type}; charset=utf-8"
 
     def render(self, transcript: Transcript, context: Context) -> bytes:
-        """The document's bytes, without forbidden words. Equal input gives equal bytes."""
-        document = self.renderer(*without_forbidden(transcript, context))
+        """The document's bytes, as corrected, without forbidden words. Equal input gives equal bytes."""
+        document = self.renderer(*without_forbidden(*as_corrected(transcript, context)))
         return document if isinstance(document, bytes) else document.encode()

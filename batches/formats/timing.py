@@ -1,4 +1,4 @@
-"""When each unit of a segment's text is said: the words' times carried over to the text as it stands."""
+"""Times of a corrected text: the recognised words' times, aligned to the units of the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_UNIT = 40  # columns; anything longer without a space is cut
 
 @dataclass(slots=True)
 class TextUnit:
-    """The smallest part that is never cut: a word, or in unspaced scripts what the engine took for one."""
+    """Smallest part of a text that is never cut: a word, or what the engine took for one."""
 
     start: int  # ms
     end: int  # ms
@@ -73,7 +73,7 @@ def _spoken(words: Sequence[Word]) -> _Spoken:
 
 
 def _matches(letters: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Stretches that both have: (index in letters, index in spoken, length)."""
+    """Matching blocks of both sequences: (index in letters, index in spoken, length)."""
     shorter = min(len(letters), len(spoken))
     head = next((at for at in range(shorter) if letters[at] != spoken[at]), shorter)
     tail = next((at for at in range(shorter - head) if letters[-1 - at] != spoken[-1 - at]), shorter - head)
@@ -86,7 +86,7 @@ def _matches(letters: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, i
 
 
 def _parts(token: str, edges: set[int], offset: int) -> list[str]:
-    """A token without spaces, cut where its script allows it."""
+    """Cut a token without spaces where its script allows it."""
     parts: list[str] = []
     begin, width = 0, 0
     for index in range(1, len(token)):
@@ -103,7 +103,7 @@ def _parts(token: str, edges: set[int], offset: int) -> list[str]:
 def _spans(
     letters: list[str], spoken: _Spoken, matches: list[tuple[int, int, int]], start: int, end: int
 ) -> list[tuple[int, int]]:
-    """The time of each letter."""
+    """Start and end of each letter in ms."""
     known: list[tuple[int, int] | None] = [None] * len(letters)
     for at, spoken_at, length in matches:
         known[at : at + length] = spoken.times[spoken_at : spoken_at + length]

@@ -9,7 +9,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from batches.models.task import Task
-from domains.models import Domain
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 
@@ -21,8 +20,10 @@ class Correction(models.Model):
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="correction")
-    texts = models.JSONField(default=dict)  # index of the segment, as text -> its text as corrected
+    lines = models.JSONField(default=dict)  # line ID -> the line as changed, or null where it is gone
     speaker_names = models.JSONField(default=dict)  # speaker label -> the name a person gave
+    history = models.JSONField(default=list)  # the latest changes, to undo: see batches.transcripts.history
+    version = models.PositiveIntegerField(_("version"), default=0)  # how many changes there were
     changed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("changed by"),
@@ -51,41 +52,6 @@ class Correction(models.Model):
         if self.changed_at is None:
             return True
         return self.published_at is not None and self.published_at >= self.changed_at
-
-    def edited_texts(self) -> dict[int, str]:
-        return {int(index): text for index, text in self.texts.items()}
-
-
-class CorrectedWord(models.Model):
-    """One place where members corrected a word or a few: what was heard there, and what they wrote.
-
-    Words that are corrected the same way in several places become proposals
-    (:mod:`batches.transcripts.proposals`).
-    """
-
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="corrected_words")
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="corrected_words")
-    segment = models.PositiveIntegerField()
-    heard = models.CharField(_("heard"), max_length=100)
-    written = models.CharField(_("written"), max_length=100)
-
-    unscoped = models.Manager()
-    objects: ClassVar[ScopedManager[Self]] = ScopedManager("domain__account")
-
-    class Meta:
-        verbose_name = _("corrected word")
-        verbose_name_plural = _("corrected words")
-        default_manager_name = "unscoped"
-        base_manager_name = "unscoped"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["task", "segment", "heard", "written"], name="corrected_word_unique"
-            )
-        ]
-        indexes = [models.Index(fields=["domain", "heard", "written"], name="corrected_word_of_domain")]
-
-    def __str__(self) -> str:
-        return f"{self.heard} → {self.written}"
 
 
 class SearchText(models.Model):

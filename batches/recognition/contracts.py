@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from batches.recognition.options import Options
     from batches.recognition.transcript import SpeakerTurn
 
-SAMPLE_RATE = 16_000  # Hz
 # Called with the share of the work that is done, 0..1. It raises to cancel the call.
 Progress = Callable[[float], None]
 
@@ -29,15 +28,13 @@ class SpeechChunk:
     """A stretch of speech, cut from a file by voice activity: one part of its sound, or several joined.
 
     Parts are (n,) float32, mono, 16 kHz, together at most 30 s. They are views of the file's samples, so that
-    hours of speech are not in memory twice. ``speech`` are the stretches in which somebody speaks, in seconds
-    from the chunk's start, in order; without it the whole chunk is one.
+    hours of speech are not in memory twice.
     """
 
-    __slots__ = ("_parts", "speech")
+    __slots__ = ("_parts",)
 
-    def __init__(self, *parts: Samples, speech: Sequence[tuple[float, float]] | None = None) -> None:
+    def __init__(self, *parts: Samples) -> None:
         self._parts = parts
-        self.speech = [(0.0, self.seconds)] if speech is None else list(speech)
 
     @property
     def samples(self) -> Samples:
@@ -46,19 +43,7 @@ class SpeechChunk:
 
     @property
     def seconds(self) -> float:
-        return sum(map(len, self._parts)) / SAMPLE_RATE
-
-    @property
-    def speech_seconds(self) -> float:
-        return sum(end - start for start, end in self.speech)
-
-    def cut(self, start: float, end: float) -> SpeechChunk:
-        """The chunk from ``start`` to ``end``, in seconds."""
-        samples = self.samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-        inside = [
-            (max(a, start) - start, min(b, end) - start) for a, b in self.speech if a < end and b > start
-        ]
-        return SpeechChunk(samples, speech=inside)
+        return sum(map(len, self._parts)) / 16_000
 
 
 @dataclass(slots=True)
@@ -108,6 +93,9 @@ class SpeechRecogniser(Protocol):
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
     ) -> RecognisedFile:
         """Recognise all chunks of one file. Raises RecognitionError and whatever ``progress`` raises."""
+
+    def close(self) -> None:
+        """End its threads, so that its memory is free afterwards. Pending work is cancelled."""
 
 
 class Diarizer(Protocol):

@@ -13,6 +13,8 @@
     │   └── MediaTooLarge
     ├── ModelUnavailable           the installation: worth a retry
     ├── WorkDiskFull               the installation: worth a retry
+    ├── WorkFolderUnwritable       the installation: worth a retry
+    ├── FfmpegUnavailable          the installation: worth a retry
     ├── EngineUnavailable          the installation: worth a retry
     ├── EngineDied                 the process: worth a retry
     ├── EngineStalled              the process: worth a retry
@@ -154,6 +156,22 @@ class WorkDiskFull(RecognitionError):
     code = "work_disk_full"
     permanent = False
     sentence = _("The portal’s own disk is full.")
+
+
+class WorkFolderUnwritable(RecognitionError):
+    """The folder for files that are being processed is read-only or another user's."""
+
+    code = "work_folder_unwritable"
+    permanent = False
+    sentence = _("The portal’s folder for files in process cannot be written.")
+
+
+class FfmpegUnavailable(RecognitionError):
+    """The program that decodes media files is missing or does not start, which the operator has to mend."""
+
+    code = "ffmpeg_unavailable"
+    permanent = False
+    sentence = _("The program that decodes media files (ffmpeg) does not run.")
 
 
 class EngineUnavailable(RecognitionError):

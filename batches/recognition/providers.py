@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,8 @@ class LoadSettings:
     threads: int = 1  # of the CPU
     batch_size: int = 0  # chunks decoded at once; 0: what suits the device
     precision: str = "auto"  # as in runtime.device.choose_precision
+    gpu_memory: int = DEFAULT_GPU_MEMORY  # bytes that this process may take of a GPU, for all models together
+    trusted_pipelines: frozenset[str] = frozenset()  # references whose files may run code of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

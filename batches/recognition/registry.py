@@ -9,7 +9,7 @@ from batches.recognition.asr import faster_whisper, openai_whisper, pocketsphinx
 from batches.recognition.diarization import pyannote_pipeline, senko
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
-from batches.recognition.providers import DiarizerProvider, RecogniserProvider
+from batches.recognition.providers import DiarizerProvider, Provider, RecogniserProvider
 
 RECOGNISERS: tuple[RecogniserProvider, ...] = (
     openai_whisper.PROVIDER,
@@ -36,6 +36,12 @@ def find_recogniser(reference: str, store: ModelStore, name: str = "") -> Recogn
     if not claiming:
         raise ModelUnavailable(f"There is no recogniser for the model '{reference}'.", name=reference)
     return next((provider for provider in claiming if provider.name == name), claiming[0])
+
+
+def bundled_with(reference: str, store: ModelStore) -> Provider | None:
+    """The provider whose packages contain this model; None for a model that has files of its own."""
+    found = (each for each in (*RECOGNISERS, *DIARIZERS) if each.bundled and each.claims(reference, store))
+    return next(found, None)
 
 
 def find_diarizer(reference: str, store: ModelStore) -> DiarizerProvider:

@@ -1,13 +1,13 @@
-"""Finding words in everything that an account has had recognised.
+"""Search of an account's transcripts by words.
 
-Each transcript keeps its words in one row, folded and spelt the way a query is (:func:`spell`). A query's
-words must all be in it, anywhere and as parts of longer words: Korean puts its particles behind a noun
-without a space, so that whole-word search would miss most of what people look for. On PostgreSQL a trigram
-index (migration 0013) serves exactly such a search; SQLite reads the account's rows.
+Each transcript has one row of text, folded and spelt as a query is (:func:`spell`). All words of a query must
+be in it, anywhere and as parts of longer words: Korean attaches particles to nouns without a space, so
+whole-word search would miss most hits. On PostgreSQL a trigram index (migration 0002) serves such a search;
+SQLite reads the account's rows.
 
-A trigram is three letters, and most Korean words are two syllables: too short for it. So a syllable is kept
-as its three letters, with a stand-in where the last is missing. Then "상품" is six of them, and is still
-found where these two syllables stand and nowhere else, since the three places have letters of their own.
+A trigram is three characters, and most Korean words are two syllables, too short for it. So each syllable is
+stored as its three letters, with a placeholder for a missing last one. "상품" then has six characters, and
+matches only where these two syllables are, since first, middle and last letters are different characters.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, V
 from django.db.models.functions import Length, Replace
 from django.db.models.lookups import Contains
 
+from batches.formats.lines import Line, recognised_text
+from batches.formats.lines import lines_of as edited_lines
 from batches.models import Correction, SearchText, StoredTranscript, Task
 from batches.recognition.chinese_script import simplified
 from batches.recognition.transcript import Transcript
@@ -45,9 +47,9 @@ SPELLING = {
 
 @dataclass(frozen=True)
 class Hit:
-    """A line in which words of the query were found."""
+    """Line in which words of the query were found."""
 
-    index: int  # of the segment
+    uid: str  # of the line
     start: int  # ms
     speaker: str  # label
     text: str  # as corrected
@@ -72,7 +74,7 @@ def _folded(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Folded text with every Hangul syllable as three letters."""
+    """Fold a text and write every Hangul syllable as three letters."""
     return text.translate(SPELLING)
 
 
@@ -82,22 +84,30 @@ def query_words(query: str) -> list[str]:
 
 
 def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
-    """Keep the words of a transcript, as corrected, for searching."""
-    edited = correction.edited_texts() if correction else {}
-    lines = (spell(fold(edited.get(at, segment.text))) for at, segment in enumerate(transcript.segments))
+    """Write the search index row of a transcript, as corrected."""
+    lines = (spell(fold(text)) for _line, text in corrected_lines(transcript, correction))
     SearchText.unscoped.update_or_create(
         task=task, defaults={"account_id": task.account_id, "text": "\n".join(lines)}
     )
 
 
+def corrected_lines(transcript: Transcript, correction: Correction | None) -> list[tuple[Line, str]]:
+    """Lines as people cut them, each with its text as corrected."""
+    lines = edited_lines(transcript, correction.lines if correction else {})
+    return [
+        (line, recognised_text(transcript, line) if line.text is None else line.text.strip())
+        for line in lines
+    ]
+
+
 def index_transcript(*, instance: StoredTranscript, **_kwargs: Any) -> None:
-    """A receiver of ``post_save``: what was just recognised can be found at once."""
+    """Index a transcript when it is stored (receiver of ``post_save``)."""
     correction = Correction.unscoped.filter(task=instance.task_id).first()
-    index(instance.task, instance.published(), correction)
+    index(instance.task, Transcript.from_dict(instance.document), correction)
 
 
 def matching(account: Account, query: str) -> QuerySet[Task]:
-    """The account's tasks whose transcript has every word of ``query``."""
+    """Tasks of the account whose transcript contains every word of ``query``."""
     words = query_words(query)
     if not words:
         return Task.objects.for_account(account).none()
@@ -106,7 +116,7 @@ def matching(account: Account, query: str) -> QuerySet[Task]:
 
 
 def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[SearchText]:
-    """Those that have every word, by the index where there is one."""
+    """Filter texts that contain every word, by the index if there is one."""
     if connections[texts.db].vendor == "postgresql":
         looked_into = Func("text", function="speechportal_search_text", output_field=TextField())
         for word in words:
@@ -118,7 +128,7 @@ def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[Search
 
 
 def search(account: Account, query: str) -> QuerySet[Task]:
-    """The same, best first: the words side by side, then how often they are said, then the newest."""
+    """Matching tasks, ranked: adjacent words first, then by frequency, then the newest."""
     tasks = matching(account, query)
     words = [spell(word) for word in query_words(query)]
     edge = next(iter(tasks.order_by("-pk").values_list("pk", flat=True)[RANKED - 1 : RANKED]), 0)
@@ -133,17 +143,15 @@ def search(account: Account, query: str) -> QuerySet[Task]:
 
 
 def lines_of(task: Task, query: str) -> Found:
-    """Where in a task that :func:`search` returned the words are said: best lines, in order of time."""
+    """Best lines of a task that :func:`search` returned, in order of time."""
     words = [spell(word) for word in query_words(query)]
-    transcript = task.transcript.published()
+    transcript = Transcript.from_dict(task.transcript.document)
     correction: Correction | None = getattr(task, "correction", None)
-    edited = correction.edited_texts() if correction else {}
     counted = []
-    for at, segment in enumerate(transcript.segments):
-        text = edited.get(at, segment.text).strip()
+    for line, text in corrected_lines(transcript, correction):
         spelt = spell(fold(text))
         if count := sum(word in spelt for word in words):
-            counted.append((count, Hit(at, segment.start, segment.speaker, text)))
+            counted.append((count, Hit(line.uid, line.start, line.speaker, text)))
     best = max((count for count, _ in counted), default=0)
     hits = [hit for count, hit in counted if count == best]
     names = dict(correction.speaker_names) if correction else {}
@@ -151,9 +159,9 @@ def lines_of(task: Task, query: str) -> Found:
 
 
 def marked(text: str, query: str) -> list[tuple[str, bool]]:
-    """The text in parts, each with whether it is one of the words looked for.
+    """Split a text into parts, each with whether it is one of the query's words.
 
-    Folding may change how long a text is (NFKC); where it does, nothing is set off.
+    Folding may change the length of a text (NFKC); then no part is marked.
     """
     folded = _folded(text)
     words = query_words(query)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches.formats import Context
 from batches.formats.characters import one_line
+from batches.formats.context import default_speaker_name
+from batches.formats.lines import Line, recognised_text, recognised_words
 from batches.formats.timing import timed_units
 from batches.models import Task, languages
-from batches.recognition.transcript import Segment, Transcript, Word
-from speechportal.platform.templatetags.portal import duration
+from batches.recognition.transcript import Word
+from batches.transcripts.drafts import Draft
 
 SPEAKER_COLOURS = 8
+LONGEST_GAP = 1500  # ms of speech without text that are not worth a look
 UNSURE = 0.4  # A word of a lower probability is marked: read it again.
 VIDEO = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 
@@ -40,112 +42,139 @@ class Speaker:
     colour: int
     share: int  # per cent of the time in which somebody speaks
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "name": self.name,
+            "given": self.given,
+            "colour": self.colour,
+            "share": self.share,
+        }
+
 
 @dataclass(frozen=True)
-class Line:
-    """A segment. ``words`` is what static/portal/transcript.js makes words of, to be lit and clicked."""
+class PageLine:
+    """A line as the page shows it. ``words`` is what static/portal/transcript/words.js makes words of."""
 
-    index: int
+    uid: str
     start: int  # ms
     end: int  # ms
     text: str
-    machine_text: str
-    heard: str  # before replacements; empty where nothing was replaced
-    redacted: bool
+    recognised: str
     edited: bool
     speaker: str  # the name; empty where speakers were not asked for
     label: str
     colour: int
     flags: Sequence[str]
+    segment: int  # the recognised segment in which it begins; lines are in order of segment, start, ID
     words: str  # "offset,length,start,end[,1]" joined by spaces; 1: unsure; times from the line's start
+    tag: str
 
-
-def notices_of(transcript: Transcript) -> list[str]:
-    """Sentences about sound that is missing, left out, or has no words although somebody speaks."""
-    found: list[str] = []
-    if "truncated" in transcript.flags:
-        found.append(_truncated(transcript.missing_duration))
-    if "tracks_left_out" in transcript.flags:
-        found.append(gettext("The recording has other audio tracks with sound; they were left out."))
-    found += [
-        gettext("No words were recognised in the speech from %(start)s to %(end)s.")
-        % {"start": duration(span.start), "end": duration(span.end)}
-        for span in transcript.unrecognised
-    ]
-    return found
-
-
-def _truncated(missing: int) -> str:
-    if missing:
-        return gettext("The file is damaged or cut off: %(length)s of its sound is missing.") % {
-            "length": duration(missing)
+    def to_json(self) -> dict[str, Any]:
+        """For the script; the speaker's name and colour follow from the label."""
+        data: dict[str, Any] = {
+            "id": self.uid,
+            "segment": self.segment,
+            "start": self.start,
+            "end": self.end,
+            "text": self.text,
+            "label": self.label,
+            "words": self.words,
+            "tag": self.tag,
         }
-    return gettext("The file is damaged or cut off: some of its sound is missing.")
+        if self.edited:
+            data["recognised"] = self.recognised
+        if self.flags:
+            data["flags"] = list(self.flags)
+        return data
 
 
 def is_video(task: Task) -> bool:
     return PurePosixPath(task.name).suffix.lower() in VIDEO
 
 
-def lines_of(transcript: Transcript, context: Context) -> list[Line]:
-    return [line_of(transcript, index, context) for index in range(len(transcript.segments))]
+def lines_of(draft: Draft, only: Collection[str] | None = None) -> list[PageLine]:
+    """The lines in order; ``only`` limits them to those IDs."""
+    colours = _colours(draft.speakers)
+    return [_page_line(draft, line, colours) for line in draft.lines if only is None or line.uid in only]
 
 
-def line_of(transcript: Transcript, index: int, context: Context) -> Line:
-    segment = transcript.segments[index]
-    machine_text = one_line(segment.text).strip()
-    text = one_line(context.text_of(index, machine_text))
-    return Line(
-        index=index,
-        start=segment.start,
-        end=segment.end,
+def _page_line(draft: Draft, line: Line, colours: dict[str, int]) -> PageLine:
+    recognised = recognised_text(draft.transcript, line)
+    text = recognised if line.text is None else one_line(line.text)
+    words = recognised_words(draft.transcript, line)
+    flags = (flag for segment, _, _ in line.spans for flag in draft.transcript.segments[segment].flags)
+    return PageLine(
+        uid=line.uid,
+        start=line.start,
+        end=line.end,
         text=text,
-        machine_text=machine_text,
-        heard=one_line(segment.machine_text).strip(),
-        redacted=any(change.is_redaction for change in segment.changes),
-        edited=text != machine_text,
-        speaker=context.speaker_name(segment.speaker) if segment.speaker else "",
-        label=segment.speaker,
-        colour=_colours(transcript).get(segment.speaker, 0),
-        flags=tuple(segment.flags),
-        words=_words(segment, text),
+        recognised=recognised,
+        edited=text != recognised,
+        speaker=speaker_name(draft, line.speaker) if line.speaker else "",
+        label=line.speaker,
+        colour=colours.get(line.speaker, 0),
+        flags=tuple(dict.fromkeys(flags)),
+        segment=line.spans[0][0],
+        words=_words(words, line, text),
+        tag=line.tag,
     )
 
 
-def speakers_of(transcript: Transcript, context: Context) -> list[Speaker]:
-    """In order of first appearance."""
-    spoken: dict[str, int] = dict.fromkeys(transcript.speakers, 0)
-    for segment in transcript.segments:
-        if segment.speaker in spoken:
-            spoken[segment.speaker] += max(0, segment.end - segment.start)
+def speaker_name(draft: Draft, label: str) -> str:
+    return one_line(draft.names.get(label, "")) or default_speaker_name(label)
+
+
+def speakers_of(draft: Draft) -> list[Speaker]:
+    """In order of first appearance; those recognised stay in the list when no line is theirs any more."""
+    spoken: dict[str, int] = dict.fromkeys(draft.speakers, 0)
+    for line in draft.lines:
+        if line.speaker in spoken:
+            spoken[line.speaker] += max(0, line.end - line.start)
     total = sum(spoken.values()) or 1
     return [
         Speaker(
             label=label,
-            name=context.speaker_name(label),
-            given=context.speaker_names.get(label, ""),
+            name=speaker_name(draft, label),
+            given=draft.names.get(label, ""),
             colour=colour,
             share=round(100 * spoken[label] / total),
         )
-        for label, colour in _colours(transcript).items()
+        for label, colour in _colours(draft.speakers).items()
+        if spoken[label] or label in draft.names
     ]
 
 
-def _colours(transcript: Transcript) -> dict[str, int]:
-    return {label: number % SPEAKER_COLOURS for number, label in enumerate(transcript.speakers)}
+def unrecognised(draft: Draft) -> list[tuple[int, int]]:
+    """Stretches in which somebody speaks and no line has text, in ms, of at least :data:`LONGEST_GAP`."""
+    spoken = [(line.start, line.end) for line in draft.lines if draft.text_of(line)]
+    found = []
+    for turn in draft.transcript.turns:
+        at = turn.start
+        for start, end in [(s, e) for s, e in spoken if s < turn.end and e > turn.start] + [
+            (turn.end, turn.end)
+        ]:
+            if start - at >= LONGEST_GAP:
+                found.append((at, start))
+            at = max(at, end)
+    return sorted(found)
 
 
-def _words(segment: Segment, text: str) -> str:
-    """Each unit of the text with its time; what was corrected takes the time of what it replaces."""
-    unsure = [word for word in segment.words if word.probability < UNSURE]
+def _colours(speakers: Sequence[str]) -> dict[str, int]:
+    return {label: number % SPEAKER_COLOURS for number, label in enumerate(speakers)}
+
+
+def _words(words: Sequence[Word], line: Line, text: str) -> str:
+    """Each piece of the text with its time; what was corrected takes the time of what it replaces."""
+    unsure = [word for word in words if word.probability < UNSURE]
     entries, offset = [], 0
-    for unit in timed_units(text, segment.words, segment.start, segment.end):
-        offset = text.index(unit.text, offset)
-        parts = [offset, len(unit.text), unit.start - segment.start, unit.end - segment.start]
-        if any(_same(word, unit.start, unit.text) for word in unsure):
+    for piece in timed_units(text, words, line.start, line.end):
+        offset = text.index(piece.text, offset)
+        parts = [offset, len(piece.text), max(0, piece.start - line.start), max(0, piece.end - line.start)]
+        if any(_same(word, piece.start, piece.text) for word in unsure):
             parts.append(1)
         entries.append(",".join(map(str, parts)))
-        offset += len(unit.text)
+        offset += len(piece.text)
     return " ".join(entries)
 
 

@@ -1,1 +1,1 @@
-"""The pages of batches, tasks and usage."""
+"""Pages of batches, tasks, transcripts, deliveries and usage."""

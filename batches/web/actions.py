@@ -1,4 +1,4 @@
-"""What can be done to batches: delete, pause and resume several at once; retry or cancel the tasks of one."""
+"""Actions on batches: delete, pause or resume several; retry or cancel the tasks of one; dry runs."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _ask(request: PortalRequest, template: str, batches: list[Batch]) -> HttpRes
 
 
 def _back(request: PortalRequest, batches: list[Batch]) -> HttpResponse:
-    """To where it was asked for: one batch's page, or the list."""
+    """Redirect to the page that the action was on: one batch's page, or the list."""
     if request.POST.get("back") == "batch" and len(batches) == 1:
         return redirect("batches:detail", batches[0].uid)
     return redirect("batches:list")
 
 
 def _each(request: PortalRequest, batches: list[Batch], act: Callable[[Batch], object]) -> int:
-    """Do it to each; one that was deleted meanwhile is told and passed over."""
+    """Apply ``act`` to each batch; a refusal becomes a message. Returns how many succeeded."""
     done = 0
     for batch in batches:
         try:
@@ -63,7 +63,7 @@ def _each(request: PortalRequest, batches: list[Batch], act: Callable[[Batch], o
 
 @manager_required
 def check(request: PortalRequest) -> HttpResponse:
-    """What a batch with the connection and paths of the form would find; nothing is created."""
+    """Dry run with the connection and paths of the form; nothing is created."""
     connections = Connection.objects.for_account(request.account).select_related("account")
     chosen = request.GET.get("connection", "")
     is_key = chosen.isascii() and chosen.isdigit() and len(chosen) <= MAX_KEY_DIGITS
@@ -91,7 +91,7 @@ def try_webhook(request: PortalRequest) -> HttpResponse:
 
 @manager_required
 def delete(request: PortalRequest) -> HttpResponse:
-    """Asks first, and says what happens to files and charges."""
+    """Delete batches after a question that says what happens to files and charges."""
     batches = _selected(request)
     if request.method != "POST" or not batches:
         return _ask(request, "batches/delete.html", batches)
@@ -144,7 +144,7 @@ def retry_failed(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def cancel_waiting(request: PortalRequest, uid: str) -> HttpResponse:
-    """Asks first: what is cancelled is not recognised by itself any more."""
+    """Cancel a batch's waiting tasks, after a question."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
         return _ask(request, "batches/cancel_waiting.html", [batch])

@@ -1,9 +1,10 @@
-"""The list of batches, and one batch from its creation to its deletion."""
+"""Pages of batches: the list, one batch, its form, its execution results and its activity."""
 
 from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
@@ -18,9 +19,11 @@ from batches.operations import progress_forecast
 from batches.reports import execution_results
 from batches.services import batches as batch_services
 from batches.services import selectors
+from batches.services.task_filters import TaskFilter
 from batches.status.failures import failure_of_batch, failure_of_task
+from batches.web import uploads
 from batches.web.forms import COPIED, BatchForm
-from batches.web.fragments import render_live
+from batches.web.fragments import HEADER, render_live
 from domains.models import Domain
 from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.models import AuditEntry
@@ -28,12 +31,13 @@ from speechportal.accounts.privacy.views import activity_page
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download
+from speechportal.storage.errors import StorageError
 
 PAGE_SIZE = 50
 
 
 def any_batch(request: PortalRequest, uid: str) -> Batch:
-    """One of the account's batches, also a deleted one: its results and charges are still there."""
+    """One of the account's batches, also a deleted one, whose results and charges still exist."""
     batches = Batch.objects.for_account(request.account).select_related("account", "domain", "connection")
     return get_object_or_404(batches, uid=uid)
 
@@ -81,7 +85,7 @@ def batch_create(request: PortalRequest) -> HttpResponse:
 
 
 def _copied(request: PortalRequest) -> dict[str, Any]:
-    """``?from=<ID>``: the new batch starts with the settings of that one. Name and domain are its own."""
+    """Initial values copied from the batch ``?from=<ID>``, without its name and domain."""
     source = Batch.objects.for_account(request.account).filter(uid=request.GET.get("from", "")).first()
     if source is None:
         return {}
@@ -103,7 +107,7 @@ def batch_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
-    """Why the form cannot be filled in: no domain left, or no connection yet."""
+    """Context with what is missing before the form can be filled in: a free domain, or a connection."""
     no_domain = ""
     domains = form.fields["domain"].queryset  # type: ignore[attr-defined] # a ModelChoiceField
     if not domains.exists():
@@ -121,20 +125,24 @@ def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
 @member_required
 def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
-    state, query = request.GET.get("state", ""), request.GET.get("q", "").strip()
-    tasks = selectors.list_tasks(batch, state, query)
-    sort = "oldest" if request.GET.get("sort") == "oldest" else ""
+    chosen = TaskFilter.from_query(request.GET)
     context = {
         **_overview(request, batch),
-        **_window(tasks, request.GET.get("before", ""), oldest_first=bool(sort)),
-        "sort": sort,
-        "state": state,
-        "query": query,
+        **_task_rows(request, chosen.apply(batch), chosen.sort),
+        "sort": chosen.sort,
+        "filter": chosen,
         "states": Task.State.choices,
-        "keep": {key: value for key, value in (("state", state), ("sort", sort)) if value},
+        "selectable": request.membership.can_change and not batch.is_deleted,
         "tab": "tasks",
     }
-    return render_live(request, "batches/detail.html", "batches/_detail.html", context)
+    may_upload = request.membership.can_change and not batch.is_deleted and batch.connection is not None
+    if may_upload and not request.headers.get(HEADER):
+        with suppress(StorageError):  # The page says what is wrong with its storage.
+            context["upload"] = uploads.page_context(batch)
+    response = render_live(request, "batches/detail.html", "batches/_detail.html", context)
+    if "upload" in context:
+        uploads.allow_uploads(response, batch)
+    return response
 
 
 @member_required
@@ -151,7 +159,7 @@ def batch_results(request: PortalRequest, uid: str) -> HttpResponse:
 
 @member_required
 def result_detail(request: PortalRequest, uid: str, result_uid: str) -> HttpResponse:
-    """An execution result as a table: what its CSV file says."""
+    """Execution result as a table, with the content of its CSV file."""
     batch = any_batch(request, uid)
     result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
     text = execution_results.render(result).decode("utf-8-sig")
@@ -170,7 +178,7 @@ def result_download(request: PortalRequest, uid: str, result_uid: str) -> HttpRe
 
 @member_required
 def batch_activity(request: PortalRequest, uid: str) -> HttpResponse:
-    """The audit trail of the batch and of what is part of it."""
+    """Audit trail of the batch, its tasks and its webhook."""
     batch = any_batch(request, uid)
     about = Q(target_uid=batch.uid) | Q(part_of=batch.uid)
     entries = AuditEntry.objects.for_account(request.account).filter(about)
@@ -193,10 +201,16 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
     }
 
 
+def _task_rows(request: PortalRequest, tasks: QuerySet[Task], sort: str) -> dict[str, Any]:
+    """A page of tasks: by task order from an edge on, by any other column by the page's number."""
+    if sort in ("", "order", "-order"):
+        return _window(tasks, request.GET.get("before", ""), oldest_first=sort == "order")
+    page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))
+    return {"rows": [(task, failure_of_task(task)) for task in page.object_list], "page": page}
+
+
 def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
-    """A page of tasks by task order, whose cost does not grow with what lies before it."""
-    if oldest_first:
-        tasks = tasks.order_by("task_order")
+    """Page of tasks by task order (keyset pagination: the cost does not grow with the page number)."""
     if edge.isascii() and edge.isdigit() and len(edge) < 10:
         tasks = tasks.filter(**{"task_order__gt" if oldest_first else "task_order__lt": int(edge)})
     else:

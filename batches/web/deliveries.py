@@ -1,4 +1,4 @@
-"""A batch's webhook, the deliveries to its receiver, and what members can do about them."""
+"""Pages of a batch's webhook and deliveries: list, detail, redelivery, test and secret."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def delivery_list(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _window(deliveries: QuerySet[Delivery], before: str) -> dict[str, Any]:
-    """A page by age, whose cost does not grow with what lies before it."""
+    """Page of deliveries by age (keyset pagination: the cost does not grow with the page number)."""
     edge = deliveries.filter(uid=before).values_list("pk", flat=True).first() if before else None
     if edge is not None:
         deliveries = deliveries.filter(pk__lt=edge)
@@ -96,12 +96,12 @@ def delivery_detail(request: PortalRequest, uid: str, delivery_uid: str) -> Http
 
 
 def _pretty(payload: str) -> str:
-    """A stored payload, indented; empty for a message whose body is built when it is sent."""
+    """Indent a stored payload; empty for a message whose body is built when it is sent."""
     return json.dumps(json.loads(payload), ensure_ascii=False, indent=2) if payload else ""
 
 
 def _do(request: PortalRequest, action: Callable[[], object], done: str) -> None:
-    """What was asked for, and a message that says so or why not."""
+    """Perform an action, and add a message with its success or refusal."""
     try:
         action()
     except ValidationError as error:
@@ -138,7 +138,7 @@ def redeliver(request: PortalRequest, uid: str, delivery_uid: str) -> HttpRespon
 
 @manager_required
 def redeliver_since(request: PortalRequest, uid: str) -> HttpResponse:
-    """Asks since when, then sends again what was made since."""
+    """Send messages again that were made since a time, which the form asks for."""
     batch = _live_batch(request, uid)
     yesterday = timezone.localtime(timezone.now() - timedelta(days=1))
     form = RedeliverForm(request.POST or None, initial={"since": yesterday, "only_failed": True})
@@ -152,7 +152,7 @@ def redeliver_since(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def rotate_secret(request: PortalRequest, uid: str) -> HttpResponse:
-    """Asks first: the receiver has to be told within a day."""
+    """Rotate the secret, after a question: the receiver has to be changed within a day."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
         return render(request, "deliveries/rotate.html", {"batch": batch})
@@ -165,7 +165,7 @@ def rotate_secret(request: PortalRequest, uid: str) -> HttpResponse:
 @manager_required
 @require_POST
 def show_secret(request: PortalRequest, uid: str) -> HttpResponse:
-    """The only page that ever holds the secret, and it can be had once."""
+    """Show a new secret. No other page contains it, and this one can be opened once."""
     batch = _live_batch(request, uid)
     try:
         secret = endpoint.show_secret_once(batch=batch)

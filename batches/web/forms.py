@@ -1,4 +1,4 @@
-"""What members enter about a batch."""
+"""Forms of batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models import Batch
-from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, Words
+from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting
 from batches.services import selectors
 from domains.offered_models import DEFAULT
 from speechportal.accounts.models import Account
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 ADVANCED = ("webhook_url", "priority", "transcript_days")
-# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+# Fields that a duplicate copies: all but the name and the domain, which are unique to a batch.
 COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
 
 
 class ConnectionSelect(forms.Select):
-    """Options carry the connection's ID, by which static/portal/browse.js asks for its folders."""
+    """Select whose options carry the connection's ID, which static/portal/browse.js requests folders with."""
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option = super().create_option(name, value, *args, **kwargs)
@@ -53,9 +53,6 @@ def setting_field(setting: Setting) -> forms.Field:
             return forms.ChoiceField(choices=setting.source, required=not setting.is_advanced, **common)
         case Number(minimum=minimum, maximum=maximum):
             return forms.IntegerField(required=False, min_value=minimum, max_value=maximum, **common)
-        case Words(longest=longest):
-            area = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
-            return forms.CharField(required=False, max_length=longest, widget=area, **common)
         case _:
             return forms.BooleanField(required=False, **common)
 
@@ -79,11 +76,7 @@ class RecognitionFields(forms.BaseForm):
         cleaned = super().clean() or self.cleaned_data
         given = {name: cleaned.pop(name) for name in SETTINGS if name in cleaned}
         # A choice that the sender does not know of keeps its value.
-        given = {
-            name: value
-            for name, value in given.items()
-            if value != "" or not isinstance(SETTINGS[name], Choice)
-        }
+        given = {name: value for name, value in given.items() if value != ""}
         self.instance.recognition = self.instance.recognition.with_changes(given)
         return {**cleaned, "recognition": given}
 
@@ -105,10 +98,7 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
         "language": "batches#language",
         "speakers": "batches#speaker-separation",
         "channels_as_speakers": "batches#speaker-separation",
-        "default_track_only": "batches#speaker-separation",
-        "word_confidence": "results#quality-signals",
         "keyword_boosting": "batches#keyword-boosting",
-        "forbidden": "redaction#forbidden-words",
         "webhook_url": "webhooks",
         "priority": "batches#priority-and-retention",
         "transcript_days": "batches#priority-and-retention",
@@ -153,6 +143,6 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
 
     @property
     def advanced_open(self) -> bool:
-        """Whether the advanced settings hold something that must be seen."""
+        """Whether the advanced settings have an error or a value that must be seen."""
         folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
         return any(field.errors or field.value() not in {None, "", 0, "0", DEFAULT} for field in folded)

@@ -1,4 +1,4 @@
-"""Pages that refresh a part of themselves: the same address, asked for one fragment of it by htmx."""
+"""Fragments: pages that refresh a part of themselves by htmx, from the same address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADER = "HX-Request"
 
 
 def render_live(request: HttpRequest, page: str, fragment: str, context: dict[str, Any]) -> HttpResponse:
-    """The page, or only its moving part when htmx (templates/includes/live.html) asks for that."""
+    """Render the page, or only its live fragment for a request of htmx (templates/includes/live.html)."""
     response = render(request, fragment if request.headers.get(HEADER) else page, context)
     patch_vary_headers(response, [HEADER])
     return response

@@ -43,7 +43,7 @@ LEVELS: dict[Level, Text] = {
 
 
 def failures() -> str:
-    """Every reason why a task or a batch cannot go on, by what it concerns."""
+    """Failure reasons of tasks and batches, by level."""
     parts = []
     for level, title in LEVELS.items():
         found = [reason for reason in CATALOGUE.values() if reason.level is level]
@@ -54,7 +54,7 @@ def failures() -> str:
 
 
 def _advice(reason: FailureReason) -> Text:
-    """The reason's advice; where the sentence itself says what to do, whether it is tried again."""
+    """Advice of a reason; without one, whether the task is tried again."""
     return reason.advice or ("" if reason.is_permanent else _("It is tried again by itself."))
 
 
@@ -76,7 +76,7 @@ def formats_table() -> str:
 
 
 def format_values(name: str) -> Mapping[str, str]:
-    """What the page of a format shows: taken from the registry, with an example made by the format itself."""
+    """Values for the page of a format, from the registry, with an example made by the format itself."""
     each = formats.FORMATS[name]
     details = pages.FOLDER / (get_language() or "en") / "formats" / f"{name}.md"
     return {
@@ -90,7 +90,7 @@ def format_values(name: str) -> Mapping[str, str]:
 
 
 def _fenced(name: str) -> str:
-    """The example as a code block; JSON with a line for each key and each member of a list."""
+    """Example as a code block; JSON with a line for each key and list member."""
     text = example(name).decode().replace("\r\n", "\n").strip("\ufeff\n ")
     if name != "json":
         return f"```text\n{text}\n```"
@@ -109,7 +109,7 @@ def _label(each: formats.Format) -> str:
 
 
 def example(name: str) -> bytes:
-    """A short conversation in the format ``name``."""
+    """Example document: a short conversation in the format ``name``."""
     context = formats.Context(
         task_id="tsk_example", domain="calls", language="en-US", diarization=True, speaker_names={"1": "Anna"}
     )
@@ -129,7 +129,7 @@ def example(name: str) -> bytes:
 
 
 def media_endings() -> str:
-    """The endings of the files that a batch takes."""
+    """File name extensions that a batch takes."""
     return ", ".join(f"`{ending}`" for ending in sorted(MEDIA_ENDINGS))
 
 
@@ -150,7 +150,7 @@ def scopes() -> str:
 
 
 def events() -> str:
-    """The types of webhook messages."""
+    """Types of webhook events."""
     rows = [(f"`{name}`", event.label, event.contents) for name, event in EVENTS.items()]
     return table(["`type`", _("Event"), _("In `data`, beside `account` and `batch`")], rows)
 

@@ -1,4 +1,4 @@
-"""What needs attention today, and a search through everything that was said."""
+"""Pages of the dashboard and of the transcript search."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _completed(request: PortalRequest) -> list[Task]:
 
 @member_required
 def transcripts(request: PortalRequest) -> HttpResponse:
-    """All transcripts of the account by words that were said; without any, the latest ones."""
+    """Search the account's transcripts; without a query, list the latest ones."""
     query = request.GET.get("q", "").strip()
     context: dict[str, object] = {"query": query}
     if query:
@@ -58,7 +58,7 @@ def transcripts(request: PortalRequest) -> HttpResponse:
 
 
 def _spoken(found: search.Found, query: str) -> list[dict[str, object]]:
-    """A transcript's hits as the page shows them: who, when, and the words with those found set off."""
+    """Hits of a transcript as the page shows them: speaker, time, and text with the found words marked."""
     return [
         {
             "start": hit.start,

@@ -1,4 +1,4 @@
-"""One task: what happened to it, and what can be done about it."""
+"""Pages of a task: its detail and history, and actions that retry, cancel or repeat it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from batches.models import Charge, ResultFile, Task
 from batches.operations import progress_forecast
 from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
-from batches.transcripts import originals, recordings
 from batches.web.fragments import render_live
 from batches.web.transcripts import any_task, reading_context
 from speechportal.accounts.access import manager_required, member_required
@@ -52,7 +51,7 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
         "original": task.original,
         "repeats": Task.objects.for_account(account).filter(original=task).order_by("pk"),
-        "can_play": _can_play(request, task),
+        "can_play": task.connection_id is not None and task.error_code not in UNPLAYABLE,
         "editable": request.membership.can_change,
         **reading_context(request, task),
     }
@@ -62,15 +61,8 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
     return response
 
 
-def _can_play(request: PortalRequest, task: Task) -> bool:
-    """Whether there is a recording that the member may hear."""
-    if task.connection_id is None or task.error_code in UNPLAYABLE:
-        return False
-    return originals.may_see(task, request.membership) or recordings.key_for_members(task) is not None
-
-
 def _events(task: Task) -> list[Event]:
-    """What happened and who did what, in order. Only what is over is told; the state says what goes on."""
+    """History of the task and of members' actions on it, in order of time."""
     ends: dict[str, str | Promise] = {
         Task.State.COMPLETED: gettext_lazy("Completed"),
         Task.State.FAILED: gettext_lazy("Failed"),
@@ -119,7 +111,7 @@ def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 
 @manager_required
 def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Recognise a file again, with the batch's present settings, as a task of its own. Asks: it costs."""
+    """Recognise a file again as a new task with the batch's present settings; asks first, since it costs."""
     task = any_task(request, uid, task_uid)
     if request.method != "POST":
         return render(request, "batches/repeat.html", {"task": task, "batch": task.batch})
@@ -134,7 +126,7 @@ def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 def _act(
     request: PortalRequest, task: Task, act: Callable[[Task], Task | None], success: str
 ) -> HttpResponse:
-    """Do it and say so, or say why not; then show the task that it is about now."""
+    """Perform an action, add a message with its success or refusal, and redirect to the resulting task."""
     try:
         task = act(task) or task
     except ValidationError as error:

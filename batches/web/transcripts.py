@@ -1,4 +1,4 @@
-"""Reading and correcting a task's transcript: its lines, its speakers, its recording, and its downloads."""
+"""Pages of a task's transcript: lines, speakers, corrections, recording and downloads."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from batches import formats
 from batches.models import Correction, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections, originals, recordings, reprocessing, transcript_page
+from batches.transcripts import corrections, transcript_page
+from batches.transcripts.drafts import Conflict
 from batches.web.batches import any_batch
+from batches.web.transcript_texts import TEXTS
 from batches.worker.result_files import result_context
 from speechportal.accounts.access import manager_required, member_required
-from speechportal.accounts.members.views import owner_required
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
 
-PRESIGN_SECONDS = 12 * 3600  # Longer than anybody listens; each opening of the page makes a new one.
-FRAGMENT = "HX-Request"
+PRESIGN_SECONDS = 12 * 3600  # Longer than a listening session; each page view makes a new one.
+UNSAVED = "unsaved_line"  # Session key of a text that somebody else was quicker than.
 
 
 def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
@@ -41,56 +42,54 @@ def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
 
 def transcript_of(task: Task) -> Transcript | None:
     checkpoint = StoredTranscript.objects.for_account(task.batch.account).filter(task=task).first()
-    return checkpoint.published() if checkpoint else None
+    return Transcript.from_dict(checkpoint.document) if checkpoint else None
 
 
 def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
-    """What templates/batches/_transcript.html shows; ``?edit=<line>`` opens a line without JavaScript."""
+    """The transcript beside a task. The script loads the lines; ``?plain`` has them in the page, without
+    JavaScript, and ``?edit=<place>`` opens one of those to be corrected."""
     transcript = transcript_of(task)
     if transcript is None:
         return {"transcript": None}
-    context = result_context(task)
     correction = Correction.objects.for_account(request.account).filter(task=task).first()
+    draft = corrections.draft_of(task, transcript, correction)
     edit = request.GET.get("edit", "")
     return {
         "transcript": transcript,
         "language": transcript_page.LANGUAGES.get(transcript.language, transcript.language),
-        "notices": transcript_page.notices_of(transcript),
-        "lines": transcript_page.lines_of(transcript, context),
-        "speakers": transcript_page.speakers_of(transcript, context),
+        "has_lines": bool(transcript.segments),
+        "lines": transcript_page.lines_of(draft) if "plain" in request.GET else None,
+        "speakers": transcript_page.speakers_of(draft),
         "correction": correction,
         "formats": formats.FORMATS.values(),
-        "video": transcript_page.is_video(task) and not originals.is_redacted(task),
-        "has_original": originals.may_see(task, request.membership) and originals.is_kept(task),
+        "video": transcript_page.is_video(task),
+        "texts": {key: str(text) for key, text in TEXTS.items()},
         "edit": int(edit) if edit.isascii() and edit.isdigit() and len(edit) < 7 else None,
+        "edit_text": request.session.pop(UNSAVED, {}).get(f"{task.uid}:{edit}") if edit else None,
     }
 
 
 @manager_required
 @require_POST
 def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
-    """Answers with the line as it now is, or, without JavaScript, with the page at that line."""
+    """Without JavaScript: back to the page at that line, or to both texts where somebody else was first."""
     task = any_task(request, uid, task_uid)
+    text, tag = request.POST.get("text", ""), request.POST.get("tag")
+    page = f"{reverse('batches:task', args=[uid, task_uid])}?plain=1"
     try:
-        corrections.correct_text(task=task, index=index, text=request.POST.get("text", ""), by=request.user)
+        corrections.correct_text(task=task, index=index, text=text, by=request.user, tag=tag)
+    except Conflict as conflict:
+        request.session[UNSAVED] = {f"{task.uid}:{index}": text}
+        return redirect(f"{page}&edit={index}#line-{conflict.uid}")
     except ValidationError as error:
-        if request.headers.get(FRAGMENT):
-            return HttpResponse(error.messages[0], status=422, content_type="text/plain; charset=utf-8")
         messages.error(request, error.messages[0])
-    if not request.headers.get(FRAGMENT):
-        return redirect(f"{reverse('batches:task', args=[uid, task_uid])}#line-{index}")
-    transcript = transcript_of(task)
-    if transcript is None or index >= len(transcript.segments):
-        raise Http404
-    line = transcript_page.line_of(transcript, index, result_context(task))
-    context = {"task": task, "batch": task.batch, "line": line, "transcript": transcript, "editable": True}
-    return render(request, "batches/_line.html", context)
+    return redirect(page)
 
 
 @manager_required
 @require_POST
 def name_speakers(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """``speaker-<label>`` is the name of each; those that are not sent stay."""
+    """Name speakers: the field ``speaker-<label>`` has the name; speakers that are not sent keep theirs."""
     task = any_task(request, uid, task_uid)
     names = {
         key.removeprefix("speaker-"): value
@@ -126,7 +125,7 @@ def publish(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
 
 @member_required
 def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) -> HttpResponse:
-    """The transcript in one format, as corrected, made from what is in the database."""
+    """Download the corrected transcript in one format, made from the database."""
     task = any_task(request, uid, task_uid)
     transcript = transcript_of(task)
     if name not in formats.FORMATS or transcript is None:
@@ -139,38 +138,27 @@ def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) ->
 
 @member_required
 def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Sends the browser to the recording in the account's own storage, by a link that expires.
-
-    Where something was redacted, to the muted copy. Without one, owners alone hear the recording, and that
-    is written down.
-    """
+    """Redirect to the recording in the account's storage, by a link that expires."""
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404
-    key = recordings.key_for_members(task)
-    if key is None:
-        if not originals.may_see(task, request.membership):
-            raise Http404(recordings.NOT_MUTED)
-        key = recordings.key_for_owner(task)
+    key = task.moved_key if task.moved_at else task.input_key
     try:
         return redirect(task.connection.store().presign(key, expires=PRESIGN_SECONDS))
     except StorageError as error:
         return render(request, "404.html", {"exception": str(error)}, status=404)
 
 
-@owner_required
-@require_POST
-def task_original(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """The transcript as recognised, for owners; each look is in the audit trail."""
+@member_required
+@require_safe
+def task_media_there(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    """204 if the recording is in the storage, 404 if it is not: the player says which it is."""
     task = any_task(request, uid, task_uid)
-    original = originals.read(task=task)
-    lines = None if original is None else original.segments
-    return render(request, "batches/original.html", {"task": task, "batch": task.batch, "lines": lines})
-
-
-@owner_required
-@require_POST
-def task_original_delete(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    if reprocessing.delete_original(task=any_task(request, uid, task_uid)):
-        messages.success(request, _("The original was deleted."))
-    return redirect("batches:task", uid, task_uid)
+    if task.connection is None:
+        raise Http404
+    key = task.moved_key if task.moved_at else task.input_key
+    try:
+        found = task.connection.store().stat(key)
+    except StorageError:
+        found = None
+    return HttpResponse(status=204 if found else 404)

@@ -1,8 +1,19 @@
-"""The pages of home, batches and usage. Batches and usage have a namespace each."""
+"""URLs of the pages: home, batches and usage. Batches and usage have a namespace each."""
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from batches.web import actions, batches, deliveries, home, tasks, text_rules, transcripts, usage
+from batches.web import (
+    actions,
+    batches,
+    deliveries,
+    home,
+    selected_tasks,
+    tasks,
+    transcript_changes,
+    transcripts,
+    uploads,
+    usage,
+)
 
 delivery_pages = [
     path("", deliveries.delivery_list, name="deliveries"),
@@ -32,32 +43,28 @@ batch_pages: list[URLPattern | URLResolver] = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
+    path("<str:uid>/selected/<slug:action>/", selected_tasks.act, name="selected_tasks"),
+    path("<str:uid>/uploads/plan/", uploads.plan, name="upload_plan"),
+    path("<str:uid>/uploads/sign/", uploads.sign, name="upload_sign"),
+    path("<str:uid>/uploads/finish/", uploads.finish, name="upload_finish"),
     path("<str:uid>/activity/", batches.batch_activity, name="activity"),
     path("<str:uid>/deliveries/", include(delivery_pages)),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),
     path("<str:uid>/tasks/<str:task_uid>/media/", transcripts.task_media, name="task_media"),
-    path("<str:uid>/tasks/<str:task_uid>/original/", transcripts.task_original, name="task_original"),
     path(
-        "<str:uid>/tasks/<str:task_uid>/original/delete/",
-        transcripts.task_original_delete,
-        name="task_original_delete",
+        "<str:uid>/tasks/<str:task_uid>/media/there/", transcripts.task_media_there, name="task_media_there"
     ),
     path("<str:uid>/tasks/<str:task_uid>/retry/", tasks.task_retry, name="task_retry"),
     path("<str:uid>/tasks/<str:task_uid>/cancel/", tasks.task_cancel, name="task_cancel"),
     path("<str:uid>/tasks/<str:task_uid>/again/", tasks.task_repeat, name="task_repeat"),
+    path("<str:uid>/tasks/<str:task_uid>/lines/", transcript_changes.task_lines, name="task_lines"),
+    path("<str:uid>/tasks/<str:task_uid>/changes/", transcript_changes.change, name="task_change"),
     path("<str:uid>/tasks/<str:task_uid>/lines/<int:index>/", transcripts.correct_line, name="task_line"),
     path("<str:uid>/tasks/<str:task_uid>/speakers/", transcripts.name_speakers, name="task_speakers"),
     path("<str:uid>/tasks/<str:task_uid>/publish/", transcripts.publish, name="task_publish"),
     path(
         "<str:uid>/tasks/<str:task_uid>/results/<str:name>/", transcripts.task_download, name="task_download"
     ),
-]
-text_rule_pages: list[URLPattern | URLResolver] = [
-    path("", text_rules.text_rules, name="page"),
-    path("reprocess/", text_rules.reprocess, name="reprocess"),
-    path("delete-originals/", text_rules.delete_originals, name="delete_originals"),
-    path("proposal/", text_rules.answer_proposal, name="proposal"),
-    path("replacements.<str:ending>", text_rules.replacements_download, name="replacements"),
 ]
 usage_pages: list[URLPattern | URLResolver] = [
     path("", usage.usage_page, name="list"),
@@ -67,6 +74,5 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("transcripts/", home.transcripts, name="transcripts"),
     path("batches/", include((batch_pages, "batches"))),
-    path("domains/<str:uid>/text/", include((text_rule_pages, "text_rules"))),
     path("usage/", include((usage_pages, "usage"))),
 ]

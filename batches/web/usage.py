@@ -1,4 +1,4 @@
-"""What was recognised and charged, month by month."""
+"""Pages of usage: charges month by month, and their CSV export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE_SIZE = 100
 
 
 def _month(text: str) -> datetime | None:
-    """The first moment of ``2026-11`` in the member's time zone."""
+    """Parse ``2026-11`` to the start of that month in the member's time zone."""
     try:
         return timezone.make_aware(datetime.strptime(text, "%Y-%m"))  # noqa: DTZ007 - made aware here
     except ValueError:
@@ -59,13 +59,13 @@ def usage_page(request: PortalRequest) -> HttpResponseBase:
 
 @member_required
 def usage_export(request: PortalRequest, month: str) -> HttpResponseBase:
-    """The month's charges as CSV, in UTF-8 with the mark that spreadsheets want."""
+    """Export the month's charges as CSV, in UTF-8 with a byte order mark for spreadsheets."""
     start = _month(month)
     if start is None:
         raise Http404
     charges = selectors.charges_in(request.account, start)
     corrections = usage.corrections_in(request.account, start)
-    # The rows are made after this view has returned, when the member's language and zone are gone.
+    # The rows are rendered after this view has returned, when the member's time zone is not active any more.
     rows = _csv(_header(), charges, corrections, timezone.get_current_timezone())
     response = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = content_disposition_header(
@@ -75,7 +75,7 @@ def usage_export(request: PortalRequest, month: str) -> HttpResponseBase:
 
 
 class _Line:
-    """csv writes to a file; this one hands the line back."""
+    """File-like object for csv.writer that returns the line."""
 
     def write(self, text: str) -> str:
         return text
@@ -99,7 +99,7 @@ def _header() -> list[str]:
 def _csv(
     header: list[str], charges: QuerySet[Charge], corrections: QuerySet[Adjustment], zone: tzinfo
 ) -> Iterator[bytes]:
-    """The charges, then what was corrected of them: the column of amounts adds up to what is owed."""
+    """Rows of charges and of their adjustments, so that the column of amounts adds up to the net amount."""
     writer = csv.writer(_Line())
     yield "\ufeff".encode()
     yield writer.writerow(header).encode()
@@ -110,7 +110,7 @@ def _csv(
 
 
 def _row(charge: Charge, entry: Charge | Adjustment, zone: tzinfo) -> list[object]:
-    """``entry`` is the charge itself, or a correction of it, which took no media."""
+    """Row of a charge, or of an adjustment of it, which has no duration."""
     return [
         entry.uid,
         timezone.localtime(entry.created_at, zone).isoformat(timespec="seconds"),

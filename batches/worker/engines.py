@@ -7,27 +7,28 @@ forked with their endpoints. A process outside the cluster that recognises files
 from __future__ import annotations
 
 import atexit
-import subprocess
-import sys
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 
+from batches.recognition.models.memory import MIB
 from batches.recognition.models.store import is_path
+from batches.recognition.runtime import gpu_probe
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.link import Limits
 from batches.recognition.runtime.pool import Endpoint, EngineConfig, EnginePool
 from batches.tasks import model_hosts
+from batches.worker import host_faults, work_folder
 
+logger = logging.getLogger(__name__)
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 FILES_AT_ONCE = {CPU: 2, CUDA: 16}  # where the operator sets no number
 REPORT_SECONDS = 15.0  # between two reports of the models that this host serves
-_DRIVER = [Path("/proc/driver/nvidia"), Path("/dev/nvidia0"), Path("/dev/dxg")]
-_COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
 _endpoints: Sequence[Endpoint] = ()  # of the cluster's engines; workers inherit them
 _client: RecognitionClient | None = None
 
@@ -50,7 +51,9 @@ def config(
         speaker_model=names[1],
         threads=threads or settings.RECOGNITION_THREADS,
         engine=engine or settings.RECOGNITION_ENGINE,
-        memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * 1024 * 1024,
+        memory_limit_bytes=settings.RECOGNITION_MEMORY_MB * MIB,
+        gpu_memory_bytes=settings.GPU_MEMORY_MB * MIB,
+        trusted_pipelines=tuple(settings.TRUSTED_PIPELINES),
         preload=preload,
         readable=tuple(dict.fromkeys(Path(name) for name in offered if is_path(name))),
     )
@@ -81,15 +84,7 @@ def files_at_once(device: str) -> int:
 
 def _gpus() -> int:
     """Number of GPUs that torch can use. Counted in a child process, to keep torch out of this one."""
-    if not any(path.exists() for path in _DRIVER):
-        return 0
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _COUNT_GPUS], capture_output=True, text=True, timeout=120, check=True
-        )
-        return int(answer.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return 0
+    return len(gpu_probe.ask().cards) if gpu_probe.driver_is_loaded() else 0
 
 
 def scratch() -> Path:
@@ -110,6 +105,7 @@ class ClusterEngines:
 
     def __init__(self) -> None:
         global _endpoints
+        self._await_work_folder()
         found = devices()
         self._reported_at: float | None = None
         self.workers = len(found) * files_at_once(found[0])
@@ -129,9 +125,23 @@ class ClusterEngines:
         if self._reported_at is None or now - self._reported_at > REPORT_SECONDS:
             started, self._reported_at = self._reported_at is None, now
             try:
-                model_hosts.report(started=started)
+                model_hosts.report(started=started, fault=host_faults.find())
             finally:
                 connections.close_all()
+
+    @staticmethod
+    def _await_work_folder() -> None:
+        """Wait until the work folder can be written; until then report that it cannot."""
+        while work_folder.problem():
+            fault = host_faults.find()
+            logger.error("no worker is started: %s", fault.detail if fault else "")
+            try:
+                model_hosts.report(started=True, fault=fault)
+            except DatabaseError:
+                logger.exception("the fault of this machine is not reported")
+            finally:
+                connections.close_all()
+            time.sleep(REPORT_SECONDS)
 
     def close(self) -> None:
         self._pool.close()

@@ -1,7 +1,6 @@
 """Task processing: all steps of one claimed task to its final state.
 
 download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
-Each checkpoint is redacted and replaced before it is stored.
 Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
 is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
 outside of transactions, and heartbeats extend the lease along the way.
@@ -22,13 +21,13 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from batches.models import Batch, StoredTranscript, Task
-from batches.models.task import PreparedTranscript
 from batches.recognition.errors import (
     EngineDied,
     EngineStalled,
     ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
+    WorkFolderUnwritable,
 )
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
@@ -37,8 +36,9 @@ from batches.status import batch_status, connection_backoff, failures
 from batches.status.failures import Failure, Level, failure_of
 from batches.tasks import lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
+from batches.tasks.model_hosts import HostFault
 from batches.tasks.scheduling import PROBE
-from batches.worker import disk_space, moving, muted_copy, result_files
+from batches.worker import disk_space, moving, result_files, work_folder
 from batches.worker.engine_options import engine_options
 from domains.offered_models import ModelPair
 from speechportal.platform import logs
@@ -173,10 +173,6 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
     transcript = _recognise(task, workspace, client, progress)
     client.forget(media_of(task, workspace))  # Another file may have its place at the engine.
     result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
-    if muted_copy.is_wanted(task, transcript):
-        media = fetch(task, workspace, progress)
-        progress.report(Task.Stage.WRITING, SEPARATED)
-        muted_copy.write(task, store, transcript, media)
     lifecycle.finish(progress.lease)
 
 
@@ -203,12 +199,13 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
 
 
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
-    """Recognise the input, continuing from the checkpoint if there is one. Returns what may be shown."""
+    """Recognise the input, continuing from the checkpoint if there is one."""
     lease, options = progress.lease, options_of(task)
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
-    if checkpoint and (checkpoint.stage == StoredTranscript.Stage.SPEAKERS or not options.speakers):
-        return checkpoint.published()
-    transcript = checkpoint.recognised() if checkpoint else None
+    transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
+    complete = checkpoint is not None and checkpoint.stage == StoredTranscript.Stage.SPEAKERS
+    if transcript and (complete or not options.speakers):
+        return transcript
 
     media = fetch(task, workspace, progress)
     alone = task.error_code in ALONE_AFTER
@@ -216,22 +213,16 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
         end = RECOGNISED if options.speakers else SEPARATED
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
         transcript = client.transcribe(media, options, on_progress, alone=alone)
-        published = _keep(task, lease, transcript, StoredTranscript.Stage.WORDS, final=not options.speakers)
+        lifecycle.checkpoint(
+            lease, transcript.to_dict(), StoredTranscript.Stage.WORDS, media_duration=transcript.duration
+        )
     if options.speakers:
         on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
         transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
-        published = _keep(task, lease, transcript, StoredTranscript.Stage.SPEAKERS, final=True)
-    return published
-
-
-def _keep(task: Task, lease: Lease, transcript: Transcript, stage: str, *, final: bool) -> Transcript:
-    """Store a checkpoint, redacted and replaced. Returns the transcript as it may be shown."""
-    assert task.settings is not None  # noqa: S101 - a constraint of the database
-    stored = PreparedTranscript.of(task, transcript, task.settings, final=final)
-    lifecycle.checkpoint(
-        lease, stored.document, stage, media_duration=transcript.duration, original=stored.original
-    )
-    return stored.published
+        lifecycle.checkpoint(
+            lease, transcript.to_dict(), StoredTranscript.Stage.SPEAKERS, media_duration=transcript.duration
+        )
+    return transcript
 
 
 def options_of(task: Task) -> Options:
@@ -293,6 +284,8 @@ def _handle_recognition_error(lease: Lease, task: Task, error: RecognitionError)
     if isinstance(error, ModelUnavailable):
         pair = ModelPair(task.whisper_model, task.speaker_model)
         model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
+    elif error.code in failures.HOST_FAULTS:
+        model_hosts.note_fault(HostFault(error.code, error.message))
     # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
     counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
@@ -361,7 +354,13 @@ def _handle_database_error(lease: Lease, task: Task, error: Exception, stopping:
 def _handle_unexpected(lease: Lease, task: Task, error: Exception) -> None:
     if disk_space.is_lacking(error):
         logger.error("task %s: no space left in the work folder", task.uid)
+        model_hosts.note_fault(HostFault(WorkDiskFull.code, WorkDiskFull().message))
         _give_back(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
+        return
+    if work_folder.is_not_writable(error):
+        logger.error("task %s: the work folder cannot be written: %s", task.uid, error)
+        model_hosts.note_fault(HostFault(WorkFolderUnwritable.code, str(error)))
+        _give_back(lease, task, failure_of(WorkFolderUnwritable()), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     failure = failures.failure("internal_error", error=type(error).__name__)

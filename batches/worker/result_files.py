@@ -19,9 +19,9 @@ def result_context(task: Task) -> Context:
     chosen = task.settings or TaskSettings()
     correction = Correction.unscoped.filter(task=task).first()
     return dataclasses.replace(
-        chosen.context(task.uid, task.overrides.forbidden),
+        chosen.context(task.uid),
         speaker_names=dict(correction.speaker_names) if correction else {},
-        edited_texts=correction.edited_texts() if correction else {},
+        lines=dict(correction.lines) if correction else {},
     )
 
 
@@ -86,9 +86,7 @@ def remove(task: Task, store: ObjectStore) -> None:
 def _is_ours(
     task: Task, store: ObjectStore, file: ResultFile, checkpoint: StoredTranscript, size: int
 ) -> bool:
-    if file.format not in FORMATS:
-        return False
-    transcript = checkpoint.published()
+    transcript = Transcript.from_dict(checkpoint.document)
     data = render(file.format, transcript, result_context(task))
     if size != len(data):
         return False

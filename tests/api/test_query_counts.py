@@ -20,6 +20,7 @@ from batches.models import (
     Task,
 )
 from batches.recognition.transcript import Segment, Transcript
+from batches.transcripts.drafts import Draft
 from domains.models import Keyword
 from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Membership
@@ -108,8 +109,10 @@ def _add_into_firsts(batch: Batch, count: int) -> None:
     StoredTranscript.unscoped.update_or_create(
         task=task, defaults={"stage": "words", "document": Transcript("en", 1.0, 60_000, segments).to_dict()}
     )
-    texts = {str(each): f"Corrected {each}." for each in range(count + 1)}
-    Correction.unscoped.update_or_create(task=task, defaults={"texts": texts, "changed_at": now})
+    draft = Draft(Transcript("en", 1.0, 60_000, segments), {}, {})
+    for each in range(count + 1):
+        draft.set_text(str(each), f"Corrected {each}.")
+    Correction.unscoped.update_or_create(task=task, defaults={"lines": draft.edits, "changed_at": now})
     delivery = batch.deliveries.earliest("pk")
     DeliveryAttempt.unscoped.create(delivery=delivery, number=count + 1, started_at=now, status=500)
 

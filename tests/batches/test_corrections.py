@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import formats
-from batches.formats import Context
 from batches.models import Correction, ResultFile, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript, Word
 from batches.transcripts import corrections, transcript_page
+from batches.transcripts.drafts import Draft
 from batches.worker.result_files import result_context
 from tests.factories import make_batch, make_task, make_user
 from tests.formats.samples import text_of
@@ -71,7 +71,7 @@ def test_the_machines_text_is_kept_beside_the_correction(task: Task) -> None:
 def test_the_machines_own_text_takes_a_correction_back(task: Task) -> None:
     corrections.correct_text(task=task, index=0, text="Hello world", by=None)
     corrections.correct_text(task=task, index=0, text=" Hello  whirled ", by=None)
-    assert Correction.unscoped.get(task=task).texts == {}
+    assert Correction.unscoped.get(task=task).lines == {}
 
 
 def test_who_corrected_last_is_kept(task: Task) -> None:
@@ -144,16 +144,19 @@ def test_publishing_says_what_the_storage_says(task: Task) -> None:
 
 
 def test_words_of_a_line_have_times_and_marks() -> None:
-    line = transcript_page.line_of(heard(), 0, Context())
-    assert line.words == "0,5,0,400 6,7,400,1000,1"
-    corrected = transcript_page.line_of(heard(), 0, Context(edited_texts={0: "Hello world"}))
+    draft = Draft(heard(), {}, {})
+    assert transcript_page.lines_of(draft)[0].words == "0,5,0,400 6,7,400,1000,1"
+    draft.set_text("0", "Hello world")
+    corrected = transcript_page.lines_of(draft)[0]
     assert corrected.words.split()[0] == "0,5,0,400"
     assert not corrected.words.endswith(",1")  # A person wrote it: nothing to be unsure about.
 
 
 @given(st.text(max_size=80))
 def test_words_cover_any_text_in_order(text: str) -> None:
-    line = transcript_page.line_of(heard(), 1, Context(edited_texts={1: text}))
+    draft = Draft(heard(), {}, {})
+    draft.set_text("1", text)
+    line = transcript_page.lines_of(draft)[1]
     end = 0
     for entry in line.words.split():
         offset, length, start, stop = map(int, entry.split(",")[:4])

@@ -18,13 +18,15 @@ from batches.recognition.models.store import MANIFEST
 from batches.services.batches import update_batch
 from batches.status import batch_status
 from batches.status.failures import failure_of_batch
-from batches.tasks import model_hosts, scheduling
+from batches.tasks import lifecycle, model_hosts, scheduling
 from batches.tasks.scheduling import ServedModels
 from domains.offered_models import ModelPair
 from tests import factories
+from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db
 TURBO = "large-v3-turbo"
+POCKETSPHINX = "pocketsphinx:en-us"
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +134,9 @@ def test_a_model_that_could_not_be_loaded_is_left_to_others_for_a_while(models_d
 
 def test_readyz_and_doctor_name_the_model(client: Client) -> None:
     model_hosts.report("cpu-1")
-    assert client.get("/readyz").json() == {"ready": True, "problem": ""}
+    assert ready(client) == {"ready": True, "problem": ""}
     waiting_batch()
-    assert client.get("/readyz").json() == {"ready": True, "problem": "", "warnings": ["models"]}
+    assert ready(client) == {"ready": True, "problem": "", "warnings": ["models"]}
     said = [finding.sentence for finding in doctor.served_models() if finding.health is doctor.Health.BAD]
     assert any(TURBO in sentence for sentence in said)
 
@@ -146,3 +148,38 @@ def test_models_list_shows_hosts(capsys: pytest.CaptureFixture[str]) -> None:
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
     assert "cpu-1 (loaded)" in lines["base"]
     assert "missing" in lines[TURBO]
+
+
+def test_a_task_without_speaker_separation_needs_no_speaker_model(settings: Settings) -> None:
+    settings.SPEAKER_MODELS = ["owner/pipeline"]  # not on this machine
+    model_hosts.report("cpu-1")
+    served = model_hosts.served_here("cpu-1")
+    assert not served.speakers
+    plain, separated = waiting_batch("base"), waiting_batch("base")
+    update_batch(batch=plain, recognition={"whisper_model": "base", "speakers": False})
+    update_batch(batch=separated, recognition={"whisper_model": "base", "speakers": True})
+    model_hosts.reconcile()
+    assert status_of(plain) == ("normal", "")
+    assert status_of(separated) == ("error", "model_not_served")
+    lease = scheduling.claim_next("cpu-1:1", served=served)
+    assert lease is not None
+    assert Task.unscoped.get(pk=lease.task_id).batch == plain
+    assert scheduling.claim_next("cpu-1:1", served=served) is None
+    # After a restart the snapshot of the first start decides.
+    lifecycle.release(lease, None, count_attempt=False)
+    update_batch(batch=plain, recognition={"whisper_model": "base", "speakers": True})
+    again = scheduling.claim_next("cpu-1:1", served=served)
+    assert again is not None
+    assert again.task_id == lease.task_id
+
+
+def test_a_model_that_comes_with_its_package_is_not_missing(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pocketsphinx")
+    settings.WHISPER_MODELS = ["base", POCKETSPHINX]
+    call_command("models", "list")
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert "ready" in lines[POCKETSPHINX]
+    findings = [each for each in doctor.models() if POCKETSPHINX in each.sentence]
+    assert [each.health for each in findings] == [doctor.Health.GOOD]

@@ -31,7 +31,7 @@ def test_parts_of_korean_words_are_found() -> None:
     task = recognised(account, "안녕하세요.", "지난주에 주문한 상품이 아직 도착하지 않았어요.")
     assert list(search.search(account, "상품")) == [task]
     found = search.lines_of(search.search(account, "주문 도착")[0], "주문 도착")
-    assert [(hit.index, hit.start) for hit in found.hits] == [(1, 1000)]
+    assert [(hit.uid, hit.start) for hit in found.hits] == [("1", 1000)]
 
 
 @pytest.mark.parametrize("query", ["ORDER number", "order　ＮＵＭＢＥＲ", "number  order"])
@@ -153,6 +153,6 @@ def test_the_lines_with_most_of_the_words_are_shown() -> None:
     account = make_account()
     recognised(account, "order", "the order number", *["number"] * 9)
     found = search.lines_of(search.search(account, "order number")[0], "order number")
-    assert [hit.index for hit in found.hits] == [1]
+    assert [hit.uid for hit in found.hits] == ["1"]
     found = search.lines_of(search.search(account, "number")[0], "number")
     assert (len(found.hits), found.more) == (5, 5)

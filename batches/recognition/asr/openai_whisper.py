@@ -33,12 +33,7 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
     batch_size = settings.batch_size or default_batch_size(settings.device)
     decoder = QueuedChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
     return WhisperRecogniser(
-        decoder,
-        model,
-        name="openai-whisper",
-        model=checkpoint.name,
-        in_flight=2 * batch_size,
-        searches=True,
+        decoder, model, name="openai-whisper", model=checkpoint.name, in_flight=2 * batch_size
     )
 
 
@@ -54,8 +49,10 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         state_dict,
         alignment_heads,
         vocabulary.tokenizer,
+        name=checkpoint.name,
         device=settings.device,
         precision=settings.precision,
+        memory=settings.gpu_memory,
         rows=settings.batch_size,
     )
     # A file may fill the batch and keep as many chunks waiting.

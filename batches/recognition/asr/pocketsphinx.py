@@ -44,6 +44,9 @@ class PocketSphinxRecogniser:
         self._decoder, self._batches = decoder, batches
         self._kind: BatchKind[SpeechChunk, RecognisedChunk] = BatchKind(run=self._decode, size=1)
 
+    def close(self) -> None:
+        """Nothing to end: the batch thread is its owner's."""
+
     def recognise(
         self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
     ) -> RecognisedFile:

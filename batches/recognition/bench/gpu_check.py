@@ -37,6 +37,7 @@ from batches.recognition.contracts import Diarizer, SpeechRecogniser
 from batches.recognition.diarization.segmentation import Segmenter
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
 from batches.recognition.providers import LoadSettings
@@ -223,7 +224,7 @@ def open_decoder(
     device: torch.device,
     *,
     precision: str = "auto",
-    memory: int = devices.DEFAULT_GPU_MEMORY,
+    memory: int = DEFAULT_GPU_MEMORY,
 ) -> tuple[ContinuousDecoder, AudioModel]:
     """The default model's decoder and vocabulary."""
     checkpoint = store.whisper(DEFAULT_WHISPER)
@@ -267,7 +268,7 @@ def main() -> int:
     running.add_argument("--device", default="auto")
     running.add_argument("--seconds", type=float, default=3430.0, help="of the long recording")
     running.add_argument("--shape", default="large-v3-turbo", help="empty for none")
-    running.add_argument("--memory", type=float, default=devices.DEFAULT_GPU_MEMORY / 2**30, help="GiB")
+    running.add_argument("--memory", type=float, default=DEFAULT_GPU_MEMORY / 2**30, help="GiB")
     running.add_argument("--most", type=int, default=94, help="recordings")
     running.add_argument("--json", type=Path, help="write the results there")
     arguments = parser.parse_args()

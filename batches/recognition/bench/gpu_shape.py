@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Self
 
 import torch
@@ -10,11 +11,12 @@ import torch
 from batches.recognition.alignment.word_times import align
 from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
-from batches.recognition.asr.continuous.sizing import plan_batches
 from batches.recognition.asr.continuous.weights import load_weights
 from batches.recognition.asr.whisper_model import AudioModel
 from batches.recognition.bench.shapes import SHAPES, RandomStateDict, alignment_heads
 from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk
+from batches.recognition.models.dimensions import WhisperDimensions
+from batches.recognition.models.gpu_memory import plan_batches
 from batches.recognition.options import Options
 from batches.recognition.runtime.device import choose_precision, limit_memory
 
@@ -34,6 +36,10 @@ class ShapeRecogniser:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As :meth:`SpeechRecogniser.close`."""
         self._decoder.close()
 
     def recognise(
@@ -70,7 +76,12 @@ def load_shape(name: str, device: torch.device, memory: int) -> ShapeRecogniser:
         dtype=dtype,
     )
     weights.output_bias[end] = -torch.inf
-    plan = plan_batches(dims, len(heads), memory=limit_memory(device, memory), itemsize=dtype.itemsize)
+    plan = plan_batches(
+        WhisperDimensions(**asdict(dims)),
+        memory=limit_memory(device, memory),
+        alignment_heads=len(heads),
+        itemsize=dtype.itemsize,
+    )
     decoder = ContinuousDecoder(
         weights,
         vocabulary.tokenizer,

@@ -15,6 +15,7 @@ from typing import Any
 
 from batches.recognition.bench.recordings import Recording
 from batches.recognition.bench.variants import GPU, Found, Setup, Variant, make
+from batches.recognition.errors import RecognitionError
 
 
 def cpu_seconds() -> float:
@@ -76,7 +77,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     os.dup2(2, 1)  # what libraries print is not for the table
     recordings = [Recording.from_dict(each) for each in job["recordings"]]
-    result = measure(make(job["variant"], setup), recordings, setup)
+    try:
+        result = measure(make(job["variant"], setup), recordings, setup)
+    except RecognitionError as error:  # models that are missing, or too large for this machine
+        sys.exit(error.message)
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
 
 

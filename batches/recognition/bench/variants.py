@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from batches.recognition.bench.recordings import Recording
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.runtime import device
 from batches.recognition.transcript import SpeakerTurn
 
@@ -36,6 +37,9 @@ class Setup:
     device: str = CPU
     files_at_once: int = 1  # by variants that take several
     batch_size: int = 0  # of the peers on a GPU; 0: their default
+    memory_limit: int = 0  # bytes above which our own process is ended, as an engine process is; 0: none
+    gpu_memory: int = DEFAULT_GPU_MEMORY  # bytes of a card that our own process takes
+    trusted_pipelines: tuple[str, ...] = ()
 
 
 class Variant(Protocol):

@@ -1,24 +1,21 @@
 """Registers pyannote pipelines: any folder with a ``config.yaml``, and any name on Hugging Face.
 
-Names are fetched beforehand (``manage.py models fetch NAME``): recognition has no network. Folders listed in
-``SPEECHPORTAL_TRUSTED_PIPELINES`` are loaded with whatever code their files name; all others are checked.
+Names are fetched beforehand (``manage.py models fetch NAME``): recognition has no network. Trusted pipelines
+(``LoadSettings.trusted_pipelines``) are loaded with whatever code their files name; all others are checked.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batches.recognition.diarization.pipeline_folder import is_pipeline
+from batches.recognition.diarization.pipeline_folder import checkpoint_file, is_pipeline, read_config
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.recognition.providers import DiarizerProvider, LoadSettings
 
 if TYPE_CHECKING:
     from batches.recognition.contracts import Diarizer
-
-TRUSTED = "SPEECHPORTAL_TRUSTED_PIPELINES"
 
 
 def claims(reference: str, store: ModelStore) -> bool:
@@ -39,7 +36,7 @@ def load(reference: str, settings: LoadSettings) -> Diarizer:
         model=folder.name if Path(reference).is_absolute() else reference,
         threads=settings.threads,
         device=settings.device,
-        trusted=reference in _trusted(),
+        trusted=reference in settings.trusted_pipelines,
     )
 
 
@@ -48,8 +45,13 @@ def _folder(reference: str, store: ModelStore) -> Path:
     return path if path.is_absolute() else store.folder / reference.replace("/", "--")
 
 
-def _trusted() -> list[str]:
-    return [each.strip() for each in os.environ.get(TRUSTED, "").split(",") if each.strip()]
+def segmentation(reference: str, store: ModelStore) -> Path | None:
+    """The pipeline's segmentation checkpoint, if it is here and its ``config.yaml`` is a plain one."""
+    try:
+        found = checkpoint_file(read_config(_folder(reference, store)).parts["segmentation"])
+    except ModelUnavailable:
+        return None
+    return found if found.is_file() else None
 
 
-PROVIDER = DiarizerProvider(name="pyannote", claims=claims, load=load)
+PROVIDER = DiarizerProvider(name="pyannote", claims=claims, load=load, segmentation=segmentation)

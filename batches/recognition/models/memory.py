@@ -1,4 +1,4 @@
-"""Memory that a Whisper model needs, computed from its dimensions, number type and batch size.
+"""Memory that a Whisper model needs on a CPU, computed from its dimensions, number type and batch size.
 
 The result is compared with the free memory before a model is loaded, and is what the limit follows from above
 which an engine process is ended. Imports no torch, so that pages and commands can show it.
@@ -14,18 +14,16 @@ from batches.recognition.models.dimensions import WhisperDimensions
 
 MIB, GIB = 1024**2, 1024**3
 _PROCESS = 300 * MIB  # interpreter and libraries
-_GPU_CONTEXT = 600 * MIB  # of CUDA and its libraries, on the card
 _SPEAKER_MODELS = 600 * MIB  # segmentation and speaker embeddings with their batches
 _TEXT_POSITIONS = 256  # tokens of a chunk, prompt included
 _LONGEST_CHUNK = 1500  # encoder frames: 30 s
-_GPU_FRAMES, GPU_ROWS = 800, 64
 CPU_ROWS = 8
 _TOLERANCE, _RESERVE = 1.3, GIB  # between what is needed and the limit
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """Bytes that one process needs, or on a GPU, that it needs on the card."""
+    """Bytes that one process needs: of main memory, or of a GPU (:mod:`..models.gpu_memory`)."""
 
     weights: int
     cache: int  # keys and values of the decoder
@@ -60,17 +58,6 @@ def need_on_cpu(dims: WhisperDimensions, *, number_bytes: int, rows: int = CPU_R
     )
 
 
-def need_on_gpu(dims: WhisperDimensions, *, rows: int = GPU_ROWS, frames: int = _GPU_FRAMES) -> MemoryNeed:
-    """Memory of the card: float16 weights, and a decoder of ``rows`` rows of ``frames`` encoder frames."""
-    per_frame = dims.n_audio_state * 2 * (2 + 3 + 2 * 4)
-    return MemoryNeed(
-        2 * (dims.parameters + dims.n_vocab * dims.n_text_state),
-        _cache(dims, rows, frames, 2),
-        min(rows, 32) * frames * per_frame + 3 * 4 * rows * dims.n_vocab,
-        _GPU_CONTEXT + _SPEAKER_MODELS,
-    )
-
-
 def _cache(dims: WhisperDimensions, rows: int, frames: int, number_bytes: int) -> int:
     positions = frames + _TEXT_POSITIONS
     return 2 * dims.n_text_layer * rows * positions * dims.n_text_state * number_bytes
@@ -92,11 +79,11 @@ def available() -> int:
     return max(free, 0)
 
 
-def require(name: str, need: MemoryNeed, free: int) -> None:
-    """Raises ModelTooLarge where ``need`` is more than ``free`` bytes."""
+def require(name: str, need: MemoryNeed, free: int, *, of: str = "memory") -> None:
+    """Raises ModelTooLarge where ``need`` is more than ``free`` bytes. ``of`` says of what kind of memory."""
     if need.total > free:
         raise ModelTooLarge(
-            f"{name} needs {need.total / 1e9:.1f} GB here, {free / 1e9:.1f} GB are free.",
+            f"{name} needs {need.total / 1e9:.1f} GB of {of} here, {free / 1e9:.1f} GB are free.",
             name=name,
             need_bytes=need.total,
             free_bytes=free,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.models import memory
+from batches.recognition.models import gpu_memory, memory
 from batches.recognition.models.catalogue import SPECS
 from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.store import ModelStore, checkpoint_in, is_path
@@ -25,21 +26,29 @@ class ModelFacts:
     licence: str
     need_on_cpu: int = 0  # with weights in bfloat16 ...
     need_on_cpu_float32: int = 0  # ... and in float32
-    need_on_gpu: int = 0
+    need_on_gpu: int = 0  # of the card at least
 
 
 def facts_of(name: str, store: ModelStore) -> ModelFacts:
     """Facts from the model's files; of a model that is not here only what the catalogue says."""
     path = Path(name) if is_path(name) else store.path_of(name)
-    state = ("ready" if path.exists() else "missing") if is_path(name) else store.status(name).state
+    state = _state(name, path, store)
     size = _size(path)
     try:
         dims = read_dimensions(checkpoint_in(path))
     except ModelUnavailable:  # not here, or no Whisper model
         return ModelFacts(name, state, size, _licence(name, path))
     half, single = (memory.need_on_cpu(dims, number_bytes=count).total for count in (2, 4))
-    gpu = memory.need_on_gpu(dims).total
+    gpu = gpu_memory.least_need(dims).total
     return ModelFacts(name, state, size, _licence(name, path), half, single, gpu)
+
+
+def _state(name: str, path: Path, store: ModelStore) -> str:
+    if is_path(name):
+        return "ready" if path.exists() else "missing"
+    if (provider := registry.bundled_with(name, store)) is not None:
+        return "missing" if provider.missing() else "ready"
+    return store.status(name).state
 
 
 def _size(path: Path) -> int:

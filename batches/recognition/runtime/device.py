@@ -7,6 +7,7 @@ between a GPU, which has a caching allocator of its own, and the CPU.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 import torch
 
 from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GPU = "cuda"  # the first card, as an operator names it
 PRECISIONS = ("auto", *_TYPES)
 _SWITCH_SECONDS = 0.0002
 _GATHER_SECONDS = 0.003
-DEFAULT_GPU_MEMORY = 16 * 2**30  # bytes of a card that one engine process takes, if nothing else is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
     """
     if not is_gpu(device):
         return limit
+    release_memory(device)  # a model that was given up must not make the next one's batches small
     free, total = torch.cuda.mem_get_info(device)
     allowed = min(limit, free + torch.cuda.memory_reserved(device))
     with torch.cuda.device(device):
@@ -162,6 +164,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give blocks that the GPU's allocator caches back to the card. Does nothing on a CPU."""
+    """Collect what only reference cycles keep, and give what the GPU's allocator caches back to the card."""
+    gc.collect()
     if is_gpu(device):
         torch.cuda.empty_cache()

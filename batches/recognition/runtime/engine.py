@@ -7,17 +7,20 @@ load when they are first needed and stay.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from batches.recognition import registry
-from batches.recognition.errors import MediaError, NotMedia
-from batches.recognition.media.decoding import Audio
-from batches.recognition.media.sounds import decode_sounds
+from batches.recognition.errors import MediaError, ModelUnavailable, NotMedia
+from batches.recognition.media.channels import decode_channels
+from batches.recognition.media.decoding import Audio, decode
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
 from batches.recognition.transcript import Transcript
@@ -32,29 +35,20 @@ if TYPE_CHECKING:
 # Called with the name of the stage and the share of the whole call that is done, 0..1, at least once a
 # second while recognition runs, whether or not the share has grown. It raises to cancel the call.
 Progress = Callable[[str, float], None]
+logger = logging.getLogger("engine")
 _SEGMENTED = 0.1  # share of a call that is done when the file is segmented
 
 
 @dataclass(slots=True, eq=False)
 class LoadedAudio:
-    """One file's decoded sound: mixed down, or each track or channel. Used by one thread at a time."""
+    """One file's decoded sound: mixed down, or each of its channels. Used by one thread at a time."""
 
-    sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is one of several
+    sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is a channel of several
     segmentations: list[Segmentation] = field(default_factory=list)  # of each sound, once computed
 
     @property
-    def flags(self) -> list[str]:
-        """The transcript's flags that concern the file."""
-        signals = {
-            "truncated": any(audio.truncated for _, audio in self.sounds),
-            "tracks_left_out": any(audio.tracks_left_out for _, audio in self.sounds),
-        }
-        return [flag for flag, raised in signals.items() if raised]
-
-    @property
-    def missing(self) -> int:
-        """ms of sound that could not be decoded; 0 where none is missing or that is not known."""
-        return max(audio.missing for _, audio in self.sounds)
+    def truncated(self) -> bool:
+        return any(audio.truncated for _, audio in self.sounds)
 
     @property
     def seconds(self) -> float:
@@ -67,6 +61,8 @@ class Engine:
     ``recogniser`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
     the first that can. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of
     chunks decoded at once; 0 takes what suits the device. ``precision`` is as in ``runtime.device``.
+    ``gpu_memory`` caps what the process takes of a GPU, in bytes. ``trusted_pipelines`` are the speaker
+    models, by reference, whose files may run code of their own.
     Raises ValueError for a recogniser that does not exist. End it with :meth:`close`.
     """
 
@@ -81,6 +77,8 @@ class Engine:
         device: str = "auto",
         recogniser: str = "",
         precision: str = "auto",
+        gpu_memory: int = DEFAULT_GPU_MEMORY,
+        trusted_pipelines: Iterable[str] = (),
     ) -> None:
         if recogniser not in ("", *registry.recogniser_names()):
             names = " and ".join(registry.recogniser_names())
@@ -89,6 +87,7 @@ class Engine:
         self._speech_model, self._speaker_model = whisper_model, speaker_model
         self._threads, self._batch_size = threads, batch_size
         self._device, self._provider, self._precision = device, recogniser, precision
+        self._gpu_memory, self._trusted_pipelines = gpu_memory, frozenset(trusted_pipelines)
         self._loading = threading.RLock()
         self._settings: LoadSettings | None = None
         self._recogniser: SpeechRecogniser | None = None
@@ -117,7 +116,7 @@ class Engine:
             raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
         if not path.is_file():
             raise NotMedia("This is not a file.")
-        return LoadedAudio(decode_sounds(path, options, _part(progress, "decoding", 0.0, 1.0)))
+        return LoadedAudio(_decode(path, options, _part(progress, "decoding", 0.0, 1.0)))
 
     def transcribe(self, audio: LoadedAudio, options: Options, progress: Progress) -> Transcript:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
@@ -129,8 +128,8 @@ class Engine:
         tracks = _tracks(audio, segmentations, options)
         share = _part(progress, "recognising", _SEGMENTED, 1.0)
         transcript = transcribe(recogniser, tracks, options, share)
-        transcript.flags += audio.flags
-        transcript.missing_duration = audio.missing
+        if audio.truncated:
+            transcript.flags.append("truncated")
         return transcript
 
     def add_speakers(
@@ -138,11 +137,11 @@ class Engine:
     ) -> Transcript:
         """The same transcript with a speaker for each word. Segments end where the speaker changes.
 
-        Where each channel or track is a speaker, the speakers are known already.
+        Where each channel is a speaker, the speakers are known already.
         """
         from batches.recognition.alignment.speaker_assignment import assign_speakers
 
-        if not transcript.segments or len(audio.sounds) > 1:
+        if not transcript.segments or transcript.engine.get("channels", 1) > 1:
             return transcript
         (segmentation,) = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
@@ -160,9 +159,12 @@ class Engine:
         return result
 
     def close(self) -> None:
-        """Cancel what runs and end the engine's thread."""
+        """Cancel what runs, end all threads and let go of the models, so that their memory is free."""
+        if self._recogniser is not None:
+            self._recogniser.close()
         if self._batches is not None:
             self._batches.close()
+        self._recogniser = self._segmenter = self._diarizer = self._settings = None
 
     def _segment(self, audio: LoadedAudio, progress: Progress) -> list[Segmentation]:
         if not audio.segmentations:
@@ -199,6 +201,8 @@ class Engine:
                 threads=self._threads,
                 batch_size=self._batch_size,
                 precision=self._precision,
+                gpu_memory=self._gpu_memory,
+                trusted_pipelines=self._trusted_pipelines,
             )
         return self._settings
 
@@ -208,16 +212,34 @@ class Engine:
                 from batches.recognition.diarization.segmentation import Segmenter
 
                 settings = self._load_settings()
-                self._segmenter = Segmenter(
-                    self._segmentation_checkpoint(), batches=settings.batches, device=settings.device
-                )
+                for checkpoint in self._segmentation_checkpoints():
+                    try:
+                        self._segmenter = Segmenter(
+                            checkpoint, batches=settings.batches, device=settings.device
+                        )
+                        break
+                    except ModelUnavailable as error:  # of a kind that serves its pipeline alone
+                        logger.warning("%s is not used to find speech: %s", checkpoint, error.message)
+                else:
+                    raise ModelUnavailable(
+                        "There is no segmentation model to find speech with. "
+                        f"Run: manage.py models fetch {DEFAULT_SPEAKERS}",
+                        name=self._speaker_model,
+                    )
             return self._segmenter
 
-    def _segmentation_checkpoint(self) -> Path:
-        """That of the speaker model, so that diarization can use its result, or else the default's."""
-        provider = registry.find_diarizer(self._speaker_model, self._store)
-        own = provider.segmentation(self._speaker_model, self._store)
-        return own or self._store.speakers(DEFAULT_SPEAKERS).segmentation
+    def _segmentation_checkpoints(self) -> Iterator[Path]:
+        """Candidates for voice activity detection, the best first.
+
+        That of the speaker model comes first, so that diarization can use its result; then the default's,
+        then that of any other speaker model in the models folder. So a file without speaker diarization
+        needs no particular speaker model.
+        """
+        for reference in dict.fromkeys([self._speaker_model, DEFAULT_SPEAKERS, *self._store.names()]):
+            with contextlib.suppress(ModelUnavailable):
+                provider = registry.find_diarizer(reference, self._store)
+                if checkpoint := provider.segmentation(reference, self._store):
+                    yield checkpoint
 
     def _load_recogniser(self) -> SpeechRecogniser:
         with self._loading:
@@ -232,6 +254,18 @@ class Engine:
                 provider = registry.find_diarizer(self._speaker_model, self._store)
                 self._diarizer = provider.load(self._speaker_model, self._load_settings())
             return self._diarizer
+
+
+def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> list[tuple[str, Audio]]:
+    if options.channels:
+        channels = decode_channels(path, options, progress)
+        if len(channels) > 1:
+            return [(str(number + 1), audio) for number, audio in channels]
+        return [("", audio) for _, audio in channels]
+    audio = decode(
+        path, max_duration_ms=options.max_duration_ms, max_bytes=options.max_bytes, progress=progress
+    )
+    return [("", audio)]
 
 
 def _tracks(audio: LoadedAudio, segmentations: list[Segmentation], options: Options) -> list[AudioTrack]:

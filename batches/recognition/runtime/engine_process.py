@@ -16,14 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from batches.recognition.runtime.memory import unreclaimable
+
 # All that the engine process inherits. Every other variable stays behind, whatever it is called.
-_INHERITED = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "SPEECHPORTAL_TRUSTED_PIPELINES",
-)
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _LOG_LINES = 200
 _LONGEST_LINE = 4096  # bytes
 _SOURCE_ROOT = Path(__file__).resolve().parents[3]
@@ -105,7 +101,7 @@ class EngineProcess:
 
     def memory(self) -> int:
         """Bytes of memory of the process that the kernel cannot take back."""
-        return _unreclaimable(self.pid)
+        return unreclaimable(self.pid)
 
     def kill(self) -> None:
         """End the process and all that it started. Does nothing in a process that only inherited it."""
@@ -135,13 +131,3 @@ def _required(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise RuntimeError("the process was started without a pipe")
     return stream
-
-
-def _unreclaimable(pid: int) -> int:
-    """Anonymous and shared memory; pages of mapped files (weights, decoded sound) do not count."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return sum(int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))

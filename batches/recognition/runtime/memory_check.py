@@ -7,13 +7,20 @@ from pathlib import Path
 from batches.recognition import registry
 from batches.recognition.models import memory
 from batches.recognition.models.dimensions import read_dimensions
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY, GPU_MEMORY, plan_batches
 from batches.recognition.models.store import ModelStore
 
 _WHISPER = {"whisper", "faster-whisper"}  # recognisers whose memory follows from Whisper's dimensions
 
 
 def require_memory(
-    models_dir: Path, whisper_model: str, *, recogniser: str = "", device: str = "auto", batch_size: int = 0
+    models_dir: Path,
+    whisper_model: str,
+    *,
+    recogniser: str = "",
+    device: str = "auto",
+    batch_size: int = 0,
+    gpu_memory: int = DEFAULT_GPU_MEMORY,
 ) -> int:
     """Bytes above which the process that runs the model is ended; 0 for no limit.
 
@@ -21,9 +28,12 @@ def require_memory(
 
     Raises ModelUnavailable, and ModelTooLarge if less memory is free than the model needs.
     """
-    import torch
-
-    from batches.recognition.runtime.device import choose_device, choose_precision, is_gpu
+    from batches.recognition.runtime.device import (
+        choose_device,
+        choose_precision,
+        is_gpu,
+        limit_memory,
+    )
 
     store = ModelStore(models_dir)
     if registry.find_recogniser(whisper_model, store, recogniser).name not in _WHISPER:
@@ -31,8 +41,9 @@ def require_memory(
     dims = read_dimensions(store.whisper(whisper_model).path)
     chosen = choose_device(device)
     if is_gpu(chosen):
-        need = memory.need_on_gpu(dims, rows=batch_size or memory.GPU_ROWS)
-        memory.require(whisper_model, need, torch.cuda.mem_get_info(chosen)[0])
+        allowed = limit_memory(chosen, gpu_memory)
+        plan = plan_batches(dims, memory=allowed, rows=batch_size)
+        memory.require(whisper_model, plan.need, allowed, of=GPU_MEMORY)
         return 0
     number_bytes = choose_precision("auto", chosen).products.itemsize
     need = memory.need_on_cpu(dims, number_bytes=number_bytes, rows=batch_size or memory.CPU_ROWS)

@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import default_folder
 from batches.recognition.runtime.engine_process import EngineProcess
 
@@ -54,8 +55,9 @@ class EngineConfig:
     :class:`batches.recognition.runtime.engine.Engine`, whose ``recogniser`` is ``engine`` here.
 
     ``memory_limit_bytes``: above it the process is ended; 0 for the limit that it computes from its models.
-    ``readable``: models outside ``models_dir``. ``preload``: load the models when the process starts instead
-    of with the first file.
+    ``gpu_memory_bytes`` caps what it takes of a GPU, for all models together. ``trusted_pipelines``: speaker
+    models whose files may run code of their own. ``readable``: models outside ``models_dir``. ``preload``:
+    load the models when the process starts instead of with the first file.
     """
 
     models_dir: Path = field(default_factory=default_folder)
@@ -65,6 +67,8 @@ class EngineConfig:
     batch_size: int = 0
     engine: str = ""
     memory_limit_bytes: int = 0
+    gpu_memory_bytes: int = DEFAULT_GPU_MEMORY
+    trusted_pipelines: tuple[str, ...] = ()
     isolate: bool = True
     preload: bool = False
     readable: tuple[Path, ...] = ()
@@ -79,6 +83,8 @@ class EngineConfig:
             f"--batch-size={self.batch_size}",
             f"--device={device}",
             f"--engine={self.engine}",
+            f"--gpu-memory={self.gpu_memory_bytes}",
+            *(f"--trusted-pipeline={name}" for name in self.trusted_pipelines),
             *(["--preload"] if self.preload else []),
             *([] if self.isolate else ["--no-sandbox"]),
             *(f"--readable={path.resolve()}" for path in self.readable),

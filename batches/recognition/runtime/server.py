@@ -10,6 +10,7 @@ descriptors of files that clients have decoded.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batches.recognition.errors import NO_ROOM, RecognitionError, UnexpectedFailure, WorkDiskFull
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.runtime import memory, sandbox
 from batches.recognition.runtime.pool import MEMORY_LIMIT_FILE
 from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
@@ -95,6 +97,7 @@ class Server:
         for idle in [each for each in self._engines if not self._users[each]]:
             self._engines.pop(idle).close()
             self._limits.pop(idle)
+        gc.collect()
         memory.release()
         arguments, (whisper_model, speaker_model) = self._arguments, models
         limit = require_memory(
@@ -103,6 +106,7 @@ class Server:
             recogniser=arguments.engine,
             device=arguments.device,
             batch_size=arguments.batch_size,
+            gpu_memory=arguments.gpu_memory,
         )
         self._note_limit({**self._limits, models: limit})
         engine = Engine(
@@ -113,6 +117,8 @@ class Server:
             batch_size=arguments.batch_size,
             device=arguments.device,
             recogniser=arguments.engine,
+            gpu_memory=arguments.gpu_memory,
+            trusted_pipelines=arguments.trusted_pipeline,
         )
         engine.load()
         self._engines[models], self._limits[models] = engine, limit
@@ -302,6 +308,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--engine", default="")
+    parser.add_argument("--gpu-memory", type=int, default=DEFAULT_GPU_MEMORY)
+    parser.add_argument("--trusted-pipeline", action="append", default=[])
     parser.add_argument("--readable", type=Path, action="append", default=[])
     parser.add_argument("--preload", action="store_true")
     parser.add_argument("--no-sandbox", action="store_true")

@@ -5,7 +5,7 @@ lengths of the texts. All tensors keep their shapes and addresses, so that one d
 CUDA graph. On a CPU the same code runs without graphs, in float32 with the same tokens as
 :class:`batches.recognition.asr.decoding.BatchDecoder`.
 
-Modules, from the bottom up: ``weights``, ``encoder``, ``encoding_cache``, ``static_batch``, ``sizing``,
+Modules, from the bottom up: ``weights``, ``encoder``, ``encoding_cache``, ``static_batch``,
 ``keyword_tables``, ``decoding_step``, ``step_graphs``, ``loop_check``, ``token_alignment``, ``attempts``,
 ``harvest``, ``lane``, ``decoder``, ``loading``.
 """

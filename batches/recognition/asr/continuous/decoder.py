@@ -18,7 +18,6 @@ from batches.recognition.asr.continuous.encoder import SAMPLES_PER_FRAME, Encode
 from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton
 from batches.recognition.asr.continuous.lane import Lane, LaneParts
-from batches.recognition.asr.continuous.sizing import SHORT_CONTEXT
 from batches.recognition.asr.continuous.static_batch import INITIAL_TOKENS
 from batches.recognition.asr.continuous.step_graphs import Capture, capture_for
 from batches.recognition.asr.continuous.token_alignment import warm_up_warp
@@ -26,6 +25,7 @@ from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.media.decoding import Samples
+from batches.recognition.models.gpu_memory import SHORT_CONTEXT
 from batches.recognition.runtime.device import on_own_stream, shorten_thread_switches
 
 _MARGIN_FRAMES = 50

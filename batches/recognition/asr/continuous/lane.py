@@ -21,12 +21,12 @@ from batches.recognition.asr.continuous.encoding_cache import EncodingCache
 from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.loop_check import find_loops
-from batches.recognition.asr.continuous.sizing import LEAST_ROWS
 from batches.recognition.asr.continuous.static_batch import RowStart, Snapshot, StaticBatch
 from batches.recognition.asr.continuous.step_graphs import Capture, StepRunner
 from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.media.decoding import Samples
+from batches.recognition.models.gpu_memory import LEAST_ROWS
 from batches.recognition.runtime.device import release_memory
 
 _REFILL_SHARE = 4  # rows are refilled when a quarter of them is free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -10,16 +11,19 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
-from batches.recognition.asr.continuous.sizing import BatchPlan, plan_batches
 from batches.recognition.asr.continuous.weights import load_weights
+from batches.recognition.models import memory as memories
+from batches.recognition.models.dimensions import WhisperDimensions
+from batches.recognition.models.gpu_memory import (
+    DEFAULT_GPU_MEMORY,
+    GPU_MEMORY,
+    MOST_ROWS,
+    BatchPlan,
+    plan_batches,
+)
 from batches.recognition.models.store import WhisperCheckpoint
 from batches.recognition.models.weights import open_weights
-from batches.recognition.runtime.device import (
-    DEFAULT_GPU_MEMORY,
-    choose_precision,
-    is_gpu,
-    limit_memory,
-)
+from batches.recognition.runtime.device import choose_precision, is_gpu, limit_memory
 
 _CPU_ROWS = 8
 
@@ -38,6 +42,7 @@ def load_decoder(
     alignment_heads: Sequence[tuple[int, int]],
     tokenizer: Callable[[str | None], Tokenizer],
     *,
+    name: str = "The model",
     device: torch.device,
     precision: str = "auto",
     memory: int = DEFAULT_GPU_MEMORY,
@@ -46,13 +51,19 @@ def load_decoder(
     """A decoder that is ready, and the sizes of its batches.
 
     ``memory`` is what this process may take of the GPU, in bytes, for all models together. ``rows`` sets the
-    chunks decoded at once; 0 takes what fits into the memory. Raises ModelUnavailable.
+    chunks decoded at once; 0 takes what fits into the memory. Raises ModelTooLarge where nothing does.
     """
     allowed = limit_memory(device, memory)
     dtype = choose_precision(precision, device).products
-    if not rows and not is_gpu(device):
-        rows = _CPU_ROWS
-    plan = plan_batches(dims, len(alignment_heads), memory=allowed, itemsize=dtype.itemsize, rows=rows)
+    plan = plan_batches(
+        WhisperDimensions(**asdict(dims)),
+        memory=allowed,
+        alignment_heads=len(alignment_heads),
+        itemsize=dtype.itemsize,
+        rows=rows,
+        most_rows=MOST_ROWS if is_gpu(device) else _CPU_ROWS,
+    )
+    memories.require(name, plan.need, allowed, of=GPU_MEMORY)
     weights = load_weights(
         dims,
         state_dict,

@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
 from numpy.typing import NDArray
 from torch import Tensor
-from whisper.model import ModelDimensions
 
 from batches.recognition.asr.continuous.weights import DeviceWeights
+from batches.recognition.models.gpu_memory import MAX_POSITIONS
 from batches.recognition.runtime.device import is_gpu
 
 INITIAL_TOKENS = 120  # at most that many tokens are given: a prompt and the start of the transcript
-MAX_POSITIONS = 344  # those and the tokens of one text; a multiple of 8, as fast attention wants
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +153,3 @@ class StaticBatch:
 def _upload(values: object, dtype: torch.dtype, device: torch.device) -> Tensor:
     tensor = torch.tensor(values, dtype=dtype)
     return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor
-
-
-def bytes_per_row(dims: ModelDimensions, frames: int, alignment_heads: int, itemsize: int) -> int:
-    """Memory of one row of a :class:`StaticBatch`, without what is below 1 % of it."""
-    positions = min(MAX_POSITIONS, int(dims.n_text_ctx))
-    attended = 2 * int(dims.n_text_layer) * int(dims.n_text_state) * (frames + positions)
-    head_size = int(dims.n_text_state) // int(dims.n_text_head)
-    return itemsize * (attended + positions * alignment_heads * head_size)

@@ -1,0 +1,90 @@
+"""GPU memory: how many rows of a Whisper model's static batches fit a card, computed from its dimensions.
+
+The plan with the fewest rows is what a model needs at least: it is shown to operators and compared with the
+free memory before a model is loaded. Imports no torch, so that pages and commands can show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batches.recognition.models.dimensions import WhisperDimensions
+from batches.recognition.models.memory import GIB, MemoryNeed
+
+DEFAULT_GPU_MEMORY = 16 * GIB  # of a card that one engine process takes, if nothing else is set
+GPU_MEMORY = "the graphics card's memory that may be used (SPEECHPORTAL_GPU_MEMORY_MB)"  # in sentences
+MAX_POSITIONS = 344  # prompt and tokens of one text; a multiple of 8, as fast attention wants
+SHORT_CONTEXT = 800  # encoder frames, 16 s: Whisper repeats itself when it is given less
+MOST_ROWS = 256
+LEAST_ROWS = 4
+_FULL_SHARE = 4  # one row at the full context, for retries and long chunks, for so many at the short one
+_ENCODER_BATCH = 64  # chunks; more are not faster
+_HARVEST_BYTES = GIB  # attention maps of one group of rows
+_OTHER_BYTES = 3 * GIB  # CUDA itself, segmentation and speaker embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """Sizes of one decoder's batches, and the memory of the card that they need with everything else."""
+
+    rows: int
+    full_rows: int
+    encoder_batch: int
+    need: MemoryNeed
+
+
+def plan_batches(
+    dims: WhisperDimensions,
+    *,
+    memory: int,
+    alignment_heads: int = 0,
+    itemsize: int = 2,
+    rows: int = 0,
+    most_rows: int = MOST_ROWS,
+) -> BatchPlan:
+    """The largest batches that fit into ``memory`` bytes, or the smallest ones if none do.
+
+    ``itemsize`` is that of the number type in bytes. ``rows`` sets the rows at the short context. Where
+    ``alignment_heads`` is 0, the most that a model of these dimensions has is taken.
+    """
+    heads = alignment_heads or -(-dims.n_text_layer // 2) * dims.n_text_head
+    sizes = (
+        [rows] if rows else [size for halvings in range(7) if (size := MOST_ROWS >> halvings) <= most_rows]
+    )
+    plans = [_plan(dims, heads, itemsize, max(LEAST_ROWS, size)) for size in sizes]
+    return next((plan for plan in plans if plan.need.total <= memory), plans[-1])
+
+
+def least_need(dims: WhisperDimensions) -> MemoryNeed:
+    """What the model needs of a card at least, with the smallest batches in half precision."""
+    return plan_batches(dims, memory=0).need
+
+
+def _plan(dims: WhisperDimensions, alignment_heads: int, itemsize: int, rows: int) -> BatchPlan:
+    full_rows = max(LEAST_ROWS, rows // _FULL_SHARE)
+    encoder_batch = min(_ENCODER_BATCH, rows)
+    full = dims.n_audio_ctx
+    short = min(SHORT_CONTEXT, full)
+    # The token embedding is there twice: as a table, and padded as the output layer.
+    weights = itemsize * (dims.parameters + dims.n_vocab * dims.n_text_state)
+    cache = rows * bytes_per_row(dims, short, alignment_heads, itemsize)
+    cache += full_rows * bytes_per_row(dims, full, alignment_heads, itemsize)
+    activations = encoder_batch * _encoder_bytes(dims, short, itemsize)
+    activations += rows * 20 * dims.n_vocab  # logits, probabilities and scores of a step
+    need = MemoryNeed(weights, cache, activations + _HARVEST_BYTES, _OTHER_BYTES)
+    return BatchPlan(rows, full_rows, encoder_batch, need)
+
+
+def bytes_per_row(dims: WhisperDimensions, frames: int, alignment_heads: int, itemsize: int) -> int:
+    """Memory of one row of a static batch, without what is below 1 % of it."""
+    positions = min(MAX_POSITIONS, dims.n_text_ctx)
+    attended = 2 * dims.n_text_layer * dims.n_text_state * (frames + positions)
+    head_size = dims.n_text_state // dims.n_text_head
+    return itemsize * (attended + positions * alignment_heads * head_size)
+
+
+def _encoder_bytes(dims: WhisperDimensions, frames: int, itemsize: int) -> int:
+    """Peak of a chunk's activations: a layer's feed-forward or, for small models, the spectrum."""
+    layer = 14 * itemsize * frames * dims.n_audio_state
+    spectrum = 2 * frames * (201 * 12 + 3 * 4 * dims.n_mels)
+    return layer + spectrum
