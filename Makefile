@@ -1,6 +1,9 @@
 # Speech Portal. `make demo` shows the main job, `make test` passes the tests; both set everything up.
 
-PYTHON ?= python3.11
+# The first of these that runs here; another: PYTHON=/path/to/python3.
+PYTHON ?= $(firstword $(foreach version,3.11 3.12 3.13,$(shell python$(version) -c "import sys; print(sys.executable)" 2>/dev/null)))
+# Which build of PyTorch: cpu, cuda, or auto, which takes cuda where an NVIDIA driver is loaded.
+TORCH ?= auto
 BIND ?= 127.0.0.1:8000
 STORAGE ?= local
 JOBS ?= 2
@@ -8,9 +11,11 @@ GPU_PYTHON ?= python3
 KIT ?= var/gpu-check
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := $(if $(filter s3,$(STORAGE)),swift)
+RUNTIME := $(VENV)/runtime-$(TORCH)$(addprefix -,$(EXTRAS))
 READY := $(VENV)/ready
 
-.PHONY: help demo run test chaos scale bench gpu-check lint models migrate lock clean check coverage
+.PHONY: help demo run test chaos scale bench gpu-check lint lint-javascript models migrate lock clean check coverage
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
@@ -21,23 +26,30 @@ help:
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
 	@echo "make gpu-check        recognition on this machine's GPU: is it right, and how fast; ARGS='--seconds 600'"
-	@echo "make lint             ruff, mypy, import-linter, djhtml, djlint, bandit and the migrations check"
+	@echo "make lint             ruff, mypy, import-linter, djhtml, djlint, biome, tsc, bandit and the migrations check"
+	@echo "TORCH=cpu|cuda|auto   which build of PyTorch is installed; auto looks for an NVIDIA driver"
 
-$(READY): requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (set PYTHON=/path/to/python3.11)." >&2; exit 1; }
+# What running needs. Says what will be fetched before it fetches anything.
+$(RUNTIME): requirements.lock pyproject.toml .deploy/install_packages.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (set PYTHON=/path/to/python3)." >&2; exit 1; }
 	@echo "==> Creating the environment in $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile \
-	    --requirement requirements.lock 2>&1 | $(BIN)/python -u -c "import sys; [print('   ', line.rstrip()) for line in sys.stdin if line.startswith(('Collecting', 'ERROR', 'Successfully'))]"
-	@$(BIN)/python -c "import django, torch, whisper, swift"
+	@$(BIN)/python .deploy/install_packages.py runtime --torch $(TORCH) $(addprefix --extra ,$(EXTRAS))
+	@$(BIN)/python -c "import django, torch, whisper"
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -m speechportal.cli.main "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(BIN)" > $(BIN)/speechportal
 	@chmod +x $(BIN)/speechportal
-	@touch $(READY)
+	@touch $@
 
-models: $(READY)
+# What tests and development need besides.
+$(READY): $(RUNTIME)
+	@$(BIN)/python .deploy/install_packages.py development --torch $(TORCH)
+	@$(BIN)/python -c "import pytest, swift"
+	@touch $@
+
+models: $(RUNTIME)
 	@$(BIN)/python manage.py models fetch
 
-migrate: $(READY)
+migrate: $(RUNTIME)
 	@$(BIN)/python manage.py migrate --verbosity 0
 
 demo: models migrate
@@ -46,7 +58,7 @@ demo: models migrate
 run: models migrate
 	@exec $(BIN)/python manage.py run --bind $(BIND)
 
-test: models
+test: $(READY) models
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" $(ARGS)
 
 # Tests of pure code: no database, no models, no servers.
@@ -61,23 +73,23 @@ check: $(READY)
 	$(BIN)/mypy .
 	$(BIN)/python -m pytest -q $(PURE) $(ARGS)
 
-coverage: models
+coverage: $(READY) models
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" --cov --cov-report=term:skip-covered $(ARGS)
 
-chaos: models
+chaos: $(READY) models
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 scale: $(READY)
 	$(BIN)/python -m tests.bench_scale $(ARGS)
 
-bench: models
+bench: $(READY) models
 	$(BIN)/python manage.py bench $(ARGS)
 
 # Needs no installation: any python3 with torch for CUDA will do. The kit is made by the command "prepare".
 gpu-check:
 	$(GPU_PYTHON) -m batches.recognition.bench.gpu_check --kit $(KIT) run $(ARGS)
 
-lint: $(READY)
+lint: $(READY) lint-javascript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -87,9 +99,20 @@ lint: $(READY)
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive speechportal domains batches manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
+# The portal needs no Node.js; its scripts are checked with it. Versions are in .ci/javascript/package-lock.json.
+NODE_TOOLS := .ci/javascript/node_modules
+$(NODE_TOOLS): .ci/javascript/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed to check the scripts of the pages." >&2; exit 1; }
+	npm ci --prefix .ci/javascript --no-audit --no-fund --loglevel error
+	@touch $(NODE_TOOLS)
+
+lint-javascript: $(NODE_TOOLS)
+	$(NODE_TOOLS)/.bin/biome ci --config-path=.ci/javascript speechportal/static/portal
+	$(NODE_TOOLS)/.bin/tsc --project .ci/javascript/tsconfig.json
+
 # Exact versions of everything the project runs on and is tested with.
 lock: $(READY)
-	@echo "# Exact versions of everything the project runs on and is tested with (Python 3.11, Linux x86-64); made by make lock." > requirements.lock.new
+	@echo "# Exact versions of everything the project runs on and is tested with (Python 3.11 to 3.13, Linux x86-64); made by make lock." > requirements.lock.new
 	@$(BIN)/pip-compile --quiet --extra redis --extra sentry --extra swift --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --output-file - pyproject.toml | sed 's/+cpu$$//' | grep '==' >> requirements.lock.new
 	@mv requirements.lock.new requirements.lock

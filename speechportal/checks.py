@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
+from django.utils.module_loading import import_string
 
 from speechportal.platform import sentry
 
@@ -100,6 +101,61 @@ def check_sentry(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> lis
     return [checks.Error(problem, hint=hint, id="speechportal.E006")]
 
 
+def check_variables(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """Variables that look like settings and are none, most likely misspelt."""
+    from speechportal.settings import env
+
+    return [
+        checks.Warning(
+            f"{name} is no setting of the portal.",
+            hint=f"Is {nearest} meant?" if nearest else "Remove it, or see the help page Settings.",
+            id="speechportal.W002",
+        )
+        for name, nearest in env.unknown()
+    ]
+
+
+def check_debug(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if not (settings.PRODUCTION and settings.DEBUG_ASKED_FOR):
+        return []
+    return [
+        checks.Warning(
+            "SPEECHPORTAL_DEBUG is set in production, where it is ignored.",
+            hint="Remove it; errors are in the log.",
+            id="speechportal.W003",
+        )
+    ]
+
+
+def check_https(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """The portal itself speaks HTTP: without a trusted header it redirects to HTTPS for ever."""
+    if not settings.HTTPS or settings.BEHIND_PROXY:
+        return []
+    return [
+        checks.Warning(
+            "HTTPS is required, and no proxy is trusted to say that a request came by it.",
+            hint="Set SPEECHPORTAL_BEHIND_PROXY=true behind a proxy that sets X-Forwarded-Proto and"
+            " X-Forwarded-For; otherwise every request is redirected to itself.",
+            id="speechportal.W004",
+        )
+    ]
+
+
+def check_recognition_engine(
+    app_configs: Sequence[AppConfig] | None, **_kwargs: Any
+) -> list[checks.CheckMessage]:
+    names = import_string(settings.RECOGNITION_ENGINES)()
+    if settings.RECOGNITION_ENGINE in names:
+        return []
+    return [
+        checks.Error(
+            f"There is no recognition engine {settings.RECOGNITION_ENGINE!r}.",
+            hint=f"Set SPEECHPORTAL_RECOGNITION_ENGINE to one of: {', '.join(names)}.",
+            id="speechportal.E007",
+        )
+    ]
+
+
 def register_all() -> None:
     for check in (
         check_encryption_keys,
@@ -108,5 +164,9 @@ def register_all() -> None:
         check_local_roots,
         check_webhook_lease,
         check_sentry,
+        check_variables,
+        check_debug,
+        check_https,
+        check_recognition_engine,
     ):
         checks.register(check)

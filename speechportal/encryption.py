@@ -1,9 +1,9 @@
-"""Secrets at rest, encrypted with keys of their own.
+"""Encryption of secrets at rest, with dedicated keys that can be rotated.
 
-``ENCRYPTION_KEYS`` is a list of Fernet keys: the first encrypts, all decrypt, so that a key is retired by
-putting a new one in front, running ``manage.py rotate_keys``, and taking the old one away. The
-plaintext carries the account, the row and the field that it belongs to, so that a ciphertext that was
-copied to another row is refused. Everything fails closed with :class:`EncryptionError`.
+``ENCRYPTION_KEYS`` is a list of Fernet keys: the first encrypts, all decrypt. To retire a key, put a new one
+in front, run ``manage.py rotate_keys``, and remove the old one. The plaintext contains the account, row and
+field that it belongs to, so that a ciphertext copied to another row is refused. Everything fails closed with
+:class:`EncryptionError`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.conf import settings
 
 
 class EncryptionError(Exception):
-    """A secret can be neither stored nor read. The message holds nothing secret."""
+    """A secret cannot be stored or read. The message contains nothing secret."""
 
 
 class NoEncryptionKey(EncryptionError):
@@ -29,7 +29,7 @@ class CannotDecrypt(EncryptionError):
 
 
 class WrongOwner(EncryptionError):
-    """The ciphertext is sound, but was made for another row or field."""
+    """The ciphertext is valid, but was made for another row or field."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EncryptedCredentials:
 
 
 def rotate(ciphertext: str) -> str:
-    """The same secret, encrypted with the first key. Its owner is kept, and so checked later as before."""
+    """Re-encrypt a ciphertext with the first key. Its owner stays the same."""
     try:
         return _fernet().rotate(ciphertext.encode()).decode()
     except InvalidToken as error:

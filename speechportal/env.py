@@ -6,18 +6,21 @@ the file that ``SPEECHPORTAL_NAME_FILE`` names. An empty variable counts as not 
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 PREFIX = "SPEECHPORTAL_"
+# Variables of the command-line client, which may be set beside the portal's own.
+OTHERS = frozenset(f"{PREFIX}{name}" for name in ("URL", "TOKEN", "TOKEN_FILE"))
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 Shown = str | Promise | None  # A default as the settings reference shows it; None: the value itself.
@@ -80,6 +83,17 @@ class Env:
     @property
     def names(self) -> list[str]:
         return list(self.settings)
+
+    def unknown(self) -> list[tuple[str, str]]:
+        """Variables with the prefix that no setting reads, each with the nearest that one does, or nothing.
+
+        Call it once all settings are read.
+        """
+        known = {f"{PREFIX}{name}{suffix}" for name in self.settings for suffix in ("", "_FILE")}
+        given = sorted(
+            name for name in self.environ if name.startswith(PREFIX) and name not in known | OTHERS
+        )
+        return [(name, next(iter(difflib.get_close_matches(name, known, 1, 0.75)), "")) for name in given]
 
     def text(
         self,
@@ -226,7 +240,7 @@ def database(url: str) -> dict[str, object]:
     within half a minute that the other is gone: a machine that loses its network in the middle of a
     transaction must not keep its locks.
     """
-    parts = urlsplit(url)
+    parts = _split_url(url)
     if parts.scheme == "sqlite":
         file = Path(unquote(parts.path[1:]))
         return {
@@ -259,8 +273,25 @@ def database(url: str) -> dict[str, object]:
     )
 
 
+def _split_url(url: str) -> SplitResult:
+    """The parts of a database's address. Raises ImproperlyConfigured, without the password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{PREFIX}DATABASE_URL cannot be read: characters such as @ : / # ? in user and password are"
+            " written as %40 %3A %2F %23 %3F, and a port is a number."
+        ) from error
+    if parts.scheme in {"postgres", "postgresql"} and parts.fragment:
+        raise ImproperlyConfigured(f"{PREFIX}DATABASE_URL has a # in it: in a password it is written as %23.")
+    if port == 0:
+        raise ImproperlyConfigured(f"{PREFIX}DATABASE_URL names the port 0.")
+    return parts
+
+
 def redis(url: str) -> str:
-    """The address with time-outs for a Redis that does not answer, unless it names its own."""
+    """Add time-outs for a Redis that does not answer to its URL, unless the URL has its own."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"}:  # A socket of this machine.
         return url
@@ -268,7 +299,7 @@ def redis(url: str) -> str:
 
 
 def stored_secret(path: Path, new_value: str) -> str:
-    """The secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
+    """Read the secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():

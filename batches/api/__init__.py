@@ -1,1 +1,1 @@
-"""Batches and what comes of them, for programs."""
+"""REST endpoints of batches, tasks, transcripts, deliveries and usage."""

@@ -1,4 +1,4 @@
-"""Batches: made, changed, paused, deleted, and given files to recognise."""
+"""REST endpoints of batches: create, change, pause, delete, and upload files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches.api.serializers import BatchInput, BatchOutput, Count, UploadInput, UploadLink
+from batches.api.serializers import (
+    BatchInput,
+    BatchOutput,
+    Count,
+    TaskActionInput,
+    TaskActionOutput,
+    TaskOutput,
+    UploadInput,
+    UploadLink,
+    UploadName,
+)
 from batches.intake import uploads
-from batches.models import Batch
+from batches.models import Batch, Task
 from batches.services import batches as batch_services
-from batches.services import selectors
+from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
+from batches.services.task_filters import TaskFilter
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters, YesOrNo
@@ -42,7 +53,7 @@ class BatchList(ListParameters):
 
 
 class BatchView(ApiView):
-    """Standing instructions: what appears in an input path is recognised."""
+    """Standing instructions: new files in an input path are recognised."""
 
     area = "batches"
     output = BatchOutput
@@ -53,7 +64,7 @@ class BatchView(ApiView):
         return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
 
     def any(self) -> Batch:
-        """Also a deleted one: its results and charges are still there."""
+        """The batch, also a deleted one, whose results and charges still exist."""
         batches = Batch.objects.for_account(self.request.account)
         return self.found(batches.select_related("account", "domain", "connection"), self.kwargs["uid"])
 
@@ -102,14 +113,14 @@ class BatchView(ApiView):
 
     @extend_schema(responses=BatchOutput, summary="Read a batch")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """A deleted batch is told too, with `deleted_at`."""
+        """A deleted batch is returned too, with `deleted_at`."""
         return self.one(self.any())
 
     @extend_schema(request=BatchInput, responses=BatchOutput, summary="Change a batch")
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
         """Tasks that have started keep the settings they started with."""
         fields = self.read(BatchInput, partial=True)
-        # Not under_match(): the service asks the name service about a webhook URL before it locks anything.
+        # Not under_match(): the service looks up the host of a webhook URL before it locks anything.
         batch_services.update_batch(batch=self.live(), confirm=self.check_match, **fields)
         return self.one(self.any())
 
@@ -123,7 +134,7 @@ class BatchView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def pause(self, request: ApiRequest, uid: str) -> Response:
-        """Its input path is not looked at and no task is started; what is in progress ends."""
+        """Its input path is not polled and no task is started; tasks in progress end."""
         task_services.pause_batch(batch=self.live())
         return self.one(self.live())
 
@@ -149,6 +160,29 @@ class BatchView(ApiView):
         return Response({"count": task_services.cancel_waiting(batch=self.live())})
 
     @extend_schema(
+        request=TaskActionInput,
+        responses={200: TaskActionOutput},
+        examples=[
+            OpenApiExample(
+                "All failed ones", {"action": "retry", "filter": {"state": "failed"}}, request_only=True
+            )
+        ],
+        summary="Retry, cancel or recognise many tasks again",
+    )
+    @action(detail=True, methods=["post"], url_path="task-actions")
+    @idempotent
+    def task_actions(self, request: ApiRequest, uid: str) -> Response:
+        """Tasks whose state does not allow the action are passed over. At most 500 are recognised again."""
+        batch, fields = self.live(), self.read(TaskActionInput)
+        if "ids" in fields:
+            own = Task.objects.for_account(request.account).filter(batch=batch)
+            tasks = own.filter(uid__in=fields["ids"])
+        else:
+            tasks = TaskFilter(**fields["filter"]).apply(batch)
+        outcome = selected_tasks.ACTIONS[fields["action"]](batch=batch, tasks=tasks)
+        return Response(TaskActionOutput(outcome).data)
+
+    @extend_schema(
         request=UploadInput,
         responses={201: UploadLink},
         examples=[OpenApiExample("A file", {"name": "monday/call.mp3"}, request_only=True)],
@@ -162,4 +196,20 @@ class BatchView(ApiView):
         link = {"url": upload.url, "method": "PUT", "expires_at": upload.expires_at, "key": upload.key}
         return Response(UploadLink(link).data, status=201)
 
+    @extend_schema(
+        request=UploadName,
+        responses={200: TaskOutput},
+        examples=[OpenApiExample("A file", {"name": "monday/call.mp3"}, request_only=True)],
+        summary="Say that an upload has ended",
+    )
+    @action(detail=True, methods=["post"], url_path="uploads/finished")
+    def upload_finished(self, request: ApiRequest, uid: str) -> Response:
+        """The file becomes a task at once. Without this call the next polls find it. Repeating it is safe."""
+        task = uploads.finish(batch=self.live(), **self.read(UploadName))
+        found = Task.objects.for_account(request.account).select_related(
+            "batch", "execution_result", "original"
+        )
+        return Response(TaskOutput(found.get(pk=task.pk)).data)
+
+    upload_finished.more_errors = ("502",)  # type: ignore[attr-defined] # as below
     uploads.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API

@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries."""
+"""REST endpoints of webhooks and deliveries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from speechportal.api.views import ApiView
 
 
 class AttemptOutput(serializers.Serializer[Any]):
-    """One attempt to send a delivery."""
+    """An attempt to send a delivery."""
 
     number = serializers.IntegerField()
     started_at = serializers.DateTimeField()
@@ -153,13 +153,13 @@ class DeliveryView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def redeliver(self, request: ApiRequest, uid: str) -> Response:
-        """Now and by the whole schedule. Its ID stays, so that the receiver can know it."""
+        """Now and by the whole retry schedule. It keeps its ID, by which receivers recognise it."""
         redelivery.redeliver(delivery=self.delivery())
         return self.detail_of(self.delivery())
 
 
 class WebhookProblem(serializers.Serializer[Any]):
-    """Why nothing is sent at present."""
+    """The reason why nothing is sent at present."""
 
     code = serializers.CharField()
     message = serializers.CharField(source="sentence")
@@ -167,7 +167,7 @@ class WebhookProblem(serializers.Serializer[Any]):
 
 
 class WebhookOutput(Output):
-    """How a batch's receiver is reached, and whether it can be."""
+    """URL, state and health of a batch's webhook."""
 
     sparse = False
 
@@ -187,7 +187,7 @@ class WebhookOutput(Output):
 
 
 class SecretOutput(serializers.Serializer[Any]):
-    """What messages are signed with (Standard Webhooks). It is told once."""
+    """The secret that signs messages (Standard Webhooks). It is shown once."""
 
     secret = serializers.CharField(help_text="Begins with `whsec_`.")
 
@@ -225,7 +225,7 @@ class WebhookView(ApiView):
     @extend_schema(request=None, responses={200: SecretOutput}, summary="Get a new secret")
     @idempotent
     def rotate_secret(self, request: ApiRequest, uid: str) -> Response:
-        """For 24 hours messages are signed with the one before, too."""
+        """For 24 hours messages are also signed with the previous secret."""
         endpoint.rotate_secret(batch=self.batch())
         return Response({"secret": endpoint.show_secret_once(batch=self.batch())})
 
@@ -244,6 +244,6 @@ class WebhookView(ApiView):
     @extend_schema(request=RedeliverInput, responses={200: Count}, summary="Send deliveries again")
     @idempotent
     def redeliver(self, request: ApiRequest, uid: str) -> Response:
-        """Those made since a time."""
+        """Sends messages that were made since a time again."""
         fields = self.read(RedeliverInput)
         return Response({"count": redelivery.redeliver_since(batch=self.batch(), **fields)})

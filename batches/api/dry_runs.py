@@ -1,4 +1,4 @@
-"""Trying what a batch would need before there is one."""
+"""REST endpoints of dry runs: try paths and a webhook URL before a batch exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CheckInput(Input):
 
 
 class CheckOutput(serializers.Serializer[Any]):
-    """Whether both paths work, and what waits in the input path; nothing is counted where one does not."""
+    """Result for both paths, and the files that wait in the input path (not counted if a path fails)."""
 
     ok = serializers.BooleanField(source="is_fine")
     input_path = FindingOutput(many=True, source="input_findings", help_text="What was tried there.")
@@ -59,7 +59,7 @@ class TryInput(Input):
 
 
 class TrialOutput(serializers.Serializer[Any]):
-    """What came of it."""
+    """The result of a test message."""
 
     ok = serializers.SerializerMethodField(help_text="Whether the receiver took the message.")
     problem = serializers.CharField(allow_blank=True, help_text="Why not.")
@@ -73,14 +73,14 @@ class TrialOutput(serializers.Serializer[Any]):
 
 
 class TrialView(ApiView):
-    """Nothing of what is tried is kept."""
+    """Dry runs. Nothing is stored."""
 
     area = "batches"
     pagination_class = None
 
     @extend_schema(request=CheckInput, responses={200: CheckOutput}, summary="Try the paths of a batch")
     def check(self, request: ApiRequest) -> Response:
-        """Everything that a batch does there, on a small file, and what it would find and cost."""
+        """Tests with a small file all that a batch does on its paths; counts waiting files and their cost."""
         found = dry_run.preview(**self.read(CheckInput))
         return Response(CheckOutput(found).data)
 

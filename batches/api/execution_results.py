@@ -1,4 +1,4 @@
-"""The CSV files that report finished tasks."""
+"""REST endpoints of execution results."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ExecutionResultView(ApiView):
     )
     @action(detail=True, pagination_class=None)
     def file(self, request: ApiRequest, uid: str) -> HttpResponse:
-        """The same as in the storage, made from what is known."""
+        """The same content as the file in the storage, made from the database."""
         result = self.found(self.results(), uid)
         name = result.key.rpartition("/")[2] or f"{result.uid}.csv"
         return download(execution_results.render(result), name, "text/csv; charset=utf-8")

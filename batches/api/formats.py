@@ -1,4 +1,4 @@
-"""File formats: which of them results can be written in and transcripts be downloaded in."""
+"""REST endpoint of file formats, for results and downloads."""
 
 from __future__ import annotations
 

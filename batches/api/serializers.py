@@ -1,9 +1,10 @@
-"""What the API tells of batches, tasks and their results, and what it takes."""
+"""Serializers of batches, tasks and results."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -12,6 +13,7 @@ from batches.formats import FORMATS
 from batches.models import Batch, Task
 from batches.models.batch import UNUSABLE_NAMES_KEPT, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
+from batches.services.selected_tasks import ACTIONS
 from batches.status.failures import Failure, failure_of_batch, failure_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
@@ -30,7 +32,7 @@ PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
 class Reference(serializers.Serializer[Any]):
-    """Something else of the account."""
+    """Reference to another object of the account."""
 
     id = serializers.CharField(source="uid")
     name = serializers.CharField()
@@ -43,7 +45,7 @@ class DomainReference(Reference):
 
 
 class CauseOutput(serializers.Serializer[Any]):
-    """Why it cannot go on, and what to do about it."""
+    """The failure reason and its advice."""
 
     code = serializers.CharField(help_text="For programs. Stable.")
     message = serializers.CharField(source="sentence")
@@ -51,7 +53,7 @@ class CauseOutput(serializers.Serializer[Any]):
 
 
 class ProgressOutput(serializers.Serializer[Any]):
-    """How far a batch is, in files."""
+    """Progress of a batch, in files."""
 
     found = serializers.IntegerField()
     waiting = serializers.IntegerField()
@@ -62,7 +64,7 @@ class ProgressOutput(serializers.Serializer[Any]):
 
 
 class Priority(serializers.ChoiceField):
-    """A word for programs; a number in the table, so that it can be sorted."""
+    """A priority: a word in the API, a number in the table, by which batches are sorted."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=[(name, name) for name in PRIORITIES], **kwargs)
@@ -117,7 +119,7 @@ class BatchInput(Input):
 
 
 class BatchOutput(Output):
-    """A standing instruction: what appears in the input path is recognised."""
+    """A standing instruction: new files in the input path are recognised."""
 
     passing = frozenset(
         {"status", "cause", "progress", "polled_at", "unusable_count", "unusable_names", "paused_at"}
@@ -217,7 +219,7 @@ class TaskOutput(Output):
 
 
 class Count(serializers.Serializer[Any]):
-    """How many an action was done to."""
+    """How many objects an action changed."""
 
     count = serializers.IntegerField()
 
@@ -241,6 +243,46 @@ class UploadInput(Input):
     replace = StrictBooleanField(
         default=False, help_text="Whether a file that has this name may be written over; otherwise 409."
     )
+
+
+class UploadName(Input):
+    name = StrictCharField(max_length=900, help_text="As it was given to `uploads`.")
+
+
+class TaskFilterInput(Input):
+    """Conditions that must all hold; none means every task of the batch."""
+
+    state = Choice(Task.State.choices, required=False)
+    q = StrictCharField(max_length=900, required=False, help_text="Part of a name, or a whole ID.")
+    model = StrictCharField(max_length=200, required=False, help_text="A Whisper or speaker model.")
+    since = serializers.DateField(required=False, help_text="Discovered on this day or later.")
+    until = serializers.DateField(required=False, help_text="Discovered on this day or earlier.")
+    shortest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
+    longest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
+
+
+class TaskActionInput(Input):
+    action = Choice([(name, name) for name in ACTIONS])
+    ids = serializers.ListField(
+        child=StrictCharField(max_length=40),
+        required=False,
+        allow_empty=False,
+        max_length=1000,
+        help_text="Tasks of this batch. Either these or `filter`.",
+    )
+    filter = TaskFilterInput(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("ids" in attrs) == ("filter" in attrs):
+            raise serializers.ValidationError(_("Give either ids or filter."), code="ids_or_filter")
+        return attrs
+
+
+class TaskActionOutput(serializers.Serializer[Any]):
+    """What an action on many tasks did."""
+
+    done = serializers.IntegerField()
+    passed_over = serializers.IntegerField(help_text="Their state does not allow the action.")
 
 
 def told(failure: Failure | None) -> dict[str, Any] | None:

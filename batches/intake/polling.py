@@ -32,17 +32,42 @@ logger = logging.getLogger(__name__)
 CHUNK = 1000
 MAX_DEPTH = 50
 
-# File name extensions that are taken for media, of telephones, cameras and dictation machines too; decoding
-# finds out what a file contains.
+# File name extensions that are taken for media; decoding finds out what a file contains.
 MEDIA_ENDINGS = frozenset(
     [
-        ".mp3", ".aac", ".ac3", ".ogg", ".oga", ".flac", ".wav", ".m4a", ".avi", ".mp4", ".mov",
-        ".wmv", ".flv", ".mkv", ".opus", ".webm", ".amr", ".wma", ".aif", ".aiff", ".aifc", ".mpeg",
-        ".mpg", ".mp2", ".mpga", ".ts", ".m2ts", ".3gp", ".m4v", ".m4b", ".caf", ".mts", ".m2t",
-        ".mka", ".3g2", ".asf", ".ogv", ".f4v", ".f4a", ".vob", ".w64", ".rf64", ".au", ".snd",
-        ".eac3", ".weba", ".spx", ".dss", ".gsm", ".awb", ".wv", ".mxf",
+        ".mp3",
+        ".aac",
+        ".ac3",
+        ".ogg",
+        ".oga",
+        ".flac",
+        ".wav",
+        ".m4a",
+        ".avi",
+        ".mp4",
+        ".mov",
+        ".wmv",
+        ".flv",
+        ".mkv",
+        ".opus",
+        ".webm",
+        ".amr",
+        ".wma",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".mpeg",
+        ".mpg",
+        ".mp2",
+        ".mpga",
+        ".ts",
+        ".m2ts",
+        ".3gp",
+        ".m4v",
+        ".m4b",
+        ".caf",
     ]
-)  # fmt: skip
+)
 
 
 def is_media(key: str) -> bool:
@@ -194,7 +219,7 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
             (settled if seen_before and file.modified <= old_enough else arriving).append(file)
         _remember(batch, arriving)
         PendingFile.unscoped.filter(batch=batch, key__in=[file.key for file in settled]).delete()
-        _create_tasks(locked, settled)
+        create_tasks(locked, settled)
     return len(settled)
 
 
@@ -218,7 +243,8 @@ def _remember(batch: Batch, files: list[StoredFile]) -> None:
     )
 
 
-def _create_tasks(batch: Batch, files: list[StoredFile]) -> None:
+def create_tasks(batch: Batch, files: list[StoredFile]) -> None:
+    """One task for each of ``files``, which have none yet. The caller holds the lock on the batch's row."""
     first = batch.last_task_order + 1
     Task.unscoped.bulk_create(
         Task(

@@ -1,21 +1,35 @@
-"""Uploads: pre-signed URLs with which programs put files into a batch's input path."""
+"""Uploads: files that members and programs put into a batch's input path by signed addresses.
+
+1. ``plan`` says of each file whether it may be uploaded under its name.
+2. ``prepare`` (one request) or ``presign_step`` (a multipart upload) signs the addresses; the bytes go
+   straight to the storage.
+3. ``finish`` makes the task at once. A file whose ``finish`` never comes is found by polling, as any other.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from batches.intake.polling import is_media
-from batches.models import Batch, ProcessedFolder
+from batches.intake.polling import create_tasks, is_media
+from batches.models import Batch, PendingFile, ProcessedFolder, Task
+from speechportal.accounts.audit import trail
+from speechportal.platform import queue
 from speechportal.storage import keys
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.errors import InvalidKey
 
-UPLOAD_SECONDS = 3600
+UPLOAD_SECONDS = 3600  # How long an address works; a long upload asks for new ones, part by part.
+MAX_PARTS = 10_000  # S3's limit
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,34 @@ class Upload:
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class PlannedFile:
+    """One file of a plan: ``code`` is empty where it may be uploaded, else says why not."""
+
+    name: str  # below the input path, as given
+    code: str
+    message: str
+
+
+def plan(*, batch: Batch, files: Sequence[tuple[str, int]]) -> list[PlannedFile]:
+    """What would become of each ``(name, size in bytes)``: accepted, there already, or refused with a reason.
+
+    Raises ``StorageError`` as the storage gives cause.
+    """
+    store = _store(batch)
+    return [_planned(batch, store, name, size) for name, size in files]
+
+
+def _planned(batch: Batch, store: ObjectStore, name: str, size: int) -> PlannedFile:
+    try:
+        check_size(size)
+        _check_free(store, checked_key(batch, name))
+    except ValidationError as error:
+        first = _first(error)
+        return PlannedFile(name, first.code or "invalid", str(first.messages[0]))
+    return PlannedFile(name, "", "")
+
+
 def prepare(*, batch: Batch, name: str, replace: bool = False) -> Upload:
     """Return a pre-signed URL to PUT the file ``name`` to, below the batch's input path.
 
@@ -32,13 +74,92 @@ def prepare(*, batch: Batch, name: str, replace: bool = False) -> Upload:
     and ``StorageError``.
     """
     key = checked_key(batch, name)
-    assert batch.connection is not None  # noqa: S101 - a live batch has one
-    store = batch.connection.store()
-    if not replace and store.stat(key) is not None:
-        sentence = _("A file with this name is waiting there already.")
-        raise ValidationError(sentence, code="upload_exists")
-    expires_at = timezone.now() + timedelta(seconds=UPLOAD_SECONDS)
-    return Upload(key, store.presign(key, expires=UPLOAD_SECONDS, method="put"), expires_at)
+    store = _store(batch)
+    if not replace:
+        _check_free(store, key)
+    return Upload(key, store.presign(key, expires=UPLOAD_SECONDS, method="put"), _expiry())
+
+
+def presign_step(
+    *,
+    batch: Batch,
+    name: str,
+    step: MultipartStep,
+    upload_id: str = "",
+    part_number: int = 0,
+    replace: bool = False,
+) -> Upload:
+    """An address for one step of the multipart upload of ``name``.
+
+    Raises ``ValidationError`` as ``prepare`` does, for a storage that takes no parts
+    (``multipart_unsupported``) and for a step without its upload or part; ``StorageError`` as the storage
+    gives cause.
+    """
+    key = checked_key(batch, name)
+    store = _store(batch)
+    if not isinstance(store, MultipartUploads):
+        raise ValidationError(
+            _("This storage takes a file in one request only."), code="multipart_unsupported"
+        )
+    if step != "create" and not 0 < len(upload_id) <= 1024:
+        raise ValidationError(_("The ID of the upload is missing."), code="upload_id_missing")
+    if step == "part" and not 1 <= part_number <= MAX_PARTS:
+        raise ValidationError(_("The part's number is not one from 1 to 10,000."), code="part_number_invalid")
+    if step == "create" and not replace:
+        _check_free(store, key)
+    url = store.presign_multipart(
+        key, step, expires=UPLOAD_SECONDS, upload_id=upload_id, part_number=part_number
+    )
+    return Upload(key, url, _expiry())
+
+
+def finish(*, batch: Batch, name: str) -> Task:
+    """The task of a file whose upload has ended, made at once; repeating it gives the same task.
+
+    The storage has the whole file, so the settle time of polling is not waited for. Raises
+    ``ValidationError`` where the storage does not have the file or holds an empty one.
+    """
+    key = checked_key(batch, name)
+    own = Task.objects.for_account(batch.account).filter(batch=batch, original=None, input_key=key)
+    file = _store(batch).stat(key)
+    if file is None:
+        if (moved := own.order_by("-task_order").first()) is not None:
+            return moved  # A poll found it first, and it is recognised already.
+        raise ValidationError(_("The storage does not have this file."), code="upload_missing")
+    check_size(file.size)
+    with transaction.atomic():
+        # The row lock makes a poll and an upload take turns, and a deletion wait or be seen.
+        locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)
+        if locked.is_deleted:
+            raise ValidationError(_("This batch was deleted meanwhile."), code="batch_deleted")
+        same = own.filter(input_version=file.version)
+        if not same.exists():
+            PendingFile.objects.for_account(batch.account).filter(batch=batch, key=key).delete()
+            create_tasks(locked, [file])
+            trail.record("batch.uploaded", batch, changes={"file": [None, name]})
+            transaction.on_commit(lambda: queue.wake_recognition(1))
+        return same.get()
+
+
+def sample_address(batch: Batch) -> str:
+    """An address of the kind that uploads go to, of a file that nobody asked for. No request is made."""
+    return _store(batch).presign(f"{batch.input_path}speechportal.wav", expires=1, method="put")
+
+
+def takes_parts(batch: Batch) -> bool:
+    """Whether the batch's storage takes large files by multipart upload."""
+    return isinstance(_store(batch), MultipartUploads)
+
+
+def check_size(size: int) -> None:
+    """Raises ``ValidationError`` for an empty file and for one over the limit of every input."""
+    if size <= 0:
+        raise ValidationError(_("The file is empty."), code="empty_file")
+    if size > settings.MAX_MEDIA_BYTES:
+        raise ValidationError(
+            _("The file is larger than the limit of %d MB.") % (settings.MAX_MEDIA_BYTES // 1024**2),
+            code="file_too_large",
+        )
 
 
 def checked_key(batch: Batch, name: str) -> str:
@@ -62,6 +183,28 @@ def checked_key(batch: Batch, name: str) -> str:
             _("This folder is one of finished inputs or of results, where no file is looked for."),
         )
     return key
+
+
+def _store(batch: Batch) -> ObjectStore:
+    assert batch.connection is not None  # noqa: S101 - a live batch has one
+    return batch.connection.store()
+
+
+def _expiry() -> datetime:
+    return timezone.now() + timedelta(seconds=UPLOAD_SECONDS)
+
+
+def _check_free(store: ObjectStore, key: str) -> None:
+    if store.stat(key) is not None:
+        sentence = _("A file with this name is waiting there already.")
+        raise ValidationError(sentence, code="upload_exists")
+
+
+def _first(error: ValidationError) -> ValidationError:
+    """The first of the errors that ``error`` gathers, with its own code."""
+    if hasattr(error, "error_dict"):
+        return next(iter(error.error_dict.values()))[0]
+    return error.error_list[0]
 
 
 def _refused(code: str, sentence: str) -> ValidationError:

@@ -23,6 +23,7 @@ class ServedModel(models.Model):
     name = models.CharField(_("model"), max_length=200)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     problem = models.TextField(_("problem"), blank=True)
+    fault = models.CharField(max_length=40, blank=True)  # a failure's code, where the host itself is at fault
     problem_at = models.DateTimeField(null=True)
     loaded_at = models.DateTimeField(_("loaded"), null=True)
     seen_at = models.DateTimeField(_("last report"), default=timezone.now)

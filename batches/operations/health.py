@@ -6,6 +6,7 @@ is overdue. The limits are generous: an age over its limit needs a restart or a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,8 @@ from batches.worker import moving
 from speechportal.accounts.models import Account
 from speechportal.platform.models import NamedLease
 from speechportal.platform.queue import ClusterName
+from speechportal.storage.errors import SecretUnreadable
+from speechportal.storage.models import Connection
 
 MINUTE = 60.0
 
@@ -71,6 +74,40 @@ def sandbox_problem() -> str:
 def models_warning() -> str:
     """For /readyz: "models" where tasks wait for a model that no worker serves."""
     return "models" if model_hosts.waiting_for_models() else ""
+
+
+def web_problem() -> str:
+    """For /readyz: what keeps this web process from serving members, in a word."""
+    if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
+        return "data_folder"
+    newest = Connection.unscoped.exclude(encrypted_secret="").order_by("-pk").first()
+    try:
+        if newest is not None:
+            newest.secrets()
+    except SecretUnreadable:
+        return "encryption_keys"
+    return ""
+
+
+def role_problems() -> dict[str, str]:
+    """For /readyz: what keeps each role of the installation from its work, in a word, or nothing."""
+    late = {age.cluster: age.name for age in reversed(problems())}
+    web = web_problem()
+    return {
+        "web": web,
+        "short": late.get("short") or web,
+        "recognition": _recognition_problem() or late.get("recognition", ""),
+        "deliveries": late.get("deliveries") or web,
+    }
+
+
+def _recognition_problem() -> str:
+    hosts = model_hosts.live_rows()
+    if not hosts.exists():
+        return "no_worker"
+    if not hosts.filter(fault="").exists():
+        return str(hosts.values_list("fault", flat=True)[0])
+    return sandbox_problem() or models_warning()
 
 
 Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], float]

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Min, Sum
+from django.db.models import Count, F, Max, Min, Sum
 from django.utils import timezone
 from prometheus_client.metrics_core import Metric
 
 from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
 from batches.operations import health
+from batches.tasks import model_hosts
 from batches.webhooks import delivery_lifecycle
 from speechportal.platform.metrics import collector, gauge, labelled
 
@@ -46,6 +47,15 @@ def overdue_work() -> Iterable[Metric]:
     late: dict[str, float] = dict.fromkeys((age.cluster for age in ages), 0.0)
     late.update({age.cluster: 1.0 for age in ages if not age.ok})
     yield labelled("cluster_stalled", "1 for a cluster that makes no progress.", "cluster", late)
+
+
+@collector
+def hosts() -> Iterable[Metric]:
+    """Recognition hosts that have reported lately, by whether they can take tasks."""
+    faults = dict(model_hosts.live_rows().order_by().values_list("host").annotate(Max("fault")))
+    values = {"able": float(list(faults.values()).count("")), "fault": 0.0}
+    values["fault"] = len(faults) - values["able"]
+    yield labelled("hosts", "Recognition hosts that have reported lately, by state.", "state", values)
 
 
 @collector

@@ -46,7 +46,7 @@ def estimate(*, account: Account, files: int = 1) -> Estimate:
 def pause_batch(*, batch: Batch) -> Batch:
     """Pause a batch: no polling and no new starts; tasks in progress end. Idempotent."""
     with transaction.atomic():
-        locked = _locked(batch)
+        locked = lock_batch(batch)
         if locked.paused_at is None:
             locked.paused_at = timezone.now()
             locked.save(update_fields=["paused_at"])
@@ -56,37 +56,37 @@ def pause_batch(*, batch: Batch) -> Batch:
 def resume_batch(*, batch: Batch) -> Batch:
     """Resume a batch: poll its input path at once and start waiting tasks. Idempotent."""
     with transaction.atomic():
-        locked = _locked(batch)
+        locked = lock_batch(batch)
         if locked.paused_at is not None:
             locked.paused_at = None
             locked.next_poll_at = timezone.now()
             locked.save(update_fields=["paused_at", "next_poll_at"])
             queue.wake_polling(locked.pk)
-            _wake(locked)
+            wake(locked)
     return locked
 
 
 def retry_failed(*, batch: Batch) -> int:
     """Retry all failed tasks that can be retried; returns how many. Nothing is charged twice."""
     with transaction.atomic():
-        locked = _locked(batch)
+        locked = lock_batch(batch)
         retried = lifecycle.retry(Task.unscoped.filter(batch=locked, state=State.FAILED))
         _hasten(locked)
         if retried:
             trail.record("batch.retried", locked, changes={"tasks": [None, retried]})
-            _wake(locked)
+            wake(locked)
     return retried
 
 
 def retry_task(*, task: Task) -> Task:
     """Retry a failed or cancelled task. It is charged once, however often it runs."""
     with transaction.atomic():
-        batch = _locked(task.batch)
+        batch = lock_batch(task.batch)
         if not lifecycle.retry(Task.unscoped.filter(pk=task.pk)):
             task.refresh_from_db()
             _refuse_retry(task)
         trail.record("task.retried", task)
-        _wake(batch)
+        wake(batch)
     return Task.unscoped.get(pk=task.pk)
 
 
@@ -115,7 +115,7 @@ def cancel_task(*, task: Task) -> Task:
 def cancel_waiting(*, batch: Batch) -> int:
     """Cancel all waiting tasks; returns how many. Their input files stay where they are."""
     with transaction.atomic():
-        cancelled = lifecycle.cancel_waiting(_locked(batch))
+        cancelled = lifecycle.cancel_waiting(lock_batch(batch))
         trail.record("batch.cancelled", batch, changes={"tasks": [None, cancelled]})
     return cancelled
 
@@ -126,7 +126,7 @@ def recognise_again(*, task: Task) -> Task:
     Its result is written beside the first; the input is not moved.
     """
     with transaction.atomic():
-        batch = _locked(task.batch)
+        batch = lock_batch(task.batch)
         task = Task.unscoped.select_related("original").get(pk=task.pk)
         original = task.original or task
         if task.state != State.COMPLETED:
@@ -150,7 +150,7 @@ def recognise_again(*, task: Task) -> Task:
             name=original.name,
         )
         trail.record("task.recognised_again", original, changes={"task": [None, repeat.uid]})
-        _wake(batch)
+        wake(batch)
     return repeat
 
 
@@ -167,7 +167,8 @@ def _check_repeatable(original: Task) -> None:
         raise ValidationError(_("The file is being recognised again already."), code="task_repeating")
 
 
-def _locked(batch: Batch) -> Batch:
+def lock_batch(batch: Batch) -> Batch:
+    """The live batch with its row locked. Raises ``ValidationError`` when it was deleted meanwhile."""
     locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
     if locked is None:
         raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
@@ -182,6 +183,7 @@ def _hasten(batch: Batch) -> None:
     )
 
 
-def _wake(batch: Batch) -> None:
+def wake(batch: Batch) -> None:
+    """Wake as many workers as the batch has waiting tasks, up to eight."""
     waiting = Task.unscoped.filter(batch=batch, state=State.WAITING)
     queue.wake_recognition(waiting.order_by()[:8].count())

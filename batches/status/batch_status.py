@@ -14,11 +14,12 @@ from django.db.models import Exists, OuterRef
 from batches import webhooks
 from batches.models import Batch, Task
 from batches.models.batch import BatchQuerySet
-from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, MODEL_NOT_SERVED, Failure
+from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, HOST_FAULTS, MODEL_NOT_SERVED, Failure
 from batches.webhooks.events import BatchRecovered, BatchTurnedToError
 
 HELD = (ACCOUNT_SUSPENDED, BUDGET_REACHED)
-KEPT_BY_POLLS = (MODEL_NOT_SERVED,)  # not set or ended by storage: see batches.tasks.model_hosts
+# Not set or ended by storage: see batches.tasks.model_hosts.
+KEPT_BY_POLLS = (MODEL_NOT_SERVED, *HOST_FAULTS)
 
 _NORMAL = {"status": Batch.Status.NORMAL, "cause_code": "", "cause": "", "cause_details": {}}
 

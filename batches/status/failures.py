@@ -94,6 +94,11 @@ OPERATOR = _("The operator of this portal has to mend it; the task waits and is 
 ACCOUNT_SUSPENDED = "account_suspended"
 BUDGET_REACHED = "budget_reached"
 MODEL_NOT_SERVED = "model_not_served"
+# Faults of the machines that recognise: while no machine is without one, tasks wait.
+HOST_FAULTS = frozenset(
+    kind.code
+    for kind in (recognition.WorkFolderUnwritable, recognition.WorkDiskFull, recognition.FfmpegUnavailable)
+)
 
 
 def _of_recognition(
@@ -167,6 +172,8 @@ REASONS = [
         level=Level.BATCH,
     ),
     _of_recognition(recognition.WorkDiskFull, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.WorkFolderUnwritable, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.FfmpegUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineDied, RETRY),
     _of_recognition(recognition.EngineStalled, RETRY),

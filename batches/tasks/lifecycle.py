@@ -51,18 +51,13 @@ def _why_lost(claim: Lease) -> Exception:
     return CancelRequested() if claim.row.filter(state=State.CANCELLING).exists() else LeaseLost()
 
 
-def checkpoint(
-    claim: Lease, document: dict[str, Any], stage: str, media_duration: int, original: str = ""
-) -> None:
-    """Store the transcript so far; another attempt continues from it.
-
-    ``document`` is as published, ``original`` as recognised and encrypted, where it differs.
-    """
+def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duration: int) -> None:
+    """Store the transcript so far; another attempt continues from it."""
     with transaction.atomic():
         if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
             raise _why_lost(claim)
         StoredTranscript.unscoped.update_or_create(
-            task_id=claim.task_id, defaults={"document": document, "stage": stage, "original": original}
+            task_id=claim.task_id, defaults={"document": document, "stage": stage}
         )
 
 
@@ -182,7 +177,7 @@ def cancel(tasks: QuerySet[Task]) -> int:
     A task may be claimed or released between two of the updates, so they repeat until none is left.
     """
     cancelled = 0
-    while tasks.filter(state__in=[State.WAITING, State.IN_PROGRESS]).exists():
+    while tasks.filter(cancellable()).exists():
         cancelled += tasks.filter(state=State.IN_PROGRESS).update(state=State.CANCELLING)
         cancelled += _cancel_waiting(tasks)
     return cancelled
@@ -247,6 +242,18 @@ def retryable() -> Q:
     reported = Q(execution_result=None) | Q(execution_result__written_at__isnull=False)
     ended = Q(state__in=[State.FAILED, State.CANCELLED], move_due_at=None)
     return ended & reported & Q(batch__deleted_at=None)
+
+
+def cancellable() -> Q:
+    """Tasks that have not ended and that nobody has cancelled yet."""
+    return Q(state__in=[State.WAITING, State.IN_PROGRESS])
+
+
+def repeatable() -> Q:
+    """Completed tasks whose input, or whose first task's input, lies where it was moved to."""
+    first = Q(original=None, moved_at__isnull=False, move_due_at=None)
+    later = Q(original__moved_at__isnull=False, original__move_due_at=None)
+    return Q(state=State.COMPLETED) & Q(connection__isnull=False) & (first | later)
 
 
 def _retry(task: Task) -> int:

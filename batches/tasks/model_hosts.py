@@ -21,7 +21,7 @@ from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.status import batch_status
-from batches.status.failures import MODEL_NOT_SERVED, failure
+from batches.status.failures import HOST_FAULTS, MODEL_NOT_SERVED, failure
 from batches.tasks.scheduling import ServedModels, claimable, with_models
 from domains import offered_models
 from domains.offered_models import ModelPair
@@ -34,14 +34,23 @@ FORGOTTEN = timedelta(days=1)
 WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
 
 
+@dataclass(frozen=True, slots=True)
+class HostFault:
+    """What keeps a machine from every task: the code of a failure, and a sentence for support staff."""
+
+    code: str
+    detail: str
+
+
 def host_name() -> str:
     return socket.gethostname()
 
 
-def report(host: str = "", *, started: bool = False) -> None:
+def report(host: str = "", *, started: bool = False, fault: HostFault | None = None) -> None:
     """Store which models this host serves, each with its problem if it has one.
 
-    ``started``: the cluster has just started, so that no model is loaded yet.
+    ``started``: the cluster has just started, so that no model is loaded yet. ``fault``: of the host itself,
+    which then serves none of them.
     """
     now, host = timezone.now(), host or host_name()
     served = ServedModels.of_settings()
@@ -50,13 +59,13 @@ def report(host: str = "", *, started: bool = False) -> None:
     for kind, names in ((WHISPER, served.whisper), (SPEAKERS, served.speakers)):
         own.filter(kind=kind).exclude(name__in=names).delete()
         for name in names:
-            missing = _problem(store, kind, name)
+            missing = fault.detail if fault else _problem(store, kind, name)
             row, _made = ServedModel.objects.update_or_create(
                 host=host, kind=kind, name=name, defaults={"seen_at": now}
             )
             noted_lately = bool(row.problem_at and row.problem_at > now - RETRY)
             if missing or not noted_lately:
-                own.filter(pk=row.pk).update(problem=missing)
+                own.filter(pk=row.pk).update(problem=missing, fault=fault.code if fault else "")
     if started:
         own.update(loaded_at=None)
     ServedModel.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
@@ -85,12 +94,21 @@ def note_problem(pair: ModelPair, name: str, message: str, host: str = "") -> No
     rows.update(problem=message, problem_at=timezone.now(), loaded_at=None)
 
 
+def note_fault(fault: HostFault, host: str = "") -> None:
+    """A task has met a fault of this host: leave all tasks to other hosts for a while."""
+    rows = ServedModel.objects.filter(host=host or host_name())
+    rows.update(problem=fault.detail, fault=fault.code, problem_at=timezone.now(), loaded_at=None)
+
+
 def note_loaded(pair: ModelPair, before: ModelPair | None, host: str = "") -> None:
     """Store that a worker of this host has loaded the pair and unloaded ``before``."""
     rows = ServedModel.objects.filter(host=host or host_name())
-    if before is not None and before != pair:
+    used = rows.filter(name__in=[pair.whisper, pair.speakers], problem="")
+    if before == pair:
+        used = used.filter(loaded_at=None)  # they failed meanwhile
+    elif before is not None:
         rows.filter(name__in=[before.whisper, before.speakers]).update(loaded_at=None)
-    rows.filter(name__in=[pair.whisper, pair.speakers], problem="").update(loaded_at=timezone.now())
+    used.update(loaded_at=timezone.now())
 
 
 def served_here(host: str = "") -> ServedModels:
@@ -115,16 +133,19 @@ def served_anywhere(now: datetime | None = None) -> ServedModels:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Model that no live host can use, with the reason."""
+    """Model that no live host can use, with the reason. ``fault`` is the code of a fault of the hosts."""
 
     name: str
     reason: str
+    fault: str = ""
 
     @property
     def remedy(self) -> str:
         """Advice for the operator."""
         if self.name not in {*offered_models.whisper_models(), *offered_models.speaker_models()}:
             return "Offer the model again, or choose another in the domain or the batch."
+        if self.fault:
+            return "Run on that host: manage.py doctor"
         if self.reason:
             return f"Run on that host: manage.py models fetch {self.name}"
         return f"Start a recognition cluster that serves {self.name} (SPEECHPORTAL_SERVED_MODELS)."
@@ -134,8 +155,9 @@ def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Mi
     """Return those of the models ``names`` that no live host can use."""
     served = served_anywhere(now)
     usable = served.whisper | served.speakers
-    problems = dict(live_rows(now).exclude(problem="").values_list("name", "problem"))
-    return [Missing(name, problems.get(name, "")) for name in sorted(set(names)) if name not in usable]
+    rows = live_rows(now).exclude(problem="").values_list("name", "problem", "fault")
+    problems = {name: (problem, fault) for name, problem, fault in rows}
+    return [Missing(name, *problems.get(name, ("", ""))) for name in sorted(set(names)) if name not in usable]
 
 
 def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
@@ -143,7 +165,7 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
     now = now or timezone.now()
     served = served_anywhere(now)
     waiting = with_models(claimable()).filter(available_at__lt=now - GRACE)
-    unserved = waiting.filter(~Q(takes_whisper__in=served.whisper) | ~Q(takes_speakers__in=served.speakers))
+    unserved = waiting.filter(served.other_tasks())
     found: dict[int, str] = {}
     rows = unserved.order_by().values_list("batch", "takes_whisper", "takes_speakers").distinct()
     for batch_id, whisper, speakers in rows:
@@ -152,14 +174,18 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
 
 
 def reconcile(now: datetime | None = None) -> None:
-    """Turn batches that wait for an unserved model to Error, and back to Normal once a host serves it."""
+    """Turn batches to Error that wait for an unserved model or a sound host, and back once there is one."""
     waiting = waiting_for_models(now)
     reasons = {each.name: each for each in missing_models(waiting.values(), now)}
     for batch_id, name in waiting.items():
         missing = reasons.get(name) or Missing(name, "")
+        if missing.fault:
+            batch_status.set_error(batch_id, failure(missing.fault))
+            continue
         message = f"No worker serves the model {name}. {missing.reason}".strip()
         found = failure(MODEL_NOT_SERVED, model=offered_models.title(name), remedy=missing.remedy)
         batch_status.set_error(batch_id, replace(found, message=message))
-    for batch_id in Batch.unscoped.filter(cause_code=MODEL_NOT_SERVED).values_list("pk", flat=True):
+    causes = [MODEL_NOT_SERVED, *HOST_FAULTS]
+    for batch_id in Batch.unscoped.filter(cause_code__in=causes).values_list("pk", flat=True):
         if batch_id not in waiting:
             batch_status.set_normal(batch_id)

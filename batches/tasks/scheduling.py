@@ -82,7 +82,23 @@ class ServedModels:
 
     def tasks(self) -> Q:
         """Condition on tasks annotated by :func:`with_models`."""
-        return Q(takes_whisper__in=self.whisper, takes_speakers__in=self.speakers)
+        speakers = Q(takes_speakers__in=self.speakers) | separates_speakers(value=False)
+        return Q(takes_whisper__in=self.whisper) & speakers
+
+    def other_tasks(self) -> Q:
+        """Condition on tasks annotated by :func:`with_models`: those that :meth:`tasks` leaves."""
+        lacks_speakers = ~Q(takes_speakers__in=self.speakers) & separates_speakers(value=True)
+        return ~Q(takes_whisper__in=self.whisper) | lacks_speakers
+
+
+def separates_speakers(*, value: bool) -> Q:
+    """Condition on tasks: whether their speakers are told apart, which takes a speaker model, or not.
+
+    The snapshot of the task's start decides, else its own setting, else its batch's.
+    """
+    own, key = "overrides__recognition__speakers", "recognition__speakers"
+    current = Q(**{own: value}) | Q(**{f"{own}__isnull": True, f"batch__{key}": value})
+    return Q(**{f"settings__{key}": value}) | (Q(settings__isnull=True) & current)
 
 
 class _TaskModels(TypedDict):
@@ -124,7 +140,8 @@ def _batches_with_served_tasks(served: ServedModels) -> Q:
             Value(first),
             output_field=CharField(),
         )
-        condition &= Q(In(chosen, list(models)))
+        is_served = Q(In(chosen, list(models)))
+        condition &= is_served if name == "whisper_model" else is_served | Q(recognition__speakers=False)
     return condition | Q(Exists(own_models))
 
 

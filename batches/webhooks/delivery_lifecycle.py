@@ -1,9 +1,9 @@
-"""Delivery lifecycle: claim, record, reap; every change of a delivery's state is here.
+"""Delivery lifecycle: every change of a delivery's state (claim, record, reap).
 
-A claim is by lease, as a task's is: it names the sender's token, and every attempt is counted at its claim.
-What a sender records counts only while the token and the number of the attempt are still the row's: a
-sender that was too slow, or was thought dead, changes nothing. Deliveries about one thing go out in the
-order in which they were made: the next waits until the one before has ended.
+A sender claims deliveries by lease, as workers claim tasks; each attempt is counted at its claim. An outcome
+is recorded only while the row still has the sender's token and the number of the attempt, so a sender whose
+lease expired changes nothing. Deliveries about one object are sent in the order in which they were made: the
+next waits until the one before has ended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GONE = 410
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt."""
+    """Outcome of one attempt."""
 
     delivery_id: int
     attempt: int
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Channel:
-    """What shares a share of the sender's threads: the messages of one kind of one batch."""
+    """Messages of one kind of one batch; the unit among which a sender's threads are shared."""
 
     kind: str
     batch: Batch
@@ -66,7 +66,7 @@ class Channel:
 
 
 def due(now: datetime) -> QuerySet[Delivery]:
-    """What may be sent now, whatever its receiver is like."""
+    """Deliveries whose time has come, whatever the state of their receiver."""
     before = Delivery.unscoped.filter(
         batch=OuterRef("batch"),
         kind=OuterRef("kind"),
@@ -78,7 +78,7 @@ def due(now: datetime) -> QuerySet[Delivery]:
 
 
 def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
-    """Webhooks for which something is due, each with ``sending``: how many claims it has, by any sender."""
+    """Webhooks with due deliveries, each with ``sending``: its number of claims by all senders."""
     messages = Delivery.unscoped.filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK)
     claimed = messages.filter(state=State.SENDING).order_by()
     claims = claimed.values("batch").annotate(n=Count("pk")).values("n")
@@ -95,7 +95,7 @@ def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
 
 
 def ready_channels(now: datetime) -> list[Channel]:
-    """Channels for which something is due: of webhooks that may be sent to, and of all other kinds."""
+    """Channels with due deliveries: those of webhooks that can be sent to, and of all other kinds."""
     channels = [
         Channel(
             Delivery.WEBHOOK,
@@ -130,14 +130,14 @@ def _due_others(now: datetime) -> QuerySet[Delivery]:
 
 
 def sendable(now: datetime) -> QuerySet[Delivery]:
-    """Waiting deliveries that nothing holds back but their time: for metrics, health checks and alerts."""
+    """Waiting deliveries that only their time holds back; for metrics, health checks and alerts."""
     active = Q(batch__webhook__state=Webhook.State.ACTIVE) & ~Q(batch__webhook_url="")
     free = Q(batch__webhook__held_until=None) | Q(batch__webhook__held_until__lte=now)
     return Delivery.unscoped.filter(~Q(kind=Delivery.WEBHOOK) | (active & free), state=State.WAITING)
 
 
 def claim(channel: Channel, limit: int, token: uuid.UUID, now: datetime) -> list[Delivery]:
-    """Up to ``limit`` due deliveries of a channel, for the sender that holds ``token``."""
+    """Claim up to ``limit`` due deliveries of a channel for the sender that holds ``token``."""
     with transaction.atomic():
         candidates = due(now).filter(batch=channel.batch.pk, kind=channel.kind)
         candidates = candidates.order_by("next_attempt_at", "pk")
@@ -157,7 +157,7 @@ def claim(channel: Channel, limit: int, token: uuid.UUID, now: datetime) -> list
 
 
 def record(outcomes: Iterable[Outcome], token: uuid.UUID, now: datetime) -> None:
-    """Log the attempts, end or postpone their deliveries, and judge the receivers; all or nothing."""
+    """Log attempts, end or postpone their deliveries, and update the webhooks' health; in one transaction."""
     by_id = {outcome.delivery_id: outcome for outcome in outcomes}
     with transaction.atomic():
         claimed = Delivery.unscoped.filter(pk__in=by_id, state=State.SENDING, lease_token=token)
@@ -215,7 +215,7 @@ def _deliver(accepted: Sequence[tuple[Delivery, Outcome]], now: datetime) -> Non
 
 
 def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
-    """Have it sent again later, or end it: after the last attempt, or where nobody wants it any more."""
+    """Postpone a delivery, or end it after its last attempt or when it has no address any more."""
     wait = retry_policy.delay(row.tries, outcome.retry_after)
     if outcome.status == GONE and outcome.url == row.url:
         wait = None
@@ -234,7 +234,7 @@ def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
 
 
 def _judge(webhook: Webhook, answers: list[Outcome], now: datetime) -> None:
-    """Bring a webhook's health in line with what its receiver just answered."""
+    """Update a webhook's state and health from its receiver's latest answers."""
     row = Webhook.unscoped.filter(pk=webhook.pk, state=Webhook.State.ACTIVE)
     gone = next((answer for answer in answers if answer.status == GONE), None)
     if gone is not None:
@@ -251,16 +251,16 @@ def _judge(webhook: Webhook, answers: list[Outcome], now: datetime) -> None:
 
 
 def _hold(row: QuerySet[Webhook], answers: list[Outcome], now: datetime) -> None:
-    """Too many requests, or out of service: what the receiver asks for goes for all messages."""
+    """Apply the Retry-After of an answer 429 or 503 to all messages of the webhook."""
     waits = [answer.retry_after for answer in answers if answer.status in {429, 503} and answer.retry_after]
     if waits:
         row.update(held_until=now + max(waits))
 
 
 def reap(now: datetime) -> int:
-    """Free the deliveries of senders that died: whether their messages arrived, nobody knows.
+    """Release deliveries whose sender died; it is unknown whether their messages arrived.
 
-    They are sent again at once, with the same ID, by which a receiver knows them.
+    They are sent again at once, with the same ID, by which a receiver recognises a repeat.
     """
     reaped = 0
     expired = Delivery.unscoped.filter(state=State.SENDING, lease_expires_at__lt=now)

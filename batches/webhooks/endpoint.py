@@ -1,4 +1,4 @@
-"""A batch's webhook: its secret, and whether its receiver can be reached.
+"""Webhook endpoint of a batch: its URL, secret and health.
 
 Errors are ``ValidationError`` with a code and a sentence for the member.
 """
@@ -28,9 +28,9 @@ CHECK_SECONDS = 5.0
 
 
 def refusal_of(url: str) -> ValidationError | None:
-    """Why nothing would be sent to an address; none for an empty one.
+    """Why the outbound policy refuses an address; ``None`` for an allowed or an empty one.
 
-    Asks the name service: not to be called inside a transaction.
+    Looks the host name up, so do not call it inside a transaction.
     """
     if not url:
         return None
@@ -42,7 +42,7 @@ def refusal_of(url: str) -> ValidationError | None:
 
 
 def for_batch(batch: Batch) -> Webhook:
-    """The batch's webhook, with a secret of its own, made when it is first wanted."""
+    """Return the batch's webhook; it is created, with a secret, on first use."""
     webhook = Webhook.unscoped.filter(batch=batch).first()
     if webhook is None:
         fresh = Webhook(batch=batch)
@@ -54,9 +54,9 @@ def for_batch(batch: Batch) -> Webhook:
 
 
 def address_changed(batch: Batch) -> None:
-    """The batch's webhook URL was just set, changed or taken away; in the transaction that does it.
+    """Follow a change of the batch's webhook URL, in the transaction that changes it.
 
-    What waits is sent to the new address; without one it is cancelled.
+    Waiting deliveries go to the new address; without one they are cancelled.
     """
     if not batch.webhook_url:
         _cancel(_messages().filter(batch=batch))

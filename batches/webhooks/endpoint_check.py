@@ -1,4 +1,4 @@
-"""Trying an address before it is a batch's: one message, sent at once, of which nothing is kept."""
+"""Endpoint check: sends one test message to an address at once and stores nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MESSAGE = "This is a test: a member of the account tries the address of a webhoo
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it. ``problem`` is a sentence, empty where the receiver took the message."""
+    """Result of a check. ``problem`` is a sentence for people, empty if the receiver accepted the message."""
 
     url: str
     problem: str
@@ -35,9 +35,9 @@ class Trial:
 
 
 def send(*, account: Account, url: str, batch: Batch | None = None) -> Trial:
-    """Send a ``test`` message to ``url``, signed as ``batch``'s messages are. Not inside a transaction.
+    """Send a ``test`` message to ``url``, signed with ``batch``'s secret. Do not call it in a transaction.
 
-    A batch that is not made yet has no secret, so that its receiver cannot check a signature.
+    A batch that does not exist yet has no secret, so its receiver cannot verify the signature.
     """
     now = timezone.now()
     data = {"account": {"id": account.uid}, "message": MESSAGE}

@@ -1,7 +1,7 @@
-"""Webhook events: what happened, as a class with its type, its label and its payload.
+"""Webhook events: a class for each type, with its label and its payload.
 
-To add an event, write a class here and call :func:`batches.webhooks.outbox.announce` where it happens. The
-registry ``EVENTS`` is what pages, the API, its description, support staff's pages and the help list; the
+To add an event, write a class here and call :func:`batches.webhooks.outbox.announce` where it happens.
+Pages, the API and its OpenAPI document, support staff's pages and the help read the registry ``EVENTS``; the
 database stores an event's type as plain text.
 """
 
@@ -26,7 +26,7 @@ EVENTS: dict[str, type[Event]] = {}
 
 
 class Event(abc.ABC):
-    """Something that a batch's receiver is told.
+    """Event that is sent to a batch's receiver.
 
     Together with the type, ``about`` and ``occurrence`` identify an event: announcing it twice makes one
     delivery.
@@ -45,21 +45,21 @@ class Event(abc.ABC):
     @property
     @abc.abstractmethod
     def about(self) -> str:
-        """The ID of what the event happened to; deliveries about one thing are sent in order."""
+        """ID of the object that the event is about; deliveries about one object are sent in order."""
 
     @property
     def occurrence(self) -> str:
-        """Tells events of one type about one thing apart; at most 40 characters."""
+        """Distinguishes events of one type about one object; at most 40 characters."""
         return ""
 
     @property
     def task(self) -> Task | None:
-        """The task it belongs to, if any."""
+        """Task that the event belongs to, if any."""
         return None
 
     @abc.abstractmethod
     def data(self) -> dict[str, Any]:
-        """The payload's ``data`` besides the account and the batch; plain JSON."""
+        """Payload's ``data`` besides the account and the batch, as plain JSON."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _TaskEnded(abc.ABC):
 
     @property
     def occurrence(self) -> str:
-        """The end's time: a failed task that is retried ends once more."""
+        """Time at which the task ended: a failed task that is retried ends once more."""
         return self.ended.finished_at.isoformat() if self.ended.finished_at else ""
 
     @property
@@ -187,7 +187,7 @@ class BudgetReached(Event):
 
 @dataclass(frozen=True)
 class WebhookTest(Event):
-    """A member asked for a message that says nothing but that it arrived."""
+    """Test message that a member asked for."""
 
     type = "webhook.test"
     label = _("Test")
@@ -219,6 +219,6 @@ def labels() -> list[tuple[str, _StrOrPromise]]:
 
 
 def label_of(event_type: str) -> _StrOrPromise:
-    """An event's label; the type itself for one that this release does not know."""
+    """Label of an event type; the type itself if this release does not know it."""
     event = EVENTS.get(event_type)
     return event.label if event else event_type

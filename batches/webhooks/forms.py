@@ -1,4 +1,4 @@
-"""What members enter about deliveries."""
+"""Forms about deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Message kinds: what the body, the headers and the address of a message in the outbox are made of.
+"""Message kinds: how body and headers of each kind of outbox message are made.
 
 The sender, the retry policy, leases, metrics and pages are the same for every kind. A package above this one
 that posts something of its own subclasses :class:`MessageKind`, and its module is imported when the
@@ -25,7 +25,7 @@ WEBHOOK = Delivery.WEBHOOK
 
 
 class MessageKind(abc.ABC):
-    """A kind of message. An instance of each subclass registers itself under its name."""
+    """Kind of message. An instance of each subclass registers itself under its name."""
 
     name: ClassVar[str]
     label: ClassVar[_StrOrPromise]
@@ -35,19 +35,19 @@ class MessageKind(abc.ABC):
 
     @abc.abstractmethod
     def body(self, delivery: Delivery, transcripts: Mapping[int, StoredTranscript]) -> bytes:
-        """The request's body. ``transcripts`` are those of :func:`transcripts_for`, by task."""
+        """Body of the request. ``transcripts`` are those of :func:`transcripts_for`, by task ID."""
 
     @abc.abstractmethod
     def headers(self, delivery: Delivery, body: bytes, now: datetime) -> dict[str, str]:
-        """The request's headers, with its content type."""
+        """Headers of the request, with its content type."""
 
     def title(self, delivery: Delivery) -> _StrOrPromise:
-        """The message's name for people."""
+        """Name of the message for people."""
         return self.label
 
 
 class WebhookMessage(MessageKind):
-    """A webhook message of a batch: JSON, signed as Standard Webhooks has it."""
+    """Webhook message of a batch: JSON, signed by the Standard Webhooks scheme."""
 
     name = WEBHOOK
     label = _("Webhook")
@@ -67,7 +67,7 @@ class WebhookMessage(MessageKind):
 
 
 def kind_of(delivery: Delivery) -> MessageKind:
-    """Raises LookupError for a kind that this release does not know."""
+    """Return the kind of a delivery. Raises LookupError for one that this release does not know."""
     try:
         return KINDS[delivery.kind]
     except KeyError:
@@ -75,7 +75,7 @@ def kind_of(delivery: Delivery) -> MessageKind:
 
 
 def transcripts_for(deliveries: Iterable[Delivery]) -> dict[int, StoredTranscript]:
-    """The transcripts that belong into webhook messages, by the ID of their task, in one query."""
+    """Transcripts that webhook messages contain, by the ID of their task, in one query."""
     tasks = [each.task_id for each in deliveries if carries_result(each)]
     found = StoredTranscript.unscoped.filter(task__in=tasks).select_related("task") if tasks else []
     return {transcript.task_id: transcript for transcript in found}

@@ -1,7 +1,7 @@
-"""Outbox: puts messages into the table of deliveries, in the transaction of what they report.
+"""Outbox: inserts messages into the table of deliveries, in the transaction of the event they report.
 
-:func:`announce` and :func:`announce_task` are to be called inside the transaction that makes their event
-true. :mod:`batches.webhooks.sender` sends what is in the table.
+Call :func:`announce` and :func:`announce_task` inside the transaction that makes the event happen.
+:mod:`batches.webhooks.sender` sends the table's messages.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ What ``data`` holds beside ``account`` and ``batch`` depends on ``type``: see ``
 null), ``started_at`` and ``finished_at``. Paths begin at the connection's root, times are ISO 8601 in UTC.
 
 The *version* rises when a key changes its meaning or goes; keys may be added at any time. A message is the
-same to the byte at each attempt and redelivery: a result is put in from the transcript as published, without
-later corrections, until it is redacted anew; once the transcript is deleted, ``result`` is null.
+same to the byte at each attempt and redelivery: a result is put in from the transcript as it was recognised,
+without later corrections; once the transcript is deleted, ``result`` is null.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from typing import Any
 from batches.formats import Context, clova_json
 from batches.models import Batch, ExecutionResult, ResultFile, StoredTranscript, Task
 from batches.models.task_settings import TaskSettings
+from batches.recognition.transcript import Transcript
 
 VERSION = 1
 
 
 def envelope(event: str, happened_at: datetime, data: dict[str, Any]) -> str:
-    """The message as it is stored, and as it is sent unless a result belongs to it."""
+    """Message as it is stored, and as it is sent unless it contains a result."""
     return _json({"type": event, "version": VERSION, "timestamp": moment(happened_at), "data": data})
 
 
 def with_result(envelope: str, checkpoint: StoredTranscript | None) -> bytes:
-    """The message of a completed task as it is sent: the same bytes each time."""
+    """Message of a completed task as it is sent, with its result: the same bytes each time."""
     message = json.loads(envelope)
     message["data"]["result"] = _result(checkpoint)
     return _json(message).encode()
@@ -51,12 +52,12 @@ def with_result(envelope: str, checkpoint: StoredTranscript | None) -> bytes:
 def _result(checkpoint: StoredTranscript | None) -> dict[str, Any] | None:
     if checkpoint is None:
         return None
-    return clova_json.document(checkpoint.published(), _as_recognised(checkpoint.task))
+    return clova_json.document(Transcript.from_dict(checkpoint.document), _as_recognised(checkpoint.task))
 
 
 def _as_recognised(task: Task) -> Context:
-    """Without what people correct afterwards: that must not change the message between two attempts."""
-    return (task.settings or TaskSettings()).context(task.uid, task.overrides.forbidden)
+    """Context without members' corrections, which must not change the message between two attempts."""
+    return (task.settings or TaskSettings()).context(task.uid)
 
 
 def of_batch(batch: Batch) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def of_batch(batch: Batch) -> dict[str, Any]:
 
 
 def of_task(task: Task, files: Iterable[ResultFile]) -> dict[str, Any]:
-    """``data`` of a completed or failed task, but for the result of a completed one."""
+    """``data`` of a completed or failed task, without the result."""
     data: dict[str, Any] = {
         "task": {
             "id": task.uid,
@@ -108,7 +109,7 @@ def of_execution_result(result: ExecutionResult) -> dict[str, Any]:
 
 
 def moment(when: datetime | None) -> str | None:
-    """``2026-11-23T07:00:00.123Z``"""
+    """Format a time as ``2026-11-23T07:00:00.123Z``."""
     if when is None:
         return None
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What members may ask of deliveries. Refusals are ``ValidationError`` with a code and a sentence."""
+"""Redelivery of messages, and test messages. Refusals are ``ValidationError`` with a code and a sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ State = Delivery.State
 
 
 def redeliver(*, delivery: Delivery) -> None:
-    """Send a delivery again, now and by the whole schedule. Its ID stays, so the receiver can know it."""
+    """Send a delivery again, now and by the whole retry schedule. It keeps its ID."""
     if delivery.kind == Delivery.WEBHOOK:
         _require_active(delivery.batch)
     with transaction.atomic():
@@ -51,7 +51,7 @@ def _again(deliveries: QuerySet[Delivery]) -> int:
 
 
 def send_test(*, batch: Batch) -> Delivery:
-    """Send a message that tells nothing but that it arrived. It is logged and sent again like any other."""
+    """Queue a test message. It is logged and retried like any other."""
     _require_active(batch)
     with transaction.atomic():
         test = WebhookTest(batch.uid, "This is a test: a member of the account asked for it.")

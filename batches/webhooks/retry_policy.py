@@ -1,7 +1,7 @@
-"""When a message is sent again: the arithmetic, without a clock and without a database.
+"""Retry policy: when a message is sent again. Pure arithmetic, without a clock or a database.
 
-The delays are those that Standard Webhooks recommends, three days in all. Jitter keeps the messages that
-failed together from coming back together.
+The delays are those that Standard Webhooks recommends, three days in all. Jitter spreads the retries of
+messages that failed together.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LONGEST_SILENCE = timedelta(hours=48)
 def delay(
     tries: int, retry_after: timedelta | None = None, draw: Callable[[], float] = random.random
 ) -> timedelta | None:
-    """How long to wait after the ``tries``-th attempt (from 1) has failed; ``None``: that was the last.
+    """Delay after the ``tries``-th attempt (from 1) has failed; ``None`` if that was the last.
 
-    A receiver may ask for more time by Retry-After, not for less. ``draw`` gives 0 <= number < 1.
+    A receiver's Retry-After can lengthen the delay, not shorten it. ``draw`` returns 0 <= number < 1.
     """
     if tries >= ATTEMPTS:
         return None
@@ -48,9 +48,9 @@ def delay(
 
 
 def retry_after(value: str, now: datetime) -> timedelta | None:
-    """What a Retry-After header says: seconds, or a date (RFC 9110, 10.2.3). ``None`` for anything else.
+    """Parse a Retry-After header: seconds, or a date (RFC 9110, 10.2.3). ``None`` for anything else.
 
-    At most a day; a moment that is past is no time at all.
+    At most a day; zero for a date in the past.
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
@@ -66,7 +66,7 @@ def retry_after(value: str, now: datetime) -> timedelta | None:
 
 
 def failing_since(since: datetime | None, last_failed_at: datetime | None, now: datetime) -> datetime:
-    """Since when a webhook has failed without a break, given that it fails now."""
+    """Start of a webhook's present series of failures, given that it fails now."""
     if since is None or last_failed_at is None or now - last_failed_at > LONGEST_SILENCE:
         return now
     return since

@@ -1,4 +1,4 @@
-"""What the pages and the API show of webhooks and deliveries. All of it is one account's."""
+"""Selectors of webhooks and deliveries for pages and the API. Each reads the rows of one account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechportal.accounts.models import Account
 
 
 def webhook_of(account: Account, batch: Batch) -> Webhook | None:
-    """The batch's webhook; ``None`` where it never had one."""
+    """Webhook of the batch; ``None`` if it never had one."""
     return Webhook.objects.for_account(account).filter(batch=batch).select_related("batch__account").first()
 
 
@@ -22,7 +22,7 @@ def list_deliveries(
     state: str = "",
     event: str = "",
 ) -> QuerySet[Delivery]:
-    """Deliveries, newest first; an unknown state or event is taken for none."""
+    """Deliveries, newest first; an unknown state or event does not filter."""
     deliveries = Delivery.objects.for_account(account).select_related("batch", "task").order_by("-pk")
     if batch is not None:
         deliveries = deliveries.filter(batch=batch)
@@ -36,12 +36,12 @@ def list_deliveries(
 
 
 def attempts_of(account: Account, delivery: Delivery) -> QuerySet[DeliveryAttempt]:
-    """In order. ``answer`` is for owners and managers (``membership.can_change``) alone."""
+    """Attempts in order. Show ``answer`` to owners and managers (``membership.can_change``) only."""
     return DeliveryAttempt.objects.for_account(account).filter(delivery=delivery).order_by("number")
 
 
 def open_deliveries(account: Account, batch: Batch) -> dict[str, int]:
-    """How many of a batch's deliveries wait, are being sent, or failed: by state, those that there are."""
+    """Number of a batch's waiting, sending and failed deliveries by state, without zeros."""
     rows = (
         Delivery.objects.for_account(account)
         .filter(batch=batch, state__in=[*Delivery.OPEN, Delivery.State.FAILED])

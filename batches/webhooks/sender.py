@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 FIRST_WIDTH, WIDEST = 2, 8  # messages at once to one receiver
 ANSWER_BYTES = 1000
 TICK_SECONDS = 0.25
-# A sender that has nothing to do stays for what is due so soon: the first retry is after five seconds.
+# An idle sender waits for deliveries that are due within this time: the first retry is after five seconds.
 LINGER = timedelta(seconds=6)
 
 
@@ -46,7 +46,7 @@ Key = tuple[str, int]  # of a channel: kind and batch
 
 @dataclass(frozen=True)
 class Message:
-    """An attempt, ready to go."""
+    """Attempt that is ready to be sent."""
 
     delivery_id: int
     uid: str
@@ -59,7 +59,7 @@ class Message:
 
 
 class Sender:
-    """One sender; ``clock`` tells the time by which rows are due, ``stopping`` whether to come to an end."""
+    """Sender. ``clock`` returns the time by which rows are due, ``stopping`` whether to stop."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Sender:
         self._turn = 0
 
     def run(self, seconds: float) -> None:
-        """Send until nothing is due any more, or ``seconds`` have passed and what is under way has ended."""
+        """Send until nothing is due, or ``seconds`` have passed; then wait for the requests under way."""
         end = time.monotonic() + seconds
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="webhook")
         try:
@@ -98,7 +98,7 @@ class Sender:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, pool: ThreadPoolExecutor) -> int:
-        """Claim and send as much as there is room for; returns how many messages."""
+        """Claim and start as many messages as there are free threads; returns how many."""
         started = 0
         if self._under_way.total() >= self._threads:
             return started
@@ -122,7 +122,7 @@ class Sender:
         return self._under_way[channel.key], self._turns.get(channel.key, 0)
 
     def _limit_of(self, channel: Channel) -> int:
-        """How many messages of the channel may be started now."""
+        """Number of messages of the channel that may be started now."""
         width = self._widths.setdefault(channel.key, 1 if channel.is_failing else FIRST_WIDTH)
         # ``sending`` counts the claims of all senders, ours among them.
         limit = min(width - self._under_way[channel.key], WIDEST - channel.sending)
@@ -135,7 +135,7 @@ class Sender:
     def _prepare(
         self, channel: Channel, delivery: Delivery, transcripts: dict[int, StoredTranscript]
     ) -> Message | None:
-        """Build the message. A fault on our side is recorded as a failed attempt."""
+        """Build the message. An error of the portal's own is recorded as a failed attempt."""
         now, url = self._clock(), delivery.url
         try:
             kind = kinds.kind_of(delivery)
@@ -158,7 +158,7 @@ class Sender:
         return Message(delivery.pk, delivery.uid, delivery.attempts, channel.key, url, body, headers, now)
 
     def _send(self, message: Message) -> None:
-        """In a thread of the pool: no database here."""
+        """Send a message. Runs in a thread of the pool, without the database."""
         begun = time.monotonic()
         try:
             outcome = attempt(message, self._policy, settings.WEBHOOK_TIMEOUT_SECONDS)
@@ -177,7 +177,7 @@ class Sender:
         self._answers.put((message.channel, outcome))
 
     def _collect(self) -> None:
-        """Wait a moment for answers and record all that have come."""
+        """Wait briefly for answers and record those that have arrived."""
         outcomes: list[Outcome] = []
         try:
             timeout = TICK_SECONDS if self._under_way.total() else 0.0

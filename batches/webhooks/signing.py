@@ -1,8 +1,8 @@
 """Signatures of Standard Webhooks (https://www.standardwebhooks.com, specification 1.0.0), symmetric scheme.
 
-What is signed is ``<webhook-id>.<webhook-timestamp>.<body>``; a signature is ``v1,`` and the Base64 of its
-HMAC-SHA256; a secret is ``whsec_`` and the Base64 of the key. While a secret is being replaced there is one
-signature for each, separated by spaces, and a receiver that knows either of them is content.
+The signed text is ``<webhook-id>.<webhook-timestamp>.<body>``; a signature is ``v1,`` and the Base64 of its
+HMAC-SHA256; a secret is ``whsec_`` and the Base64 of the key. While a secret is being replaced a message has
+a signature for each, separated by spaces, so that receivers verify it with either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def new_secret() -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a secret. Raises ValueError for what is no secret; the message does not repeat it."""
+    """Decode the key of a secret. Raises ValueError, with a message that does not repeat the secret."""
     if not secret.startswith(PREFIX):
         raise ValueError("A webhook secret begins with whsec_.")
     try:
@@ -36,14 +36,14 @@ def key_of(secret: str) -> bytes:
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """One signature, ``v1,<Base64>``; ``timestamp`` in seconds since 1970."""
+    """Sign a message: ``v1,<Base64>``. ``timestamp`` is in seconds since 1970."""
     signed = b".".join([message_id.encode("ascii"), b"%d" % timestamp, body])
     digest = hmac.new(key_of(secret), signed, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode('ascii')}"
 
 
 def headers(secrets: Iterable[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers of a message, signed with each of ``secrets``."""
+    """Return the three headers of a message, signed with each of ``secrets``."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),

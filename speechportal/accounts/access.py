@@ -41,7 +41,7 @@ def find_membership(request: HttpRequest) -> Membership | None:
 
 
 def member_required(view: View[P]) -> PlainView[P]:
-    """Opens a view to members of an account; the view gets a :class:`PortalRequest`."""
+    """Decorator: the view is for members of an account and gets a :class:`PortalRequest`."""
 
     @wraps(view)
     def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -67,7 +67,7 @@ def manager_required(view: View[P]) -> PlainView[P]:
 
 
 def current_account(request: HttpRequest) -> dict[str, Any]:
-    """Template context: the account at work, the member's role, and the other accounts to switch to."""
+    """Template context: the current account, the member's role, and the other accounts to switch to."""
     membership = find_membership(request) if hasattr(request, "session") else None
     if membership is None:
         return {"account": None, "membership": None, "memberships": []}

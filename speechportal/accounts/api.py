@@ -1,4 +1,4 @@
-"""The account's members and its API tokens, for programs."""
+"""REST endpoints of members, invitations and API tokens."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TokenOutput(Output):
 
 
 class NewTokenOutput(TokenOutput):
-    """A token as it is made."""
+    """A new token, with its plain text, which is shown once."""
 
     token = serializers.CharField(
         source="plain", help_text="The token itself. It is nowhere kept and never told again."
@@ -127,7 +127,7 @@ class TokenView(ApiView):
 
     @extend_schema(responses={204: None}, summary="Revoke an API token")
     def destroy(self, request: ApiRequest, uid: str) -> Response:
-        """From the next request on it opens nothing. It stays in the list."""
+        """The token stops working at once. It stays in the list."""
         api_tokens.revoke_token(token=self.token())
         return Response(status=204)
 
@@ -153,7 +153,7 @@ class MemberList(ListParameters):
 
 
 class MemberView(ApiView):
-    """Who works in the account. For owners."""
+    """Members of the account. For owners."""
 
     area = "members"
     roles = (Membership.Role.OWNER,)
@@ -193,7 +193,7 @@ class MemberView(ApiView):
 
     @extend_schema(responses={204: None}, summary="Remove a member")
     def destroy(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
-        """They see nothing of the account from now on, and their tokens for it stop working."""
+        """The member loses access to the account at once, and their tokens for it stop working."""
         self.under_match(self.member, lambda one: memberships.remove_member(membership=one))
         return Response(status=204)
 
@@ -206,7 +206,7 @@ class InvitationInput(Input):
 
 
 class InvitationOutput(Output):
-    """Somebody who may join."""
+    """An invitation to join the account."""
 
     id = serializers.CharField(source="uid", help_text="Begins with `inv_`.")
     email = serializers.EmailField()
@@ -217,7 +217,7 @@ class InvitationOutput(Output):
 
 
 class NewInvitationOutput(InvitationOutput):
-    """An invitation as it is made."""
+    """A new invitation, with its link."""
 
     link = serializers.CharField(help_text="Where to accept it. It is mailed too, and never told again.")
 
@@ -227,7 +227,7 @@ class InvitationList(ListParameters):
 
 
 class InvitationView(ApiView):
-    """Who is invited to the account. For owners."""
+    """Invitations to the account. For owners."""
 
     area = "members"
     roles = (Membership.Role.OWNER,)
@@ -240,7 +240,7 @@ class InvitationView(ApiView):
 
     @extend_schema(responses=InvitationOutput(many=True), summary="List invitations")
     def list(self, request: ApiRequest) -> Response:
-        """Those that are not accepted yet."""
+        """Invitations that are not accepted yet."""
         return self.page(self.invitations())
 
     @extend_schema(

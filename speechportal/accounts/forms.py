@@ -1,4 +1,4 @@
-"""What members enter about themselves."""
+"""Forms of sign-in and a member's profile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechportal.accounts.models import User
 
 
 class LoginForm(AuthenticationForm):
-    """Django's, with the words for an e-mail address."""
+    """Django's sign-in form, labelled for an e-mail address."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A member's own language and time zone, for every page; and the second factor of support staff."""
+"""Middleware: language and time zone of the member, session notes, and the second factor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MemberPreferencesMiddleware:
 
 
 class SessionNotesMiddleware:
-    """Keeps where and when a session was last seen, for its owner to look at."""
+    """Stores when and from where a session was last used, for the list of sessions."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -44,7 +44,7 @@ class SessionNotesMiddleware:
 
 
 class SecondFactorMiddleware:
-    """Whoever is asked for a code, too, gets no further with the password than to the page that asks."""
+    """Redirects users who have yet to enter their second factor to the page that asks for it."""
 
     OPEN = ("second_factor", "logout", "login", "set_language")
 

@@ -1,4 +1,8 @@
-"""Who uses the portal: users, the accounts they share, and their role in each."""
+"""Users, accounts (tenants), memberships and API tokens.
+
+Django looks for the models of an app in this module, so the tables that have a module of their own are
+imported at its end.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person who signs in with an e-mail address."""
+    """Person who signs in with an e-mail address."""
 
     username = None  # type: ignore[assignment] # People sign in with their address.
     email = models.EmailField(_("e-mail address"), unique=True)
@@ -74,7 +78,7 @@ class User(AbstractUser):
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """Theirs, or the portal's where they have chosen none, or one that is no more."""
+        """Time zone of the user, or the portal's if they chose none or an unknown one."""
         with suppress(zoneinfo.ZoneInfoNotFoundError, ValueError):
             if self.time_zone:
                 return zoneinfo.ZoneInfo(self.time_zone)
@@ -82,7 +86,7 @@ class User(AbstractUser):
 
 
 class Account(models.Model):
-    """The tenant. Everything else belongs to exactly one account."""
+    """Tenant. Everything else belongs to exactly one account."""
 
     uid = UidField("acc")
     name = models.CharField(_("name"), max_length=100)
@@ -181,7 +185,7 @@ class Account(models.Model):
 
 
 class Membership(models.Model):
-    """A user's role in an account."""
+    """Role of a user in an account."""
 
     class Role(models.TextChoices):
         OWNER = "owner", _("Owner")
@@ -210,12 +214,12 @@ class Membership(models.Model):
 
     @property
     def can_change(self) -> bool:
-        """Owners and managers change things; viewers read."""
+        """Whether the role may change data: owners and managers may, viewers only read."""
         return self.role in {self.Role.OWNER, self.Role.MANAGER}
 
 
 class ApiToken(models.Model):
-    """What a program signs in with: ``Authorization: Bearer spk_…``.
+    """API token, sent by programs as ``Authorization: Bearer spk_…``.
 
     It belongs to the account and acts for the member who made it: with that member's present role, within
     its own scopes. Of the token itself only ``key``, its public part, and an HMAC are kept
@@ -272,7 +276,7 @@ class ApiToken(models.Model):
 
     @property
     def start(self) -> str:
-        """The part of the token that may be shown."""
+        """Start of the token, which may be shown."""
         return f"spk_{self.key}…"
 
     @property

@@ -10,7 +10,7 @@ from speechportal.accounts.models import Account, ApiToken, Membership, User
 
 
 class PortalRequest(HttpRequest):
-    """A request whose sender is a member, or a token that acts for one. Only a type: see :func:`attach`."""
+    """Request of a member, or of a token that acts for one. A type only: see :func:`attach`."""
 
     user: User
     account: Account

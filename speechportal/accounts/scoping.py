@@ -1,8 +1,7 @@
-"""The one gate to tenant data.
+"""Scoped manager: queries of tenant data require an account.
 
-Every tenant model has two managers: ``objects`` opens only with an account in hand, ``unscoped`` sees all
-rows and is for workers, support staff and the ORM itself. A test holds views, forms and the API to
-``objects``.
+Every tenant model has two managers: ``objects`` requires an account, ``unscoped`` returns all rows and is for
+workers, support staff and the ORM itself. A test checks that views, forms and the API use ``objects``.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ M = TypeVar("M", bound=models.Model)
 
 
 class UnscopedQuery(RuntimeError):
-    """Tenant data was asked for without saying whose."""
+    """Raised when ``objects`` is queried without an account."""
 
 
 class ScopedManager(models.Manager[M]):
-    """``objects.for_account(account)`` is the only way in. ``path`` leads from the model to its account."""
+    """Manager with one query, ``for_account(account)``. ``path`` is the lookup to the account."""
 
     use_in_migrations = False
 

@@ -1,4 +1,4 @@
-"""What owners decide about their account."""
+"""Service that changes an account's settings, for owners."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AccountFields(TypedDict, total=False):
 
 
 def update_account(*, account: Account, **fields: Unpack[AccountFields]) -> Account:
-    """Change what is given. Raises ``ValidationError``."""
+    """Change the given fields. Raises ``ValidationError``."""
     with transaction.atomic():
         locked = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
         for name, value in fields.items():

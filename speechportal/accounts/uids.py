@@ -1,4 +1,4 @@
-"""Identifiers that people see: a prefix that tells the kind, and 80 random bits without look-alikes."""
+"""Public identifiers: a prefix for the kind of object, and 80 random bits without look-alike characters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def new_uid(prefix: str) -> str:
 
 
 class UidField(models.CharField[str, str]):
-    """A unique public identifier such as ``bat_3n8…``, made when the row is."""
+    """Unique public identifier such as ``bat_3n8…``, generated when the row is created."""
 
     def __init__(self, prefix: str = "", **kwargs: Any) -> None:
         self.prefix = prefix

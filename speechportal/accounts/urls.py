@@ -1,4 +1,4 @@
-"""The pages of signing in, one's own settings, and the account's: members, tokens, privacy."""
+"""URLs of sign-in, the user's own settings, and the account's members, tokens and privacy settings."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

@@ -1,4 +1,4 @@
-"""The API's own table: that an answer is kept, not what it says, which may hold a new token."""
+"""Idempotency records in admin, without the stored response, which may contain a new token."""
 
 from __future__ import annotations
 

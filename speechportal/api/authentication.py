@@ -1,4 +1,4 @@
-"""Who asks: ``Authorization: Bearer spk_…``, and the account that the token belongs to."""
+"""Token authentication: ``Authorization: Bearer spk_…`` sets the account and its member."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""The OpenAPI document and two ways to read it, from this server alone and without inline scripts."""
+"""OpenAPI document and its two viewers, served by the portal itself and without inline scripts."""
 
 from __future__ import annotations
 
 import json
 import secrets
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
@@ -20,9 +22,18 @@ POLICY = (
 )
 
 
+REDOC = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
+# What is put in place of something else in Redoc's bundle: its maker's logo comes from its maker's server,
+# which the policy refuses with an error, and it knows its nonce only after it has written style sheets.
+REDOC_CHANGES = {
+    '"https://cdn.redoc.ly/redoc/logo-mini.svg"': '"data:,"',
+    "r.nc=void 0": "r.nc=document.currentScript.dataset.nonce",
+}
+
+
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    """Everything below ``/api/``, in English. It follows from the code, so it is made once."""
+    """OpenAPI document of everything below ``/api/``, in English; generated once per process."""
     with translation.override("en"):
         made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # the package ships none here
     return made
@@ -42,6 +53,30 @@ def openapi(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def swagger(request: HttpRequest) -> HttpResponse:
     return _page(request, "api/swagger.html")
+
+
+@lru_cache(maxsize=1)
+def redoc_bundle() -> bytes:
+    """Redoc's script as its package brings it, with :data:`REDOC_CHANGES`.
+
+    Raises ``LookupError`` where a release of Redoc no longer has what is to be changed.
+    """
+    path = finders.find(REDOC)
+    if path is None:
+        raise LookupError(f"{REDOC} is not installed")
+    script = Path(path).read_text(encoding="utf-8")
+    for there, wanted in REDOC_CHANGES.items():
+        if script.count(there) != 1:
+            raise LookupError(f"Redoc's script has {there} {script.count(there)} times")
+        script = script.replace(there, wanted)
+    return script.encode()
+
+
+@require_safe
+def redoc_script(_request: HttpRequest) -> HttpResponse:
+    response = HttpResponse(redoc_bundle(), content_type="text/javascript; charset=utf-8")
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
 
 
 @require_safe

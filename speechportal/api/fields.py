@@ -1,6 +1,6 @@
-"""Serializer fields that take a value of their own type and nothing that merely resembles it.
+"""Strict serializer fields: they accept values of their own JSON type only.
 
-A program that sends ``"false"`` for a flag, or a number for a name, has a fault that it should hear of.
+A program that sends ``"false"`` for a flag, or a number for a name, gets an error.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 @extend_schema_field({"type": "string", "pattern": "^[a-z]{3}_[0-9a-z]{16}$"})
 class AccountRelatedField(serializers.SlugRelatedField[Any]):
-    """The ID of something of the request's account; anything else is unknown, as it is to a stranger."""
+    """ID of an object of the request's account; any other ID is refused as unknown."""
 
     default_error_messages = {
         "does_not_exist": _("There is no such thing in this account: {value}."),

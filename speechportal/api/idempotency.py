@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: a request that is sent twice has one effect and gets one answer.
+"""Idempotency: a request repeated with the same ``Idempotency-Key`` has one effect and one response.
 
-A key belongs to its token and is kept for a day. What was refused had no effect and is not kept: it may be
-sent again under its key, mended or not.
+A key belongs to its token and is kept for a day. A refused request had no effect and is not stored; it may be
+sent again with the same key.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Handler = Callable[..., Response]
 
 
 def idempotent(handler: Handler) -> Handler:
-    """For handlers whose effect is in the database alone: it is one transaction with the kept answer."""
+    """Decorator for handlers that change only the database, in one transaction with the stored response."""
 
     @wraps(handler)
     def once(view: Any, request: ApiRequest, *args: Any, **kwargs: Any) -> Response:
@@ -58,7 +58,7 @@ def idempotent(handler: Handler) -> Handler:
 
 
 def _claim(request: ApiRequest, key: str) -> tuple[IdempotencyRecord, bool]:
-    """The row of this key. A second request waits here until the first has committed, or has failed."""
+    """Get or create the row of this key; a concurrent request waits here until the first has ended."""
     own = IdempotencyRecord.objects.for_account(request.account).filter(token=request.auth)
     own.filter(created_at__lt=timezone.now() - KEPT_FOR).delete()
     try:

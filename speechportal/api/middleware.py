@@ -1,4 +1,4 @@
-"""One ID for each request: in the answer, in the logs, in what support staff is told."""
+"""Request ID: one for each request, in the response header, the logs and error pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SOUND = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 class RequestIdMiddleware:
-    """Takes the sender's ``X-Request-ID`` if it is sound, and makes one otherwise."""
+    """Uses the sender's ``X-Request-ID`` if it is valid, else generates one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

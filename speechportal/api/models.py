@@ -1,4 +1,4 @@
-"""What the API remembers between requests."""
+"""`IdempotencyRecord`: stored responses of the API."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from speechportal.accounts.scoping import ScopedManager
 
 
 class IdempotencyRecord(models.Model):
-    """The answer to a request that came with an ``Idempotency-Key``, for whoever sends it again.
+    """Response to a request with an ``Idempotency-Key``, returned when the request is repeated.
 
-    The row is made in the transaction of the request's effect: either both are there or neither is, and
-    of two requests at once the second waits for the first and then finds its answer.
+    The row is created in the transaction of the request's effect: both exist or neither does. Of two
+    concurrent requests the second waits for the first and then returns its response.
     """
 
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="idempotency_records")

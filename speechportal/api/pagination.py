@@ -1,4 +1,4 @@
-"""Lists come in pages; each page names the next by a cursor, so that nothing is skipped or told twice."""
+"""Cursor pagination: no row is skipped or repeated when the list changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 
 
 class CursorPages(CursorPagination):
-    """``{"next": address or null, "previous": ..., "results": [...]}``."""
+    """Pages of the form ``{"next": URL or null, "previous": ..., "results": [...]}``."""
 
     page_size = PAGE_SIZE
     max_page_size = MAX_PAGE_SIZE

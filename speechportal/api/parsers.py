@@ -1,4 +1,4 @@
-"""Bodies: JSON, and text."""
+"""Parsers of request bodies: strict JSON, and plain text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.parsers import BaseParser, JSONParser
 
 
 class StrictJsonParser(JSONParser):
-    """JSON as its standard has it; what is nested too deeply to be read is no fault of the portal."""
+    """JSON by its standard (no NaN); too deeply nested bodies are a client error."""
 
     def parse(
         self,
@@ -26,7 +26,7 @@ class StrictJsonParser(JSONParser):
 
 
 class PlainTextParser(BaseParser):
-    """A text file in UTF-8, with or without its mark."""
+    """Text file in UTF-8, with or without a byte order mark."""
 
     media_type = "text/plain"
 

@@ -1,4 +1,4 @@
-"""What a token may do: its scopes, and the role of the member it acts for."""
+"""Permissions of a token: its scopes, and the role of the member it acts for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechportal.api.requests import ApiRequest
 
 
 class TokenPermission(BasePermission):
-    """Reads ``area`` and, for areas that are not every member's, ``roles`` of the view."""
+    """Checks the view's ``area`` against the token's scopes, and its ``roles`` against the member's role."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         asked = cast("ApiRequest", request)

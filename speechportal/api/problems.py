@@ -1,8 +1,8 @@
 """Errors as RFC 9457 problem details: ``application/problem+json`` with a stable ``code``.
 
-``errors`` lists everything that is wrong with a request at once, each with where it is (``field``, dotted;
-empty for the request as a whole), a ``code`` and a sentence. 400 is a request that cannot be read, 422 one
-whose fields break a rule, 409 one that the present state of things does not allow.
+``errors`` lists all errors of a request, each with its ``field`` (dotted; empty for the request as a whole),
+a ``code`` and a sentence. 400 is a request that cannot be parsed, 422 one whose fields are invalid, 409 one
+that the present state does not allow.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Problem(exceptions.APIException):
 
 
 class InvalidParameters(exceptions.ValidationError):
-    """Something is wrong with the address, rather than with the body."""
+    """Invalid query parameters."""
 
     status_code = 400
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response:
-    """REST framework's exception handler."""
+    """Exception handler for REST framework."""
     request = context["request"]
     if isinstance(error, exceptions.UnsupportedMediaType):
         wanted = context["view"].get_parsers()[0].media_type
@@ -63,7 +63,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def not_found(request: Any) -> JsonResponse:
-    """An address below /api/ that does not exist, outside of any view."""
+    """Problem response for an address below /api/ that does not exist."""
     document = _document(404, "not_found", _("There is nothing at this address."))
     document["request_id"] = getattr(request, "request_id", "")
     return JsonResponse(document, status=404, content_type=MEDIA_TYPE)
@@ -113,7 +113,7 @@ def _code(error: exceptions.APIException) -> str:
 
 
 def _of_rule(error: DjangoValidationError) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """What a service refused: fields that break a rule, or a state that does not allow it."""
+    """Status, codes and details of a service's refusal: invalid fields, or a conflicting state."""
     found = list(_django_errors(error))
     fields = [each for each in found if each["field"]]
     if fields or not found:

@@ -8,7 +8,7 @@ from speechportal.accounts.models import Account, ApiToken, Membership, User
 
 
 class ApiRequest(Request):
-    """A request of an API view. Only a type: its attributes are those of the wrapped request."""
+    """Request of an API view. A type only: its attributes are those of the wrapped request."""
 
     user: User
     auth: ApiToken

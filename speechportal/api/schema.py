@@ -1,4 +1,4 @@
-"""How our classes are described in the OpenAPI document: headers, errors and forms that all views share."""
+"""OpenAPI extensions for the portal's views and serializers: shared headers, errors and bodies."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 
 class StrictInput(OpenApiSerializerExtension):  # type: ignore[no-untyped-call] # no types in the base class
-    """Unknown fields are refused; the document says so."""
+    """Extension for request bodies: ``additionalProperties`` is false, as unknown fields are refused."""
 
     target_class = "speechportal.api.serializers.Input"
     match_subclasses = True
@@ -80,7 +80,7 @@ class StrictInput(OpenApiSerializerExtension):  # type: ignore[no-untyped-call] 
 
 
 class SparseOutput(OpenApiSerializerExtension):  # type: ignore[no-untyped-call] # no types in the base class
-    """With ``fields=`` an answer has only what was asked for, so that nothing but the ID is certain."""
+    """Extension for response bodies: only the ID is required, as ``fields=`` can omit all others."""
 
     target_class = "speechportal.api.serializers.Output"
     match_subclasses = True
@@ -95,13 +95,13 @@ class SparseOutput(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
 
 
 def _described(target: Any, schema: dict[str, Any]) -> dict[str, Any]:
-    """Without the words of the base class, where the serializer has none of its own."""
+    """Remove a description that is inherited from the base class."""
     kind = target if isinstance(target, type) else type(target)
     return schema if kind.__doc__ else {name: part for name, part in schema.items() if name != "description"}
 
 
 class Description(AutoSchema):
-    """Adds the headers and errors that follow from what a view is."""
+    """Schema generator that adds a view's standard headers and errors."""
 
     view: Any  # An ApiView.
 
@@ -109,7 +109,7 @@ class Description(AutoSchema):
         return [self.view.area]
 
     def get_operation_id(self) -> str:
-        """``batch_create``, ``task_recognise_again``: what generated clients call their functions."""
+        """Operation IDs such as ``batch_create``, which generated clients name their functions by."""
         return f"{self.view.basename}_{self.view.action}".replace("-", "_")
 
     def get_override_parameters(self) -> list[Any]:
@@ -190,7 +190,7 @@ TAGS = {
 
 
 def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
-    """What drf-spectacular has no setting for."""
+    """Post-processing hook for what drf-spectacular has no setting for."""
     result["info"]["description"] = DESCRIPTION.strip()
     result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     return result

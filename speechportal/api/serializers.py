@@ -1,4 +1,4 @@
-"""What the serializers of all apps share: nothing is ignored silently, and answers can be made smaller."""
+"""Base serializers: unknown fields are refused, and ``fields=`` selects fields of a response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechportal.api.problems import InvalidParameters
 
 
 class Number(serializers.IntegerField):
-    """A whole number in an address: digits and nothing else."""
+    """Integer query parameter: digits only."""
 
     def to_internal_value(self, data: Any) -> int:
         if not (isinstance(data, str) and re.fullmatch(r"-?[0-9]{1,18}", data)):
@@ -22,7 +22,7 @@ class Number(serializers.IntegerField):
 
 
 class YesOrNo(serializers.BooleanField):
-    """``true`` or ``false`` in an address."""
+    """Boolean query parameter: ``true`` or ``false``."""
 
     def to_internal_value(self, data: Any) -> bool:
         if data not in {"true", "false"}:
@@ -31,7 +31,7 @@ class YesOrNo(serializers.BooleanField):
 
 
 class Input(serializers.Serializer[Any]):
-    """What a request may contain. A field that is not known is refused, not overlooked."""
+    """Request body. Unknown fields are refused."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else []
@@ -51,9 +51,9 @@ class Input(serializers.Serializer[Any]):
 
 
 class Output(serializers.Serializer[Any]):
-    """What an answer contains; ``fields=`` of the address leaves only the fields it names, and the ID.
+    """Response body; ``fields=`` of the query selects fields, always with the ID.
 
-    ``passing`` names the fields that change by themselves, which an ETag does not stand for.
+    ``passing`` names the fields that change by themselves, which the ETag does not cover.
     """
 
     passing: ClassVar[frozenset[str]] = frozenset()
@@ -71,7 +71,7 @@ class Output(serializers.Serializer[Any]):
 
 
 class Parameters(serializers.Serializer[Any]):
-    """What may stand behind the ``?`` of an address."""
+    """Query parameters."""
 
     lists: ClassVar[frozenset[str]] = frozenset()  # names that may stand there several times
 
@@ -84,7 +84,7 @@ class Parameters(serializers.Serializer[Any]):
 
 
 class ItemParameters(Parameters):
-    """Those of one thing: which fields of it to tell."""
+    """Query parameters of a single object: which fields to return."""
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
@@ -95,7 +95,7 @@ class ItemParameters(Parameters):
 
 
 class ListParameters(ItemParameters):
-    """Those of a list: its page, its order, its filters and its fields."""
+    """Query parameters of a list: page, order, filters and fields."""
 
     orderings: ClassVar[tuple[str, ...]] = ()
 

@@ -1,4 +1,4 @@
-"""What every view of the API does alike: parameters, pages, answers, edits under ``If-Match``."""
+"""Base view of the API: query parameters, pagination, responses, and edits under ``If-Match``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UID = "[a-z]{3}_[0-9a-z]{16}"
 
 
 class ApiView(GenericViewSet[Any]):
-    """A view of one area. ``parameter_classes`` says by action what may stand behind the ``?``."""
+    """View of one area. ``parameter_classes`` has the query parameters' serializer of each action."""
 
     area: ClassVar[str]
     roles: ClassVar[tuple[str, ...] | None] = None  # None: every member
@@ -76,7 +76,7 @@ class ApiView(GenericViewSet[Any]):
         return response
 
     def address(self, instance: Any) -> str:
-        """Where a new thing is to be found."""
+        """URL of a new object."""
         return reverse(f"api:{self.basename}-detail", args=[instance.uid])
 
     # --- Answers
@@ -85,7 +85,7 @@ class ApiView(GenericViewSet[Any]):
         return [name for name in str(self.parameters.get("fields", "")).split(",") if name]
 
     def shown(self, instance: Any, output: type[Output] | None = None, **context: Any) -> Any:
-        """An instance, or a list of them, as the answer tells it."""
+        """Serialize an instance, or a list of them."""
         many = isinstance(instance, list | tuple)
         serializer = (output or self.output)(
             instance, many=many, context={"request": self.request, "wanted": self.wanted(), **context}
@@ -93,7 +93,7 @@ class ApiView(GenericViewSet[Any]):
         return serializer.data
 
     def answer(self, instance: Any, *, status: int = 200, location: str = "", **context: Any) -> Response:
-        """One thing, with the ETag that an edit may name."""
+        """Response with one object and its ETag, for edits under ``If-Match``."""
         response = Response(self.shown(instance, **context), status=status)
         response.headers["ETag"] = self.etag(instance, **context)
         if location:
@@ -103,13 +103,13 @@ class ApiView(GenericViewSet[Any]):
     def page(
         self, queryset: models.QuerySet[Any], context: Callable[[list[Any]], dict[str, Any]] | None = None
     ) -> Response:
-        """A page of the list; ``context`` fetches what its rows need besides, for all of them at once."""
+        """Response with a page of the list; ``context`` loads what its rows need, for all of them at once."""
         rows = list(self.paginate_queryset(queryset) or [])
         more = context(rows) if context else {}
         return self.get_paginated_response(self.shown(rows, **more))
 
     def read(self, serializer: type[serializers.Serializer[Any]], **kwargs: Any) -> dict[str, Any]:
-        """The body, checked in its form."""
+        """Validated data of the request body."""
         checked = serializer(data=self.request.data, context={"request": self.request}, **kwargs)
         checked.is_valid(raise_exception=True)
         return dict(checked.validated_data)
@@ -120,16 +120,16 @@ class ApiView(GenericViewSet[Any]):
     # --- Edits
 
     def etag(self, instance: Any, **context: Any) -> str:
-        """Stands for what can be edited: progress and the like do not change it."""
+        """ETag of the editable fields: progress and the like do not change it."""
         data = self.output(instance, context={"request": self.request, **context}).data
         return etag_of({name: value for name, value in data.items() if name not in self.output.passing})
 
     def under_match(
         self, find: Callable[[], M], change: Callable[[M], object], etag: Callable[[M], str] | None = None
     ) -> None:
-        """Find, compare with ``If-Match``, change; in one transaction that no other edit gets into.
+        """Find an object, compare it with ``If-Match`` and change it, in one transaction without other edits.
 
-        Services lock the account's row first, so that is the one to wait at.
+        Locks the account's row, which services lock first.
         """
         with transaction.atomic():
             Account.objects.select_for_update(no_key=True).get(pk=self.request.account.pk)
@@ -138,7 +138,7 @@ class ApiView(GenericViewSet[Any]):
             change(instance)
 
     def check_match(self, instance: M, etag: Callable[[M], str] | None = None) -> None:
-        """412 unless ``If-Match`` allows to change what is there. ``instance`` should be locked."""
+        """Raise 412 if ``If-Match`` is for another version. ``instance`` should be locked."""
         wanted = self.request.headers.get("If-Match", "").strip()
         if not wanted or wanted == "*":
             return

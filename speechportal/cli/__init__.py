@@ -1,1 +1,1 @@
-"""The members' command line, ``speechportal``: knows the portal by its API alone and imports no Django."""
+"""Command-line client for members, ``speechportal``. It uses the REST API only and imports no Django."""

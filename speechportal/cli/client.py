@@ -1,4 +1,4 @@
-"""The REST API as the command line needs it."""
+"""REST client of the command line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FINAL = {"completed", "failed", "cancelled"}
 
 
 class CommandError(Exception):
-    """Something that the person at the keyboard has to know; the message says what to do."""
+    """Error for the user; the message says what to do."""
 
 
 class Portal:
-    """One portal and one token."""
+    """Client of one portal with one token."""
 
     def __init__(self, url: str, token: str) -> None:
         self.root = f"{url.rstrip('/')}/api/v1/"
@@ -33,7 +33,7 @@ class Portal:
 
     @classmethod
     def from_environment(cls) -> Portal:
-        """From ``SPEECHPORTAL_URL`` and ``SPEECHPORTAL_TOKEN`` (or the file ``SPEECHPORTAL_TOKEN_FILE``)."""
+        """Read ``SPEECHPORTAL_URL`` and ``SPEECHPORTAL_TOKEN`` (or the file ``SPEECHPORTAL_TOKEN_FILE``)."""
         url, token = os.environ.get("SPEECHPORTAL_URL", ""), os.environ.get("SPEECHPORTAL_TOKEN", "")
         if not token and (file := os.environ.get("SPEECHPORTAL_TOKEN_FILE")):
             try:
@@ -50,7 +50,10 @@ class Portal:
         return cls(url, token.strip())
 
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """An answer that is no error. What may be sent again is, when the portal is busy or out of reach."""
+        """Send a request; repeatable ones are retried while the portal is busy or unreachable.
+
+        Raises CommandError for an error response.
+        """
         for attempt in range(1, TRIES + 1):
             try:
                 answer = self.session.request(
@@ -74,7 +77,7 @@ class Portal:
         return self.call("GET", path, params=parameters).json()
 
     def rows(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """All of a list, page by page."""
+        """Yield all rows of a list, page by page."""
         page = self.get(path, page_size=200, **parameters)
         while True:
             yield from page["results"]
@@ -85,7 +88,7 @@ class Portal:
             page = self.call("GET", f"{path}?{query}").json()
 
     def batch(self, wanted: str) -> dict[str, Any]:
-        """A batch by its ID or its name."""
+        """Find a batch by its ID or its name."""
         if wanted.startswith("bat_"):
             found: dict[str, Any] = self.get(f"batches/{wanted}")
             return found
@@ -95,7 +98,7 @@ class Portal:
         return named[0]
 
     def extensions(self) -> dict[str, str]:
-        """The portal's file formats: the extension of each name, with its dot."""
+        """File name extension, with its dot, of each of the portal's file formats."""
         return {row["name"]: row["extension"] for row in self.get("formats")}
 
     def upload(self, batch: dict[str, Any], file: Path, name: str, *, replace: bool) -> datetime:
@@ -116,7 +119,7 @@ class Portal:
         return _date(answer)
 
     def task(self, batch: dict[str, Any], name: str, since: datetime | None = None) -> dict[str, Any] | None:
-        """The newest task of this name, made after ``since`` where that is given."""
+        """Newest task of this name, created after ``since`` if that is given."""
         parameters = {"batch": batch["id"], "name": name, "ordering": "-created_at", "page_size": 1}
         if since is not None:
             parameters["created_after"] = since.isoformat()
@@ -125,7 +128,7 @@ class Portal:
 
 
 def _date(answer: requests.Response) -> datetime:
-    """When the portal answered, a second less: HTTP's dates have whole seconds."""
+    """Time of a response, less a second, since HTTP dates have whole seconds."""
     date = answer.headers.get("Date")
     moment = parsedate_to_datetime(date) if date else datetime.now(UTC)
     return moment - timedelta(seconds=1)
@@ -149,7 +152,7 @@ def _problem(answer: requests.Response) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What is at the bottom of it: the libraries above wrap it in names of their own."""
+    """Root cause of an exception that libraries have wrapped."""
     inner: object = error
     while isinstance(inner, BaseException):
         error = inner

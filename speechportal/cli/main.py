@@ -1,7 +1,7 @@
 """``speechportal batches list | tasks list | upload | wait | download``.
 
-Status of exit: 0 all is well, 1 a fault (said on standard error), 2 wrong usage, 3 a file could not be
-recognised, 4 it was not finished in time.
+Exit status: 0 success, 1 an error (on standard error), 2 wrong usage, 3 a file could not be recognised, 4 not
+finished in time.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _wait(portal: Portal, arguments: argparse.Namespace) -> int:
 def _wait_for(
     portal: Portal, batch: dict[str, Any], names: dict[str, datetime | None], timeout: float
 ) -> int:
-    """Until each file's task has ended; a file that is not a task yet becomes one by itself."""
+    """Wait until each file's task has ended, or ``timeout`` seconds; returns the exit status."""
     end, open_ones, status = time.monotonic() + timeout, dict(names), 0
     while True:
         for name, since in list(open_ones.items()):
@@ -198,7 +198,7 @@ def _tasks_to_save(portal: Portal, batch: dict[str, Any], names: list[str]) -> l
 
 
 def _place(folder: Path, name: str, extension: str) -> Path:
-    """The path of a result below ``folder``; the name comes from a storage and may try to leave it."""
+    """Path of a result below ``folder``; refuses names from the storage that lead out of it."""
     parts = [part for part in PurePosixPath(name).parts if part not in {"/", "..", "."}]
     if not parts:
         raise CommandError(f"This name cannot be that of a file: {name!r}")

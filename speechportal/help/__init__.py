@@ -1,1 +1,1 @@
-"""The documentation: Markdown pages in ``templates/help/<language>/``, served under ``/help/``."""
+"""Help pages: Markdown in ``templates/help/<language>/``, served under ``/help/``."""

@@ -1,4 +1,4 @@
-"""Generated parts of the help pages that the platform itself can make."""
+"""Generated blocks of the help pages that need nothing but the platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The help pages: their order, their files, and their Markdown with the generated blocks filled in.
+"""Help pages: their order, their files, and their Markdown with generated blocks filled in.
 
 A page is one Markdown file per language. A line ``{{ name | text }}`` stands for a generated block: the
 portal puts the block there, and whoever reads the file elsewhere sees the text. ``settings.HELP_BLOCKS``
@@ -35,7 +35,7 @@ class Group(NamedTuple):
 # The order of the navigation. ``format-*`` stands for the pages of the formats.
 GROUPS = (
     Group(_("Start"), ("getting-started", "troubleshooting")),
-    Group(_("Using the portal"), ("batches", "results", "format-*", "transcripts", "redaction", "accounts")),
+    Group(_("Using the portal"), ("batches", "results", "format-*", "transcripts", "accounts")),
     Group(_("For programs"), ("api", "webhooks", "clova", "openai")),
     Group(_("Operating it"), ("running", "settings", "storages", "models", "gpu", "backups", "security")),
 )
@@ -49,19 +49,19 @@ class Page:
 
     @property
     def title(self) -> str:
-        """The text of the first heading."""
+        """Text of the first heading."""
         first = self.markdown.partition("\n")[0]
         return first.removeprefix("# ").strip()
 
     @property
     def summary(self) -> str:
-        """The first paragraph after the title, on one line."""
+        """First paragraph after the title, on one line."""
         paragraphs = [part for part in self.markdown.split("\n\n") if part and not part.startswith("#")]
         return " ".join(paragraphs[0].split()) if paragraphs else ""
 
 
 def slugs() -> list[str]:
-    """Every page but the index, in the order of the navigation."""
+    """Names of all pages but the index, in the order of the navigation."""
     return [slug for group in GROUPS for slug in expand(group)]
 
 
@@ -77,7 +77,7 @@ def exists(slug: str) -> bool:
 
 
 def page(slug: str, language: str) -> Page:
-    """The page in ``language``. Raises KeyError where there is none."""
+    """Return a page in ``language``. Raises KeyError for an unknown page."""
     if language not in LANGUAGES or not exists(slug):
         raise KeyError(slug)
     return _page(slug, language, _modified(slug, language))
@@ -88,7 +88,7 @@ def file_of(slug: str, language: str) -> Path:
 
 
 def _modified(slug: str, language: str) -> int:
-    """Changes with the file, so that an edited page shows without a restart."""
+    """Modification time of a page's file, part of the cache key so that edits show without a restart."""
     return file_of(slug, language).stat().st_mtime_ns
 
 
@@ -106,7 +106,7 @@ def _block(match: re.Match[str]) -> str:
 
 
 def block(name: str) -> str:
-    """The Markdown of a generated block, in the language that is active."""
+    """Markdown of a generated block in the active language."""
     function = cast("Callable[[], str]", import_string(settings.HELP_BLOCKS[name]))
     return function()
 
@@ -122,5 +122,5 @@ def _format_values(name: str) -> Mapping[str, str]:
 
 
 def _filled(source: str, values: Mapping[str, str]) -> str:
-    """``{{ format.label }}`` and its like, anywhere in the text."""
+    """Fill in placeholders such as ``{{ format.label }}``."""
     return re.sub(r"\{\{ format\.([a-z_]+) \}\}", lambda match: values[match[1]], source)

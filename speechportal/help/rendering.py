@@ -1,4 +1,4 @@
-"""Help pages as HTML: headings with anchors, tables that fit a phone, highlighted code, links within help.
+"""Rendering of help pages to HTML: anchors, tables that fit a phone, highlighted code, internal links.
 
 Raw HTML in the Markdown is escaped, so that a page cannot bring a script or a style. Code is highlighted by
 classes, since the content security policy allows no inline style.
@@ -35,7 +35,7 @@ _FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="hl-")
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with the text below it, up to the next heading: what the search finds."""
+    """Heading with the text up to the next heading; the unit that the search finds."""
 
     anchor: str
     level: int
@@ -52,7 +52,7 @@ class Document:
 
     @property
     def contents(self) -> list[Section]:
-        """The table of contents: headings of the second and third level."""
+        """Table of contents: headings of the second and third level."""
         return [section for section in self.sections if section.level in {2, 3}]
 
 
@@ -85,14 +85,14 @@ def _parser() -> MarkdownIt:
 
 
 def _fence(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
-    """A code block that the keyboard can scroll."""
+    """Render a code block that can be scrolled by keyboard."""
     return str(RendererHTML.fence(renderer, tokens, index, options, env)).replace(
         "<pre>", '<pre tabindex="0">', 1
     )
 
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
-    """The content of a code block; HTML is escaped by the formatter."""
+    """Highlight the content of a code block; the formatter escapes HTML."""
     try:
         lexer = get_lexer_by_name(language or "text", stripnl=False)
     except ClassNotFound:
@@ -105,7 +105,7 @@ def _table(token: Token) -> str:
 
 
 def slugify(text: str) -> str:
-    """A heading's anchor as code hosts make it: ``Your first batch`` is ``your-first-batch``."""
+    """Anchor of a heading as code hosts make it: ``Your first batch`` is ``your-first-batch``."""
     return re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-")
 
 
@@ -114,7 +114,7 @@ def _heading_indexes(tokens: Sequence[Token]) -> list[int]:
 
 
 def _anchors(page: Page, tokens: Sequence[Token]) -> list[str]:
-    """One anchor per heading, in order."""
+    """Anchors of the page's headings, in order."""
     own = [_anchor(tokens[index + 1]) for index in _heading_indexes(tokens)]
     if page.language == "en":
         return _unique(own)
@@ -148,7 +148,7 @@ def _set_anchors(tokens: list[Token], anchors: Sequence[str]) -> None:
 
 
 def _mark_tables(tokens: list[Token]) -> list[str]:
-    """Tables whose rows begin with code are references: each row gets an anchor, and stacks on a phone."""
+    """Mark reference tables (rows begin with code): each row gets an anchor, and is stacked on a phone."""
     anchors: list[str] = []
     table = row = Token("", "", 0)
     head: list[str] = []
@@ -174,13 +174,13 @@ def _mark_tables(tokens: list[Token]) -> list[str]:
 
 
 def _leading_code(inline: Token) -> str:
-    """The code that a cell begins with, as an anchor; empty where it begins with something else."""
+    """Code that a cell begins with, as an anchor; empty if it begins with something else."""
     first = (inline.children or [Token("", "", 0)])[0]
     return re.sub(r"[^\w.-]", "", first.content) if first.type == "code_inline" else ""
 
 
 def _rewrite_links(tokens: Sequence[Token]) -> None:
-    """Links to other pages' files become links to the pages."""
+    """Rewrite links to other pages' files to links to the pages."""
     for token in tokens:
         for child in token.children or []:
             if child.type != "link_open":
@@ -192,7 +192,7 @@ def _rewrite_links(tokens: Sequence[Token]) -> None:
 
 
 def link_target(target: str) -> str:
-    """``webhooks.md#retries`` as ``/help/webhooks/#retries``; every other target as it is."""
+    """Convert ``webhooks.md#retries`` to ``/help/webhooks/#retries``; other targets stay as they are."""
     path, _, anchor = target.partition("#")
     if not path.endswith(".md") or "/" in path:
         return target
@@ -226,7 +226,7 @@ def _sections(tokens: Sequence[Token], title: str) -> list[Section]:
 
 
 def _text(inline: Token) -> str:
-    """The words of a line, without its markup."""
+    """Text of a line without its markup."""
     parts = []
     for child in inline.children or []:
         if child.type in {"text", "code_inline"}:

@@ -26,7 +26,7 @@ class Result:
 
 
 def search(query: str, language: str) -> list[Result]:
-    """The best sections for ``query``, best first; empty for an empty query."""
+    """Sections that match ``query``, best first; empty for an empty query."""
     words = [word.casefold() for word in query.split()][:MAX_WORDS]
     if not words:
         return []
@@ -58,7 +58,7 @@ def _in_page(slug: str, language: str, words: list[str]) -> list[Result]:
 
 
 def _snippet(text: str, words: list[str]) -> str:
-    """A part of the text around the first word that is found."""
+    """Excerpt of the text around the first word found."""
     flat = " ".join(text.split())
     lower = flat.casefold()
     places = [place for word in words if (place := lower.find(word)) >= 0]
@@ -72,7 +72,7 @@ def _snippet(text: str, words: list[str]) -> str:
 
 
 def highlighted(text: str, words: list[str]) -> SafeString:
-    """The text with the words in ``<mark>``; everything else escaped."""
+    """Mark the words with ``<mark>``; everything else is escaped."""
     pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     parts = re.split(f"({pattern})", text, flags=re.IGNORECASE)
     pieces = (format_html("<mark>{}</mark>" if index % 2 else "{}", part) for index, part in enumerate(parts))

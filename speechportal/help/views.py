@@ -23,7 +23,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def results(request: HttpRequest) -> HttpResponse:
-    """The search: in the reader's language, and where that finds nothing, in the others."""
+    """Search results in the reader's language, or in the others if that finds nothing."""
     query = request.GET.get("q", "").strip()[:200]
     language = _language()
     found = search.search(query, language)
@@ -39,7 +39,7 @@ def results(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def raw(_request: HttpRequest, language: str, slug: str) -> HttpResponse:
-    """The page's Markdown, with its generated parts."""
+    """Markdown of a page, with its generated blocks."""
     try:
         markdown = pages.page(slug, language).markdown
     except KeyError as error:
@@ -72,7 +72,7 @@ def _answer(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _language() -> str:
-    """The reader's language, if the help is written in it."""
+    """Language of the help for this reader: the active one if the help has it."""
     language = (get_language() or "en").partition("-")[0]
     return language if language in pages.LANGUAGES else "en"
 

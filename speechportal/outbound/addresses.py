@@ -1,4 +1,4 @@
-"""Which addresses are a stranger's on the public internet."""
+"""Address policy: which IP addresses are public."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_allowed(address: Address, networks: Iterable[Network] = ()) -> bool:
-    """Whether an address is global, for IPv6 also what it carries, or in a network that is allowed."""
+    """Whether an address is global (for IPv6 also an embedded IPv4 address) or in an allowed network."""
     if isinstance(address, ipaddress.IPv4Address):
         return _is_in(address, networks) or _is_global_ipv4(address)
     if address.scope_id:

@@ -93,7 +93,7 @@ def get(
     max_body: int = 2 * 1024**3,
     policy: Policy = STRICT,
 ) -> Response:
-    """Write what is found at ``url`` to ``file``. Raises OutboundError; the file may then hold a part.
+    """Download ``url`` to ``file``. Raises OutboundError; the file may then hold a part.
 
     Any status but 200 is an error, as is a body of more than ``max_body`` bytes: nothing beyond is written.
     """
@@ -185,7 +185,7 @@ def _request(
     policy: Policy,
     max_body: int,
 ) -> Iterator[_Answer]:
-    """Send a request and hand over its answer, whose body is not read yet."""
+    """Send a request and yield its answer, whose body is not read yet."""
     own = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
     if taken := _OWN_HEADERS & {name.lower() for name in headers or {}}:
         raise ValueError(f"set by the client itself: {', '.join(sorted(taken))}")

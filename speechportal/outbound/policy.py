@@ -10,7 +10,7 @@ from speechportal.outbound.transport import Policy
 
 
 def policy() -> Policy:
-    """From the settings ``OUTBOUND_…`` as they are now."""
+    """Return the policy of the present settings ``OUTBOUND_…``."""
     return Policy(
         networks=tuple(ipaddress.ip_network(network) for network in settings.OUTBOUND_NETWORKS),
         http=settings.OUTBOUND_HTTP,

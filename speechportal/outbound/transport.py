@@ -1,4 +1,4 @@
-"""Guarded transport: the connections under everything that goes out over HTTP.
+"""Guarded transport: the connections of every outbound HTTP request.
 
 Webhooks, callbacks and fetches by URL use it through :mod:`speechportal.outbound.client`; boto3's
 connections to S3 servers use it through :mod:`speechportal.storage.backends.s3_guard`. Both mix

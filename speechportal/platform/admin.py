@@ -1,4 +1,4 @@
-"""Work that one process at a time does: who holds it, and when it last ran."""
+"""Named leases in admin: work of one process at a time, its holder, and when it last ran."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error report may say: no secret, whoever sees it and whatever the settings."""
+"""Filter of Django's error reports that hides secrets, whatever the settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class ReportFilter(SafeExceptionReporterFilter):
-    """Django's, also while debugging, and for every form: a field is hidden by its name."""
+    """Django's filter, applied also while debugging; form fields are hidden by name."""
 
     hidden_settings = re.compile(
         r"API|AUTH|TOKEN|KEY|SECRET|PASS|PEPPER|SIGNATURE|HTTP_COOKIE|CODE|DATABASE_URL", flags=re.IGNORECASE

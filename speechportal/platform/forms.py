@@ -1,4 +1,4 @@
-"""What the forms of all apps share."""
+"""Helpers for the forms of all apps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def submit(form: forms.BaseForm, service: Callable[[], T]) -> T | None:
 
 
 def add_errors(form: forms.BaseForm, error: ValidationError) -> None:
-    """Show each message at its field, or above the form where it belongs to none of its fields."""
+    """Add each message to its field, or to the form if it belongs to none of its fields."""
     if not hasattr(error, "error_dict"):
         form.add_error(None, error)
         return

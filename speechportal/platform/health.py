@@ -1,7 +1,7 @@
-"""``/healthz``: the process is alive; ``/readyz``: it can serve; ``/metrics``: what Prometheus reads.
+"""Health endpoints: ``/healthz`` (alive), ``/readyz`` (can serve) and ``/metrics`` (for Prometheus).
 
-They are answered before anything else looks at a request: probes come by plain HTTP, to an address instead of
-a name, and need neither a session nor a redirect.
+They are answered before any other middleware: probes use plain HTTP and an IP address as host name, and need
+neither a session nor a redirect.
 """
 
 from __future__ import annotations
@@ -44,17 +44,30 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def readyz(_request: HttpRequest) -> HttpResponse:
-    """Names what is not ready, and nothing else: anybody may ask. ``warnings`` do not make it unready."""
-    problem = _database_problem() or _other_problem()
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Respond with what is not ready, and nothing else, since it is public. ``warnings`` count as ready.
+
+    The status is that of this web process, or of the role that ``?role=`` names, for its own probes.
+    """
+    problem = _database_problem()
+    roles: dict[str, str] = {} if problem else import_string(settings.READINESS_ROLES)()
+    role = request.GET.get("role", "")
+    if role in roles:
+        problem = roles[role]
+    elif role and not problem:
+        problem = "unknown_role"
+    else:
+        problem = problem or _other_problem()
     answer: dict[str, object] = {"ready": not problem, "problem": problem}
+    if roles:
+        answer["roles"] = {name: {"ready": not found, "problem": found} for name, found in roles.items()}
     if not problem and (warnings := _warnings()):
         answer["warnings"] = warnings
     return JsonResponse(answer, status=503 if problem else 200)
 
 
 def _warnings() -> list[str]:
-    """What works in part, as the callables of settings.READINESS_WARNINGS name it."""
+    """Warnings of the callables in settings.READINESS_WARNINGS."""
     return [warning for path in settings.READINESS_WARNINGS if (warning := import_string(path)())]
 
 
@@ -73,12 +86,12 @@ def _database_problem() -> str:
 
 
 def _other_problem() -> str:
-    """The first problem that the callables of settings.READINESS name; each returns a word, or nothing."""
+    """First problem of the callables in settings.READINESS; each returns a word, or an empty string."""
     return next((problem for path in settings.READINESS if (problem := import_string(path)())), "")
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For this machine alone, or for whoever has the token that is set."""
+    """Prometheus metrics, for this machine only or with the token of the settings."""
     from prometheus_client import CONTENT_TYPE_LATEST
 
     from speechportal.platform.metrics import text

@@ -1,4 +1,4 @@
-"""Answers that are files, and where requests come from."""
+"""Helpers for requests and responses: downloads, client address, spreadsheet-safe cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def download(data: bytes | str, name: str, content_type: str) -> HttpResponse:
-    """A file that the browser saves as ``name``, whatever letters are in it."""
+    """Response with a file that the browser saves as ``name``, in any script."""
     response = HttpResponse(data, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return response
 
 
 def host_alone(url: str) -> str:
-    """A URL without what follows its host, which is often a secret."""
+    """Scheme and host of a URL; the rest often contains a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…" if url else ""
 
@@ -33,5 +33,5 @@ def client_address(request: HttpRequest) -> str:
 
 
 def neutral(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    """Escape a cell that spreadsheets would take for a formula (OWASP, CSV injection)."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,7 +1,7 @@
-"""Logs that say whose request, batch and task a line is about, and that hold no secret.
+"""Logging with the IDs of request, account, batch and task on every line, and without secrets.
 
-What runs inside :func:`context` carries its IDs on every line, as text or, with ``LOG_FORMAT=json``, as
-fields. A filter takes out what looks like a secret, wherever a library put it.
+Lines logged inside :func:`context` have its IDs, as text or, with ``LOG_FORMAT=json``, as fields. The
+formatters remove what looks like a secret, also from messages of libraries.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SECRETS = [
 
 @contextmanager
 def context(**ids: str) -> Iterator[None]:
-    """Every line inside carries these IDs, and those that :func:`bind` adds until the end."""
+    """Context manager: log lines inside have these IDs, and those that :func:`bind` adds."""
     token = _ids.set({**(_ids.get() or {}), **ids})
     try:
         yield
@@ -44,7 +44,7 @@ def context(**ids: str) -> Iterator[None]:
 
 
 def bind(**ids: str) -> None:
-    """Add IDs to the rest of the current context. Outside of any, where they would stay for ever, nothing."""
+    """Add IDs to the rest of the current context. Does nothing outside a context."""
     if (current := _ids.get()) is not None:
         _ids.set({**current, **ids})
 
@@ -54,7 +54,7 @@ def current_ids() -> dict[str, str]:
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with what looks like a secret, or is one of this installation's own, taken out."""
+    """Remove from ``text`` what looks like a secret or is one of this installation's own."""
     for secret in _own_secrets():
         text = text.replace(secret, GONE)
     for pattern in _SECRETS:
@@ -69,7 +69,7 @@ def _own_secrets() -> list[str]:
 
 
 class LineFormatter(logging.Formatter):
-    """A line for people: time, level, logger, message, IDs."""
+    """Formats a line for people: time, level, logger, message, IDs."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in current_ids().items())
@@ -78,7 +78,7 @@ class LineFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line, for whatever collects logs."""
+    """Formats a JSON object per line, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Mail to people, where the operator has named a server that takes it."""
+"""Mail, if the operator has configured a mail server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_set_up() -> bool:
 
 
 def send(address: str, subject: str, text: str) -> bool:
-    """Whether the server took it. What could not be sent is logged without its text, and not sent later."""
+    """Send a mail; returns whether the server accepted it. A failure is logged, not retried."""
     if not is_set_up():
         return False
     try:

@@ -1,7 +1,7 @@
-"""Figures for Prometheus, read from the database when it asks: they are the same from every process.
+"""Prometheus metrics, read from the database at each scrape, so that every process returns the same.
 
-Apps add their collectors with :func:`collector`. What was read is kept for some seconds, so that many
-scrapers cost no more than one.
+Apps add their collectors with :func:`collector`. The result is cached for some seconds, so that many scrapers
+cost no more than one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def labelled(name: str, text: str, label: str, values: dict[str, float]) -> Gaug
 
 
 def text() -> bytes:
-    """All figures in Prometheus' text format."""
+    """All metrics in Prometheus' text format."""
     global _kept
     with _lock:
         if _kept is None or time.monotonic() - _kept[0] > KEPT_SECONDS:
@@ -54,7 +54,7 @@ def text() -> bytes:
 
 
 def forget() -> None:
-    """Read anew at the next request: for tests."""
+    """Clear the cache, for tests."""
     global _kept
     _kept = None
 
@@ -69,7 +69,7 @@ class _All:
                 # The database, the queue's broker: the others' figures are wanted then most of all.
                 logger.exception("metrics: %s failed", each.__name__)
                 broken += 1
-        yield gauge("metrics_failed", "Collectors that could not read their figures.", broken)
+        yield gauge("metrics_failed", "Collectors that failed in this scrape.", broken)
 
     def describe(self) -> Iterable[Metric]:
         return []

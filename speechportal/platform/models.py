@@ -1,4 +1,4 @@
-"""What the portal as a whole remembers of its own running."""
+"""`NamedLease`: leases for work that one process at a time does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.utils import timezone
 
 
 class NamedLease(models.Model):
-    """Work that one process at a time does for the whole installation, held by a lease.
+    """Lease for work that one process at a time does for the whole installation.
 
-    Two holders at once, after a lease ran out under a slow one, must do no harm: it saves work, no more.
+    Two holders at once, when a slow one's lease has expired, must do no harm: a lease only saves work.
     """
 
     name = models.CharField(max_length=50, primary_key=True)
@@ -28,7 +28,7 @@ class NamedLease(models.Model):
 
     @classmethod
     def take(cls, name: str, duration: timedelta) -> uuid.UUID | None:
-        """Hold ``name`` for ``duration``; ``None`` when another process holds it."""
+        """Take the lease ``name``; returns its token, or ``None`` if another process has it."""
         cls.objects.get_or_create(name=name)
         now, holder = timezone.now(), uuid.uuid4()
         taken = cls.objects.filter(name=name, held_until__lte=now).update(

@@ -1,4 +1,4 @@
-"""Locks between processes that a killed process does not take along."""
+"""Locks between processes that are released when their holder is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAUSE = 0.01  # seconds between two tries
 
 
 class KernelLock:
-    """Like ``multiprocessing.Lock``, for processes that were forked after it was made.
+    """Lock like ``multiprocessing.Lock``, for processes that were forked after it was made.
 
     A record lock of the kernel (fcntl(2)) on a file that only exists in memory: it belongs to the process,
     so it ends with it, however it ends. A semaphore, as ``multiprocessing`` uses, stays taken for ever when

@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them (Linux)."""
+"""Parent-death signal: ends child processes with the process that started them (Linux)."""
 
 from __future__ import annotations
 

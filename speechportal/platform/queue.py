@@ -1,4 +1,4 @@
-"""The job queue; the only importer of django-q2.
+"""Job queue; the only importer of django-q2.
 
 Three clusters: ``recognition`` runs long work, one file per worker; ``deliveries`` sends webhooks, many at
 once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
@@ -33,9 +33,9 @@ _stopping = multiprocessing.RawValue("b", 0)
 
 
 class Companion(Protocol):
-    """What a cluster's main process looks after besides its workers.
+    """Further duty of a cluster's main process besides its workers, such as engine processes.
 
-    Made before the workers are forked. ``workers`` is how many of them the cluster needs.
+    Made before the workers are forked. ``workers`` is the number of workers that the cluster needs.
     """
 
     workers: int
@@ -77,22 +77,22 @@ def queued_messages(cluster: ClusterName) -> int:
 
 
 def wake_recognition(waiting: int) -> None:
-    """Make sure that as many workers as ``waiting`` tasks keep busy will look for work."""
+    """Wake as many workers as ``waiting`` tasks keep busy."""
     _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, most_wake_ups()))
 
 
 def most_wake_ups() -> int:
-    """Messages for recognition that are queued at once; each worker that starts wakes others."""
+    """Most wake-up messages for recognition that are queued at once; each worker that starts wakes others."""
     return int(settings.RECOGNITION_WORKERS * max(settings.FILES_AT_ONCE, 1))
 
 
 def wake_polling(batch_id: int) -> None:
-    """Have a batch's input path polled as soon as a worker is free."""
+    """Queue a poll of a batch's input path."""
     enqueue("batches.operations.jobs.poll", batch_id)
 
 
 def wake_deliveries() -> None:
-    """Make sure that a sender will look for deliveries."""
+    """Wake a sender of deliveries."""
     _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)
 
 
@@ -123,7 +123,7 @@ def install_schedules(**_kwargs: Any) -> None:
 
 
 def stopping() -> bool:
-    """Whether this worker's cluster was asked to stop: long work should hand its task back."""
+    """Whether this worker's cluster was asked to stop: long work should release its task."""
     return bool(_stopping.value)
 
 
@@ -135,7 +135,7 @@ def run_cluster(name: ClusterName) -> None:
     from django_q.queues import Queue
 
     class SurvivingQueue(Queue):  # type: ignore[misc] # django-q2 ships no types
-        """An idle worker waits with the queue's lock in its hand: killed then, it must not keep it."""
+        """Queue whose lock is released when an idle worker, which holds it while waiting, is killed."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -165,7 +165,7 @@ def run_cluster(name: ClusterName) -> None:
 
 
 def _look_after(companion: Companion, cluster: Any) -> None:
-    """Call the companion until the cluster has stopped. In the main thread: what it starts dies with it."""
+    """Call the companion until the cluster has stopped; in the main thread, with which its children die."""
     try:
         while cluster.sentinel.is_alive():
             try:

@@ -1,9 +1,8 @@
-"""Errors to Sentry, where ``SPEECHPORTAL_SENTRY_DSN`` names one: whatever is logged as an error is reported.
+"""Error reports to Sentry (``SPEECHPORTAL_SENTRY_DSN``): everything that is logged as an error.
 
-An event says what broke and where: message, exception, the lines of our source on the way to it, and the
-IDs of request, account, batch and task. Sentry may be somebody else's machine: no request, no value of a
-variable, no query and no e-mail address leaves this one, and what looks like a secret is taken out as it is
-from logs.
+An event has the message, the exception with source lines, and the IDs of request, account, batch and task.
+Sentry may be a third party's server: no request, variable, query or e-mail address is sent, and what looks
+like a secret is removed as it is from logs.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 def problem() -> str:
-    """Why errors cannot be reported although they should be; empty if they can, or need not."""
+    """Problem of the Sentry settings, for the system check; empty if there is none."""
     if not settings.SENTRY_DSN:
         return ""
     try:
@@ -49,7 +48,7 @@ def problem() -> str:
 
 
 def start() -> None:
-    """Report errors from now on, if the setting asks for it; what is wrong with it, ``check_sentry`` says."""
+    """Start to report errors, if the setting is valid; the check ``check_sentry`` reports its problems."""
     if not settings.SENTRY_DSN or problem():
         return
     import sentry_sdk
@@ -82,7 +81,7 @@ def start() -> None:
 
 
 def before_send(event: Any, hint: dict[str, Any]) -> Any:
-    """The event as it leaves: what is in ``KEPT``, without secrets, with the IDs of what it is about."""
+    """Reduce an event to the keys in ``KEPT``, without secrets, and add the IDs of the logging context."""
     kept = {name: value for name, value in event.items() if name in KEPT}
     if entry := kept.get("logentry"):
         # Its values by themselves, without the words that tell what they are, could not be looked through.

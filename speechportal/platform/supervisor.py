@@ -1,4 +1,4 @@
-"""Starts the portal's processes, keeps them running, and stops them all in order."""
+"""Supervisor: starts the portal's processes, restarts those that end, and stops them in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEMORY = "/dev/shm"  # noqa: S108 - where gunicorn advises to keep its heartbeat
 
 @dataclass
 class Service:
-    """A program that is to run as long as the supervisor does."""
+    """Program that runs as long as the supervisor does."""
 
     name: str
     command: list[str]
@@ -67,7 +67,7 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole session: a cluster's workers would live on otherwise."""
+        """Kill the whole session, since a cluster's workers would survive otherwise."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -85,7 +85,7 @@ def services(
     environ: dict[str, str] | None = None,
     only: Collection[str] = NAMES,
 ) -> list[Service]:
-    """The web server and all clusters, or some of them. ``environ`` is set for all of them."""
+    """Services of the web server and the clusters, all or ``only`` some. ``environ`` is added for each."""
     common = environ or {}
     python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
 
@@ -133,13 +133,13 @@ class Supervisor:
                 tick()
 
     def restart(self, service: Service) -> None:
-        """End one service, with patience, and start it again."""
+        """Stop one service, waiting for its work to end, and start it again."""
         service.terminate()
         self._wait_for(service, time.monotonic() + GRACE_SECONDS)
         service.start()
 
     def stop(self) -> None:
-        """Ask everything to stop, wait a little, and end what has not ended."""
+        """Ask all services to stop, wait, and kill those that have not ended."""
         for service in self.services:
             service.terminate()
         deadline = time.monotonic() + GRACE_SECONDS

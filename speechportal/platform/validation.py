@@ -1,4 +1,4 @@
-"""The rules of models, told where they belong."""
+"""Validation of models, with each constraint's error at its form field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def clean(
     fields: Mapping[str, str],
     taken: Mapping[str, ValidationError] | None = None,
 ) -> None:
-    """``full_clean()``, with the sentence of each constraint in ``fields`` at the field that it is about.
+    """Call ``full_clean()`` and move the error of each constraint in ``fields`` to the field it is about.
 
-    Its code is then the constraint's name, as when the database refuses the row. ``taken`` has by field what
-    to say where somebody else has a unique value, instead of Django's sentence. Raises ``ValidationError``.
+    The error's code is the constraint's name, as when the database refuses the row. ``taken`` has, by field,
+    errors that replace Django's for a value that must be unique. Raises ``ValidationError``.
     """
     try:
         instance.full_clean()

@@ -1,4 +1,4 @@
-"""Starts clusters again whose work stands still, although their processes live."""
+"""Watchdog: restarts clusters that make no progress although their processes live."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ REST_SECONDS = 300  # A cluster that was just started is given time to catch up.
 
 
 class Watchdog:
-    """For :meth:`Supervisor.wait`, which calls :meth:`tick` once a second.
+    """Watchdog, whose :meth:`tick` :meth:`Supervisor.wait` calls once a second.
 
-    ``stalled`` asks the database which clusters do not get on (``short``, ...). Where several machines share
-    the work, each restarts its own; that costs the others nothing, since work in progress is handed back.
+    ``stalled`` returns the clusters that make no progress (``short``, ...), from the database. Of several
+    machines each restarts its own; work in progress is released and continues elsewhere.
     """
 
     def __init__(self, supervisor: Supervisor, stalled: Callable[[], Iterable[str]]) -> None:

@@ -36,10 +36,10 @@ DATA_DIR = env.path(
         " secrets."
     ),
 )
-DEBUG = (
-    env.flag("DEBUG", default=False, description=_("Django’s debug pages. Ignored in production."))
-    and not PRODUCTION
+DEBUG_ASKED_FOR = env.flag(
+    "DEBUG", default=False, description=_("Django’s debug pages. Ignored in production.")
 )
+DEBUG = DEBUG_ASKED_FOR and not PRODUCTION
 
 # Secrets
 env.section = "secrets"

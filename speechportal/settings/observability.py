@@ -53,9 +53,11 @@ LOGGING = {
 }
 
 # Asked by /readyz after the database: callables that name what is not ready, or return nothing.
-READINESS = ["batches.operations.health.sandbox_problem"]
+READINESS = ["batches.operations.health.sandbox_problem", "batches.operations.health.web_problem"]
 # Asked too: callables that name what works in part. The portal is ready nevertheless.
 READINESS_WARNINGS = ["batches.operations.health.models_warning"]
+# The state of each role: a callable that returns, by the role's name, what keeps it from its work.
+READINESS_ROLES = "batches.operations.health.role_problems"
 
 
 # Generated parts of the help pages: functions by the name of their block.

@@ -48,7 +48,7 @@ SERVED_MODELS = env.words(
     shown=_("all that are offered"),
     description=_("The models that this machine’s workers serve, comma-separated."),
 )
-TRUSTED_PIPELINES = env.text(
+TRUSTED_PIPELINES = env.words(
     "TRUSTED_PIPELINES",
     description=_(
         "Speaker pipelines, as SPEAKER_MODELS names them and separated by commas, whose files may run code "
@@ -103,9 +103,20 @@ RECOGNITION_MEMORY_MB = env.integer(
     shown=_("computed from the model"),
     description=_("An engine process that needs more memory than this (MB) is ended."),
 )
+GPU_MEMORY_MB = env.integer(
+    "GPU_MEMORY_MB",
+    16384,
+    minimum=1024,
+    description=_(
+        "Memory of a graphics card that its engine process takes at most (MB): less makes smaller batches."
+    ),
+)
 STALL_SECONDS = env.integer(
     "STALL_SECONDS",
     300,
     minimum=10,
     description=_("An engine process that makes no progress with a file for so many seconds is ended."),
 )
+
+# A callable that returns the names that RECOGNITION_ENGINE may have.
+RECOGNITION_ENGINES = "batches.recognition.registry.recogniser_names"

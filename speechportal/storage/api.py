@@ -32,7 +32,7 @@ S3_EXAMPLE = {
 
 
 def _entered(parameter: Parameter) -> serializers.Field[Any, Any, Any, Any]:
-    """What takes the value of a parameter. Which are required depends on the kind, which checks that."""
+    """Request field of a parameter. It is optional here: the kind checks which are required."""
     help_text = str(parameter.help_text)
     if parameter.secret:
         help_text = "Kept encrypted and never shown. Left out or empty, the present one stays."
@@ -59,7 +59,7 @@ class ConnectionInput(ConnectionChange):
 
 
 class ParameterField(serializers.CharField):
-    """The value of a parameter as members see it; empty where the kind has no such parameter."""
+    """Response field of a parameter, as members see it; empty if the kind has no such parameter."""
 
     def __init__(self, parameter: Parameter, **kwargs: Any) -> None:
         self.parameter = parameter
@@ -80,7 +80,7 @@ class ParameterField(serializers.CharField):
 
 
 class ConnectionOutput(Output):
-    """A storage: a bucket, or a path in it, a folder of the portal's machine, or what else there is."""
+    """A storage: a bucket, a path in it, a folder of the portal's machine, or another kind."""
 
     passing = frozenset({"last_ok_at", "last_error"})
 
@@ -113,7 +113,7 @@ class PathInput(Input):
 
 
 class FindingOutput(serializers.Serializer[Any]):
-    """One thing that was tried."""
+    """The result of one step of the test."""
 
     action = serializers.CharField(help_text="`list`, `write`, `read`, `move` or `delete`.")
     ok = serializers.BooleanField()
@@ -133,7 +133,7 @@ class FileOutput(serializers.Serializer[Any]):
 
 
 class LevelOutput(serializers.Serializer[Any]):
-    """What lies directly in a folder."""
+    """The entries directly in a folder."""
 
     path = serializers.CharField(allow_blank=True)
     folders = FolderOutput(many=True)
@@ -183,7 +183,7 @@ class ConnectionView(ApiView):
     )
     @idempotent
     def create(self, request: ApiRequest) -> Response:
-        """The storage itself is not asked: test the connection afterwards."""
+        """Does not contact the storage: test the connection afterwards."""
         fields = self.read(ConnectionInput)
         head = {name: fields.pop(name) for name in ("name", "provider")}
         fields = head | services.from_member(request.account, head["provider"], fields)
@@ -213,7 +213,7 @@ class ConnectionView(ApiView):
     @extend_schema(request=PathInput, responses={200: FindingOutput(many=True)}, summary="Test a connection")
     @action(detail=True, methods=["post"], pagination_class=None)
     def test(self, request: ApiRequest, uid: str) -> Response:
-        """Everything that the portal does with a storage, on a small file; ends with the first fault."""
+        """Tests all operations of the portal with a small file, up to the first error."""
         connection, fields = self.connection(), self.read(PathInput)
         path = _folder(fields.get("path", ""))
         findings = services.check_connection(connection=connection, path=path)
@@ -235,7 +235,7 @@ class ConnectionView(ApiView):
     @extend_schema(request=FolderInput, responses={201: FolderOutput}, summary="Make a folder")
     @action(detail=True, methods=["post"], pagination_class=None)
     def folders(self, request: ApiRequest, uid: str) -> Response:
-        """One that is there stays as it is."""
+        """Creates a folder. An existing one stays as it is."""
         connection, fields = self.connection(), self.read(FolderInput)
         try:
             path = browsing.create_folder(connection, fields.get("above", ""), fields["name"])

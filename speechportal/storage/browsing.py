@@ -1,4 +1,4 @@
-"""One level of a storage at a time, for people who look for a folder."""
+"""Folder browser: lists one level of a storage at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 500  # Entries that are read of a level: people type what is further down
 
 @dataclass(frozen=True)
 class Level:
-    """What lies directly in the folder ``path`` (``""`` or with a slash at its end)."""
+    """Entries directly in the folder ``path`` (``""`` or with a slash at its end)."""
 
     path: str
     folders: list[tuple[str, str]] = field(default_factory=list)  # path, name
@@ -27,7 +27,7 @@ class Level:
 
     @property
     def trail(self) -> list[tuple[str, str]]:
-        """The folders from the root to this one: path, name."""
+        """Folders from the root to this one: path, name."""
         parts = self.path.rstrip("/").split("/") if self.path else []
         return [(f"{'/'.join(parts[: end + 1])}/", parts[end]) for end in range(len(parts))]
 
@@ -41,7 +41,7 @@ class Level:
 
 
 def empty(path: str) -> Level:
-    """A level of which nothing can be said."""
+    """Level without entries, for a storage that cannot be listed."""
     try:
         return Level(keys.check_folder(keys.as_folder(path)))
     except InvalidKey:
@@ -49,7 +49,7 @@ def empty(path: str) -> Level:
 
 
 def look(connection: Connection, path: str) -> Level:
-    """Raises ``StorageError``."""
+    """List a level. Raises ``StorageError``."""
     prefix = keys.check_folder(keys.as_folder(path))
     entries = list(itertools.islice(connection.store().list_level(prefix), MOST + 1))
     shown = entries[:MOST]
@@ -62,7 +62,7 @@ def look(connection: Connection, path: str) -> Level:
 
 
 def create_folder(connection: Connection, above: str, name: str) -> str:
-    """Make a folder in ``above`` and return its path. Raises ``StorageError``, ``ValidationError``."""
+    """Create a folder in ``above``; returns its path. Raises ``StorageError``, ``ValidationError``."""
     name = name.strip()
     if not name or "/" in name:
         raise ValidationError(_("Enter a name without slashes."))

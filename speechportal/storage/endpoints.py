@@ -1,4 +1,4 @@
-"""Endpoints: checks of the addresses of storages that users typed."""
+"""Endpoint checks: validation of storage URLs that users enter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESOLVE_SECONDS = 10.0
 
 
 def check_endpoint_shape(url: str) -> None:
-    """:class:`Misconfigured` unless ``url`` is http(s)://host[:port] without user, query or fragment."""
+    """Raise :class:`Misconfigured` unless ``url`` is http(s)://host[:port], without user or query."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -71,7 +71,7 @@ def check_endpoint(url: str) -> None:
 
 
 def policy() -> Policy:
-    """What connections to storages may reach; schemes and ports are checked with the endpoint."""
+    """Outbound policy of connections to storages; scheme and port are checked with the endpoint."""
     if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
         return Policy(networks=EVERYWHERE, http=True, ports=None)
     return Policy(http=True, ports=None)

@@ -15,7 +15,7 @@ from speechportal.storage.models import Connection
 
 
 def field_of(parameter: Parameter) -> forms.Field:
-    """A form field of a parameter. Which are required depends on the kind, which checks that."""
+    """Form field of a parameter. It is optional here: the kind checks which are required."""
     shared: dict[str, Any] = {
         "label": parameter.label,
         "help_text": parameter.help_text,
@@ -72,7 +72,7 @@ class ConnectionForm(forms.ModelForm[Connection]):
 
     @property
     def parameter_fields(self) -> list[tuple[forms.BoundField, str, bool]]:
-        """Each parameter's field, the kinds that have it, and whether they want it filled in."""
+        """Each parameter's field, the kinds that have it, and whether they require it."""
         return [
             (self[parameter.name], " ".join(kinds.kinds_with(parameter.name)), bool(parameter.required))
             for parameter in kinds.PARAMETERS.values()
@@ -80,7 +80,7 @@ class ConnectionForm(forms.ModelForm[Connection]):
 
     @property
     def sites(self) -> list[dict[str, str]]:
-        """Values that belong together, to pick from."""
+        """Presets of values that belong together."""
         return [
             {"provider": kind.name, **suggestion}
             for kind in kinds.KINDS.values()

@@ -1,4 +1,4 @@
-"""The way to an object storage: from what a connection says to a store that is confined to it."""
+"""Gateway: opens the store of a connection, confined to its root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechportal.storage.providers import Provider, path_style
 
 
 def open_local(folder: str | Path, *, account_uid: str, connection_uid: str) -> ObjectStore:
-    """A folder of this machine. :class:`ForbiddenFolder` unless the operator allows it now."""
+    """Open a folder of this machine. Raises :class:`ForbiddenFolder` unless the operator allows it."""
     return LocalStore(allowed_root(folder, account_uid), partial(local_file_links.make, connection_uid))
 
 
@@ -30,7 +30,7 @@ def open_s3(
     access_key: str,
     secret: str,
 ) -> ObjectStore:
-    """A path in a bucket. :class:`Misconfigured` for an endpoint that must not be talked to."""
+    """Open a path in a bucket. Raises :class:`Misconfigured` for a forbidden endpoint."""
     check_endpoint(endpoint_url)
     return S3Store(
         S3Settings(

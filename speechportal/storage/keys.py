@@ -13,13 +13,13 @@ MAX_BYTES = 1024  # In UTF-8; S3's limit.
 
 
 def check_key(key: str, *, root: str = "") -> str:
-    """``root + key``, or :class:`InvalidKey`. The limit in bytes counts the root too."""
+    """Return ``root + key``, or raise :class:`InvalidKey`. The limit in bytes includes the root."""
     _check_parts(key, key.split("/"))
     return _fitting(key, root + key)
 
 
 def check_folder(path: str, *, root: str = "") -> str:
-    """``root + path``, or :class:`InvalidKey`. ``""`` is the root itself."""
+    """Return ``root + path``, or raise :class:`InvalidKey`. ``""`` is the root itself."""
     if path:
         if not path.endswith("/"):
             raise InvalidKey(path)
@@ -44,18 +44,18 @@ def is_valid_folder(path: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name that need not be a key, as a database can keep it: NUL and lone bytes are spelt out."""
+    """Make any name storable in the database: NUL and undecodable bytes are spelt out."""
     return name.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def as_folder(path: str) -> str:
-    """What a person typed as a folder, in the spelling of :func:`check_folder`. Checked by that, not here."""
+    """Normalise a folder that a person typed; :func:`check_folder` validates it."""
     parts = [part for part in path.strip().split("/") if part]
     return "".join(f"{part}/" for part in parts)
 
 
 def parent(key: str) -> str:
-    """The folder that a file or folder lies in."""
+    """Parent folder of a file or folder."""
     return key[: key.rstrip("/").rfind("/") + 1]
 
 

@@ -1,4 +1,4 @@
-"""Storage kinds: what a connection can be made for, and the parameters that each kind declares.
+"""Registry of storage kinds, and of the parameters that they declare.
 
 To add a kind, write a module with a :class:`StorageKind` and list it in ``KINDS``. Forms, support staff's
 pages, the API and its description are made from the declarations; a connection stores the values in one JSON
@@ -29,7 +29,7 @@ PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
 
 
 def kind_of(name: str) -> StorageKind:
-    """Raises KeyError for a kind that this installation does not know."""
+    """Return the kind of this name. Raises KeyError for an unknown one."""
     return KINDS[name]
 
 
@@ -39,5 +39,5 @@ def choices() -> list[tuple[str, _StrOrPromise]]:
 
 
 def kinds_with(parameter: str) -> list[str]:
-    """The names of the kinds that have a parameter."""
+    """Names of the kinds that have a parameter."""
     return [kind.name for kind in KINDS.values() if any(each.name == parameter for each in kind.parameters)]

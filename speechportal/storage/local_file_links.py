@@ -1,4 +1,4 @@
-"""Signed, expiring addresses of files in local folders: what presigned addresses are to S3."""
+"""Pre-signed URLs of files in local folders, the counterpart of S3's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SECONDS = 7 * 24 * 3600  # As long as S3 allows.
 
 @dataclass(frozen=True)
 class Link:
-    """What an address allows, until it expires. Everything is under the signature."""
+    """Content of a pre-signed URL, all of it signed: what it allows until it expires."""
 
     connection: str  # uid
     key: str
@@ -27,14 +27,14 @@ class Link:
 
 
 def make(connection: str, key: str, seconds: int, method: Method, filename: str | None) -> str:
-    """The address, absolute."""
+    """Make a pre-signed URL (absolute)."""
     expires = int(time.time()) + min(seconds, MAX_SECONDS)
     token = signing.dumps([connection, key, method, filename, expires], salt=SALT)
     return urljoin(settings.PUBLIC_URL, reverse("connections:file", args=[token]))
 
 
 def read(token: str) -> Link | None:
-    """What the address allows; ``None`` if it was changed or has expired."""
+    """Verify the token of a pre-signed URL; ``None`` if it was changed or has expired."""
     try:
         connection, key, method, filename, expires = signing.loads(token, salt=SALT)
     except (signing.BadSignature, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Files of local folders, read and written by signed addresses: what a presigned address is to S3."""
+"""Views that read and write files of local folders by pre-signed URLs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def file(request: HttpRequest, token: str) -> HttpResponseBase:
 
 
 def content_type_of(key: str) -> str:
-    """By the ending; anything but sound, pictures and video is a heap of bytes."""
+    """Content type by file name extension; anything but audio, images and video is binary."""
     guessed = EXTRA_TYPES.get(Path(key).suffix.lower()) or mimetypes.guess_type(key)[0] or CONTENT_TYPE
     return guessed if guessed.startswith(("audio/", "video/")) else CONTENT_TYPE
 
@@ -88,7 +88,7 @@ def _read(request: HttpRequest, store: ObjectStore, link: local_file_links.Link)
 
 
 def _range(request: HttpRequest, size: int) -> tuple[int, int]:
-    """The bytes asked for, as [start, end). Several ranges, or nonsense, mean the whole file (RFC 9110)."""
+    """Requested byte range as [start, end). Several or invalid ranges mean the whole file (RFC 9110)."""
     match = RANGE.match(request.headers.get("Range", ""))
     if match is None or match.group(0) == "bytes=-":
         return 0, size
@@ -124,7 +124,7 @@ def _chunks(stream: BinaryIO, length: int) -> Iterator[bytes]:
 
 
 def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
-    """The body becomes the file, whole or not at all."""
+    """Write the body to the file, completely or not at all."""
     length = int(request.headers.get("Content-Length") or 0)
     if length > settings.MAX_MEDIA_BYTES:
         return HttpResponse(status=413)

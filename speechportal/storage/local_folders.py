@@ -1,4 +1,4 @@
-"""Which folders of this machine a connection may use."""
+"""Local folders: which folders of this machine a connection may use."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def allowed_root(folder: str | Path, account_uid: str) -> Root:
 
 
 def member_root(account_uid: str) -> Path | None:
-    """Where an account's members may choose folders; ``None`` if the operator allows none."""
+    """Folder below which an account's members may choose folders; ``None`` if the operator allows none."""
     roots = settings.STORAGE_LOCAL_ROOTS
     return Path(roots[0]).resolve() / account_uid if roots else None
 
 
 def member_folder(account_uid: str, path: str) -> Path:
-    """The folder that a member means by ``path``. :class:`ForbiddenFolder`, ``InvalidKey``."""
+    """Resolve a member's ``path`` to a folder. Raises :class:`ForbiddenFolder`, ``InvalidKey``."""
     root = member_root(account_uid)
     if root is None:
         raise ForbiddenFolder(path)
@@ -50,6 +50,6 @@ def member_folder(account_uid: str, path: str) -> Path:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one of two folders lies in the other."""
+    """Whether one of two folders contains the other."""
     first, second = PurePosixPath(one), PurePosixPath(other)
     return first.is_relative_to(second) or second.is_relative_to(first)

@@ -1,4 +1,4 @@
-"""Connections: object storages that an account may use."""
+"""`Connection`: an object storage of an account."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET_FIELD = "secrets"  # noqa: S105 - the name that its ciphertext is bound t
 
 
 class Connection(models.Model):
-    """A storage with the parameters that its kind declares, and the credentials for it."""
+    """Storage with the parameters that its kind declares, and its credentials."""
 
     uid = UidField("con")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="connections")
@@ -81,9 +81,9 @@ class Connection(models.Model):
         return str(self.kind.label) if self.provider in kinds.KINDS else self.provider
 
     def set_secret(self, secret: str, name: str = "secret") -> None:
-        """Keep the value of a secret parameter, encrypted; an empty one is forgotten. Saved by ``save()``.
+        """Set the value of a secret parameter, encrypted; an empty one removes it. Saved by ``save()``.
 
-        A ciphertext that no key fits is replaced: entering the secrets again mends it.
+        A ciphertext that cannot be decrypted is replaced, so that entering the secrets again repairs it.
         """
         try:
             known = self.secrets()
@@ -95,7 +95,7 @@ class Connection(models.Model):
         self.encrypted_secret = self._credentials().encrypt(json.dumps(known)) if known else ""
 
     def secrets(self) -> dict[str, str]:
-        """The secrets, decrypted. Raises SecretUnreadable."""
+        """Decrypt the secrets. Raises SecretUnreadable."""
         if not self.encrypted_secret:
             return {}
         try:
@@ -105,14 +105,14 @@ class Connection(models.Model):
         return found
 
     def store(self) -> ObjectStore:
-        """Open the storage: the only use of the credentials. Raises ``StorageError``.
+        """Open the storage; the only use of the credentials. Raises ``StorageError``.
 
-        Nothing is asked of the storage yet.
+        Sends no request yet.
         """
         return self.kind.open({**self.parameters, **self.secrets()}, self.owner)
 
     def note_check(self, findings: list[Finding]) -> None:
-        """Keep what a check found."""
+        """Store the result of a check."""
         self.last_error = next((finding.message for finding in findings if not finding.ok), "")
         if not self.last_error:
             self.last_ok_at = timezone.now()
@@ -141,7 +141,7 @@ class Connection(models.Model):
 
 
 def rotate_secrets() -> int:
-    """Encrypt every stored secret with the first of ``ENCRYPTION_KEYS``; returns how many there are.
+    """Re-encrypt every stored secret with the first of ``ENCRYPTION_KEYS``; returns how many there are.
 
     Raises :class:`EncryptionError` for the first that no key fits; those before it are done.
     """

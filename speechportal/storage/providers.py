@@ -21,7 +21,7 @@ class Provider(models.TextChoices):
 
 @dataclass(frozen=True)
 class Site:
-    """A region of a provider and the address that serves it."""
+    """Region of a provider, and its endpoint."""
 
     region: str
     endpoint_url: str
@@ -53,14 +53,14 @@ DEFAULT_REGION = "us-east-1"
 
 
 def default_region(provider: Provider, endpoint_url: str) -> str:
-    """The region that belongs to an address, or the provider's first one."""
+    """Region of an endpoint, or the provider's first one."""
     sites = SITES[provider]
     known = [site.region for site in sites if site.endpoint_url == endpoint_url]
     return (known or [site.region for site in sites] or [DEFAULT_REGION])[0]
 
 
 def default_endpoint(provider: Provider, region: str) -> str:
-    """The address that serves a region; ``""`` where only the user can know it."""
+    """Endpoint of a region; ``""`` if only the user can know it."""
     if provider is Provider.AWS:  # Also regions that opened after this list was written.
         return f"https://s3.{region or SITES[provider][0].region}.amazonaws.com"
     sites = SITES[provider]
@@ -69,5 +69,5 @@ def default_endpoint(provider: Provider, region: str) -> str:
 
 
 def path_style(provider: Provider) -> bool:
-    """Whether the bucket goes into the path of the address instead of its host name."""
+    """Whether the bucket's name is in the path of the URL instead of the host name."""
     return provider is not Provider.AWS

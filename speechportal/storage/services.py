@@ -1,4 +1,4 @@
-"""Every change of a connection, for the portal, Django admin and the API."""
+"""Services that create, change, test and delete connections, for the portal, Django admin and the API."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ OPEN = gettext_lazy("Open the storage")
 
 
 def create_connection(*, account: Account, name: str, provider: str, **values: str) -> Connection:
-    """``values`` are those of the kind's parameters, secrets too; others are ignored.
+    """Create a connection. ``values`` are those of the kind's parameters, with secrets; others are ignored.
 
-    Raises ``ValidationError``. The storage itself is not asked: see :func:`check_connection`.
+    Raises ``ValidationError``. Does not contact the storage: see :func:`check_connection`.
     """
     return _save(Connection(account=account, name=name, provider=provider), values)
 
 
 def update_connection(*, connection: Connection, name: str | None = None, **values: str) -> Connection:
-    """Change what is given; an empty secret leaves the present one. Raises ``ValidationError``."""
+    """Change the given values; an empty secret keeps the present one. Raises ``ValidationError``."""
     if name is not None:
         connection.name = name
     return _save(connection, {key: value for key, value in values.items() if key != "provider"})
@@ -40,7 +40,7 @@ def update_connection(*, connection: Connection, name: str | None = None, **valu
 def from_member(
     account: Account, provider: str, values: dict[str, str], connection: Connection | None = None
 ) -> dict[str, str]:
-    """Values as a member entered them -> as :func:`create_connection` takes them.
+    """Convert values as a member entered them to those that :func:`create_connection` takes.
 
     Raises ``ValidationError`` by parameter.
     """
@@ -54,7 +54,7 @@ def from_member(
 
 
 def delete_connection(*, connection: Connection) -> None:
-    """The files stay. Raises ``ValidationError`` while a batch uses the connection."""
+    """Delete a connection; its files stay. Raises ``ValidationError`` while a batch uses it."""
     try:
         connection.delete()
     except ProtectedError as error:
@@ -67,7 +67,7 @@ def delete_connection(*, connection: Connection) -> None:
 
 
 def check_connection(*, connection: Connection, path: str = "") -> list[Finding]:
-    """Try everything the portal does with the storage on a small file, and keep what was found."""
+    """Test all operations of the portal on the storage with a small file, and store the result."""
     try:
         findings = connection.store().check(path)
     except StorageError as error:

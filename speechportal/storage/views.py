@@ -1,4 +1,4 @@
-"""The pages of connections."""
+"""Pages of connections."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def connection_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _checked(request: PortalRequest, connection: Connection) -> HttpResponse:
-    """After a change: what the portal may do there now."""
+    """Test the connection after a change, and redirect to the result."""
     services.check_connection(connection=connection)
     return redirect("connections:check", connection.uid)
 
 
 @member_required
 def connection_check(request: PortalRequest, uid: str) -> HttpResponse:
-    """What the latest check found; POST checks again."""
+    """Result of the latest check; POST checks again."""
     connection = _one(request, uid)
     findings = None
     if request.method == "POST":
@@ -90,14 +90,14 @@ def connection_delete(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def browse(request: PortalRequest, uid: str) -> HttpResponse:
-    """A fragment with the folders of one level; its links lead to other levels."""
+    """Fragment with the folders of one level; its links lead to other levels."""
     return _level(request, _one(request, uid), request.GET.get("path", ""), "")
 
 
 @require_POST
 @manager_required
 def create_folder(request: PortalRequest, uid: str) -> HttpResponse:
-    """Make a folder in the level that is shown, and show it."""
+    """Create a folder in the current level, and show it."""
     connection = _one(request, uid)
     above = request.POST.get("path", "")
     try:

@@ -1,1 +1,1 @@
-"""What support staff works with: Django admin, made for finding one thing among millions."""
+"""Framework of support staff's admin: lists, search and actions that scale to millions of rows."""

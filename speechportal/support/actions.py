@@ -1,7 +1,7 @@
-"""What support staff does to things: each asks for a reason, and calls what the portal calls.
+"""Admin actions: each asks for a reason and calls the service that the portal's pages call.
 
-An action works on one row (a button on its page) or on several (chosen in a list). Its page shows what it
-will be done to and asks for the reason and whatever else the action needs.
+An action works on one row (a button on its page) or on several (chosen in a list). Its page shows the rows
+and asks for the reason and whatever else the action needs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ReasonForm(forms.Form):
 
 
 class Action(ABC):
-    """Subclasses say what is done (``perform``) and who may (``permission``).
+    """Admin action. Subclasses define ``perform`` and the ``permission`` it requires.
 
     ``perform`` raises ``ValidationError`` for what the rules do not allow; the sentence is shown.
     """
@@ -60,15 +60,15 @@ class Action(ABC):
         return {}
 
     def form(self, rows: Sequence[Any], data: Any = None) -> forms.Form:
-        """The form for these rows; with ``data``, as it was sent."""
+        """Form of the action for these rows, bound to ``data`` if given."""
         return self.form_class(data, initial=self.initial(rows[0]) if len(rows) == 1 else None)
 
     @abstractmethod
     def perform(self, row: Any, answers: dict[str, Any]) -> str:
-        """Do it; returns the sentence that staff reads."""
+        """Perform the action on a row; returns the sentence that staff reads."""
 
     def respond(self, row: Any, answers: dict[str, Any]) -> HttpResponseBase | None:
-        """For an action on one row whose outcome is a file or a page of its own; else ``None``."""
+        """Response of an action on one row that results in a file or a page; else ``None``."""
         return None
 
     def allowed_for(self, request: HttpRequest) -> bool:
@@ -76,7 +76,7 @@ class Action(ABC):
 
 
 def run(action: Action, request: HttpRequest, rows: Sequence[models.Model], answers: dict[str, Any]) -> int:
-    """Perform the action on each row by itself; tells staff what came of it. Returns how many succeeded."""
+    """Perform the action on each row, and add messages with the outcomes. Returns how many succeeded."""
     done = 0
     for row in rows:
         try:

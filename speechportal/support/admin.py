@@ -1,4 +1,4 @@
-"""The base of every page that support staff has for a table."""
+"""Base classes of support staff's admin pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOUND_AT_MOST = 5
 
 
 class ReasonedForm(forms.ModelForm[Any]):
-    """A change of a row asks why; what a service refuses is shown beside the field it is about."""
+    """Form that asks for the reason of a change, and shows a service's refusal at the field it is about."""
 
     reason = forms.CharField(
         label=_("Reason"),
@@ -57,7 +57,7 @@ class ReasonedForm(forms.ModelForm[Any]):
 
 
 class PortalModelAdmin(admin.ModelAdmin[M]):
-    """Keyset lists, search by ID or beginning, links to neighbours, actions with reasons."""
+    """Model admin with keyset lists, search by ID or prefix, related links, and actions with reasons."""
 
     list_per_page = 50
     show_full_result_count = False
@@ -98,7 +98,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         return (queryset.filter(self.matching(queryset, text)), False) if text else (queryset, False)
 
     def matching(self, queryset: QuerySet[M], text: str) -> Q:
-        """The condition for rows that ``text`` finds; those of a neighbour, where it is a neighbour's ID."""
+        """Condition for rows that ``text`` finds; a related row's ID finds its rows."""
         condition = NOTHING
         for field in self.find_exact:
             found = having(self.model, field, text)
@@ -112,14 +112,14 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         return condition
 
     def find(self, request: HttpRequest, text: str) -> list[M]:
-        """For the search over everything: the newest few."""
+        """Newest few rows that ``text`` finds, for the search over all tables."""
         if not self.has_view_permission(request):
             return []
         queryset = self.get_queryset(request)
         return list(self.get_search_results(request, queryset, text)[0].order_by("-pk")[:FOUND_AT_MOST])
 
     def found_as(self, row: M) -> list[Any]:
-        """How the search over everything shows a row: its ID, its name, what else tells it apart."""
+        """Cells of a row in the search over all tables: its ID, its name, and what distinguishes it."""
         return [getattr(row, "uid", ""), str(row), str(getattr(row, "account", None) or "")]
 
     def url_of(self, row: M) -> str:
@@ -258,7 +258,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
 
 
 class ReadOnlyAdmin(PortalModelAdmin[M]):
-    """For what the machine keeps: seen, never edited."""
+    """Model admin of rows that the portal writes itself: read-only."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -268,7 +268,7 @@ class ReadOnlyAdmin(PortalModelAdmin[M]):
 
 
 def _linked(name: str, opts: Any) -> Any:
-    """A column of links to the rows that a foreign key leads to."""
+    """Column of links to the rows of a foreign key."""
 
     @admin.display(description=opts.get_field(name).verbose_name)
     def linked(row: models.Model) -> str:
@@ -278,7 +278,7 @@ def _linked(name: str, opts: Any) -> Any:
 
 
 def link_to(row: models.Model | None, text: str = "") -> str:
-    """A link to a row's page, or a dash."""
+    """Link to a row's page, or a dash."""
     if row is None:
         return "–"
     if not admin.site.is_registered(type(row)):
@@ -288,6 +288,6 @@ def link_to(row: models.Model | None, text: str = "") -> str:
 
 
 def link_to_list(model: type[models.Model], text: Any, **conditions: Any) -> str:
-    """A link to the list of a table's rows under conditions."""
+    """Link to the list of a table's rows under conditions."""
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     return format_html('<a href="{}?{}">{}</a>', url, urlencode(conditions), text)

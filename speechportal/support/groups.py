@@ -1,8 +1,8 @@
-"""The groups of support staff and what each may do; made, and kept so, by ``migrate``.
+"""Staff groups and their permissions; ``migrate`` creates and updates them.
 
-viewer looks at everything; support also operates batches and changes what members could; finance changes
-prices and corrects charges; administrator does all of that, decides who is staff, and erases data. What was
-said in a recording none of them reads unless the account allows it.
+*viewer* reads; *support* also operates batches and changes what members could; *finance* changes prices and
+adjusts charges; *administrator* does all of that, assigns staff, and erases data. None of them reads
+transcripts unless the account allows it.
 """
 
 from __future__ import annotations

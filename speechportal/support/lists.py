@@ -1,7 +1,7 @@
-"""List pages that take as long over a million rows as over ten.
+"""Keyset lists: admin pages whose cost does not grow with the table.
 
-Rows are counted nowhere, and pages are found by the last ID seen (newest first) instead of by an offset.
-Filters are on indexed columns; neighbours (an account, a batch) are named by their ID in the address.
+Rows are not counted, and pages are found by the last ID seen (newest first) instead of by an offset. Filters
+use indexed columns; related rows (an account, a batch) are named by their ID in the URL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILES_AT_MOST = 500
 
 
 class KeysetChangeList(ChangeList):
-    """Newest first; ``?before=PK`` and ``?after=PK`` lead to the neighbouring pages."""
+    """Change list by keyset, newest first; ``?before=PK`` and ``?after=PK`` are the adjacent pages."""
 
     older: str | None = None
     newer: str | None = None
@@ -81,7 +81,7 @@ def having(model: type[Model], lookup: str, value: str) -> Q:
 
 
 def file_at(model: type[Model], key: str) -> Q:
-    """The condition for files with this key, whatever their storage: by the index of storage and key."""
+    """Condition for files with this key in any storage, by the index of storage and key."""
     storages = model._meta.get_field("connection").related_model
     assert isinstance(storages, type)  # noqa: S101 - a foreign key
     found = model._base_manager.filter(key=key, connection__in=storages._base_manager.values("pk"))
@@ -89,7 +89,7 @@ def file_at(model: type[Model], key: str) -> Q:
 
 
 def beginning_with(queryset: QuerySet[Any], field: str, text: str) -> Q:
-    """Rows whose ``field`` begins with ``text``, by the field's index.
+    """Condition for rows whose ``field`` begins with ``text``, by the field's index.
 
     PostgreSQL's LIKE uses an index made for patterns; SQLite's does not, but it sorts by code points, so
     that a beginning is a range.
@@ -100,7 +100,7 @@ def beginning_with(queryset: QuerySet[Any], field: str, text: str) -> Q:
 
 
 def neighbour(parameter: str, lookup: str, title: Any) -> type[SimpleListFilter]:
-    """A filter by a row's ID: shown only while it is in use, with the way to take it off."""
+    """Filter by a related row's ID, shown only while it is in use, with a link that removes it."""
 
     class Neighbour(SimpleListFilter):
         parameter_name = parameter
@@ -123,7 +123,7 @@ def neighbour(parameter: str, lookup: str, title: Any) -> type[SimpleListFilter]
 def choices(
     field: str, title: Any, values: Callable[[], list[tuple[Any, Any]]], common: str = ""
 ) -> type[SimpleListFilter]:
-    """A filter by an indexed column with few values.
+    """Filter by an indexed column with few values.
 
     ``common`` is the value that an index of the others leaves out; SQLite uses that one only when told so.
     """
@@ -150,6 +150,6 @@ def choices(
 
 
 def bounded_count(queryset: QuerySet[Any], most: int = 100_000) -> tuple[int, bool]:
-    """How many rows there are, counting no further than ``most``; and whether that is all."""
+    """Count rows up to ``most``; returns the count and whether it is exact."""
     found = queryset.order_by()[: most + 1].count()
     return min(found, most), found <= most

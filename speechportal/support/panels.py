@@ -1,4 +1,4 @@
-"""The first page: what waits, what runs, and what is stuck, now. Each app adds its panels."""
+"""Panels of the admin's first page: waiting, running and stuck work. Each app adds its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a panel. ``alarm`` marks what somebody should look at."""
+    """Number of a panel. ``alarm`` marks one that needs attention."""
 
     label: str | Promise
     value: Any

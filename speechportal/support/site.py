@@ -1,4 +1,4 @@
-"""Django admin for support staff: one sign-in, a second factor, live queues, one search over everything."""
+"""Admin site of support staff: sign-in with a second factor, queue panels, search in all tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PortalAdminSite(admin.AdminSite):
         return super().has_permission(request) and not second_factor.is_missing(request)
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The portal's own sign-in, then the second factor: no second door."""
+        """Redirect to the portal's own sign-in, which is followed by the second factor."""
         from django.contrib.auth.views import redirect_to_login
 
         from speechportal.accounts.sign_in import second_factor
@@ -52,7 +52,7 @@ class PortalAdminSite(admin.AdminSite):
         return super().index(request, {**(extra_context or {}), "panels": panels_for(request)})
 
     def search(self, request: HttpRequest) -> HttpResponse:
-        """Anything by its ID, name, e-mail address or file name; one hit opens at once."""
+        """Search all tables by ID, name, e-mail address or file name; a single hit opens at once."""
         from speechportal.support.admin import PortalModelAdmin
 
         text = request.GET.get("q", "").strip()[:LONGEST_SEARCH]

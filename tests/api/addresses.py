@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-OPEN = {"openapi.json", "docs", "redoc"}  # to be read without a token
+OPEN = {"openapi.json", "docs", "redoc", "redoc.js"}  # to be read without a token
 
 
 def routes(entries: list[Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandParser
 from pytest_django.fixtures import Settings
@@ -26,6 +27,7 @@ from tests.help.markdown import ROOT, Block
 
 # Programs that are not run here, and why.
 NOT_RUN = {
+    ".deploy/install": "needs a container engine; tests/house/test_deploy.py runs it up to there",
     "cp": "a backup is restored by tests/system/test_restore.py",
     "docker": "needs a container engine; tests/house/test_deploy.py reads the compose file",
     "export": "sets variables for the lines that follow",
@@ -34,7 +36,7 @@ NOT_RUN = {
     ".venv/bin/pip": "installs packages",
 }
 BLOCKS = markdown.blocks(*markdown.help_sources(), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
-LANGUAGES = {"sh", "python", "json", "text", ""}
+LANGUAGES = {"sh", "python", "json", "yaml", "text", ""}
 
 
 def lines(block: Block) -> list[list[str]]:
@@ -56,6 +58,13 @@ def test_json_can_be_read() -> None:
     assert found
     for block in found:
         json.loads(block.code)
+
+
+def test_yaml_can_be_read() -> None:
+    found = [block for block in BLOCKS if block.language == "yaml"]
+    assert found
+    for block in found:
+        assert yaml.safe_load(block.code)
 
 
 def test_every_shell_command_is_checked_or_has_a_reason() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tomllib
@@ -13,10 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from django.core.management import get_commands
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from speechportal.env import database
 from speechportal.platform.supervisor import NAMES
 from speechportal.settings import env
 
@@ -123,3 +127,86 @@ def test_the_lock_file_holds_every_dependency() -> None:
         version = locked.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} is not in requirements.lock: run `make lock`"
         assert requirement.specifier.contains(version), requirement
+
+
+def test_containers_of_the_portal_are_hardened_and_limited() -> None:
+    services = compose()["services"]
+    ours = {name: each for name, each in services.items() if each["image"].startswith("speechportal")}
+    assert set(ours) == {"setup", "web", "worker", "gpu-worker"}
+    for name, service in ours.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "setup" or "mem_limit" in service, name
+    assert all("no-new-privileges:true" in each["security_opt"] for each in services.values())
+
+
+def test_cards_are_reserved_by_the_profile_that_asks_for_them() -> None:
+    worker = compose()["services"]["gpu-worker"]
+    assert worker["profiles"] == ["gpu"]
+    assert worker["build"]["args"] == {"TORCH": "cuda"}
+    (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert worker["environment"]["SPEECHPORTAL_RECOGNITION_DEVICE"] == "cuda"
+
+
+def install(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The installer, up to the point where Docker is needed."""
+    command = [str(folder / "install"), "--prepare-only", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_the_installer_writes_secrets_once_and_settings_that_compose_takes(tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    shutil.copy(DEPLOY / "install", folder)
+    assert "Give the host name" in install(folder).stderr
+    assert "no host name" in install(folder, "--host", "a b; rm").stderr
+    made = install(folder, "--host", "portal.example.com", "--gpu", "yes")
+    assert made.returncode == 0, made.stderr
+    secrets = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    assert set(secrets) == set(compose()["secrets"])
+    assert stat.S_IMODE((folder / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
+    assert Fernet(secrets["encryption_keys"].encode())
+    assert database(secrets["database_url"])["PASSWORD"] == secrets["database_password"]
+    assert len({*secrets.values()}) == len(secrets)
+    settings = dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
+    assert settings["SPEECHPORTAL_ALLOWED_HOSTS"] == "portal.example.com"
+    assert settings["COMPOSE_PROFILES"] == "gpu,tls"
+    asked = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
+    assert asked <= set(settings)
+    # Again: nothing that is there changes, and the host name is not asked for.
+    again = install(folder)
+    assert again.returncode == 0, again.stderr
+    assert {path.name: path.read_text() for path in (folder / "secrets").iterdir()} == secrets
+
+
+@pytest.mark.parametrize(
+    ("group", "build", "words"), [("runtime", "cpu", "0.9 GB"), ("development", "cuda", "4.4 GB")]
+)
+def test_what_will_be_fetched_is_said_first(group: str, build: str, words: str) -> None:
+    program = DEPLOY / "install_packages.py"
+    told = subprocess.run(
+        [sys.executable, str(program), group, "--torch", build, "--plan"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = told.stdout.splitlines()
+    assert build.upper() in line
+    assert f"up to {words} to fetch" in line
+
+
+def test_running_needs_no_package_of_development() -> None:
+    spec = importlib.util.spec_from_file_location("install_packages", DEPLOY / "install_packages.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    names = {canonicalize_name(Requirement(line).name) for line in module.requirements("runtime", [])}
+    assert {"django", "torch", "openai-whisper", "redis"} <= names
+    assert not {"pytest", "mypy", "swift", "moto"} & names
+    assert "swift" in {Requirement(line).name for line in module.requirements("runtime", ["swift"])}
+    with pytest.raises(SystemExit, match="no extra nonsense"):
+        module.requirements("runtime", ["nonsense"])

@@ -20,6 +20,7 @@ from batches.operations.doctor import Finding, Health
 from batches.recognition.runtime import sandbox
 from speechportal.platform.models import NamedLease
 from tests import factories
+from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db
 
@@ -122,10 +123,12 @@ def test_the_command_s_exit_status_tells(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = "batches.management.commands.doctor.examine"
-    monkeypatch.setattr(command, lambda: [Finding("disk", Health.GOOD, "There is room.")])
+    monkeypatch.setattr(command, lambda _seconds: [Finding("disk", Health.GOOD, "There is room.")])
     call_command("doctor")
     assert "No problems found." in capsys.readouterr().out
-    monkeypatch.setattr(command, lambda: [Finding("disk", Health.BAD, "There is none.", "Free disk space.")])
+    monkeypatch.setattr(
+        command, lambda _seconds: [Finding("disk", Health.BAD, "There is none.", "Free disk space.")]
+    )
     with pytest.raises(CommandError, match="1 problem found"):
         call_command("doctor")
     assert "Free disk space." in capsys.readouterr().out
@@ -141,7 +144,7 @@ def test_a_sandbox_with_gaps_is_reported_unless_it_is_accepted(
         "Processes that read media files can read files other than the media, models and libraries.",
         "Processes that read media files can reach the network.",
     ]
-    assert client.get("/readyz").json() == {"ready": False, "problem": "sandbox"}
+    assert ready(client) == {"ready": False, "problem": "sandbox"}
     settings.ACCEPT_SANDBOX_GAPS = True
     assert bad(doctor.confinement) == []
     assert [finding.health for finding in doctor.confinement()] == [Health.NOTE, Health.NOTE]

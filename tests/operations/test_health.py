@@ -17,6 +17,7 @@ from batches.models import Batch, ConnectionBackoff, Delivery, Task
 from batches.webhooks import endpoint
 from speechportal.platform import health, metrics
 from tests import factories
+from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db
 LOOPBACK, ELSEWHERE = "127.0.0.1", "198.51.100.7"
@@ -50,7 +51,7 @@ def test_alive_needs_nothing(client: Client, settings: Settings) -> None:
 def test_ready_means_that_the_database_is_there_and_migrated(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert client.get("/readyz").json() == {"ready": True, "problem": ""}
+    assert ready(client) == {"ready": True, "problem": ""}
 
     class Broken:
         def cursor(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from django.core.management import CommandError, call_command
+from pytest_django.fixtures import Settings
 
 from batches.recognition.bench import random_checkpoint, report, runner, variants
 from batches.recognition.bench.ggml import ggml_file
@@ -220,3 +221,11 @@ def test_one_variant_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None
     assert (document["shape"], variant["name"], variant["ratio"]) == ("tiny", "whisper.cpp", 1.0)
     assert variant["cpu_per_minute"] > 0
     assert variant["error_rates"] == {}
+
+
+def test_our_engine_is_measured_within_the_memory_that_recognition_may_take(
+    settings: Settings, random_weights: WhisperCheckpoint
+) -> None:
+    settings.RECOGNITION_MEMORY_MB = 100
+    with pytest.raises(CommandError, match="the limit is 100 MB"):
+        call_command("bench", only=["ours"], shape="tiny", rounds=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batches.recognition.errors import ModelTooLarge, RecognitionError
-from batches.recognition.models import memory
+from batches.recognition.models import gpu_memory, memory
 from batches.recognition.models.dimensions import WhisperDimensions
 from batches.recognition.options import Options
 from batches.recognition.runtime.memory_check import require_memory
@@ -27,7 +27,7 @@ def test_weights_follow_from_the_number_type() -> None:
     half, single = (memory.need_on_cpu(TURBO, number_bytes=size) for size in (2, 4))
     assert 1.7e9 < half.weights < 1.9e9
     assert 3.2e9 < single.weights < 3.4e9
-    assert memory.need_on_gpu(TURBO).weights < 2e9
+    assert gpu_memory.least_need(TURBO).weights < 2e9
 
 
 def test_the_limit_is_above_the_need_and_grows_with_the_batch() -> None:
@@ -42,7 +42,7 @@ def test_too_little_memory_is_said_in_one_sentence() -> None:
     memory.require("large-v3-turbo", need, need.total)
     with pytest.raises(ModelTooLarge) as caught:
         memory.require("large-v3-turbo", need, 2_100_000_000)
-    expected = f"large-v3-turbo needs {need.total / 1e9:.1f} GB here, 2.1 GB are free."
+    expected = f"large-v3-turbo needs {need.total / 1e9:.1f} GB of memory here, 2.1 GB are free."
     assert caught.value.message == expected
     assert not caught.value.permanent
     told = RecognitionError.from_dict(caught.value.to_dict())

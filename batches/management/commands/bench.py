@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from batches.recognition.bench import random_checkpoint, report, variants
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
 from batches.recognition.bench.shapes import SHAPES
+from batches.recognition.models.memory import MIB
 from batches.recognition.runtime.engine_process import clean_environment
 
 # Settings by which torch, oneDNN, MKL and CTranslate2 leave AVX-512 and AMX unused.
@@ -131,6 +132,9 @@ class Command(BaseCommand):
             device=arguments["device"],
             files_at_once=arguments["files_at_once"],
             batch_size=arguments["batch_size"],
+            memory_limit=settings.RECOGNITION_MEMORY_MB * MIB,
+            gpu_memory=settings.GPU_MEMORY_MB * MIB,
+            trusted_pipelines=tuple(settings.TRUSTED_PIPELINES),
         )
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for number in range(1, arguments["rounds"] + 1):

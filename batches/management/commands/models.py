@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
+from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.overview import facts_of
 from batches.recognition.models.store import ModelStore, is_path
@@ -59,6 +60,9 @@ class Command(BaseCommand):
         for name in names or [*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS]:
             if is_path(name):
                 continue  # the operator's own files
+            if (provider := registry.bundled_with(name, store)) is not None:
+                self.stdout.write(f"{name}: {provider.missing() or 'comes with its package'}")
+                continue
             with _Bars() as bars:
                 try:
                     folder = store.fetch(name, bars.show)

@@ -135,7 +135,7 @@ def _options(chosen: TaskSettings) -> Options:
 def _recognised(
     files: Sequence[Path], options: Options, arguments: dict[str, Any]
 ) -> Iterator[list[Future[Transcript]]]:
-    """The transcripts of the files, in their order; as many at once as the engines take."""
+    """Transcripts of the files in their order; as many at once as the engines take."""
     devices = engines.devices(arguments["device"])
     each = engines.files_at_once(devices[0])
     pool = EnginePool(
@@ -179,7 +179,7 @@ class _Stopped(Exception):
 
 
 class _Bar:
-    """The progress of all files together, on standard error."""
+    """Progress bar of all files together, on standard error."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.stopped = threading.Event()
@@ -198,7 +198,7 @@ class _Bar:
         self._bar.close()
 
     def show(self, number: int, share: float, stage: str) -> None:
-        """Note what share of a file is done, and what is being done with it."""
+        """Update the share of a file that is done, and its stage."""
         if self.stopped.is_set():
             raise _Stopped
         with self._lock:

@@ -1,4 +1,7 @@
-"""Support staff's pages for accounts and people, a module for each."""
+"""Support staff's pages for accounts and users, a module for each.
+
+Django admin finds the pages of an app in this package, so it imports all modules.
+"""
 
 from speechportal.accounts.admin import account, people, safety
 

@@ -1,4 +1,4 @@
-"""The account: what it may do and what it costs. Other apps add their actions and their figures."""
+"""Accounts in admin: limits, price and budget. Other apps add their actions and figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechportal.accounts.models import Account, ApiToken, Membership
 from speechportal.support.actions import Action, ReasonForm
 from speechportal.support.admin import PortalModelAdmin, link_to_list
 
-# What other apps show on an account's page: callables from an account to (label, value) pairs.
+# Figures that other apps add to an account's page: callables from an account to (label, value) pairs.
 glances: list[Callable[[Account], list[tuple[Any, Any]]]] = []
 
 
@@ -96,7 +96,7 @@ class SetBudget(Action):
 
 
 def change(account: Account, **fields: Any) -> None:
-    """Save what is given, checked as everywhere. Raises ``ValidationError``."""
+    """Validate and save the given fields. Raises ``ValidationError``."""
     with transaction.atomic():
         for name, value in fields.items():
             setattr(account, name, value)

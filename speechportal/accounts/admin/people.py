@@ -1,4 +1,4 @@
-"""Users, their role in accounts, and the API tokens they made."""
+"""Users, memberships, invitations, staff groups and API tokens in admin."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg] # Django's i
 
 @admin.register(User)
 class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
-    """Who is staff, and in which group, only an administrator decides; superusers only a superuser."""
+    """Users. Only administrators assign staff status and groups; only superusers make superusers."""
 
     form = UserForm
     add_form = NewUserForm
@@ -170,7 +170,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin[Invitation]):
-    """Who may join an account. The link itself is known to nobody but who was sent it."""
+    """Invitations, read-only. The link itself is stored nowhere."""
 
     find_exact = ("uid",)
     find_part = ("email",)
@@ -253,7 +253,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(ReadOnlyAdmin[Group]):
-    """Made by ``migrate`` (speechportal/support/groups.py): looked at here, not changed."""
+    """Staff groups, read-only: ``migrate`` creates them (speechportal/support/groups.py)."""
 
     find_exact: ClassVar[list[str]] = []
     find_part = ("name",)

@@ -1,4 +1,4 @@
-"""The audit trail, refused sign-ins, authenticator apps, and the queue's own tables: all read-only."""
+"""Audit trail, refused sign-ins, authenticator apps and the queue's tables in admin; all read-only."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class AuthenticatorAppAdmin(ReadOnlyAdmin[AuthenticatorApp]):
 
 @admin.register(RecoveryCode)
 class RecoveryCodeAdmin(ReadOnlyAdmin[RecoveryCode]):
-    """How many somebody has left; the codes themselves nobody knows."""
+    """Recovery codes: how many a user has left; only their digests are stored."""
 
     find_exact: ClassVar[list[str]] = []
     find_part = ("app__user__email",)
@@ -116,7 +116,7 @@ class LetTryAgain(Action):
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
-    """Wrong passwords of the last while, by address and place."""
+    """Recent failed sign-ins, by e-mail and network address."""
 
     find_exact = ("username",)
     list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
@@ -131,7 +131,7 @@ class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
 
 
 def _register_queue_tables() -> None:
-    """The queue's failures and messages, to look at: a message edited by hand would be run."""
+    """Register the queue's failures and messages, read-only, since an edited message would be run."""
     for name in ("Schedule", "Success", "Failure", "OrmQ"):
         model = apps.get_model("django_q", name)
         if admin.site.is_registered(model):

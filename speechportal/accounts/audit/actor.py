@@ -1,7 +1,7 @@
-"""Who is acting, and from where: what the audit trail writes down beside every change.
+"""Actor: who makes a change and from where; recorded in the audit trail with every change.
 
-A request carries its own actor (:class:`ActorMiddleware`): a member, the token that the API was asked with,
-or support staff; whatever runs without a request is the system.
+Each request has its actor (:class:`ActorMiddleware`): a member, an API token, or support staff. Code that
+runs without a request acts as the system.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def current_actor() -> Actor:
 
 @contextmanager
 def acting_as(actor: Actor) -> Iterator[None]:
-    """Everything inside is the doing of ``actor``: for commands and tests."""
+    """Context manager: changes inside are recorded as made by ``actor``. For commands and tests."""
     before = _resolve.set(lambda: actor)
     try:
         yield
@@ -62,7 +62,7 @@ def acting_as(actor: Actor) -> Iterator[None]:
 
 @contextmanager
 def with_reason(reason: str) -> Iterator[None]:
-    """Every change inside is for this reason."""
+    """Context manager: changes inside are recorded with this reason."""
     before = _reason.set(reason.strip())
     try:
         yield
@@ -71,7 +71,7 @@ def with_reason(reason: str) -> Iterator[None]:
 
 
 class ActorMiddleware:
-    """Remembers who sent the request. After the authentication middleware."""
+    """Sets the actor of the request. Comes after the authentication middleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,7 +1,7 @@
-"""The database's own refusal to change an audit entry, whatever path an update takes.
+"""Append-only triggers: the database refuses every update of an audit entry.
 
-On PostgreSQL it refuses to delete one, too, but to the transaction that retention has opened. (SQLite cannot
-tell that one from others; there :class:`AuditEntry` itself refuses.)
+On PostgreSQL it also refuses deletion, except in the transaction that retention has opened. (SQLite cannot
+distinguish transactions; there :class:`AuditEntry` itself refuses.)
 
 Installed after every ``migrate``: SQLite drops a table's triggers when a later migration rebuilds it.
 """
@@ -55,7 +55,7 @@ def install_triggers(using: str = "default", **_kwargs: Any) -> None:
 
 @contextmanager
 def retention(using: str) -> Iterator[None]:
-    """Inside, old entries may be deleted."""
+    """Context manager: old entries may be deleted inside."""
     connection = connections[using]
     with transaction.atomic(using):
         if connection.vendor == "postgresql":

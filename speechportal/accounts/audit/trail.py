@@ -1,8 +1,8 @@
-"""The audit trail: every change by a member, a token, support staff or the system.
+"""Audit trail: an entry for every change by a member, a token, support staff or the system.
 
-Rows that people edit are *followed*: saving or deleting one writes an entry with what it was before and
-after, in the same transaction. What is changed by an update of many rows, or only read, is recorded by the
-service that does it with :func:`record`. The actor comes from :mod:`speechportal.accounts.audit.actor`.
+Models that people edit are *followed*: saving or deleting a row writes an entry with its values before and
+after, in the same transaction. Bulk updates and accesses that must be logged are recorded by the service that
+makes them, with :func:`record`. The actor comes from :mod:`speechportal.accounts.audit.actor`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ VERBS = {
     "deleted": _("deleted"),
     "suspended": _("suspended"),
     "restored": _("restored"),
+    "uploaded": _("given a recording"),
     "polled": _("asked to look at its input path"),
     "paused": _("paused"),
     "resumed": _("resumed"),
@@ -55,11 +56,6 @@ VERBS = {
     "corrected": _("corrected"),
     "published": _("published again, as corrected"),
     "keywords_changed": _("given other keywords"),
-    "replacements_changed": _("given other replacements"),
-    "original_read": _("shown as recognised, without redaction"),
-    "original_heard": _("played without muting"),
-    "originals_deleted": _("rid of the words as recognised"),
-    "reprocessed": _("asked to apply its text rules to old transcripts"),
     "groups_changed": _("put into other groups"),
     "recovery_codes_made": _("given new recovery codes"),
     "recovery_code_used": _("identified by a recovery code"),
@@ -69,7 +65,7 @@ VERBS = {
 
 
 class AppendOnly(RuntimeError):
-    """An entry of the audit trail was about to be changed or deleted."""
+    """Raised when an entry of the audit trail would be changed or deleted."""
 
 
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
@@ -80,13 +76,13 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         raise AppendOnly("An audit entry cannot be deleted.")
 
     def expire(self, before: datetime.datetime) -> int:
-        """Remove what is older than its account keeps its logs: the only way that entries go."""
+        """Delete entries from before a time (retention). No other code deletes entries."""
         with append_only.retention(self.db):
             return self.filter(created_at__lt=before)._raw_delete(self.db)  # noqa: SLF001 - past our own guard
 
 
 class AuditEntry(models.Model):
-    """One change: who, what, before and after, from where, why. Written once; the database refuses more."""
+    """Entry of one change: actor, address, target, values before and after, reason. Immutable."""
 
     uid = UidField("aud")
     account = models.ForeignKey(
@@ -138,7 +134,7 @@ class AuditEntry(models.Model):
 
     @property
     def who(self) -> str:
-        """For people: an e-mail address, the name of a token, or the system's."""
+        """Actor for people: an e-mail address, the name of a token, or the system's name."""
         parts = [self.actor_label, str(self.actor) if self.actor else ""]
         return " · ".join(filter(None, parts)) or str(Kind(self.actor_kind).label)
 
@@ -156,7 +152,7 @@ class AuditEntry(models.Model):
 
     @property
     def change_list(self) -> list[tuple[str, Any, Any]]:
-        """(field as people call it, before, after)"""
+        """Changes as (label of the field, before, after)."""
         found = []
         for name, (before, after) in self.changes.items():
             if name == "account":  # Who reads this knows.
@@ -183,7 +179,7 @@ def record(
     account: models.Model | None = None,
     reason: str = "",
 ) -> AuditEntry:
-    """Write down what the current actor does to ``target``; inside the transaction that does it."""
+    """Record what the current actor does to ``target``, in the transaction that does it."""
     actor = current_actor()
     owner = account or account_of(target)
     return AuditEntry.unscoped.create(
@@ -211,7 +207,7 @@ def _part_of(target: models.Model) -> str:
 
 
 def account_of(target: models.Model) -> models.Model | None:
-    """The account that a row belongs to, along the path of its scoped manager."""
+    """Account that a row belongs to, by the path of its scoped manager."""
     if target._meta.label == "accounts.Account":
         return target
     manager = getattr(type(target), "objects", None)
@@ -243,10 +239,10 @@ def follow(
     secret: Iterable[str] = (),
     addresses: Iterable[str] = (),
 ) -> None:
-    """From now on, write an entry whenever a row is saved with a difference, or deleted.
+    """Follow a model: write an entry whenever a row is saved with a difference, or deleted.
 
-    ``ignore`` names fields that the machine keeps; of ``secret`` ones only that they changed is told, and of
-    ``addresses`` the host alone.
+    Changes of the fields ``ignore`` are not recorded; of ``secret`` fields only the fact of a change is, and
+    of ``addresses`` the host only.
     """
     ignored = {"id", "uid", "created_at", "updated_at", *ignore}
     fields = tuple(field.name for field in model._meta.concrete_fields if field.name not in ignored)
@@ -258,7 +254,7 @@ def follow(
 
 
 def follow_groups(through: type[models.Model]) -> None:
-    """The groups of staff, which decide what they may do."""
+    """Follow changes of users' groups."""
     m2m_changed.connect(_groups_changed, sender=through, dispatch_uid=f"audit:{through._meta.label}")
 
 
@@ -322,7 +318,7 @@ def _groups_changed(instance: models.Model, action: str, pk_set: set[int] | None
 
 
 def _plain(field: models.Field[Any, Any], value: Any) -> Any:
-    """A value as JSON can hold it; another row by its ID or name."""
+    """Convert a value to JSON; another row becomes its ID or name."""
     if value is None or not field.is_relation:
         return _json(value)
     related = field.related_model
@@ -331,7 +327,7 @@ def _plain(field: models.Field[Any, Any], value: Any) -> Any:
 
 
 def _described(kind: str, name: str, before: Any, after: Any) -> tuple[str, Any, Any] | None:
-    """A change of a part of one of the model's typed JSON columns, as the column's type describes it."""
+    """Describe a change of one key of a typed JSON column of the model."""
     for field in apps.get_model(kind)._meta.concrete_fields:
         if isinstance(field, TypedJSONField):
             old, new = field.described(name, before), field.described(name, after)
@@ -341,7 +337,7 @@ def _described(kind: str, name: str, before: Any, after: Any) -> tuple[str, Any,
 
 
 def _readable(value: Any, field: Any) -> Any:
-    """A value of JSON as people write it, or as the field's choices call it."""
+    """Format a JSON value for people, by the field's choices if it has any."""
     if not isinstance(value, list | dict) and (label := dict(getattr(field, "flatchoices", ())).get(value)):
         return str(label)
     if isinstance(value, bool):

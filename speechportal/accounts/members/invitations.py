@@ -1,4 +1,4 @@
-"""Inviting people to an account: by a link that works once, for one address, for a week."""
+"""Invitations to an account: a link that works once, for one e-mail address, for a week."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechportal.platform import mail
 
 
 class Invitation(models.Model):
-    """An address that may join an account. The link's token is kept as a digest only."""
+    """Invitation of an e-mail address to an account. Only a digest of the link's token is stored."""
 
     uid = UidField("inv")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
@@ -61,9 +61,9 @@ class Invitation(models.Model):
 
 
 def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invitation, str]:
-    """A new invitation and its token, which is nowhere kept. Raises ``ValidationError``.
+    """Create an invitation; returns it with its token, which is not stored. Raises ``ValidationError``.
 
-    An invitation of the same address that has expired makes room for the new one.
+    Replaces an expired invitation of the same address.
     """
     email = email.strip().lower()
     if Membership.objects.filter(account=account, user__email=email).exists():
@@ -83,7 +83,7 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
 
 
 def send(invitation: Invitation, address: str) -> bool:
-    """Mail the link; ``False`` where no mail can be sent, so that it has to be handed over by hand."""
+    """Mail the link; ``False`` if no mail can be sent, so that it has to be passed on by hand."""
     account = invitation.account.name
     text = gettext(
         "%(who)s invites you to the account “%(account)s” of Speech Portal:\n\n%(address)s\n\n"
@@ -99,13 +99,13 @@ def send(invitation: Invitation, address: str) -> bool:
 
 
 def find(token: str) -> Invitation | None:
-    """The open invitation of a link."""
+    """Return the open invitation of a link, if any."""
     found = Invitation.unscoped.filter(digest=_digest(token)).select_related("account", "invited_by").first()
     return found if found is not None and found.is_open else None
 
 
 def accept(*, invitation: Invitation, user: User) -> Membership:
-    """Make ``user`` a member. Raises ``ValidationError`` for anybody but the one who was invited."""
+    """Make ``user`` a member. Raises ``ValidationError`` unless the invitation is for their address."""
     if user.email.lower() != invitation.email:
         raise ValidationError(gettext("This invitation is for %s.") % invitation.email, code="other_person")
     with transaction.atomic():

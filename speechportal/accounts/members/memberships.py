@@ -1,4 +1,4 @@
-"""Changes of who works in an account, and as what. An account always keeps an owner."""
+"""Services that change and remove memberships. An account always keeps an owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OWNER = Membership.Role.OWNER
 
 
 def change_role(*, membership: Membership, role: str) -> Membership:
-    """Raises ``ValidationError``; also for the last owner, who cannot become anything else."""
+    """Change a member's role. Raises ``ValidationError``, also for the last owner."""
     with transaction.atomic():
         locked = _locked(membership)
         if locked.role == OWNER and role != OWNER:
@@ -24,7 +24,7 @@ def change_role(*, membership: Membership, role: str) -> Membership:
 
 
 def remove_member(*, membership: Membership) -> None:
-    """They see nothing of the account from now on, and their API tokens for it stop working.
+    """Remove a member: they lose access to the account, and their API tokens for it stop working.
 
     Raises ``ValidationError`` for the last owner.
     """

@@ -1,4 +1,4 @@
-"""Who works in the account, who is invited to it, and what its owners decide for it."""
+"""Pages of members, invitations and the account's settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEMBER_BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
 
 
 def owner_required(view: View[...]) -> Any:
-    """Like ``member_required``, for owners: everybody else gets 403."""
+    """Decorator like ``member_required``, for owners: other members get 403."""
 
     def opened(request: PortalRequest, /, *args: Any, **kwargs: Any) -> Any:
         if request.membership.role != Membership.Role.OWNER:
@@ -81,7 +81,7 @@ def _show_members(request: PortalRequest, form: InvitationForm, link: str = "") 
 @owner_required
 @require_POST
 def invite(request: PortalRequest) -> HttpResponse:
-    """Shows the link once; it is also mailed where the portal can send mail."""
+    """Invite a person. The link is shown once, and mailed if the portal can send mail."""
     form = InvitationForm(request.POST)
     made = submit(
         form,
@@ -123,7 +123,7 @@ def change_role(request: PortalRequest, pk: int) -> HttpResponse:
 
 @owner_required
 def remove(request: PortalRequest, pk: int) -> HttpResponse:
-    """Asks first, and says what becomes of what the person has made."""
+    """Remove a member, after a question that says what happens to what they made."""
     membership = _membership(request, pk)
     if request.method == "POST":
         try:
@@ -152,7 +152,7 @@ def account_settings(request: PortalRequest) -> HttpResponse:
 
 
 class JoinForm(BaseUserCreationForm[User]):
-    """A password, and a name if they like, for somebody who has no user yet."""
+    """Form for an invited person without a user: a password and an optional name."""
 
     class Meta:
         model = User
@@ -161,7 +161,7 @@ class JoinForm(BaseUserCreationForm[User]):
 
 @sensitive_post_parameters()
 def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind an invitation's link: join as who you are, or as somebody new."""
+    """Accept an invitation by its link, as the signed-in user or as a new one."""
     invitation = invitations.find(token)
     if invitation is None:
         return render(request, "accounts/invitation_closed.html", status=404)

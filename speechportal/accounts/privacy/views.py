@@ -1,4 +1,4 @@
-"""What an account sees of the changes in it, and what it allows support staff and keeps."""
+"""Pages of an account's activity (audit trail) and of its privacy settings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ READING_DAYS = (1, 7, 30)
 
 @member_required
 def activity(request: PortalRequest) -> HttpResponse:
-    """The account's audit trail, newest first; ``?before=ID`` goes on from there."""
+    """Audit trail of the account, newest first; ``?before=ID`` shows older entries."""
     entries = AuditEntry.objects.for_account(request.account)
     return render(request, "accounts/activity.html", activity_page(request, entries))
 
 
 def activity_page(request: PortalRequest, entries: QuerySet[AuditEntry]) -> dict[str, Any]:
-    """What ``accounts/_activity.html`` shows of ``entries``, which are of the request's account."""
+    """Context of ``accounts/_activity.html`` for ``entries`` of the request's account."""
     entries = entries.select_related("actor").order_by("-pk")
     before = AuditEntry.objects.for_account(request.account).filter(uid=request.GET.get("before", ""))
     if (last := before.first()) is not None:
@@ -42,7 +42,7 @@ def activity_page(request: PortalRequest, entries: QuerySet[AuditEntry]) -> dict
 
 
 class PrivacyForm(forms.ModelForm[Account]):
-    """How long data is kept, and whether support staff may read transcripts meanwhile."""
+    """Form of retention times and of support staff's access to transcripts."""
 
     support = forms.TypedChoiceField(
         label=_("Support staff may read transcripts"),

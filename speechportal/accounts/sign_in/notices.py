@@ -1,4 +1,4 @@
-"""Mails to a person when something that signs them in was changed: who did not do it should hear of it."""
+"""Security notices: mails to a user when their password, second factor or sessions were changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tell(user_id: int, what: str) -> None:
 
 
 def send(user_id: int, what: str, at: str, address: str, by: str) -> None:
-    """Mail it; ``by`` is a :class:`Kind` where it was not the person. Run by the queue."""
+    """Mail a notice. ``by`` is a :class:`Kind` if it was not the user. Run by the queue."""
     from speechportal.accounts.models import User
 
     user = User.objects.filter(pk=user_id, is_active=True).first()

@@ -1,6 +1,6 @@
-"""A new password for somebody who has forgotten theirs: a link that is mailed, and works once, for an hour.
+"""Password reset: a mailed link that works once, for an hour.
 
-Whether an address is known is not told, by the page or by the time it takes: the mail is made by the queue.
+Neither the page nor its response time reveals whether an address is known: the queue sends the mail.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST_AN_HOUR = 3
 
 
 class AskForm(PasswordResetForm):
-    """Django's, which finds the active users of an address that sign in with a password."""
+    """Django's form, which finds the active users of an address that have a password."""
 
     email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
@@ -52,7 +52,7 @@ class AskForm(PasswordResetForm):
 
 
 def ask(user: User) -> bool:
-    """Have a link mailed; ``False`` where that was done often enough within the hour."""
+    """Queue a mail with a link; ``False`` if the limit per hour is reached."""
     lately = AuditEntry.unscoped.filter(
         created_at__gt=timezone.now() - timedelta(hours=1),
         action=ASKED,
@@ -102,7 +102,7 @@ class AskForPassword(PasswordResetView):
 
 
 class SetPassword(PasswordResetConfirmView):
-    """What the link leads to. The second factor, where there is one, is still asked for at the sign-in."""
+    """Page of the link, which sets the password. Signing in still requires the second factor, if any."""
 
     template_name = "accounts/password_reset_confirm.html"
     success_url = reverse_lazy("login")

@@ -1,7 +1,7 @@
-"""Recovery codes: what lets somebody in whose authenticator app is lost. Each is good once.
+"""Recovery codes: one-time codes that replace an authenticator app that was lost.
 
-A code has 80 random bits, too many to be guessed from its digest, so that a plain digest is enough and no key
-of the installation has to be kept for it. The codes belong to one app and go with it.
+A code has 80 random bits, too many to be guessed from its digest, so a plain digest is enough. The codes
+belong to one authenticator app and are deleted with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOK_ALIKES = str.maketrans({"o": "0", "i": "1", "l": "1", "-": "", " ": ""})  #
 
 
 class RecoveryCode(models.Model):
-    """One that is not used yet; using it deletes it."""
+    """Unused recovery code; using it deletes the row."""
 
     app = models.ForeignKey(
         "accounts.AuthenticatorApp", on_delete=models.CASCADE, related_name="recovery_codes"
@@ -44,7 +44,7 @@ class RecoveryCode(models.Model):
 
 
 def renew(app: AuthenticatorApp) -> list[str]:
-    """New codes in place of all earlier ones, in plain text, which is nowhere kept."""
+    """Replace all codes of the app; returns the new ones in plain text, which is not stored."""
     plain = ["".join(secrets.choice(ALPHABET) for _ in range(LETTERS)) for _ in range(COUNT)]
     with transaction.atomic():
         RecoveryCode.objects.filter(app=app).delete()
@@ -54,7 +54,7 @@ def renew(app: AuthenticatorApp) -> list[str]:
 
 
 def use(app: AuthenticatorApp, text: str) -> bool:
-    """Whether ``text`` is one of the app's codes; it is none of them from now on."""
+    """Use up a recovery code; ``False`` if ``text`` is none of the app's codes."""
     code = text.strip().lower().translate(LOOK_ALIKES)
     if len(code) != LETTERS:
         return False

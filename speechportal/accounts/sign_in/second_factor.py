@@ -1,7 +1,7 @@
-"""The second factor: an authenticator app's six digits (RFC 6238), which staff must have and members may.
+"""Second factor: time-based one-time passwords (RFC 6238), mandatory for staff and optional for members.
 
-The shared secret is kept encrypted and shown once. A code counts once: the time step of the last one that
-was accepted is kept, and only a later one is taken. Wrong codes make the next try wait, longer each time.
+The shared secret is stored encrypted and shown once. A code is accepted once: the time step of the last one
+is stored, and only later ones are accepted. Wrong codes delay the next try, longer each time.
 Whoever lost the app has recovery codes (:mod:`.recovery_codes`); without those it is
 taken away by support staff, or on the machine with ``manage.py reset_two_factor``, never by an account's
 owner: a person may work in other accounts, too.
@@ -35,7 +35,7 @@ LONGEST_WAIT = 600  # seconds
 
 
 class AuthenticatorApp(models.Model):
-    """A user's authenticator app. Without ``confirmed_at`` it is only being set up."""
+    """Authenticator app of a user. Without ``confirmed_at`` it is still being set up."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="authenticator"
@@ -61,26 +61,26 @@ class AuthenticatorApp(models.Model):
         return base64.b32decode(_credentials(self.user_id).decrypt(self.encrypted_secret))
 
     def provisioning_uri(self) -> str:
-        """What the QR code says to the app."""
+        """URI that the QR code encodes."""
         return _totp(self.secret).get_provisioning_uri(self.user.email, "Speech Portal")
 
     def typed_secret(self) -> str:
-        """For typing instead of scanning, in groups of four."""
+        """Secret in groups of four characters, to be typed instead of scanned."""
         text = base64.b32encode(self.secret).decode()
         return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
 
     def qr_code(self) -> str:
-        """The QR code as an SVG element."""
+        """QR code as an SVG element."""
         return segno.make(self.provisioning_uri(), micro=False).svg_inline(scale=5, dark="#000", light="#fff")
 
 
 def app_of(user_id: int) -> AuthenticatorApp | None:
-    """The app that is set up, if any."""
+    """Return the user's confirmed app, if any."""
     return AuthenticatorApp.objects.filter(user=user_id, confirmed_at__isnull=False).first()
 
 
 def begin(user_id: int) -> AuthenticatorApp:
-    """The app that is to be set up: the one begun earlier, so that a scanned code goes on to fit."""
+    """Start to set up an app, or continue with an unfinished one, whose scanned secret stays valid."""
     secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode()
     app, _created = AuthenticatorApp.objects.get_or_create(
         user_id=user_id, defaults={"encrypted_secret": _credentials(user_id).encrypt(secret)}
@@ -118,7 +118,7 @@ def seconds_to_wait(app: AuthenticatorApp) -> int:
 
 
 def remove(user_id: int) -> bool:
-    """Take the app away, with its recovery codes. Staff set up another at the next sign-in."""
+    """Remove the app and its recovery codes. Staff set up another at the next sign-in."""
     was_on = app_of(user_id) is not None
     removed = bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
     if was_on:
@@ -127,19 +127,19 @@ def remove(user_id: int) -> bool:
 
 
 def pass_session(request: HttpRequest, app: AuthenticatorApp) -> None:
-    """This session has shown the second factor."""
+    """Mark the session as having passed the second factor."""
     request.session.cycle_key()
     request.session[SESSION_KEY] = app.pk
 
 
 def is_passed(request: HttpRequest) -> bool:
-    """Whether this session has shown the second factor, with the app its user still has."""
+    """Whether the session has passed the second factor, with the app that its user still has."""
     app = _app_of_sender(request)
     return app is not None and request.session.get(SESSION_KEY) == app.pk
 
 
 def is_missing(request: HttpRequest) -> bool:
-    """Whether the sender has yet to show the second factor: everybody with an app, and all staff."""
+    """Whether the session has yet to pass the second factor, which staff and users with an app must."""
     user = request.user
     if not user.is_authenticated or is_passed(request):
         return False
@@ -185,7 +185,7 @@ def _note_failure(app: AuthenticatorApp) -> None:
 
 
 def rotate_encryption() -> int:
-    """Encrypt every secret with the first of ``ENCRYPTION_KEYS``; returns how many there are."""
+    """Re-encrypt every secret with the first of ``ENCRYPTION_KEYS``; returns how many there are."""
     rotated = 0
     for app in AuthenticatorApp.objects.iterator(chunk_size=200):
         old = app.encrypted_secret

@@ -1,4 +1,4 @@
-"""Showing the second factor after the password; for staff who have none yet, setting one up."""
+"""Pages of the second factor at sign-in: enter a code, or set up an app (staff without one)."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class CodeForm(forms.Form):
 @never_cache
 @login_required
 def show_code(request: HttpRequest) -> HttpResponse:
-    """After the password: the app's code or, with ``?recovery=1``, a recovery code.
+    """Ask for the app's code after the password or, with ``?recovery=1``, for a recovery code.
 
-    Staff who have no app set one up here; members who have none are asked for nothing.
+    Staff without an app set one up here; members without one are redirected.
     """
     assert isinstance(request.user, User)  # noqa: S101 - login_required
     if throttling.is_refused(request):

@@ -1,4 +1,4 @@
-"""How a person signs in, and where they are signed in: what they set for themselves, whatever the account."""
+"""Pages of a user's own security: second factor, recovery codes and sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from speechportal.accounts.sign_in.second_factor_views import CodeForm
 
 
 class PasswordAndCodeForm(CodeForm):
-    """What changes how somebody signs in asks for both again: an unlocked browser is not enough."""
+    """Form that asks for password and code again before a change of the sign-in."""
 
     password = forms.CharField(
         label=gettext_lazy("Password"),
@@ -75,7 +75,7 @@ def security(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def turn_on(request: HttpRequest) -> HttpResponse:
-    """Scan, enter the first code, and keep the recovery codes, which are shown only now."""
+    """Turn on the second factor: scan, enter the first code; shows the recovery codes once."""
     user = _user(request)
     if second_factor.app_of(user.pk) is not None:
         return redirect("security")
@@ -106,7 +106,7 @@ def turn_off(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def new_recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Others in place of those that are left."""
+    """Replace the recovery codes."""
 
     def renew(app: AuthenticatorApp) -> HttpResponse:
         codes = recovery_codes.renew(app)
@@ -119,7 +119,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
 def _confirm(
     request: HttpRequest, template: str, act: Callable[[AuthenticatorApp], HttpResponse]
 ) -> HttpResponse:
-    """Ask for password and code; then do it."""
+    """Ask for password and code, then call ``act``."""
     app = second_factor.app_of(_user(request).pk)
     if app is None:
         return redirect("security")
@@ -137,7 +137,7 @@ def _show_codes(request: HttpRequest, codes: list[str], *, turned_on: bool) -> H
 @login_required
 @require_POST
 def end_sessions(request: HttpRequest) -> HttpResponse:
-    """``session=<handle>`` ends that one; without it, all but this one end."""
+    """End the session ``session=<handle>``; without it, all but the present one."""
     user, own = _user(request), request.session.session_key
     ended = sessions.end(user.pk, handle=request.POST.get("session", ""), but=own)
     if ended:

@@ -1,6 +1,6 @@
-"""Sessions that know whose they are, so that people can see where they are signed in, and end it.
+"""Session store with the user, so that users can list and end their sessions.
 
-Django's own table holds nothing but a key and signed data. Ours adds columns, the documented way (Django,
+Django's own table has only a key and signed data. This one adds columns in the documented way (Django,
 "Extending database-backed session engines"): a session is listed by its user and ended by deleting its row.
 """
 
@@ -48,7 +48,7 @@ SYSTEMS = {
 
 
 class MemberSession(AbstractBaseSession):
-    """A browser that holds a key to the portal; without ``user`` it is not signed in."""
+    """Session of a browser; without ``user`` it is not signed in."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="sessions"
@@ -67,7 +67,7 @@ class MemberSession(AbstractBaseSession):
 
     @property
     def handle(self) -> str:
-        """What a page may call it by: its key opens the portal and is shown nowhere."""
+        """Public identifier for pages; the session key is a secret."""
         return hashlib.sha256(f"session:{self.session_key}".encode()).hexdigest()[:24]
 
     @classmethod
@@ -76,7 +76,7 @@ class MemberSession(AbstractBaseSession):
 
 
 class SessionStore(DatabaseStore):
-    """Django's sessions in the database, in our table."""
+    """Django's database session store, on :class:`MemberSession`."""
 
     row: MemberSession | None = None  # As it was read.
 
@@ -100,9 +100,9 @@ class SessionStore(DatabaseStore):
 
 
 def note(request: HttpRequest) -> None:
-    """Keep when, from where and with what this session was last seen, to a few minutes.
+    """Store time, address and browser of the session's latest use, every few minutes.
 
-    Not by saving the session, which would undo what another request of the same session changes meanwhile.
+    By an update, since saving the session would undo concurrent changes by another request.
     """
     row: MemberSession | None = getattr(request.session, "row", None)
     if row is None:
@@ -116,7 +116,7 @@ def note(request: HttpRequest) -> None:
 
 
 def of_user(user_id: int) -> list[MemberSession]:
-    """Where a person is signed in, last seen first."""
+    """Sessions of a user, the most recently used first."""
     open_ones = MemberSession.objects.filter(user=user_id, expire_date__gt=timezone.now())
     return sorted(
         open_ones.defer("session_data"), key=lambda row: row.seen_at or row.created_at, reverse=True
@@ -124,7 +124,7 @@ def of_user(user_id: int) -> list[MemberSession]:
 
 
 def end(user_id: int, *, handle: str = "", but: str | None = None) -> int:
-    """End a person's session by its handle, or all of them (``but`` the one with this key)."""
+    """End a user's session by its handle, or all ``but`` the one with this key; returns how many."""
     keys = [row.pk for row in of_user(user_id) if row.pk != but and handle in ("", row.handle)]
     MemberSession.objects.filter(pk__in=keys).delete()
     return len(keys)
@@ -138,7 +138,7 @@ def _address(request: HttpRequest) -> str | None:
 
 
 def _browser(request: HttpRequest) -> str:
-    """``Firefox · Windows``: enough to know one's own again, and no more than that is kept."""
+    """Browser and system, such as ``Firefox · Windows``; no more of the user agent is stored."""
     agent = request.headers.get("User-Agent", "")
     names = (
         next((name for sign, name in table.items() if sign in agent), "") for table in (BROWSERS, SYSTEMS)

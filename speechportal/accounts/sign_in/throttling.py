@@ -1,4 +1,4 @@
-"""What somebody reads who has given too many wrong passwords or codes (django-axes counts them)."""
+"""Throttling of sign-ins: blocks after too many wrong passwords or codes (counted by django-axes)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def refused(request: HttpRequest, _response: object = None, _credentials: Any = 
 
 
 def address_of(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """Whose sign-in this is, in one spelling: capitals would be another address to count by.
+    """E-mail address that attempts are counted by, in lower case.
 
-    Behind the password it is the person who gave it.
+    After the password it is the signed-in user's.
     """
     given = (credentials or {}).get("username") or request.POST.get("username", "")
     given = given or getattr(getattr(request, "user", None), "email", "")
@@ -34,5 +34,5 @@ def is_refused(request: HttpRequest) -> bool:
 
 
 def count_failure(request: HttpRequest) -> None:
-    """A wrong code counts as a wrong password does, toward the same refusal."""
+    """Count a wrong code toward the same limit as wrong passwords."""
     user_login_failed.send(sender=__name__, credentials={"username": address_of(request)}, request=request)

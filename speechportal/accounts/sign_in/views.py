@@ -1,4 +1,4 @@
-"""Signing in and out, the account at work, and a member's own settings."""
+"""Pages of sign-in, sign-out, the switch of accounts and the member's profile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ChangePassword(PasswordChangeView):
 @login_required
 @require_POST
 def switch_account(request: HttpRequest) -> HttpResponse:
-    """Work in another of the member's accounts; any other account is not found."""
+    """Switch the session to another of the member's accounts; 404 for any other account."""
     assert isinstance(request.user, User)  # noqa: S101 - login_required
     own = Membership.objects.filter(user=request.user, account__uid=request.POST.get("account", ""))
     membership = get_object_or_404(own.select_related("account"))

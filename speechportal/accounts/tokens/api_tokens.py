@@ -1,4 +1,4 @@
-"""API tokens: made, shown once, recognised, revoked.
+"""API tokens: create, verify, count requests and revoke.
 
 A token is ``spk_``, its public key (12 letters), a secret (32) and a check sum (7), all in Crockford's base
 32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. The check sum lets scanners for leaked secrets, and ourselves, tell a
@@ -40,7 +40,7 @@ def create_token(
     allowed_addresses: list[str] | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token and its plain text, which is nowhere kept. Raises ``ValidationError``."""
+    """Create a token; returns it with its plain text, which is not stored. Raises ``ValidationError``."""
     key, secret = _letters(KEY_LENGTH), _letters(SECRET_LENGTH)
     plain = f"{PREFIX}{key}{secret}"
     plain += _check_sum(plain)
@@ -70,7 +70,7 @@ def create_token(
 
 
 def revoke_token(*, token: ApiToken) -> None:
-    """From the next request on it opens nothing. Revoking it twice is fine."""
+    """Revoke a token; it stops working with the next request. Idempotent."""
     with transaction.atomic():
         locked = ApiToken.unscoped.select_for_update().get(pk=token.pk)
         if locked.revoked_at is None:
@@ -79,7 +79,7 @@ def revoke_token(*, token: ApiToken) -> None:
 
 
 def active(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
-    """Those among ``tokens`` that still open something."""
+    """Filter tokens that are valid now: neither revoked nor expired."""
     return tokens.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
 
 
@@ -125,7 +125,7 @@ def note_use(token: ApiToken, limit: int) -> bool:
 
 
 def seconds_left(token: ApiToken) -> int:
-    """Until the token's running minute is over."""
+    """Seconds until the token's running minute is over."""
     started = token.minute_started_at or timezone.now()
     return max(1, -int(-(started + MINUTE - timezone.now()).total_seconds() // 1))
 

@@ -1,4 +1,4 @@
-"""What an API token may be allowed to do, and from where.
+"""Scopes and allowed networks of API tokens.
 
 A scope is ``<area>:read`` or ``<area>:write``; ``read`` and ``write`` alone are for all areas. Writing
 includes reading.
@@ -35,7 +35,7 @@ def allows(scopes: Iterable[str], area: str, *, write: bool) -> bool:
 
 
 def within(wanted: Iterable[str], held: Iterable[str]) -> bool:
-    """Whether everything that ``wanted`` allows is allowed by ``held`` too."""
+    """Whether the scopes ``held`` include everything that ``wanted`` allows."""
     asked = list(wanted)
     own = list(held)
     return all(
@@ -54,7 +54,7 @@ def validate_scopes(value: Any) -> None:
 
 
 def validate_networks(value: Any) -> None:
-    """A list of addresses and networks such as ``192.0.2.7`` and ``2001:db8::/32``."""
+    """Validate a list of addresses and networks such as ``192.0.2.7`` and ``2001:db8::/32``."""
     wrong: list[str] = []
     for each in value if isinstance(value, list) else [value]:
         try:

@@ -1,4 +1,4 @@
-"""The page of API tokens: made here, shown once, revoked."""
+"""Pages of API tokens: list, create (shown once), revoke."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIVES = [
 
 
 class TokenForm(forms.Form):
-    """A name, what the token may do in each area, from where, and for how long."""
+    """Form of a token: name, access by area, allowed networks and expiry."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -74,7 +74,7 @@ class TokenForm(forms.Form):
         return any(field.value() for field in self.areas)
 
     def clean(self) -> dict[str, Any]:
-        """What :func:`speechportal.accounts.tokens.api_tokens.create_token` takes."""
+        """Convert the fields to the arguments of :func:`.api_tokens.create_token`."""
         given = super().clean() or {}
         wanted = [right for right in (given.get("everywhere"),) if right in {"read", "write"}]
         wanted += [f"{area}:{right}" for area in scopes.AREAS if (right := given.get(f"area_{area}"))]
@@ -94,7 +94,7 @@ def _expiry(days: str) -> datetime | None:
 
 @member_required
 def token_list(request: PortalRequest) -> HttpResponse:
-    """All members see which tokens there are; managers make new ones."""
+    """List the account's tokens to all members; managers create new ones."""
     if request.method == "POST" and not request.membership.can_change:
         raise PermissionDenied(str(VIEWER_REFUSED))
     form = TokenForm(request.POST or None)
@@ -120,7 +120,7 @@ def token_list(request: PortalRequest) -> HttpResponse:
 
 @manager_required
 def token_revoke(request: PortalRequest, uid: str) -> HttpResponse:
-    """Asks before it revokes."""
+    """Revoke a token, after a question."""
     token = get_object_or_404(ApiToken.objects.for_account(request.account), uid=uid)
     if request.method == "POST":
         api_tokens.revoke_token(token=token)

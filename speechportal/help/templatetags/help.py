@@ -1,4 +1,4 @@
-"""Links from the portal's pages into the help."""
+"""Template tags for links from the portal's pages to the help."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ register = template.Library()
 
 @register.simple_tag
 def help_link(topic: str, label: str = "") -> SafeString:
-    """A ``?`` that leads to a topic of the help: ``page`` or ``page#anchor``.
+    """Link ``?`` to a topic of the help: ``page`` or ``page#anchor``.
 
-    ``label`` names what the help is about, for people who do not see where the sign stands.
+    ``label`` names the topic for screen readers.
     """
     page, _hash, anchor = topic.partition("#")
     address = reverse("help:page", args=[page]) + (f"#{anchor}" if anchor else "")
@@ -26,12 +26,12 @@ def help_link(topic: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def field_help(field: BoundField) -> SafeString | str:
-    """The ``?`` of a form field, if its form has a topic for it (``help_topics``)."""
+    """Help link of a form field, if its form has a topic for it (``help_topics``)."""
     topic = getattr(field.form, "help_topics", {}).get(field.name)
     return help_link(topic, str(field.label)) if topic else ""
 
 
 @register.simple_tag
 def failure_help(code: str) -> SafeString | str:
-    """The ``?`` beside the cause of a failure."""
+    """Help link of a failure reason."""
     return help_link(f"troubleshooting#{code}", _("what to do about it")) if code else ""

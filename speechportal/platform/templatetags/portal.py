@@ -1,4 +1,4 @@
-"""Times, durations and amounts as every page shows them."""
+"""Template filters for times, durations and amounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXACT = "Y-m-d H:i:s T"
 
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
-    """A point in time in the member's zone, to the minute; exact in its tooltip."""
+    """Format a time in the member's time zone, to the minute; exact in its tooltip."""
     if value is None:
         return "–"
     local = timezone.localtime(value)
@@ -33,7 +33,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def duration(milliseconds: int | None) -> str:
-    """``3723000`` as ``1:02:03``, ``5000`` as ``0:05``."""
+    """Format milliseconds: ``3723000`` as ``1:02:03``, ``5000`` as ``0:05``."""
     if milliseconds is None:
         return "–"
     minutes, seconds = divmod(milliseconds // 1000, 60)
@@ -43,7 +43,7 @@ def duration(milliseconds: int | None) -> str:
 
 @register.filter
 def minutes(milliseconds: int | None) -> str:
-    """``125000`` as ``2``: whole minutes of media, grouped; less than one is told as ``<1``."""
+    """Format milliseconds as whole minutes: ``125000`` as ``2``; less than one as ``<1``."""
     if not milliseconds:
         return "0"
     return (
@@ -53,7 +53,7 @@ def minutes(milliseconds: int | None) -> str:
 
 @register.filter
 def roughly(seconds: int) -> str:
-    """``5400`` as ``1 h 30 min``, ``90`` as ``2 min``: how long something takes, as nobody knows exactly."""
+    """Format seconds as a rough duration: ``5400`` as ``1 h 30 min``, ``90`` as ``2 min``."""
     total = max(1, round(seconds / 60))
     hours, rest = divmod(total, 60)
     if hours >= 10:
@@ -63,35 +63,42 @@ def roughly(seconds: int) -> str:
     return _("%(minutes)d min") % {"minutes": total}
 
 
-@register.inclusion_tag("includes/sort_link.html", takes_context=True)
-def sort_link(context: template.Context, name: str, label: str) -> dict[str, Any]:
-    """A column's heading that sorts by it: up, down, and back to the list's own order."""
+@register.inclusion_tag("includes/sort_column.html", takes_context=True)
+def sort_column(context: template.Context, name: str, label: str, css: str = "") -> dict[str, Any]:
+    """Heading cell of a column that sorts by it: ascending, descending, and back to the default order."""
     request, sort = context["request"], str(context.get("sort", ""))
     query = request.GET.copy()
     query.pop("page", None)
+    query.pop("before", None)
     following = {name: f"-{name}", f"-{name}": ""}.get(sort, name)
     query["sort"] = following
     if not following:
         del query["sort"]
     direction = {name: "ascending", f"-{name}": "descending"}.get(sort, "")
-    return {"label": label, "address": f"?{query.urlencode()}", "direction": direction, "name": name}
+    return {
+        "label": label,
+        "address": f"?{query.urlencode()}",
+        "direction": direction,
+        "name": name,
+        "css": css,
+    }
 
 
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
-    """``0.1000`` as ``0.10 USD``: two digits behind the point, more where there are more."""
+    """Format an amount: ``0.1000`` as ``0.10 USD``, with at least two decimal places."""
     digits = max(2, -int(amount.normalize().as_tuple().exponent)) if amount else 2
     return f"{formats.number_format(amount, digits, force_grouping=True)} {currency}"
 
 
 @register.filter
 def path(key: str) -> SafeString:
-    """A path from the connection's root, that breaks after slashes where it must."""
+    """Format a path from the connection's root, with line breaks allowed after slashes."""
     folders = ((part,) for part in f"/{key}".split("/")[:-1])
     return format_html_join("", "{}/\u200b", folders) + conditional_escape(key.rpartition("/")[2])
 
 
 @register.filter
 def split(text: str) -> list[str]:
-    """``"a b"`` as a list, to loop over a few words in a template."""
+    """Split ``"a b"`` into a list, for loops in a template."""
     return text.split()

@@ -15,7 +15,9 @@ async function show(folder) {
   listing.setAttribute("aria-busy", "true");
   failed.hidden = true;
   try {
-    const response = await fetch(`${address}?${new URLSearchParams({ path: folder })}`, { cache: "no-store" });
+    const response = await fetch(`${address}?${new URLSearchParams({ path: folder })}`, {
+      cache: "no-store",
+    });
     if (!response.ok || response.redirected) throw new Error(String(response.status));
     listing.innerHTML = await response.text();
     path = folder;
@@ -76,5 +78,6 @@ take.addEventListener("click", () => {
   dialog.close();
   target.focus();
 });
-for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
+for (const button of dialog.querySelectorAll("[data-close]"))
+  button.addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

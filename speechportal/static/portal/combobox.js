@@ -41,7 +41,9 @@ function enhance(wrapper) {
 
   function mark(index) {
     active = index;
-    [...list.children].forEach((item, number) => item.setAttribute("aria-selected", String(number === index)));
+    for (const [number, item] of [...list.children].entries()) {
+      item.setAttribute("aria-selected", String(number === index));
+    }
     const item = list.children[index];
     if (item && shown.length) {
       input.setAttribute("aria-activedescendant", item.id);
@@ -52,7 +54,11 @@ function enhance(wrapper) {
   }
 
   function open(words) {
-    const wanted = words.trim().toLowerCase().split(/[\s/]+/).filter(Boolean);
+    const wanted = words
+      .trim()
+      .toLowerCase()
+      .split(/[\s/]+/)
+      .filter(Boolean);
     shown = options.filter((option) => wanted.every((word) => textOf(option).toLowerCase().includes(word)));
     list.replaceChildren(
       ...shown.map((option, number) => {

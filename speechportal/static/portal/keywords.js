@@ -19,7 +19,7 @@ function enhance() {
   const status = editor.querySelector("[role=status]");
   const added = editor.querySelector(".add input");
   const rows = () => [...body.rows];
-  const valueOf = (row) => row.querySelector("input").value.trim().replace(/\s+/g, " ");
+  const keywordOf = (row) => row.querySelector("input").value.trim().replace(/\s+/g, " ");
   added.id = `${field.id}_add`;
 
   function makeRow(text) {
@@ -47,12 +47,14 @@ function enhance() {
     const seen = new Map();
     let number = 0;
     for (const row of rows()) {
-      const text = valueOf(row);
+      const text = keywordOf(row);
       const key = text.toLowerCase();
       number += 1;
       row.cells[0].textContent = number;
       row.querySelector("input").setAttribute("aria-label", `${label.textContent.trim()} ${number}`);
-      row.querySelector("button").setAttribute("aria-label", `${row.querySelector("button").textContent} ${text}`);
+      row
+        .querySelector("button")
+        .setAttribute("aria-label", `${row.querySelector("button").textContent} ${text}`);
       row.hidden = !key.includes(wanted);
       const letters = [...text].length;
       if (letters > Number(length)) complain(row, words(tooLong, { limit: Number(length), count: letters }));
@@ -62,7 +64,7 @@ function enhance() {
     }
     status.textContent = words(count, { count: seen.size, limit: Number(limit) });
     status.classList.toggle("bad", seen.size > Number(limit));
-    field.value = rows().map(valueOf).join("\n");
+    field.value = rows().map(keywordOf).join("\n");
   }
 
   function fill(text) {
@@ -71,7 +73,10 @@ function enhance() {
   }
 
   function split(text) {
-    return text.split(separators).map((each) => each.trim()).filter(Boolean);
+    return text
+      .split(separators)
+      .map((each) => each.trim())
+      .filter(Boolean);
   }
 
   function add(pasted = "") {

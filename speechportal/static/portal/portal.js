@@ -61,7 +61,11 @@ document.addEventListener("submit", (event) => {
     const options = {};
     if (check.formMethod === "post") {
       const token = form.elements.csrfmiddlewaretoken.value;
-      Object.assign(options, { method: "POST", headers: { "X-CSRFToken": token }, body: new URLSearchParams(values) });
+      Object.assign(options, {
+        method: "POST",
+        headers: { "X-CSRFToken": token },
+        body: new URLSearchParams(values),
+      });
     } else {
       address += `?${new URLSearchParams(values)}`;
     }
@@ -177,7 +181,8 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
-  for (const tip of document.querySelectorAll(".has-tip:hover, .has-tip:focus-within")) tip.classList.add("dismissed");
+  for (const tip of document.querySelectorAll(".has-tip:hover, .has-tip:focus-within"))
+    tip.classList.add("dismissed");
 });
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -1,4 +1,4 @@
-"""What every object storage can do for us; :mod:`speechportal.storage.errors` says what can go wrong."""
+"""`ObjectStore`: the interface of every storage backend. Errors: :mod:`speechportal.storage.errors`."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ CHUNK = 1024 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A level below: ``path`` is relative to the root and ends with a slash."""
+    """Folder in a listing: ``path`` is relative to the root and ends with a slash."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as the storage reports it, whichever call reports it.
+    """File as the storage reports it; the same from every call.
 
     ``version`` changes whenever the file is written, even with the same bytes (on S3, where times are in
     seconds, not within the same second).
@@ -85,7 +85,7 @@ Entry = Folder | StoredFile
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that :meth:`ObjectStore.check` tried; ``error`` is ``None`` where it went well."""
+    """Result of one step of :meth:`ObjectStore.check`; ``error`` is ``None`` for success."""
 
     action: str  # list, write, read, move or delete
     label: str | Promise
@@ -101,12 +101,11 @@ class Finding:
 
 
 class ObjectStore(abc.ABC):
-    """A bucket or folder, confined to the connection's root.
+    """Bucket or folder, confined to the connection's root.
 
-    Keys and paths are relative to that root and checked (:mod:`speechportal.storage.keys`): any method
-    raises :class:`InvalidKey` for one that is not sound, and other :class:`StorageError` kinds as the
-    storage gives cause. Nothing else is raised for a fault of the storage; a fault of this machine's own
-    disk (``download``) stays an ``OSError``.
+    Keys and paths are relative to that root and validated (:mod:`speechportal.storage.keys`): any method
+    raises :class:`InvalidKey` for an invalid one, and other subclasses of :class:`StorageError` for errors of
+    the storage. An error of this machine's own disk (``download``) stays an ``OSError``.
     """
 
     part_bytes = 1024  # The longest name between two slashes, in UTF-8.
@@ -123,43 +122,43 @@ class ObjectStore(abc.ABC):
 
     @abc.abstractmethod
     def server_time(self) -> datetime:
-        """Now, by the clock that :attr:`StoredFile.modified` is taken from. Aware."""
+        """Present time by the clock of :attr:`StoredFile.modified`. Aware."""
 
     @abc.abstractmethod
     def stat(self, key: str) -> StoredFile | None:
-        """The file, or ``None`` where there is none (a missing bucket or root folder raises)."""
+        """Return the file, or ``None`` if it does not exist (a missing bucket or root folder raises)."""
 
     @abc.abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """The file's bytes as a stream, to be closed by the caller. :class:`NotFound`."""
+        """Open the file as a stream, to be closed by the caller. Raises :class:`NotFound`."""
 
     @abc.abstractmethod
     def download(
         self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
     ) -> StoredFile:
-        """Write the file to ``path`` on this machine: whole and on disk, or not at all.
+        """Download the file to ``path`` on this machine: completely and synced to disk, or not at all.
 
-        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` when the file is not, or while
-        it was read no longer, ``if_version``; :class:`NotFound`.
+        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` if the file's version is not
+        ``if_version``, before or after reading, and :class:`NotFound`.
         """
 
     @abc.abstractmethod
     def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
-        """Write a file, over another one if there is one. Readers see the old or the new one, not a part."""
+        """Write a file, replacing an existing one. Readers see the old or the new file, never a part."""
 
     @abc.abstractmethod
     def copy(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
-        """Copy inside the storage; returns the target.
+        """Copy a file inside the storage; returns the target.
 
-        An equal file under ``target`` counts as copied before; another one raises :class:`TargetExists`.
-        :class:`Changed` when the source is not ``if_version``; :class:`NotFound`.
+        An equal file under ``target`` counts as an earlier copy; another one raises :class:`TargetExists`.
+        Raises :class:`Changed` if the source's version is not ``if_version``, and :class:`NotFound`.
         """
 
     def move(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
-        """Copy, look at the target, look at the source again, and delete it only if it is still the one.
+        """Move a file: copy, verify the target, and delete the source only if it is still the same version.
 
-        Returns the target. When the source was replaced meanwhile it raises :class:`Changed`; the copy of
-        the old version then stays under ``target``. Repeating a move that was interrupted completes it.
+        Returns the target. Raises :class:`Changed` if the source was replaced meanwhile; the copy of the old
+        version then stays under ``target``. Repeating an interrupted move completes it.
         """
         before = self.stat(source)
         if before is None:
@@ -177,21 +176,21 @@ class ObjectStore(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, key: str) -> None:
-        """Delete one file. One that is not there counts as deleted."""
+        """Delete one file. Idempotent."""
 
     @abc.abstractmethod
     def presign(self, key: str, *, expires: int, method: Method = "get", filename: str | None = None) -> str:
-        """An address that reads or writes this one file without further rights for ``expires`` seconds.
+        """Pre-signed URL that reads or writes this file without credentials for ``expires`` seconds.
 
-        ``filename`` makes browsers save it under that name instead of showing it.
+        With ``filename`` browsers save the file under that name instead of showing it.
         """
 
     @abc.abstractmethod
     def create_folder(self, path: str) -> None:
-        """Make the folder ``path`` (with a slash at its end) show up in listings. One that is there stays."""
+        """Create the folder ``path`` (with a slash at its end), so that listings show it. Idempotent."""
 
     def check(self, path: str = "") -> list[Finding]:
-        """Try everything the portal does in the folder ``path`` on a small file; stops at the first fault."""
+        """Test all operations of the portal in the folder ``path`` with a small file; ends at an error."""
         name = f"{path}speechportal-check-{secrets.token_hex(6)}"
         first, second, data = (
             f"{name}.txt",

@@ -1,7 +1,7 @@
-"""Folders below a root, opened part by part without following a symbolic link.
+"""Confined folders: paths below a root, opened part by part without following symbolic links.
 
-A path that is checked and then opened can be swapped in between; a descriptor cannot. So every part is
-opened relative to the one above it, and a link anywhere below the root counts as not being there.
+A path that is checked and then opened can be swapped in between; a file descriptor cannot. So every part is
+opened relative to its parent, and a symbolic link anywhere below the root counts as missing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ KINDS: dict[int, type[StorageError]] = {
 
 @contextlib.contextmanager
 def faults(key: str) -> Iterator[None]:
-    """Turns what the operating system reports about ``key`` into a :class:`StorageError`."""
+    """Context manager: turns an ``OSError`` about ``key`` into a :class:`StorageError`."""
     try:
         yield
     except OSError as error:
@@ -61,7 +61,7 @@ def faults(key: str) -> Iterator[None]:
 
 
 class Root(NamedTuple):
-    """A folder that nothing leaves: ``path`` below ``within``, which the operator allows."""
+    """Folder that no path can leave: ``path`` below ``within``, which the operator allows."""
 
     within: Path
     path: str = ""  # with a slash at its end, or empty
@@ -72,9 +72,9 @@ class Root(NamedTuple):
 
 @contextlib.contextmanager
 def folder(root: Root, path: str, *, create: bool = False) -> Iterator[int]:
-    """A descriptor of the folder ``path`` below ``root``; made if missing and ``create``.
+    """File descriptor of the folder ``path`` below ``root``; created if missing and ``create``.
 
-    ``root`` itself is never made: a disk that is not mounted must not be mistaken for an empty one.
+    ``root`` itself is never created: a disk that is not mounted must not be mistaken for an empty one.
     Raises :class:`FolderMissing`, with an empty key for the root.
     """
     descriptor = _open_root(root)
@@ -106,7 +106,7 @@ def _open_root(root: Root) -> int:
 
 
 def _step(above: int, part: str, path: str, *, create: bool) -> int:
-    """From an open folder to one in it. The one above is closed, unless that fails."""
+    """Open a folder inside an open folder, whose descriptor is then closed unless this fails."""
     below = _open_part(above, part, path, create=create)
     os.close(above)
     return below
@@ -130,13 +130,13 @@ def _open_part(above: int, part: str, path: str, *, create: bool) -> int:
 
 
 class Place(NamedTuple):
-    """A name in an open folder."""
+    """Name in an open folder."""
 
     above: int
     name: str
 
     def stat(self) -> os.stat_result | None:
-        """The regular file there, or ``None`` for anything else."""
+        """Status of the regular file of this name, or ``None`` for anything else."""
         try:
             found = os.stat(self.name, dir_fd=self.above, follow_symlinks=False)
         except FileNotFoundError:
@@ -144,7 +144,7 @@ class Place(NamedTuple):
         return found if stat.S_ISREG(found.st_mode) else None
 
     def open(self, key: str) -> int:
-        """A descriptor of the regular file there, for reading. :class:`NotFound` for anything else."""
+        """Open the regular file for reading. Raises :class:`NotFound` for anything else."""
         descriptor = os.open(self.name, READ_FLAGS, dir_fd=self.above)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -152,19 +152,19 @@ class Place(NamedTuple):
         return descriptor
 
     def create(self) -> int:
-        """A descriptor of a new file there, for writing."""
+        """Create a new file and open it for writing."""
         return os.open(self.name, WRITE_FLAGS, 0o666, dir_fd=self.above)
 
     def link(self, target: Place) -> None:
-        """Give the file a second name. Never overwrites."""
+        """Hard-link the file to ``target``. Never overwrites."""
         os.link(self.name, target.name, src_dir_fd=self.above, dst_dir_fd=target.above, follow_symlinks=False)
 
     def rename(self, name: str) -> None:
-        """Give the file another name in the same folder, over another file if there is one."""
+        """Rename the file in its folder, replacing an existing file."""
         os.replace(self.name, name, src_dir_fd=self.above, dst_dir_fd=self.above)
 
     def remove(self) -> bool:
-        """Take the name away; says whether it was there."""
+        """Unlink the name; returns whether it existed."""
         try:
             os.unlink(self.name, dir_fd=self.above)
         except FileNotFoundError:
@@ -172,5 +172,5 @@ class Place(NamedTuple):
         return True
 
     def sync(self) -> None:
-        """Make the names in the folder outlast a power cut."""
+        """Sync the folder's entries to disk."""
         os.fsync(self.above)

@@ -1,4 +1,4 @@
-"""Files of this machine, written whole or not at all."""
+"""Atomic writes of files on this machine."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
 def write_whole(
     path: Path, chunks: Iterable[bytes], verify: Callable[[int], None], on_progress: Progress | None = None
 ) -> None:
-    """Write ``chunks`` to ``path``: beside it first, on disk, then renamed.
+    """Write ``chunks`` to ``path`` atomically: to a temporary file, synced to disk, then renamed.
 
-    ``verify`` gets the number of bytes before the file takes its name and raises if they are not right.
+    ``verify`` gets the number of bytes before the rename, and raises if it is wrong.
     """
     draft = path.with_name(temporary_name())
     written = 0
@@ -50,7 +50,7 @@ def write_whole(
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder outlast a power cut."""
+    """Sync a folder's entries to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

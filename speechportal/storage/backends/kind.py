@@ -1,4 +1,4 @@
-"""Storage kind: the contract of what a connection can be made for."""
+"""`StorageKind`: the contract of a kind of storage, and `Parameter`, which describes its parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Validator = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a storage kind; its value is text.
+    """Parameter of a storage kind; its value is text.
 
     Args:
         name: In the form, the API and the stored values.
@@ -67,14 +67,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose connection it is."""
+    """Owner of a connection: its account's and its own ID."""
 
     account_uid: str
     connection_uid: str
 
 
 class StorageKind(abc.ABC):
-    """A kind of storage: its parameters, their rules, and how a store is opened from them."""
+    """Kind of storage: its parameters, their validation, and how a store is opened."""
 
     name: str
     label: _StrOrPromise
@@ -85,11 +85,11 @@ class StorageKind(abc.ABC):
         return True
 
     def normalise(self, values: Values) -> Values:
-        """The values as they are stored, with those that follow from others."""
+        """Return the values as they are stored, with those that follow from others filled in."""
         return values
 
     def clean(self, values: Values, owner: Owner, others: Callable[[], list[str]]) -> Values:
-        """Check values that were normalised; ``others`` gives the places of other accounts' connections.
+        """Validate normalised values; ``others`` returns the places of other accounts' connections.
 
         Returns the values to store. Raises ``ValidationError`` by parameter.
         """
@@ -107,18 +107,18 @@ class StorageKind(abc.ABC):
 
     @abc.abstractmethod
     def place(self, values: Mapping[str, str]) -> str:
-        """Where the files are, for people."""
+        """Location of the files, for people."""
 
     @abc.abstractmethod
     def open(self, values: Mapping[str, str], owner: Owner) -> ObjectStore:
-        """The store; ``values`` have the secrets, too. Raises ``StorageError``."""
+        """Open the store; ``values`` include the secrets. Raises ``StorageError``."""
 
     def from_member(self, values: Values, owner: Owner, stored: Mapping[str, str]) -> Values:
-        """Values as members enter them -> as they are stored. Raises ``ValidationError`` by parameter."""
+        """Convert values as members enter them to stored ones. Raises ``ValidationError`` by parameter."""
         return values
 
     def for_member(self, values: Values, owner: Owner) -> Values:
-        """The opposite of :meth:`from_member`."""
+        """Convert stored values to those that members enter."""
         return values
 
     def fixed(self, values: Mapping[str, str], owner: Owner) -> dict[str, _StrOrPromise]:
@@ -126,8 +126,8 @@ class StorageKind(abc.ABC):
         return {}
 
     def prepare(self, values: Mapping[str, str], owner: Owner) -> None:  # noqa: B027 - optional
-        """Called after a connection was saved: make what a member may have made."""
+        """Called after a connection was saved; creates a member's own folder, for example."""
 
     def suggestions(self) -> list[dict[str, str]]:
-        """Values that belong together, to pick from: dictionaries by parameter."""
+        """Presets of values that belong together: dictionaries by parameter."""
         return []

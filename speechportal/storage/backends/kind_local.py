@@ -80,7 +80,7 @@ class LocalKind(StorageKind):
         return {FOLDER: _("The operator has chosen this folder.")}
 
     def prepare(self, values: Mapping[str, str], owner: Owner) -> None:
-        """A member's own folder is made at once; any other is the operator's to make."""
+        """Create a member's own folder; any other must exist already."""
         root, folder = local_folders.member_root(owner.account_uid), Path(values[FOLDER])
         if root is not None and folder.is_relative_to(root):
             folder.mkdir(parents=True, exist_ok=True)

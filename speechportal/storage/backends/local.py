@@ -1,4 +1,4 @@
-"""A folder of this machine as object storage."""
+"""`LocalStore`: a folder of this machine as object storage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LinkMaker = Callable[[str, int, Method, str | None], str]  # key, seconds, metho
 
 
 class LocalStore(ObjectStore):
-    """Files below ``root``. Symbolic links below it count as not being there.
+    """Store of the files below ``root``. Symbolic links below it count as missing.
 
     The version is ``size-modification time-inode``: a file that is written again, even with the same
     bytes and the same time, is another one.
@@ -113,7 +113,7 @@ class LocalStore(ObjectStore):
             return self._write(target, _read(source, stream), overwrite=False, verify=verify)
 
     def move(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
-        """As promised by :class:`ObjectStore`, but by a hard link, which neither overwrites nor copies."""
+        """See :class:`ObjectStore`. Moves by a hard link, which neither overwrites nor copies."""
         if source == target:
             raise TargetExists(target)
         with self._at(source) as old, self._at(target, create=True) as new:
@@ -158,7 +158,7 @@ class LocalStore(ObjectStore):
 
     @contextlib.contextmanager
     def _at(self, key: str, *, create: bool = False) -> Iterator[Place | None]:
-        """Where ``key`` is or would be; ``None`` if the folder it would lie in is missing."""
+        """Place of ``key``, existing or not; ``None`` if its folder is missing."""
         path, name = self._split(key)
         with contextlib.ExitStack() as stack:
             stack.enter_context(confined.faults(key))
@@ -216,7 +216,7 @@ class LocalStore(ObjectStore):
 
 
 def _names(above: int) -> Iterator[str]:
-    """Files, and folders with a slash at their end."""
+    """Names of files, and of folders with a slash at their end."""
     with os.scandir(above) as entries:
         for entry in entries:
             name = entry.name
@@ -229,7 +229,7 @@ def _names(above: int) -> Iterator[str]:
 
 
 def _link(old: Place, new: Place, before: os.stat_result) -> bool:
-    """Give the file its second name. ``False`` when an interrupted move had done so."""
+    """Link the file to its new name. ``False`` if an interrupted move had done so."""
     try:
         old.link(new)
     except FileExistsError:
@@ -241,7 +241,7 @@ def _link(old: Place, new: Place, before: os.stat_result) -> bool:
 
 
 def _verify_link(key: str, new: Place, before: os.stat_result, *, linked: bool) -> None:
-    """What was linked is what was asked for: the source may have been replaced just before."""
+    """Check that the linked file is the expected one: the source may have been replaced just before."""
     found = new.stat()
     if found is None or _version(found) != _version(before):
         if linked:
@@ -251,7 +251,7 @@ def _verify_link(key: str, new: Place, before: os.stat_result, *, linked: bool) 
 
 
 def _leave(key: str, old: Place, new: Place, before: os.stat_result, *, linked: bool) -> None:
-    """Take the old name away, if it still is the name of the file that was linked."""
+    """Remove the old name, if it still is the name of the file that was linked."""
     after = old.stat()
     if after is not None and _version(after) != _version(before):
         raise Changed(key)

@@ -1,4 +1,4 @@
-"""A bucket of an S3 server, or a path in it, as object storage."""
+"""`S3Store`: a bucket of an S3 server, or a path in it, as object storage."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from speechportal.storage.backends.base import (
     StoredFile,
 )
 from speechportal.storage.backends.files import write_whole
+from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.backends.s3_client import MIB, ExplicitS3Storage, S3Settings, storage_for
 from speechportal.storage.errors import (
     AccessDenied,
@@ -46,10 +47,17 @@ if TYPE_CHECKING:
 PAGE = 1000
 QUOTES = '"'
 BUCKET_SEEN_SECONDS = 30
+MULTIPART_OPERATIONS: dict[MultipartStep, str] = {
+    "create": "create_multipart_upload",
+    "part": "upload_part",
+    "list": "list_parts",
+    "complete": "complete_multipart_upload",
+    "abort": "abort_multipart_upload",
+}
 
 
-class S3Store(ObjectStore):
-    """Files below ``root`` in a bucket.
+class S3Store(ObjectStore, MultipartUploads):
+    """Store of the files below ``root`` in a bucket.
 
     The version is the ETag and the time of the last write, in seconds: that is how precisely answers
     about one file tell it, even where listings do better.
@@ -202,6 +210,19 @@ class S3Store(ObjectStore):
         with s3_errors.faults(key):
             return self._client.generate_presigned_url(f"{method}_object", Params=params, ExpiresIn=expires)
 
+    def presign_multipart(
+        self, key: str, step: MultipartStep, *, expires: int, upload_id: str = "", part_number: int = 0
+    ) -> str:
+        params: dict[str, Any] = {"Bucket": self._given.bucket, "Key": self._full(key)}
+        if step != "create":
+            params["UploadId"] = upload_id
+        if step == "part":
+            params["PartNumber"] = part_number
+        with s3_errors.faults(key):
+            return self._client.generate_presigned_url(
+                MULTIPART_OPERATIONS[step], Params=params, ExpiresIn=expires
+            )
+
     def create_folder(self, path: str) -> None:
         full_path = keys.check_folder(path, root=self._given.root)
         if not path:
@@ -252,7 +273,7 @@ class S3Store(ObjectStore):
         self._bucket_seen = time.monotonic()
 
     def _explain(self) -> None:
-        """Ask for something whose answer has a body: answers to HEAD give no cause. Raises it, if any."""
+        """Raise the cause of a failed HEAD request, whose answer has no body, by a request that has one."""
         try:
             self._client.list_objects(Bucket=self._given.bucket, Prefix=self._given.root, MaxKeys=1)
         except ClientError as error:
@@ -309,7 +330,7 @@ class S3Store(ObjectStore):
 
 
 class _Body(io.RawIOBase):
-    """A body as a stream whose faults are the portal's."""
+    """Stream of a body that raises StorageError."""
 
     def __init__(self, body: Any, key: str) -> None:
         self._body = body
@@ -345,5 +366,5 @@ def _stored(key: str, size: int, etag: str, modified: datetime) -> StoredFile:
 
 
 def attachment(filename: str) -> str:
-    """A ``Content-Disposition`` that saves under ``filename``, in any script (RFC 6266)."""
+    """``Content-Disposition`` header that saves under ``filename``, in any script (RFC 6266)."""
     return content_disposition_header(as_attachment=True, filename=filename) or "attachment"

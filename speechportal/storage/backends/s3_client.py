@@ -1,4 +1,4 @@
-"""Connections to S3 servers, by django-storages, with nothing taken from the machine's own configuration."""
+"""S3 clients by django-storages, with nothing taken from the machine's own configuration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NO_AMBIENT = {
 
 @dataclass(frozen=True)
 class S3Settings:
-    """Where a bucket is, and who asks. ``root`` is ``""`` or ends with a slash."""
+    """Location and credentials of a bucket. ``root`` is ``""`` or ends with a slash."""
 
     endpoint_url: str
     region: str
@@ -47,13 +47,13 @@ class S3Settings:
 
 
 class ServerClock:
-    """The server's time, from the ``Date`` of its latest answer."""
+    """Server's clock, from the ``Date`` header of its latest answer."""
 
     def __init__(self) -> None:
         self._seen: tuple[datetime, float] | None = None
 
     def note(self, http_response: Any = None, **_kwargs: Any) -> None:
-        """For botocore's ``after-call`` event."""
+        """Handle botocore's ``after-call`` event."""
         date = getattr(http_response, "headers", {}).get("Date")
         if not date:
             return
@@ -71,7 +71,7 @@ class ServerClock:
 
 
 class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ships no types
-    """django-storages' S3 storage, told everything: no key, profile, proxy or setting is looked up."""
+    """django-storages' S3 storage with explicit settings: no key, profile, proxy or setting is looked up."""
 
     def __init__(self, given: S3Settings) -> None:
         self.clock = ServerClock()
@@ -116,7 +116,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
 
     @property
     def client(self) -> S3Client:
-        """This thread's client."""
+        """Client of this thread."""
         return cast("S3Client", self.connection.meta.client)
 
 
@@ -145,7 +145,7 @@ def _config(given: S3Settings) -> Config:
 
 @lru_cache(maxsize=64)
 def storage_for(given: S3Settings) -> ExplicitS3Storage:
-    """The storage for these settings; kept, since making a client costs a tenth of a second."""
+    """Storage for these settings; cached, since making a client takes a tenth of a second."""
     return ExplicitS3Storage(given)
 
 

@@ -1,7 +1,7 @@
-"""From what S3 servers and botocore report to the errors of the portal.
+"""Mapping of errors of S3 servers and botocore to storage errors.
 
-Servers differ in the codes they send, and answers to HEAD carry none, so the HTTP status decides where
-the code is not known.
+Servers differ in the codes they send, and answers to HEAD have none, so the HTTP status decides for an
+unknown code.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ STATUSES: dict[int, type[StorageError]] = {
 
 @contextlib.contextmanager
 def faults(key: str) -> Iterator[None]:
-    """Turns what botocore raises about ``key`` into a :class:`StorageError`."""
+    """Context manager: turns botocore's exceptions about ``key`` into :class:`StorageError`."""
     try:
         yield
     except boto.ClientError as error:
@@ -103,13 +103,13 @@ def status_of(error: boto.ClientError) -> int:
 
 
 def has_code(error: boto.ClientError) -> bool:
-    """Whether the server said more than a status; its answers to HEAD cannot."""
+    """Whether the answer has an error code; answers to HEAD have none."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return bool(code) and not code.isdigit() and code not in {"Unknown", "NotFound", "Forbidden"}
 
 
 def from_answer(error: boto.ClientError, key: str) -> StorageError:
-    """The error for an answer of the server."""
+    """Storage error for an error response of the server."""
     code, status = str(error.response.get("Error", {}).get("Code", "")), status_of(error)
     kind = CODES.get(code) or STATUSES.get(status, StorageFault)
     answer = ", ".join(
@@ -129,7 +129,7 @@ _FAULTS: list[tuple[tuple[type[Exception], ...], type[StorageError]]] = [
 
 
 def from_fault(error: Exception, key: str) -> StorageError:
-    """The error for a server that gave no answer, or none that can be read."""
+    """Storage error for a server that gave no answer, or an unreadable one."""
     cause = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
     if isinstance(cause, outbound.OutboundError):
         return from_outbound(cause, key)
@@ -151,7 +151,7 @@ _OUTBOUND: dict[type[outbound.OutboundError], type[StorageError]] = {
 
 
 def from_outbound(error: outbound.OutboundError, key: str) -> StorageError:
-    """The error for what the guarded transport refused or ended."""
+    """Storage error for a request that the guarded transport refused or ended."""
     if isinstance(error, outbound.ConnectionFailed) and isinstance(error.__cause__, ConnectionRefusedError):
         return ConnectionRefused(key)
     if isinstance(error, outbound.UnexpectedStatus):

@@ -93,7 +93,7 @@ class GuardedSession:
         return response
 
     def expect(self, size: int) -> None:
-        """The latest answer of this thread is a file of so many bytes: allow its length and its time."""
+        """Raise the limits of this thread's latest answer (size and time) to those of a file of ``size``."""
         exchange: Exchange = self._latest.exchange
         exchange.limit = exchange.received + size + HEAD_BYTES
         exchange.deadline.extend(CALL_SECONDS + size / SLOWEST_BYTES)

@@ -1,7 +1,7 @@
-"""Writes the rings of the embedded Swift: which of its servers keeps what.
+"""Writes the rings of the embedded Swift, which assign objects to servers.
 
-A program of its own, since importing Swift changes the process that does. It takes the folder and the
-ports of the account, container and object servers.
+A separate program, since importing Swift changes the importing process. Arguments: the folder, and the ports
+of the account, container and object servers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenStack Swift with its S3 interface on this machine: a real S3 server for the demo and the tests.
+"""Embedded S3 server for the demo and the tests: OpenStack Swift with its S3 interface.
 
 Four processes on loopback ports, one device, one replica, all files below one folder. They end with the
 process that started them, however that ends.
@@ -90,7 +90,7 @@ class SwiftUnavailable(Exception):
 
 
 class SwiftServer:
-    """Starts and stops Swift. What was stored stays in ``folder`` and is there again at the next start.
+    """Starts and stops Swift. Its data stays in ``folder`` for the next start.
 
     ``accounts`` are names (letters and digits) and their secrets; clients use ``port`` (0 for a free one) at
     ``address``, one of this machine's.
@@ -131,7 +131,7 @@ class SwiftServer:
         self.stop()
 
     def start(self) -> None:
-        """Returns when it serves. :class:`SwiftUnavailable`."""
+        """Start the server and wait until it serves. Raises :class:`SwiftUnavailable`."""
         if importlib.util.find_spec("swift") is None:
             raise SwiftUnavailable("OpenStack Swift is not installed: pip install 'speechportal[swift]'.")
         (self.folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class SwiftServer:
         self._processes.clear()
 
     def healthy(self) -> bool:
-        """Whether all processes run and the server says that it is well."""
+        """Whether all processes run and the health check succeeds."""
         if not self._processes or self._ended():
             return False
         connection = http.client.HTTPConnection(self.address, self.port, timeout=2)
@@ -175,7 +175,7 @@ class SwiftServer:
             connection.close()
 
     def create_bucket(self, account: str, bucket: str) -> None:
-        """Make a bucket; one that is there stays."""
+        """Create a bucket. Idempotent."""
         client = ExplicitS3Storage(
             S3Settings(self.endpoint_url, self.region, bucket, self.access_key(account), self.secret(account))
         ).client
@@ -269,7 +269,7 @@ class SwiftServer:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has now; held together until all are chosen, so that they differ."""
+    """Find free ports; they are held until all are chosen, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

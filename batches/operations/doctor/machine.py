@@ -1,0 +1,177 @@
+"""This machine: settings, folders, models, programs, graphics cards, confinement, disk space."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+from django.conf import settings
+from django.core import checks
+
+from batches.operations.doctor.findings import Finding, bad, good, note
+from batches.recognition import registry
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.dimensions import read_dimensions
+from batches.recognition.models.gpu_memory import least_need
+from batches.recognition.models.memory import MIB
+from batches.recognition.models.store import ModelStore, is_path
+from batches.recognition.runtime import gpu_probe, sandbox
+from batches.tasks.scheduling import ServedModels
+from batches.worker import disk_space, engines, work_folder
+
+FREE_BYTES = 5 * 1024**3
+
+
+def configuration() -> Iterator[Finding]:
+    found = checks.run_checks(include_deployment_checks=settings.PRODUCTION)
+    for message in found:
+        make = bad if message.level >= checks.ERROR else note
+        yield make("settings", str(message.msg), str(message.hint or ""))
+    if not found:
+        yield good("settings", f"The settings are valid (mode: {settings.MODE}).")
+
+
+def static_files() -> Iterator[Finding]:
+    """In production, pages refer to static files by the manifest that collectstatic writes."""
+    if not settings.PRODUCTION:
+        return
+    if not (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():
+        yield bad("pages", "The static files are not collected.", "Run: manage.py collectstatic --noinput")
+        return
+    yield good("pages", "The static files are collected.")
+
+
+def models() -> Iterator[Finding]:
+    """The files of the models that this machine serves."""
+    store = ModelStore(settings.MODELS_DIR)
+    served = ServedModels.of_settings()
+    for name in sorted(served.whisper | served.speakers):
+        remedy = f"Run: manage.py models fetch {name}"
+        if is_path(name):
+            problems = [] if Path(name).exists() else [f"There is no model at {name}."]
+        elif (provider := registry.bundled_with(name, store)) is not None:
+            remedy = f"Run: {provider.missing()}"
+            problems = [f"{provider.name} is not installed."] if provider.missing() else []
+        else:
+            problems = store.verify(name)
+        if problems:
+            yield bad("models", problems[0], remedy)
+        else:
+            yield good("models", f"{name} is complete.")
+    offered = {*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS}
+    if unknown := sorted(set(settings.SERVED_MODELS) - offered):
+        yield note(
+            "models",
+            f"SPEECHPORTAL_SERVED_MODELS names {', '.join(unknown)}, which is not offered.",
+            "Add it to SPEECHPORTAL_WHISPER_MODELS or SPEECHPORTAL_SPEAKER_MODELS.",
+        )
+
+
+def ffmpeg() -> Iterator[Finding]:
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
+    except (RuntimeError, OSError, subprocess.SubprocessError):
+        yield bad(
+            "ffmpeg", "ffmpeg does not run; no media can be decoded.", "Install the package imageio-ffmpeg."
+        )
+        return
+    yield good("ffmpeg", answer.stdout.splitlines()[0])
+
+
+# What each part of the sandbox keeps the readers of media files from, and what it needs.
+SANDBOX = {
+    sandbox.NETWORK: ("reach the network", "seccomp, or user namespaces (sysctl user.max_user_namespaces)"),
+    sandbox.FILES: ("read files other than the media, models and libraries", "Landlock (Linux 5.13)"),
+    sandbox.PROCESSES: (
+        "send signals to other processes",
+        "seccomp, or Landlock (Linux 6.12)",
+    ),
+}
+
+
+def confinement() -> Iterator[Finding]:
+    """Whether the engine process and ffmpeg can be confined here as intended."""
+    gaps = sandbox.missing()
+    for part in gaps:
+        effect, need = SANDBOX[part]
+        make = note if settings.ACCEPT_SANDBOX_GAPS else bad
+        yield make(
+            "sandbox",
+            f"Processes that read media files can {effect}.",
+            f"It takes {need}, also inside a container; or set SPEECHPORTAL_ACCEPT_SANDBOX_GAPS=true.",
+        )
+    if not gaps:
+        yield good("sandbox", "Processes that read media files are confined.")
+
+
+def folders() -> Iterator[Finding]:
+    """Whether the portal's user can write where it has to."""
+    healthy = True
+    for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
+        if reason := work_folder.problem(Path(folder)):
+            healthy = False
+            yield bad(
+                "disk",
+                f"The folder for {name}, {folder}, cannot be written: {reason}.",
+                "Mount it writable, and give it to the user that the portal runs as.",
+            )
+    if healthy:
+        yield good("disk", "The folders for data and work files can be written.")
+
+
+def gpu() -> Iterator[Finding]:
+    """Whether recognition can use the graphics cards that the settings ask for."""
+    wanted = settings.RECOGNITION_DEVICE
+    asked_for = wanted not in (engines.AUTO, engines.CPU)
+    if wanted == engines.CPU or not (asked_for or gpu_probe.driver_is_loaded()):
+        yield good("gpu", "Recognition runs on the CPU.")
+        return
+    report = gpu_probe.ask()
+    sentence, advice = report.problem()
+    if sentence:
+        # Where the device is "auto", recognition runs on the CPU instead.
+        make = bad if asked_for else note
+        yield make("gpu", sentence, advice)
+        return
+    for number, card in enumerate(report.cards):
+        yield good(
+            "gpu",
+            f"Card {number}: {card.name}, {card.total / 1e9:.0f} GB, {card.free / 1e9:.0f} GB free "
+            f"(driver {report.driver or 'unknown'}, CUDA {report.cuda}).",
+        )
+    yield from _models_on_cards(report)
+
+
+def _models_on_cards(report: gpu_probe.GpuReport) -> Iterator[Finding]:
+    """Models that need more than the smallest card, or the setting, leaves them."""
+    allowed = min(settings.GPU_MEMORY_MB * MIB, *(card.total for card in report.cards))
+    store = ModelStore(settings.MODELS_DIR)
+    for name in sorted(ServedModels.of_settings().whisper):
+        try:
+            need = least_need(read_dimensions(store.whisper(name).path)).total
+        except ModelUnavailable:
+            continue  # the check of the models says so
+        if need > allowed:
+            yield bad(
+                "gpu",
+                f"{name} needs {need / 1e9:.1f} GB of a card at least; it may take {allowed / 1e9:.1f} GB.",
+                "Raise SPEECHPORTAL_GPU_MEMORY_MB, or serve a smaller model on this machine.",
+            )
+
+
+def disk() -> Iterator[Finding]:
+    for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
+        free = disk_space.free_bytes(Path(folder))
+        if folder == settings.WORK_DIR and not disk_space.enough():
+            yield bad(
+                "disk",
+                f"{free / 1024**2:.0f} MiB are free for {name} ({folder}); no task is started here.",
+                "Free disk space; the waiting tasks then start by themselves.",
+            )
+        elif free < FREE_BYTES:
+            yield bad("disk", f"{free / 1024**3:.1f} GiB are free for {name} ({folder}).", "Free disk space.")
+        else:
+            yield good("disk", f"{free / 1024**3:.0f} GiB are free for {name}.")
