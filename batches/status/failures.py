@@ -1,9 +1,9 @@
-"""Failure reasons: why a task failed or waits, or a batch is in Error, and what to do about it.
+"""Failure reasons: why a task failed or waits, a batch is in Error, or a request to a receiver failed.
 
-`CATALOGUE` has an entry for every code. Sentences are written once: those of recognition and storage errors
-with the exceptions, the portal's own here. `Failure` is one occurrence, as rows keep it: the code, an English
-message and details. A code that is not in the catalogue (from a newer or an older release) is shown with the
-message that was stored.
+`CATALOGUE` has an entry for every code. Sentences are written once: those of recognition, storage and
+outbound errors with the exceptions, the portal's own here. `Failure` is one occurrence, as rows keep it: the code, an
+English message and details. A code that is not in the catalogue (from a newer or an older release) is shown
+with the message that was stored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from batches.models import Batch, Task
 from batches.recognition import errors as recognition
 from batches.recognition.errors import RecognitionError
+from speechportal.outbound import errors as outbound
+from speechportal.outbound.errors import OutboundError
 from speechportal.storage import errors as storage
 from speechportal.storage.errors import StorageError
 
@@ -30,17 +32,18 @@ Details = Mapping[str, Any]
 
 
 class Level(enum.Enum):
-    """What a failure concerns, and so how far it reaches."""
+    """Scope of a failure."""
 
     FILE = "file"  # one task
     BATCH = "batch"  # a path, or an account: other batches of the connection may go on
     CONNECTION = "connection"  # every batch that uses the storage
     INSTALLATION = "installation"  # every batch
+    RECEIVER = "receiver"  # one address that the portal posts to or fetches from
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailureReason:
-    """An entry of the catalogue.
+    """Entry of the catalogue.
 
     ``is_permanent`` says that trying again does not help before a person has changed something. ``shown``
     makes the values of the sentence's placeholders from the details of a failure.
@@ -54,13 +57,13 @@ class FailureReason:
     shown: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
     def describe(self, details: Details) -> str:
-        """The sentence in the current language. Raises ``KeyError`` or ``TypeError`` for others' details."""
+        """Sentence in the current language. Raises ``KeyError`` or ``TypeError`` for unsuitable details."""
         return str(self.sentence) % self.shown(dict(details))
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One occurrence. ``message`` is in English, for logs, files and programs."""
+    """Occurrence of a failure. ``message`` is in English, for logs, files and programs."""
 
     code: str
     message: str
@@ -82,7 +85,7 @@ class Failure:
 
     @property
     def advice(self) -> str:
-        """What to do about it, in the current language; empty where the sentence says so."""
+        """Advice in the current language; may be empty."""
         return str(self.reason.advice) if self.reason else ""
 
 
@@ -116,10 +119,10 @@ def _of_recognition(
 
 @dataclass(frozen=True, kw_only=True)
 class StorageReason(FailureReason):
-    """The sentence of a storage error, with the storage's answer, and with its advice in it."""
+    """Reason of a storage error, whose sentence includes the storage's own answer."""
 
     def describe(self, details: Details) -> str:
-        return storage.describe(self.code, dict(details))
+        return storage.sentence_of(self.code, details)
 
 
 # Storage errors that concern one file, or one path of a batch; all others are the connection's.
@@ -134,12 +137,34 @@ def _of_storage(kind: type[StorageError]) -> FailureReason:
     elif issubclass(kind, OF_A_PATH):
         level = Level.BATCH
     return StorageReason(
-        code=kind.code, sentence=kind.sentence, advice="", level=level, is_permanent=kind.permanent
+        code=kind.code, sentence=kind.sentence, advice=kind.advice, level=level, is_permanent=kind.permanent
     )
 
 
 def _kinds(kind: type[StorageError]) -> list[type[StorageError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _kinds(child))]
+
+
+ADDRESS = _("Correct the address.")
+RESENT = _("It is sent again by itself; see that the receiver runs.")
+OUTBOUND_ADVICE: dict[type[OutboundError], _StrOrPromise] = {
+    outbound.OutboundError: RESENT,
+    outbound.BadUrl: ADDRESS,
+    outbound.HttpsRequired: ADDRESS,
+    outbound.PortNotAllowed: _("Use another port, or ask the operator to allow this one."),
+    outbound.AddressNotAllowed: _("Use a public address, or ask the operator to allow its network."),
+    outbound.NameNotFound: _("Check the host name for typing errors."),
+    outbound.ConnectionFailed: RESENT,
+    outbound.NoTrust: _("Renew the receiver’s certificate, or have the operator trust its authority."),
+    outbound.TimedOut: _("Have the receiver answer at once and work on the message afterwards."),
+    outbound.BadAnswer: _("Check that the address is that of an HTTP server."),
+    outbound.UnexpectedStatus: _("Give the address of the file itself."),
+    outbound.AnswerTooLarge: _("Cut the file into smaller ones."),
+}
+
+
+def _of_receiver(code: str, sentence: _StrOrPromise, advice: _StrOrPromise) -> FailureReason:
+    return FailureReason(code=code, sentence=sentence, advice=advice, level=Level.RECEIVER)
 
 
 REASONS = [
@@ -226,19 +251,32 @@ REASONS = [
         is_permanent=True,
     ),
     *map(_of_storage, _kinds(StorageError)),
+    *(
+        FailureReason(
+            code=kind.code,
+            sentence=kind.sentence,
+            advice=advice,
+            level=Level.RECEIVER,
+            is_permanent=kind.permanent,
+        )
+        for kind, advice in OUTBOUND_ADVICE.items()
+    ),
+    _of_receiver("refused", _("The receiver answered with another status than 2xx."), RESENT),
+    _of_receiver("sender_died", _("The sender of the message ended unexpectedly."), AUTOMATIC),
+    _of_receiver("not_built", _("The message could not be made."), AUTOMATIC),
 ]
 # Of several storage errors with one code the first, most general one is shown.
 CATALOGUE: dict[str, FailureReason] = {reason.code: reason for reason in reversed(REASONS)}
 
 
 def failure(code: str, **details: Any) -> Failure:
-    """A failure that the portal itself has found, with the catalogue's sentence. Raises ``KeyError``."""
+    """Make a failure that the portal itself has found. Raises ``KeyError`` for an unknown code."""
     with translation.override("en"):
         return Failure(code, CATALOGUE[code].describe(details), details)
 
 
 def failure_of(error: RecognitionError | StorageError) -> Failure:
-    """The failure that an exception stands for."""
+    """Make the failure of an exception."""
     if isinstance(error, RecognitionError):
         return Failure(error.code, error.message, error.details)
     with translation.override("en"):
@@ -246,12 +284,12 @@ def failure_of(error: RecognitionError | StorageError) -> Failure:
 
 
 def failure_of_task(task: Task) -> Failure | None:
-    """Why a task failed, or what it waits for; ``None`` where there is nothing to say."""
+    """Failure of a task that failed or was released; ``None`` if it has none."""
     return Failure(task.error_code, task.error_message, task.error_details) if task.error_code else None
 
 
 def failure_of_batch(batch: Batch) -> Failure | None:
-    """Why a batch is in Error, or ``None``."""
+    """Failure of a batch in Error, else ``None``."""
     if batch.status != Batch.Status.ERROR:
         return None
     return Failure(batch.cause_code, batch.cause, batch.cause_details)

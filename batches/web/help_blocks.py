@@ -39,6 +39,7 @@ LEVELS: dict[Level, Text] = {
     Level.BATCH: gettext_lazy("Batches and accounts"),
     Level.CONNECTION: gettext_lazy("Storages"),
     Level.INSTALLATION: gettext_lazy("The installation"),
+    Level.RECEIVER: gettext_lazy("Receivers and other addresses"),
 }
 
 

@@ -80,12 +80,12 @@ class ConnectionFailed(OutboundError):
 
 
 class NoTrust(OutboundError):
-    code = "tls_failed"
+    code = "certificate_refused"
     sentence = _("The server's certificate was not accepted: %(reason)s.")
 
 
 class TimedOut(OutboundError):
-    code = "timed_out"
+    code = "deadline_passed"
     sentence = _("The server took too long to answer.")
 
 

@@ -1,7 +1,36 @@
-"""What can go wrong with an object storage, in words that tell what to do."""
+"""Errors of object storages, each with a code, a sentence and the advice for whoever reads it.
+
+::
+
+    StorageError
+    ├── StorageFault
+    ├── AccessDenied         permanent
+    ├── WrongCredentials     permanent
+    │   └── SecretUnreadable
+    ├── BucketMissing        permanent
+    ├── FolderMissing        permanent
+    ├── NotFound             permanent   one file
+    ├── Changed              permanent   one file
+    ├── TargetExists         permanent   one file
+    ├── InvalidKey           permanent   one file
+    ├── StorageFull          permanent
+    ├── Unreachable
+    │   ├── HostUnknown
+    │   ├── ConnectionRefused
+    │   ├── TlsFailed
+    │   └── TimedOut
+    ├── Throttled
+    └── Misconfigured        permanent
+        ├── ClockSkew
+        ├── ForbiddenEndpoint
+        ├── InsecureEndpoint
+        ├── ForbiddenPort
+        └── ForbiddenFolder
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from django.utils.translation import gettext
@@ -12,16 +41,17 @@ if TYPE_CHECKING:
 
 
 class StorageError(Exception):
-    """A storage did not do what was asked.
+    """Base of all storage errors.
 
-    ``code`` is stable, ``str()`` is a sentence for the user in the language of the moment, and
-    ``permanent`` says that trying again will not help before a person has changed something. ``key`` is
-    what was asked for, ``answer`` what the storage said (never a secret).
+    ``code`` is stable; ``str()`` is the sentence with its advice in the current language; ``permanent`` means
+    that trying again does not help before a person has changed something. ``key`` is the object of the
+    request, ``answer`` the storage's own message (never a secret).
     """
 
     code: ClassVar[str] = "storage_fault"
     permanent: ClassVar[bool] = False
-    sentence: ClassVar[_StrOrPromise] = _("The storage reported a fault. It will be tried again.")
+    sentence: ClassVar[_StrOrPromise] = _("The storage reported a fault.")
+    advice: ClassVar[_StrOrPromise] = _("It will be tried again.")
 
     def __init__(self, key: str = "", *, answer: str = "") -> None:
         super().__init__(key, answer)
@@ -30,15 +60,15 @@ class StorageError(Exception):
 
     @property
     def details(self) -> dict[str, str]:
-        """What :func:`describe` needs to say it again in another language."""
+        """Details from which :func:`sentence_of` makes the sentence again, in another language."""
         return {name: value for name, value in (("key", self.key), ("answer", self.answer)) if value}
 
     def __str__(self) -> str:
-        return describe(self.code, self.details)
+        return f"{sentence_of(self.code, self.details)} {self.advice}".strip()
 
 
-def describe(code: str, details: dict[str, str] | None = None) -> str:
-    """The sentence of an error that was stored as ``code`` and ``details``, in the current language."""
+def sentence_of(code: str, details: Mapping[str, str] | None = None) -> str:
+    """Sentence of an error that was stored as ``code`` and ``details``, in the current language."""
     kind = _by_code().get(code, StorageError)
     answer = (details or {}).get("answer", "")
     if not answer:
@@ -66,96 +96,102 @@ class StorageFault(StorageError):
 class AccessDenied(StorageError):
     code = "access_denied"
     permanent = True
-    sentence = _(
-        "The storage denies access. Check what the access key may do in this bucket and path:"
-        " it must be allowed to list, read, write and delete."
+    sentence = _("The storage denies access.")
+    advice = _(
+        "Check what the access key may do in this bucket and path: it must be allowed to list, read, write"
+        " and delete."
     )
 
 
 class WrongCredentials(StorageError):
     code = "wrong_credentials"
     permanent = True
-    sentence = _("The storage does not accept the access key or its secret. Enter them again.")
+    sentence = _("The storage does not accept the access key or its secret.")
+    advice = _("Enter them again.")
 
 
 class SecretUnreadable(WrongCredentials):
     code = "secret_unreadable"
-    sentence = _(
-        "The stored secret of this connection cannot be decrypted."
-        " Enter it again, or have the operator restore the encryption key."
-    )
+    sentence = _("The stored secret of this connection cannot be decrypted.")
+    advice = _("Enter it again, or have the operator restore the encryption key.")
 
 
 class BucketMissing(StorageError):
     code = "bucket_missing"
     permanent = True
-    sentence = _("There is no such bucket. Check the bucket’s name and the region of the connection.")
+    sentence = _("There is no such bucket.")
+    advice = _("Check the bucket’s name and the region of the connection.")
 
 
 class FolderMissing(StorageError):
     code = "folder_missing"
     permanent = True
-    sentence = _("The folder does not exist. Create it, or choose another path.")
+    sentence = _("The folder does not exist.")
+    advice = _("Create it, or choose another path.")
 
 
 class NotFound(StorageError):
     code = "not_found"
     permanent = True
     sentence = _("The file does not exist any more.")
+    advice = ""
 
 
 class Changed(StorageError):
     code = "changed"
     permanent = True
     sentence = _("The file has changed meanwhile.")
+    advice = ""
 
 
 class TargetExists(StorageError):
     code = "target_exists"
     permanent = True
-    sentence = _("Another file with this name is there already. Rename or remove one of them.")
+    sentence = _("Another file with this name is there already.")
+    advice = _("Rename or remove one of them.")
 
 
 class StorageFull(StorageError):
     code = "storage_full"
     permanent = True
-    sentence = _("The storage is full or its quota is used up. Make room in it, or raise the quota.")
+    sentence = _("The storage is full or its quota is used up.")
+    advice = _("Make room in it, or raise the quota.")
 
 
 class Unreachable(StorageError):
     code = "unreachable"
-    sentence = _("The storage does not answer. Check the endpoint; it will be tried again.")
+    sentence = _("The storage does not answer.")
+    advice = _("Check the endpoint; it will be tried again.")
 
 
 class HostUnknown(Unreachable):
     code = "host_unknown"
-    sentence = _("The storage’s host name is not known. Check the endpoint for typing errors.")
+    sentence = _("The storage’s host name is not known.")
+    advice = _("Check the endpoint for typing errors.")
 
 
 class ConnectionRefused(Unreachable):
     code = "connection_refused"
-    sentence = _(
-        "Nothing accepts connections at the storage’s address. Check host and port of the endpoint,"
-        " and that the storage runs; it will be tried again."
-    )
+    sentence = _("Nothing accepts connections at the storage’s address.")
+    advice = _("Check host and port of the endpoint, and that the storage runs; it will be tried again.")
 
 
 class TlsFailed(Unreachable):
     code = "tls_failed"
-    sentence = _(
-        "No trusted encrypted connection to the storage can be made. Check its certificate,"
-        " and whether the endpoint begins with https:// or http://."
-    )
+    sentence = _("No trusted encrypted connection to the storage can be made.")
+    advice = _("Check its certificate, and whether the endpoint begins with https:// or http://.")
 
 
 class TimedOut(Unreachable):
     code = "timed_out"
-    sentence = _("The storage did not answer in time. Check the endpoint; it will be tried again.")
+    sentence = _("The storage did not answer in time.")
+    advice = _("Check the endpoint; it will be tried again.")
 
 
 class Throttled(StorageError):
     code = "throttled"
-    sentence = _("The storage is busy. It will be tried again.")
+    sentence = _("The storage is busy.")
+    advice = _("It will be tried again.")
 
 
 class InvalidKey(StorageError):
@@ -165,34 +201,41 @@ class InvalidKey(StorageError):
         "This name cannot be used in the storage: at most 1,024 bytes, no empty parts,"
         " no “.” or “..” between slashes."
     )
+    advice = _("Rename the file or folder.")
 
 
 class Misconfigured(StorageError):
     code = "misconfigured"
     permanent = True
-    sentence = _("The connection does not fit the storage. Check its endpoint and region.")
+    sentence = _("The connection does not fit the storage.")
+    advice = _("Check its endpoint and region.")
 
 
 class ClockSkew(Misconfigured):
     code = "clock_skew"
-    sentence = _("The clocks of this machine and of the storage differ too much. Set them right.")
+    sentence = _("The clocks of this machine and of the storage differ too much.")
+    advice = _("Set them right.")
 
 
 class ForbiddenEndpoint(Misconfigured):
     code = "forbidden_endpoint"
     sentence = _("The endpoint lies in a private network, which the operator does not allow.")
+    advice = _("Use a public endpoint, or ask the operator to allow private ones.")
 
 
 class InsecureEndpoint(Misconfigured):
     code = "insecure_endpoint"
     sentence = _("The address must begin with https://.")
+    advice = ""
 
 
 class ForbiddenPort(Misconfigured):
     code = "forbidden_port"
     sentence = _("The endpoint’s port is none of those that the operator allows.")
+    advice = _("Use another port, or ask the operator to allow this one.")
 
 
 class ForbiddenFolder(Misconfigured):
     code = "forbidden_folder"
     sentence = _("The folder does not lie where the operator allows connections.")
+    advice = _("Choose a folder below one that the operator allows.")

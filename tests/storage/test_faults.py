@@ -28,7 +28,7 @@ from speechportal.storage.backends.base import (
 )
 from speechportal.storage.backends.s3 import S3Store
 from speechportal.storage.embedded.swift import SwiftServer
-from speechportal.storage.errors import ConnectionRefused, HostUnknown, Misconfigured, TlsFailed, describe
+from speechportal.storage.errors import ConnectionRefused, HostUnknown, Misconfigured, TlsFailed, sentence_of
 from speechportal.storage.models import Connection
 from speechportal.storage.providers import Provider
 
@@ -185,7 +185,8 @@ def test_an_answer_is_transient_or_permanent(
         list(s3_at(url_of(played)).list_level(""))
     assert caught.value.permanent is permanent
     assert played.asked == (1 if permanent else 3)  # What may pass is tried again at once, but not for ever.
-    assert describe(caught.value.code, caught.value.details) == str(caught.value)
+    said = sentence_of(caught.value.code, caught.value.details)
+    assert f"{said} {caught.value.advice}" == str(caught.value)
 
 
 @every_use

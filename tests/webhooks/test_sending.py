@@ -177,7 +177,7 @@ def test_a_slow_drip_ends_at_the_deadline(clock: Clock, settings: Settings) -> N
         delivery = make_delivery(make_hooked_batch(receiver.url))
         clock.send()
     delivery.refresh_from_db()
-    assert (delivery.state, delivery.last_status, delivery.last_error) == ("waiting", None, "timed_out")
+    assert (delivery.state, delivery.last_status, delivery.last_error) == ("waiting", None, "deadline_passed")
     attempt = DeliveryAttempt.unscoped.get()
     assert attempt.duration is not None
     assert 900 <= attempt.duration < 5000
