@@ -1,9 +1,9 @@
 """Failure reasons: why a task failed or waits, a batch is in Error, or a request to a receiver failed.
 
 `CATALOGUE` has an entry for every code. Sentences are written once: those of recognition, storage and
-outbound errors with the exceptions, the portal's own here. `Failure` is one occurrence, as rows keep it: the code, an
-English message and details. A code that is not in the catalogue (from a newer or an older release) is shown
-with the message that was stored.
+outbound errors with the exceptions, the portal's own here. `Failure` is one occurrence, as rows keep it: the
+code, an English message and details. A code that is not in the catalogue (from a newer or an older release)
+is shown with the message that was stored.
 """
 
 from __future__ import annotations
