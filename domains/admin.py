@@ -15,13 +15,15 @@ from domains import offered_models, services
 from domains.forms import OfferedModelField
 from domains.keywords import parse_keywords
 from domains.models import Domain, Keyword
+from domains.redaction import KINDS
 from domains.services import DomainFields
+from domains.text_forms import TextRulesFields
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to
 from speechportal.support.lists import neighbour
 
 
-class DomainAdminForm(ReasonedForm):
+class DomainAdminForm(TextRulesFields, ReasonedForm):
     keywords = forms.CharField(
         label=_("Keywords to boost"),
         required=False,
@@ -65,7 +67,11 @@ class DomainAdmin(PortalModelAdmin[Domain]):
     list_display = ["name", "code", "uid", "plan", "account", "batch_link", "keyword_count", "created_at"]
     list_select_related = ["account", "batch"]
     list_filter = [neighbour("account", "account__uid", _("account")), "plan"]
-    fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model", "keywords"]
+    fields = [
+        *("account", "name", "code", "plan", "whisper_model", "speaker_model", "forbidden_words"),
+        *("forbidden_action", *(f"redact_{kind}" for kind in KINDS), "keep_original", "muted_copy"),
+        *("replacements", "keywords"),
+    ]
     autocomplete_fields = ["account"]
     portal_actions = [DeleteDomain]
 
@@ -77,8 +83,11 @@ class DomainAdmin(PortalModelAdmin[Domain]):
 
     def get_fields(self, request: HttpRequest, obj: Domain | None = None) -> Any:
         fields = [*self.fields]
-        # Only a form can show keywords: whoever just looks has them in the glance.
-        return fields if obj is None or self.has_change_permission(request, obj) else fields[:-1]
+        if obj is None or self.has_change_permission(request, obj):
+            return fields
+        # Only a form can show what is no column: whoever just looks has it in the glance.
+        columns = {field.name for field in Domain._meta.concrete_fields}
+        return [name for name in fields if name in columns]
 
     @admin.display(description=_("batch"))
     def batch_link(self, domain: Domain) -> str:
@@ -94,15 +103,24 @@ class DomainAdmin(PortalModelAdmin[Domain]):
             (_("Account"), link_to(row.account)),
             (_("Batch"), link_to(getattr(row, "batch", None))),
             (_("Keywords"), row.keywords.count()),
+            (_("Replacements"), len(row.replacement_rows)),
+            (_("Redaction"), row.redaction.summary),
         ]
 
     def save_model(self, request: HttpRequest, obj: Domain, form: Any, change: bool) -> None:
         data = form.cleaned_data
         given = {name: data[name] for name in DomainFields.__annotations__ if name in data}
         if change:
-            services.update_domain(domain=obj, keywords=data.get("keywords"), **given)
+            services.update_domain(
+                domain=obj, keywords=data.get("keywords"), replacements=data.get("replacements"), **given
+            )
         else:
-            made = services.create_domain(account=obj.account, keywords=data.get("keywords"), **given)
+            made = services.create_domain(
+                account=obj.account,
+                keywords=data.get("keywords"),
+                replacements=data.get("replacements"),
+                **given,
+            )
             obj.__dict__.update(made.__dict__)
 
 

@@ -14,8 +14,17 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from domains import offered_models, selectors, services
+from domains.api_text import (
+    RedactionInput,
+    RedactionOutput,
+    ReplacementOutput,
+    ReplacementsInput,
+    ReplacementsOutput,
+    replacement_rows,
+)
 from domains.keywords import check_keywords, parse_keywords
 from domains.models import KEYWORD_LIMIT, Domain, DomainQuerySet, Keyword, validate_code
+from domains.replacements import check_replacements
 from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.parsers import PlainTextParser
@@ -51,6 +60,16 @@ class DomainInput(Input):
         max_length=KEYWORD_LIMIT,
         help_text="Words that recognition should prefer.",
     )
+    forbidden_words = serializers.ListField(
+        child=StrictCharField(),
+        required=False,
+        max_length=KEYWORD_LIMIT,
+        help_text="Words that no result shows.",
+    )
+    forbidden_action = Choice(
+        Domain.ForbiddenAction.choices, required=False, help_text="What becomes of forbidden words."
+    )
+    redaction = RedactionInput(required=False, help_text="Sensitive data that no result shows.")
 
 
 class KeywordsInput(Input):
@@ -72,6 +91,9 @@ class DomainOutput(Output):
     whisper_model = serializers.CharField()
     speaker_model = serializers.CharField()
     keyword_count = serializers.IntegerField()
+    forbidden_words = serializers.ListField(child=serializers.CharField())
+    forbidden_action = serializers.ChoiceField(Domain.ForbiddenAction.choices)
+    redaction = RedactionOutput()
     batch = BatchReference(allow_null=True, help_text="The batch that uses it.")
     created_at = serializers.DateTimeField()
 
@@ -83,6 +105,17 @@ class DomainOutput(Output):
 
 class KeywordsOutput(serializers.Serializer[Any]):
     keywords = serializers.ListField(child=serializers.CharField())
+
+
+def _check_words(fields: dict[str, Any]) -> None:
+    """Keywords and forbidden words as they are stored. Raises ``ValidationError``."""
+    if "keywords" in fields:
+        fields["keywords"] = check_keywords(fields["keywords"])
+    if "forbidden_words" in fields:
+        try:
+            fields["forbidden_words"] = parse_keywords("\n".join(fields["forbidden_words"]))
+        except ValidationError as error:
+            raise ValidationError({"forbidden_words": error}) from error
 
 
 class DomainList(ListParameters):
@@ -133,8 +166,7 @@ class DomainView(ApiView):
     @idempotent
     def create(self, request: ApiRequest) -> Response:
         fields = self.read(DomainInput)
-        if "keywords" in fields:
-            fields["keywords"] = check_keywords(fields["keywords"])
+        _check_words(fields)
         domain = services.create_domain(account=request.account, **fields)
         return self.answer(self.found(self.domains(), domain.uid), status=201, location=self.address(domain))
 
@@ -145,8 +177,7 @@ class DomainView(ApiView):
     @extend_schema(request=DomainInput, responses=DomainOutput, summary="Change a domain")
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
         fields = self.read(DomainInput, partial=True)
-        if "keywords" in fields:
-            fields["keywords"] = check_keywords(fields["keywords"])
+        _check_words(fields)
         self.under_match(
             self.domain, lambda _domain: services.update_domain(domain=self.plain_domain(), **fields)
         )
@@ -157,6 +188,30 @@ class DomainView(ApiView):
         """Not while a batch uses it (409, `domain_in_use`)."""
         self.under_match(self.domain, lambda _domain: services.delete_domain(domain=self.plain_domain()))
         return Response(status=204)
+
+    @extend_schema(responses=ReplacementsOutput, summary="Read the replacements")
+    @action(detail=True, pagination_class=None)
+    def replacements(self, request: ApiRequest, uid: str) -> Response:
+        return self._replacements(self.plain_domain())
+
+    @extend_schema(
+        request=ReplacementsInput, responses=ReplacementsOutput, summary="Replace the replacements"
+    )
+    @replacements.mapping.put
+    def replace_replacements(self, request: ApiRequest, uid: str) -> Response:
+        """The whole table, in the order in which it is applied."""
+        self.plain_domain()  # 404 first: a stranger learns nothing else.
+        rows = check_replacements(replacement_rows(self.read(ReplacementsInput)["replacements"]))
+        self.under_match(
+            self.plain_domain,
+            lambda domain: services.update_domain(domain=domain, replacements=rows),
+            lambda domain: etag_of(domain.replacement_rows),
+        )
+        return self._replacements(self.plain_domain())
+
+    def _replacements(self, domain: Domain) -> Response:
+        rows = ReplacementOutput(domain.replacements, many=True).data
+        return Response({"replacements": rows}, headers={"ETag": etag_of(domain.replacement_rows)})
 
     @extend_schema(responses=KeywordsOutput, summary="Read the keywords")
     @action(detail=True, pagination_class=None)

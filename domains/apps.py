@@ -10,4 +10,4 @@ class DomainsConfig(AppConfig):
         from domains.models import Domain
         from speechportal.accounts.audit.trail import follow
 
-        follow(Domain)
+        follow(Domain, ignore=["replacement_rows", "declined_proposals"])

@@ -12,9 +12,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from domains import offered_models
+from domains.redaction import RedactionSettings
+from domains.replacements import Replacement
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+from speechportal.platform.typed_json import TypedJSONField
 
 KEYWORD_LIMIT = 1000
 KEYWORD_LENGTH = 100
@@ -47,6 +50,10 @@ class Domain(models.Model):
         FREE = "free", _("Free")
         BASIC = "basic", _("Basic")
 
+    class ForbiddenAction(models.TextChoices):
+        MASK = "mask", _("Mask: ****")
+        REMOVE = "remove", _("Remove")
+
     uid = UidField("dom")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="domains")
     name = models.CharField(_("domain name"), max_length=100)
@@ -77,6 +84,19 @@ class Domain(models.Model):
         default=offered_models.DEFAULT,
         help_text=_("Tells apart who speaks."),
     )
+    replacement_rows = models.JSONField(_("replacements"), default=list, blank=True)
+    forbidden_words = models.JSONField(_("forbidden words"), default=list, blank=True)
+    forbidden_action = models.CharField(
+        _("forbidden words are"),
+        max_length=10,
+        choices=ForbiddenAction.choices,
+        default=ForbiddenAction.MASK,
+    )
+    redaction: models.JSONField[RedactionSettings, RedactionSettings] = TypedJSONField(
+        RedactionSettings, verbose_name=_("redaction"), default=RedactionSettings, blank=True
+    )
+    # Proposals made of corrections that members have declined, as [heard, written].
+    declined_proposals = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager.from_queryset(DomainQuerySet)()
@@ -100,6 +120,11 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} / {self.code}"
+
+    @property
+    def replacements(self) -> tuple[Replacement, ...]:
+        """The table of replacements, in its order."""
+        return tuple(Replacement.from_json(row) for row in self.replacement_rows)
 
     @property
     def model_pair(self) -> offered_models.ModelPair:

@@ -13,4 +13,5 @@ def list_domains(account: Account, query: str = "") -> DomainQuerySet:
     domains = Domain.objects.for_account(account).select_related("batch")
     if query:
         domains = domains.matching(query)
+    domains = domains.defer("replacement_rows", "declined_proposals")
     return domains.annotate(keyword_count=Count("keywords")).order_by("name", "pk")

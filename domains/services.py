@@ -11,9 +11,13 @@ from django.utils.translation import gettext as _
 
 from domains.keywords import check_keywords
 from domains.models import Domain, Keyword
+from domains.redaction import RedactionSettings
+from domains.replacements import Replacement
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
 from speechportal.platform import validation
+
+FORBIDDEN_LENGTH = 5000  # characters of all forbidden words
 
 
 class DomainFields(TypedDict, total=False):
@@ -22,22 +26,36 @@ class DomainFields(TypedDict, total=False):
     plan: str
     whisper_model: str
     speaker_model: str
+    forbidden_words: list[str]
+    forbidden_action: str
+    redaction: RedactionSettings
 
 
 def create_domain(
-    *, account: Account, keywords: list[str] | None = None, **fields: Unpack[DomainFields]
+    *,
+    account: Account,
+    keywords: list[str] | None = None,
+    replacements: list[Replacement] | None = None,
+    **fields: Unpack[DomainFields],
 ) -> Domain:
     """Create a domain. Raises ``ValidationError``."""
-    return _save(Domain(account=account, **fields), keywords or [])
+    return _save(Domain(account=account, **fields), keywords or [], replacements)
 
 
 def update_domain(
-    *, domain: Domain, keywords: list[str] | None = None, **fields: Unpack[DomainFields]
+    *,
+    domain: Domain,
+    keywords: list[str] | None = None,
+    replacements: list[Replacement] | None = None,
+    **fields: Unpack[DomainFields],
 ) -> Domain:
-    """Change what is given; ``keywords`` replace all of the domain's. Raises ``ValidationError``."""
+    """Change what is given; ``keywords`` and ``replacements`` take the place of all of the domain's.
+
+    Raises ``ValidationError``.
+    """
     for name, value in fields.items():
         setattr(domain, name, value)
-    return _save(domain, keywords)
+    return _save(domain, keywords, replacements)
 
 
 def add_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
@@ -83,13 +101,35 @@ def delete_domain(*, domain: Domain) -> None:
         ) from error
 
 
-def _save(domain: Domain, keywords: list[str] | None) -> Domain:
+def decline_proposal(*, domain: Domain, heard: str, written: str) -> None:
+    """Never again propose a replacement that members have declined."""
+    with transaction.atomic():
+        locked = Domain.unscoped.select_for_update().get(pk=domain.pk)
+        declined = [*locked.declined_proposals, [heard, written]]
+        Domain.unscoped.filter(pk=domain.pk).update(declined_proposals=declined)
+
+
+def _check_forbidden(words: list[str]) -> None:
+    if sum(len(word) + 2 for word in words) > FORBIDDEN_LENGTH:
+        sentence = _("The forbidden words have more than %d characters.") % FORBIDDEN_LENGTH
+        raise ValidationError({"forbidden_words": sentence})
+
+
+def _save(
+    domain: Domain, keywords: list[str] | None, replacements: list[Replacement] | None = None
+) -> Domain:
+    _check_forbidden(domain.forbidden_words)
+    changed = replacements is not None and tuple(replacements) != domain.replacements
+    if replacements is not None:
+        domain.replacement_rows = [replacement.to_json() for replacement in replacements]
     validation.clean(domain, {"domain_code_unique": "code"})
     try:
         with transaction.atomic():
             domain.save()
             if keywords is not None:
                 _replace_keywords(domain, keywords)
+            if changed:
+                trail.record("domain.replacements_changed", domain)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return domain

@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from batches.models import Correction, SearchText, StoredTranscript
-from batches.recognition.transcript import Transcript
 from speechportal.accounts.audit import trail
 from speechportal.support.actions import ReasonForm
 from speechportal.support.admin import ReadOnlyAdmin, link_to
@@ -58,7 +57,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
         lines: list[str] = []
         if request.method == "POST" and form.is_valid():
             trail.record("task.transcript_read", row.task, reason=form.cleaned_data["reason"])
-            lines = [segment.text for segment in Transcript.from_dict(row.document).segments]
+            lines = [segment.text for segment in row.published().segments]
         context = {
             **self.admin_site.each_context(request),
             "title": _("Read the transcript"),

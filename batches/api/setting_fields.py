@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from batches.models.recognition_settings import Choice, Number, Setting
+from batches.models.recognition_settings import Choice, Number, Setting, Words
 from speechportal.api import fields
 
 
@@ -22,6 +22,8 @@ def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any,
             return fields.Choice(setting.choices(), **common)
         case Number(minimum=minimum, maximum=maximum):
             return fields.StrictIntegerField(allow_null=True, min_value=minimum, max_value=maximum, **common)
+        case Words(longest=longest):
+            return fields.StrictCharField(allow_blank=True, max_length=longest, **common)
         case _:
             return fields.StrictBooleanField(**common)
 
@@ -34,5 +36,7 @@ def output_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any
             return serializers.ChoiceField(setting.choices(), source=source)
         case Number():
             return serializers.IntegerField(allow_null=True, source=source)
+        case Words():
+            return serializers.CharField(source=source)
         case _:
             return serializers.BooleanField(source=source)

@@ -19,7 +19,7 @@ from batches.api.serializers import FORMAT_NAMES, Count, Link, ResultFileOutput
 from batches.formats import clova_json
 from batches.models import StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections
+from batches.transcripts import corrections, recordings
 from batches.worker.result_files import result_context
 from speechportal.api.fields import StrictCharField, StrictIntegerField
 from speechportal.api.problems import Problem
@@ -71,7 +71,7 @@ class TranscriptView(ApiView):
         kept = StoredTranscript.objects.for_account(self.request.account).filter(task=task).first()
         if kept is None:
             raise Problem(404, "no_transcript", _("There is no transcript yet."))
-        return Transcript.from_dict(kept.document)
+        return kept.published()
 
     @extend_schema(responses={(200, "application/json"): RESULT}, summary="Read the transcript")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
@@ -154,11 +154,13 @@ class TranscriptView(ApiView):
 
     @extend_schema(responses={200: Link}, summary="Get an address to read the recording from")
     def media(self, request: ApiRequest, uid: str) -> Response:
-        """It works without a token, for an hour."""
+        """It works without a token, for an hour. Where something was redacted it is the muted copy's."""
         task = self.task()
         if task.connection is None:
             raise Http404
-        key = task.moved_key if task.moved_at else task.input_key
+        key = recordings.key_for_members(task)
+        if key is None:
+            raise Problem(403, "not_muted", str(recordings.NOT_MUTED))
         url = task.connection.store().presign(key, expires=LINK_SECONDS)
         return Response(Link({"url": url, "method": "GET", "expires_at": _expiry()}).data)
 

@@ -11,6 +11,7 @@ from batches.api.dry_runs import TrialView
 from batches.api.execution_results import ExecutionResultView
 from batches.api.formats import FormatView
 from batches.api.tasks import TaskView
+from batches.api.text_rules import TextRulesView
 from batches.api.transcripts import TranscriptView
 from batches.api.usage import AccountView, ChargeView, UsageView
 from speechportal.api.views import UID
@@ -41,6 +42,11 @@ def _try(below: str, action: str) -> URLPattern:
     return path(f"batches/{below}", TrialView.as_view({"post": action}, basename="trial"), name=action)
 
 
+def _text_rules(below: str, action: str) -> URLPattern:
+    view = TextRulesView.as_view({"post": action}, basename="text-rules")
+    return re_path(f"^domains/(?P<uid>{UID})/{below}$", view, name=f"text-rules-{action}")
+
+
 ACCOUNT: dict[str, Any] = {"get": "retrieve", "patch": "partial_update"}
 urlpatterns = [
     path("account", AccountView.as_view(ACCOUNT, basename="account"), name="account"),
@@ -53,6 +59,8 @@ urlpatterns = [
     _webhook("/resume", "post", "resume"),
     _webhook("/test", "post", "test"),
     _webhook("/redeliver", "post", "redeliver"),
+    _text_rules("text-rules/try", "attempt"),
+    _text_rules("text-rules/apply", "apply"),
     _transcript("transcript", {"get": "retrieve", "patch": "partial_update"}),
     _transcript("transcript/publish", {"post": "publish"}),
     _transcript("results", {"get": "results"}),

@@ -1,7 +1,9 @@
 """JSON in the structure of CLOVA Speech's result, so that programs written for it work unchanged.
 
-The portal adds ``language``, ``engine``, ``quality`` and ``flags`` of the transcript, and ``quality`` of each
-segment. CLOVA's own keys keep their names, types and meanings.
+The portal adds ``language``, ``engine``, ``quality``, ``flags``, ``unrecognisedSpeech`` and
+``missingDuration`` of the transcript; ``quality`` and, if asked for, ``wordConfidences`` of each segment;
+``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. CLOVA's own
+keys keep their names, types and meanings.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import math
 from typing import Any
 
-from batches.recognition.transcript import SCHEMA_VERSION, Segment, Transcript
+from batches.recognition.transcript import SCHEMA_VERSION, Segment, TextChange, Transcript
 
 from .characters import encodable
 from .context import Context
@@ -56,6 +58,8 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
             "flags": transcript.all_flags,
         },
         "flags": list(transcript.flags),
+        "unrecognisedSpeech": [{"start": span.start, "end": span.end} for span in transcript.unrecognised],
+        "missingDuration": transcript.missing_duration,
     }
     clean: dict[str, Any] = _encodable(result)
     return clean
@@ -74,7 +78,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
         },
         "sed": {"enable": False},
         "boostings": [{"words": ",".join(context.keywords)}] if context.keywords else [],
-        "forbiddens": context.forbidden,
+        "forbiddens": context.asked_forbidden,
         "wordAlignment": context.word_alignment,
         "fullText": context.full_text,
         "userdata": context.userdata or {},
@@ -84,6 +88,7 @@ def _params(transcript: Transcript, context: Context) -> dict[str, Any]:
 def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
     text = segment.text.strip()
     words = [[word.start, word.end, word.text.strip()] for word in segment.words]
+    confidences = [_rounded(word.probability) for word in segment.words]
     return {
         "start": segment.start,
         "end": segment.end,
@@ -92,13 +97,48 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
         "diarization": {"label": segment.speaker},
         "speaker": _speaker(segment.speaker, context),
         "words": words if context.word_alignment else [],
+        **({"wordConfidences": confidences} if context.word_confidence else {}),
         "textEdited": context.text_of(index, text),
+        **_changes(segment, text),
         "quality": {
             "noSpeechProbability": _rounded(segment.no_speech_probability),
             "meanLogProbability": _rounded(segment.mean_logprob),
             "compressionRatio": _rounded(segment.compression_ratio),
             "flags": list(segment.flags),
         },
+    }
+
+
+def _changes(segment: Segment, text: str) -> dict[str, Any]:
+    """What post-processing changed in a segment; nothing where it changed nothing."""
+    found: dict[str, Any] = {}
+    if segment.machine_text:
+        found["textMachine"] = segment.machine_text.strip()
+    if replaced := [_replacement(text, change) for change in segment.changes if not change.is_redaction]:
+        found["replacements"] = replaced
+    if redacted := [_redaction(change) for change in segment.changes if change.is_redaction]:
+        found["redactions"] = redacted
+    return found
+
+
+def _replacement(text: str, change: TextChange) -> dict[str, Any]:
+    return {
+        "offset": change.offset,
+        "length": change.length,
+        "written": text[change.offset : change.offset + change.length],
+        "heard": change.heard,
+        "start": change.start,
+        "end": change.end,
+    }
+
+
+def _redaction(change: TextChange) -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "offset": change.offset,
+        "length": change.length,
+        "start": change.start,
+        "end": change.end,
     }
 
 

@@ -23,10 +23,13 @@ class Context:
     userdata: dict[str, Any] | None = None
     speaker_names: dict[str, str] = field(default_factory=dict)  # label -> the name a person gave
     edited_texts: dict[int, str] = field(default_factory=dict)  # index of the segment -> corrected text
+    word_confidence: bool = False  # whether JSON and TSV give the confidence of each word
     lines: dict[str, Any] = field(default_factory=dict)  # what people changed: see batches.formats.lines
     # What a CLOVA client may ask for.
     completion: str = "async"
-    forbidden: str = ""  # comma-separated
+    forbidden: str = ""  # all forbidden words, comma-separated
+    forbidden_action: str = "mask"  # or "remove"
+    asked_forbidden: str = ""  # those that the sender of the file named itself
     word_alignment: bool = True
     full_text: bool = True
     version: str = ""  # of the engine; empty means as the transcript says

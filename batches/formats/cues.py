@@ -22,6 +22,8 @@ LONGEST_MS = 7_000
 SHORTEST_MS = 500  # held at any price: the next cue comes later
 READABLE_MS = 833  # held where the next cue leaves room
 COLUMNS_PER_SECOND = 20
+OVERLAP_MS = 300  # of two people's speech, from which their cues are shown at the same time
+_NEIGHBOURS = 8  # cues before and after that may be shown at the same time
 BLINK_MS = 100  # an empty screen shorter than this only flickers: the cue stays until the next
 PAUSE_MS = 1_000  # a silence that no cue is shown through
 _LARGEST_NAME = 20  # columns of a cue that a speaker's name may take away from the text
@@ -33,14 +35,14 @@ _CLAUSE_END = (",", ";", ":", "，", "、", "；", "：", "،")
 @dataclass(frozen=True, slots=True)
 class Cue:
     start: int  # ms
-    end: int  # ms, > start, and no later than the next cue's start
+    end: int  # ms, > start, and no later than the start of the same speaker's next cue
     lines: tuple[str, ...]  # one or two, never empty
     speaker: str = ""  # label; empty where speakers are not known
     opens_turn: bool = False  # whether the cue before is another speaker's
 
 
 def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
-    """Cut a transcript into cues in its order, which never overlap nor go back in time."""
+    """Cues in the order of their starts. Only those of people who speak at once overlap."""
     cues: list[Cue] = []
     speaker = ""
     for run in _runs(transcript, context):
@@ -162,12 +164,17 @@ def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
 
 
 def _settle(cues: Sequence[Cue]) -> list[Cue]:
-    """Extend cues that are shown too briefly into the pauses after them, without overlap."""
+    """Make times follow each other and last long enough, at the cost of the pauses in between.
+
+    Cues of people who speak at once keep their times and are shown together.
+    """
     settled: list[Cue] = []
-    earliest = 0
     for index, cue in enumerate(cues):
-        start = max(cue.start, earliest)
-        following = cues[index + 1].start if index + 1 < len(cues) else None
+        near = range(max(0, index - _NEIGHBOURS), index)
+        before = [settled[other].end for other in near if not _at_once(cues[other], cue)]
+        start = max([cue.start, *before])
+        later = cues[index + 1 : index + 1 + _NEIGHBOURS]
+        following = next((other.start for other in later if not _at_once(cue, other)), None)
         width = sum(map(characters.columns, cue.lines))
         wanted = max(READABLE_MS, min(LONGEST_MS, width * 1000 // COLUMNS_PER_SECOND))
         end = max(cue.end, start + wanted)
@@ -175,5 +182,23 @@ def _settle(cues: Sequence[Cue]) -> list[Cue]:
             end = following if following - end < BLINK_MS else end
         end = min(max(end, start + SHORTEST_MS), start + LONGEST_MS)
         settled.append(replace(cue, start=start, end=end))
-        earliest = end
-    return settled
+    return sorted(settled, key=lambda cue: cue.start)
+
+
+def _at_once(one: Cue, other: Cue) -> bool:
+    """Whether two people say these at the same time, and not just before and after each other."""
+    common = min(one.end, other.end) - max(one.start, other.start)
+    return one.speaker != other.speaker and common > OVERLAP_MS
+
+
+def screens(cues: Sequence[Cue]) -> Iterator[tuple[int, int, list[Cue]]]:
+    """(start, end, cues) of each stretch that shows the same, for formats that show one text at a time."""
+    edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
+    shown: list[Cue] = []
+    waiting = list(reversed(cues))
+    for start, end in itertools.pairwise(edges):
+        shown = [cue for cue in shown if cue.end > start]
+        while waiting and waiting[-1].start <= start:
+            shown.append(waiting.pop())
+        if shown:
+            yield start, end, list(shown)

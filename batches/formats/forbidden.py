@@ -1,4 +1,4 @@
-"""Forbidden words: in what leaves the portal, asterisks stand for their letters.
+"""Forbidden words: what leaves the portal shows asterisks for their letters, or lacks them.
 
 A word is found whatever its capitals are. In scripts that join particles to words or write no spaces between
 them (Hangul, Kana, Han, Thai and their neighbours) it is found wherever it stands; in others as a whole word
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from batches.recognition.chinese_script import simplified
@@ -26,12 +26,13 @@ _SPACES = re.compile(r"\s+")
 
 
 def without_forbidden(transcript: Transcript, context: Context) -> tuple[Transcript, Context]:
-    """Both as they may be told. What holds no forbidden word is handed back as it is."""
+    """Both as they may be shown. What holds no forbidden word is handed back as it is."""
     pattern = _pattern(context.forbidden)
     if pattern is None:
         return transcript, context
-    segments = [_masked_segment(segment, pattern) for segment in transcript.segments]
-    edited = {index: _masked(text, pattern) for index, text in context.edited_texts.items()}
+    hidden = _Hidden(pattern, remove=context.forbidden_action == "remove")
+    segments = [hidden.segment(segment) for segment in transcript.segments]
+    edited = {index: hidden.text(text) for index, text in context.edited_texts.items()}
     return replace(transcript, segments=segments), replace(context, edited_texts=edited)
 
 
@@ -52,26 +53,48 @@ def _alternative(word: str) -> str:
     return f"{before}{spaced}{after}"
 
 
-def _masked(text: str, pattern: re.Pattern[str]) -> str:
-    """Chinese words are found in either script: the one of the list may not be the transcript's."""
-    parts, at = [], 0
-    for found in pattern.finditer(simplified(text)):
-        parts += [text[at : found.start()], re.sub(r"\S", "*", found[0])]
-        at = found.end()
-    return "".join([*parts, text[at:]])
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """Hides the words that a pattern finds: behind asterisks, one for each letter, or by removing them."""
 
+    pattern: re.Pattern[str]
+    remove: bool
 
-def _masked_segment(segment: Segment, pattern: re.Pattern[str]) -> Segment:
-    text, words = _masked(segment.text, pattern), _masked_words(segment.words, pattern)
-    return replace(segment, text=text, words=words)
+    def text(self, text: str) -> str:
+        told = self._hidden(text, masked=not self.remove)
+        return _SPACES.sub(" ", told).strip() if self.remove and told != text else told
 
+    def _hidden(self, text: str, *, masked: bool) -> str:
+        """Chinese words are found in either script: the one of the list may not be the transcript's."""
+        parts, at = [], 0
+        for found in self.pattern.finditer(simplified(text)):
+            parts += [text[at : found.start()], re.sub(r"\S", "*", found[0]) if masked else ""]
+            at = found.end()
+        return "".join([*parts, text[at:]])
 
-def _masked_words(words: Sequence[Word], pattern: re.Pattern[str]) -> list[Word]:
-    """As one text, since a forbidden word may be several of the engine's; a mask is as long as its word."""
-    whole = _masked("".join(word.text for word in words), pattern)
-    masked, start = [], 0
-    for word in words:
-        end = start + len(word.text)
-        masked.append(replace(word, text=whole[start:end]))
-        start = end
-    return masked
+    def segment(self, segment: Segment) -> Segment:
+        text, words = self.text(segment.text), self._words(segment.words)
+        machine_text = self.text(segment.machine_text)
+        if (text, words, machine_text) == (segment.text, segment.words, segment.machine_text):
+            return segment
+        changes = segment.changes
+        if self.remove:  # Offsets into the text mean nothing any more.
+            changes = [replace(change, offset=0, length=0) for change in changes]
+        changes = [replace(change, heard=self.text(change.heard)) for change in changes]
+        return replace(segment, text=text, words=words, changes=changes, machine_text=machine_text)
+
+    def _words(self, words: Sequence[Word]) -> list[Word]:
+        """As one text, since a forbidden word may be several of the engine's; a mask is as long as its
+        word."""
+        whole = self._hidden("".join(word.text for word in words), masked=True)
+        told, start = [], 0
+        for word in words:
+            end = start + len(word.text)
+            text = whole[start:end]
+            start = end
+            if self.remove and text != word.text:
+                text = text.replace("*", "") if "*" not in word.text else text
+                if not text.strip():
+                    continue
+            told.append(replace(word, text=text))
+        return told

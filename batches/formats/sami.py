@@ -10,7 +10,7 @@ from batches.recognition.transcript import Transcript
 
 from . import characters
 from .context import Context
-from .cues import Cue, build_cues
+from .cues import Cue, build_cues, screens
 from .format import Format
 
 # Class, name and language tag. Any other language is named by its code.
@@ -40,12 +40,13 @@ _TAIL = "</BODY>\n</SAMI>\n"
 
 def render(transcript: Transcript, context: Context) -> str:
     css_class, name, tag = _language(transcript.language, context.language)
-    cues = build_cues(transcript, context)
     parts = [_HEAD.format(title=_escape(context.task_id), css_class=css_class, name=name, tag=tag)]
-    for index, cue in enumerate(cues):
-        parts.append(f"<SYNC Start={cue.start}><P Class={css_class}>{_body(cue, context)}\n")
-        if index + 1 == len(cues) or cues[index + 1].start > cue.end:
-            parts.append(f"<SYNC Start={cue.end}><P Class={css_class}>&nbsp;\n")
+    shown = list(screens(build_cues(transcript, context)))
+    for index, (start, end, cues) in enumerate(shown):
+        body = "<br>".join(_body(cue, context) for cue in cues)
+        parts.append(f"<SYNC Start={start}><P Class={css_class}>{body}\n")
+        if index + 1 == len(shown) or shown[index + 1][0] > end:
+            parts.append(f"<SYNC Start={end}><P Class={css_class}>&nbsp;\n")
     return "".join([*parts, _TAIL]).replace("\n", "\r\n")
 
 

@@ -7,13 +7,16 @@ text     as corrected, else as recognised
 speaker  the speaker's name; empty where speakers are not known
 =======  =====================================================
 
+Where word confidence is asked for, ``words`` follows: each recognised word, a colon and its confidence,
+separated by spaces; spaces inside a word are underscores.
+
 A tab, a line feed, a carriage return and a backslash in a text are written ``\t``, ``\n``, ``\r`` and
 ``\\``, as databases do, so that each line is one row with four fields.
 """
 
 from __future__ import annotations
 
-from batches.recognition.transcript import Transcript
+from batches.recognition.transcript import Transcript, Word
 
 from . import characters
 from .context import Context
@@ -24,12 +27,17 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def render(transcript: Transcript, context: Context) -> str:
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [(*COLUMNS, "words") if context.word_confidence else COLUMNS]
     for index, segment in enumerate(transcript.segments):
         name = context.speaker_name(segment.speaker) if segment.speaker else ""
         text = context.text_of(index, segment.text)
-        rows.append((str(segment.start), str(segment.end), _field(text), _field(name)))
+        words = (_field(" ".join(map(_word, segment.words))),) if context.word_confidence else ()
+        rows.append((str(segment.start), str(segment.end), _field(text), _field(name), *words))
     return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _word(word: Word) -> str:
+    return f"{'_'.join(word.text.split())}:{word.probability:.2f}"
 
 
 def _field(text: str) -> str:

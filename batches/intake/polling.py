@@ -32,42 +32,17 @@ logger = logging.getLogger(__name__)
 CHUNK = 1000
 MAX_DEPTH = 50
 
-# File name extensions that are taken for media; decoding finds out what a file contains.
+# File name extensions that are taken for media, of telephones, cameras and dictation machines too; decoding
+# finds out what a file contains.
 MEDIA_ENDINGS = frozenset(
     [
-        ".mp3",
-        ".aac",
-        ".ac3",
-        ".ogg",
-        ".oga",
-        ".flac",
-        ".wav",
-        ".m4a",
-        ".avi",
-        ".mp4",
-        ".mov",
-        ".wmv",
-        ".flv",
-        ".mkv",
-        ".opus",
-        ".webm",
-        ".amr",
-        ".wma",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".mpeg",
-        ".mpg",
-        ".mp2",
-        ".mpga",
-        ".ts",
-        ".m2ts",
-        ".3gp",
-        ".m4v",
-        ".m4b",
-        ".caf",
+        ".mp3", ".aac", ".ac3", ".ogg", ".oga", ".flac", ".wav", ".m4a", ".avi", ".mp4", ".mov",
+        ".wmv", ".flv", ".mkv", ".opus", ".webm", ".amr", ".wma", ".aif", ".aiff", ".aifc", ".mpeg",
+        ".mpg", ".mp2", ".mpga", ".ts", ".m2ts", ".3gp", ".m4v", ".m4b", ".caf", ".mts", ".m2t",
+        ".mka", ".3g2", ".asf", ".ogv", ".f4v", ".f4a", ".vob", ".w64", ".rf64", ".au", ".snd",
+        ".eac3", ".weba", ".spx", ".dss", ".gsm", ".awb", ".wv", ".mxf",
     ]
-)
+)  # fmt: skip
 
 
 def is_media(key: str) -> bool:

@@ -7,7 +7,7 @@ from batches.models.adjustment import Adjustment
 from batches.models.batch import Batch, PendingFile, ProcessedFolder
 from batches.models.clova import ClovaRequest
 from batches.models.connection_backoff import ConnectionBackoff
-from batches.models.correction import Correction, SearchText
+from batches.models.correction import CorrectedWord, Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.served_model import ServedModel
@@ -19,6 +19,7 @@ __all__ = [
     "Charge",
     "ClovaRequest",
     "ConnectionBackoff",
+    "CorrectedWord",
     "Correction",
     "Delivery",
     "DeliveryAttempt",

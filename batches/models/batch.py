@@ -16,7 +16,7 @@ from django.utils.translation import pgettext_lazy
 from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models.recognition_settings import RecognitionSettings
-from batches.models.task_settings import TaskSettings
+from batches.models.task_settings import TaskSettings, joined_words
 from domains import offered_models
 from domains.models import Domain
 from domains.offered_models import ModelPair
@@ -250,7 +250,12 @@ class Batch(models.Model):
         models = self.model_pair()
         if self.recognition.keyword_boosting and self.domain is not None:
             keywords = tuple(self.domain.keywords.values_list("text", flat=True))
+        profile = self.domain or Domain()
         return TaskSettings(
+            forbidden=joined_words(", ".join(profile.forbidden_words), self.recognition.forbidden),
+            forbidden_action=profile.forbidden_action,
+            replacements=profile.replacements,
+            redaction=profile.redaction,
             recognition=self.recognition.with_changes(
                 {"whisper_model": models.whisper, "speaker_model": models.speakers}
             ),

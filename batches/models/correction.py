@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from batches.models.task import Task
+from domains.models import Domain
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 
@@ -52,6 +53,38 @@ class Correction(models.Model):
         if self.changed_at is None:
             return True
         return self.published_at is not None and self.published_at >= self.changed_at
+
+
+class CorrectedWord(models.Model):
+    """One place where members corrected a word or a few: what was heard there, and what they wrote.
+
+    Words that are corrected the same way in several places become proposals
+    (:mod:`batches.transcripts.proposals`).
+    """
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="corrected_words")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="corrected_words")
+    segment = models.PositiveIntegerField()
+    heard = models.CharField(_("heard"), max_length=100)
+    written = models.CharField(_("written"), max_length=100)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("domain__account")
+
+    class Meta:
+        verbose_name = _("corrected word")
+        verbose_name_plural = _("corrected words")
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task", "segment", "heard", "written"], name="corrected_word_unique"
+            )
+        ]
+        indexes = [models.Index(fields=["domain", "heard", "written"], name="corrected_word_of_domain")]
+
+    def __str__(self) -> str:
+        return f"{self.heard} → {self.written}"
 
 
 class SearchText(models.Model):

@@ -8,6 +8,7 @@ setting is one line of :class:`RecognitionSettings` and whatever the engine does
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 SPEAKER_LIMIT = 30
+FORBIDDEN_LENGTH = 5000  # characters of all forbidden words
 
 SettingValue = bool | int | str | None
 Choices = Sequence[tuple[Any, Any]]
@@ -112,6 +114,23 @@ class Choice(Setting):
         return next((label for code, label in self.choices() if code == value), str(value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Words(Setting):
+    """Words and phrases, separated by commas."""
+
+    longest: int
+
+    def errors(self, value: SettingValue) -> list[ValidationError]:
+        if not isinstance(value, str):
+            return [ValidationError(_("This must be a text."), code="invalid")]
+        if len(value) > self.longest:
+            sentence = _("This has at most %(limit)d characters.")
+            return [ValidationError(sentence, code="too_long", params={"limit": self.longest})]
+        if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in value):
+            return [ValidationError(_("Control characters are not allowed."), code="invalid")]
+        return []
+
+
 @dataclass(frozen=True)
 class Order:
     """Constraint between two number settings: the first must not be above the second."""
@@ -197,7 +216,39 @@ class RecognitionSettings:
             option="channels",
         ),
     )
+    default_track_only: bool = _setting(
+        False,
+        Flag(
+            label=_("default audio track only"),
+            help_text=_("Otherwise each audio track of a video is a speaker, where several hold speech."),
+            is_advanced=True,
+            option="default-track",
+        ),
+    )
 
+    word_confidence: bool = _setting(
+        False,
+        Flag(
+            label=_("word confidence"),
+            help_text=_("Results in JSON and TSV give the confidence of each word."),
+            is_advanced=True,
+            option="word-confidence",
+            changes_transcript=False,
+        ),
+    )
+
+    forbidden: str = _setting(
+        "",
+        Words(
+            label=_("forbidden words"),
+            help_text=_(
+                "Words that no result shows, separated by commas. Those of the domain are forbidden as well."
+            ),
+            longest=FORBIDDEN_LENGTH,
+            is_advanced=True,
+            changes_transcript=False,
+        ),
+    )
     whisper_model: str = _setting(
         offered_models.DEFAULT,
         Choice(

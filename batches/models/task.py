@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from django.db import models
@@ -11,10 +15,14 @@ from django.utils.translation import gettext_lazy as _
 
 from batches.models.batch import Batch
 from batches.models.task_settings import TaskOverrides, TaskSettings
+from batches.postprocessing import transcript as postprocessing
+from batches.postprocessing.transcript import Rules
+from batches.recognition.transcript import Transcript
 from domains import offered_models
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
+from speechportal.encryption import EncryptedCredentials, rotate
 from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
@@ -243,7 +251,8 @@ class Task(models.Model):
 class StoredTranscript(models.Model):
     """Checkpoint of recognition: stored once the words are known, and again with the speakers.
 
-    It is also the transcript that pages, the API and result files are made from.
+    It is also the transcript that pages, the API and result files are made from. ``document`` is redacted
+    before it is stored, so that nothing that reads it can show more.
     """
 
     class Stage(models.TextChoices):
@@ -252,7 +261,12 @@ class StoredTranscript(models.Model):
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="transcript")
     stage = models.CharField(_("stage"), max_length=10, choices=Stage.choices)
-    document = models.JSONField()  # batches.recognition.transcript.Transcript.to_dict()
+    # batches.recognition.transcript.Transcript.to_dict(), redacted and replaced: what every exit shows.
+    document = models.JSONField()
+    # The same as recognised, encrypted; empty where it does not differ or must not be kept.
+    original = models.TextField(blank=True, default="", editable=False)
+    # When redaction and replacements are to be applied anew, where that was asked for.
+    reprocess_due_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
@@ -264,9 +278,68 @@ class StoredTranscript(models.Model):
         verbose_name_plural = _("transcripts")
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
+        indexes = [
+            models.Index(
+                fields=["reprocess_due_at"],
+                condition=Q(reprocess_due_at__isnull=False),
+                name="transcript_to_reprocess",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.task} ({self.get_stage_display()})"
+
+    def published(self) -> Transcript:
+        """The transcript as every exit shows it: redacted and replaced."""
+        return Transcript.from_dict(self.document)
+
+    def recognised(self) -> Transcript:
+        """The transcript as the machine heard it, or, where that was not kept, as published.
+
+        For the worker, for applying rules anew, and for owners who look at the original; never for an exit.
+        """
+        if not self.original:
+            return self.published()
+        packed = original_field(self.task).decrypt(self.original)
+        document: dict[str, Any] = json.loads(zlib.decompress(base64.b85decode(packed)))
+        return Transcript.from_dict(document)
+
+
+def original_field(task: Task) -> EncryptedCredentials:
+    """The encrypted field that holds a task's transcript as recognised."""
+    return EncryptedCredentials(account=task.account.uid, row=task.uid, field="original")
+
+
+def rotate_originals() -> int:
+    """Encrypt every transcript as recognised with the first of ``ENCRYPTION_KEYS``; returns how many."""
+    rotated = 0
+    for pk, old in StoredTranscript.unscoped.exclude(original="").values_list("pk", "original").iterator(100):
+        rotated += StoredTranscript.unscoped.filter(pk=pk, original=old).update(original=rotate(old))
+    return rotated
+
+
+@dataclass(frozen=True)
+class PreparedTranscript:
+    """A transcript as a row of :class:`StoredTranscript` keeps it."""
+
+    document: dict[str, Any]
+    original: str
+    published: Transcript
+
+    @classmethod
+    def of(cls, task: Task, recognised: Transcript, chosen: TaskSettings, *, final: bool) -> Self:
+        """Redact and replace. Until it is ``final`` the words as recognised are kept in any case, encrypted,
+        since the speakers are still to be found in them."""
+        rules, redaction = chosen.rules, chosen.redaction
+        published = postprocessing.process(recognised, rules)
+        kept = recognised
+        if redaction and final and not redaction.keep_original:
+            kept = postprocessing.process(recognised, Rules(redact=redaction.kinds))
+        document, original = published.to_dict(), ""
+        if (kept_document := kept.to_dict()) != document:
+            packed = zlib.compress(json.dumps(kept_document, ensure_ascii=False).encode())
+            original = original_field(task).encrypt(base64.b85encode(packed).decode())
+        return cls(document, original, published)
 
 
 class ResultFile(models.Model):

@@ -9,8 +9,11 @@ from typing import Any, Self
 
 from batches.formats import Context
 from batches.models.recognition_settings import RecognitionSettings, SettingValue
+from batches.postprocessing.transcript import Rules
 from domains import offered_models
 from domains.offered_models import ModelPair
+from domains.redaction import RedactionSettings
+from domains.replacements import Replacement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,10 @@ class TaskSettings:
     recognition: RecognitionSettings = field(default_factory=RecognitionSettings)
     domain: str = ""  # the domain's code
     keywords: tuple[str, ...] = ()
-    forbidden: str = ""  # words to mask in the result, comma-separated
+    forbidden: str = ""  # words that no result shows, comma-separated
+    forbidden_action: str = "mask"  # or "remove"
+    replacements: tuple[Replacement, ...] = ()
+    redaction: RedactionSettings = field(default_factory=RedactionSettings)
     formats: tuple[str, ...] = ()
     result_path: str = ""
     folder: str = ""  # where the input is moved to
@@ -35,10 +41,17 @@ class TaskSettings:
         for name in ("keywords", "formats"):
             values[name] = tuple(values.get(name, ()))
         values["recognition"] = RecognitionSettings.from_json(document.get("recognition", {}))
+        values["replacements"] = tuple(map(Replacement.from_json, document.get("replacements", ())))
+        values["redaction"] = RedactionSettings.from_json(document.get("redaction", {}))
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @property
+    def rules(self) -> Rules:
+        """Post-processing of the transcript: redaction and replacements."""
+        return Rules(redact=self.redaction.kinds, replace=self.replacements)
 
     @property
     def model_pair(self) -> ModelPair:
@@ -53,8 +66,11 @@ class TaskSettings:
         """Whether a transcript that was made with ``other`` settings is of no use with these."""
         return self.keywords != other.keywords or self.recognition.makes_other_transcripts(other.recognition)
 
-    def context(self, task_id: str) -> Context:
-        """Context of a result file: everything it says about its task besides the transcript."""
+    def context(self, task_id: str, asked_forbidden: str = "") -> Context:
+        """Context of a result file: everything it says about its task besides the transcript.
+
+        ``asked_forbidden``: the forbidden words that the sender named, which the result repeats.
+        """
         return Context(
             task_id=task_id,
             domain=self.domain,
@@ -64,7 +80,16 @@ class TaskSettings:
             max_speakers=self.recognition.max_speakers or -1,
             keywords=self.keywords,
             forbidden=self.forbidden,
+            forbidden_action=self.forbidden_action,
+            asked_forbidden=asked_forbidden,
+            word_confidence=self.recognition.word_confidence,
         )
+
+
+def joined_words(*lists: str) -> str:
+    """Several lists of words with commas as one, without what is said twice."""
+    words = [" ".join(word.split()) for each in lists for word in each.split(",")]
+    return ", ".join(dict.fromkeys(word for word in words if word))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +97,7 @@ class TaskOverrides:
     """Settings that the sender of one file asked for instead of the batch's.
 
     ``recognition`` has only the settings that differ; ``None`` leaves keywords and formats to the batch.
+    ``forbidden`` words are added to those of the domain and the batch.
     """
 
     recognition: Mapping[str, SettingValue] = field(default_factory=dict)
@@ -105,6 +131,6 @@ class TaskOverrides:
             usual,
             recognition=usual.recognition.with_changes(self.recognition),
             keywords=usual.keywords if self.keywords is None else self.keywords,
-            forbidden=self.forbidden,
+            forbidden=joined_words(usual.forbidden, self.forbidden),
             formats=usual.formats if self.formats is None else self.formats,
         )

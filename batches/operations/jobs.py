@@ -20,6 +20,7 @@ from batches.reports import execution_results
 from batches.status import account_holds
 from batches.tasks import lifecycle, model_hosts, scheduling
 from batches.tasks.leases import Lease
+from batches.transcripts import reprocessing
 from batches.webhooks import callbacks, delivery_lifecycle, endpoint
 from batches.webhooks.sender import Sender
 from batches.worker import disk_space, engines, moving, processing
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 SCHEDULER_SECONDS = 50  # The queue's schedule starts the job every minute.
 RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
+REPROCESS_SECONDS = 60  # Then the scheduler starts another one.
 SEND_SECONDS = 120  # Then the job ends and a new one starts.
 _models = LoadedModels()  # of this worker
 _terminated = False
@@ -62,6 +64,7 @@ def run_scheduler() -> None:
             _deliver_due,
             _queue_missed_callbacks,
             _tell_budgets,
+            _reprocess_due,
             _forget,
         ):
             try:
@@ -115,6 +118,21 @@ def _deliver_due() -> None:
 
 def _queue_missed_callbacks() -> None:
     callbacks.queue_missed()
+
+
+def _reprocess_due() -> None:
+    if reprocessing.due():
+        queue.enqueue(reprocessing.JOB)
+
+
+def reprocess_transcripts() -> None:
+    """Apply text rules to the transcripts that are due, for a few minutes."""
+    end = time.monotonic() + REPROCESS_SECONDS
+    while (found := reprocessing.due()) and not queue.stopping():
+        for transcript_id in found:
+            reprocessing.reprocess(transcript_id)
+            if time.monotonic() > end or queue.stopping():
+                return
 
 
 def _forget() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batches.recognition.options import Options
     from batches.recognition.transcript import SpeakerTurn
 
+SAMPLE_RATE = 16_000  # Hz
 # Called with the share of the work that is done, 0..1. It raises to cancel the call.
 Progress = Callable[[float], None]
 
@@ -28,13 +29,15 @@ class SpeechChunk:
     """A stretch of speech, cut from a file by voice activity: one part of its sound, or several joined.
 
     Parts are (n,) float32, mono, 16 kHz, together at most 30 s. They are views of the file's samples, so that
-    hours of speech are not in memory twice.
+    hours of speech are not in memory twice. ``speech`` are the stretches in which somebody speaks, in seconds
+    from the chunk's start, in order; without it the whole chunk is one.
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "speech")
 
-    def __init__(self, *parts: Samples) -> None:
+    def __init__(self, *parts: Samples, speech: Sequence[tuple[float, float]] | None = None) -> None:
         self._parts = parts
+        self.speech = [(0.0, self.seconds)] if speech is None else list(speech)
 
     @property
     def samples(self) -> Samples:
@@ -43,7 +46,19 @@ class SpeechChunk:
 
     @property
     def seconds(self) -> float:
-        return sum(map(len, self._parts)) / 16_000
+        return sum(map(len, self._parts)) / SAMPLE_RATE
+
+    @property
+    def speech_seconds(self) -> float:
+        return sum(end - start for start, end in self.speech)
+
+    def cut(self, start: float, end: float) -> SpeechChunk:
+        """The chunk from ``start`` to ``end``, in seconds."""
+        samples = self.samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        inside = [
+            (max(a, start) - start, min(b, end) - start) for a, b in self.speech if a < end and b > start
+        ]
+        return SpeechChunk(samples, speech=inside)
 
 
 @dataclass(slots=True)

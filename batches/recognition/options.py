@@ -19,8 +19,8 @@ class Options:
 
     ``language`` is one of :func:`batches.recognition.languages.codes`; case does not matter.
     ``channels`` makes each channel of a file with several a speaker of its own; ``speakers`` tells apart
-    by voice who speaks in the other files. ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they
-    are not set.
+    by voice who speaks in the other files. ``all_tracks`` recognises every audio track that has sound, and
+    not the default one alone. ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they are not set.
     Raises ValueError for anything else.
     """
 
@@ -29,6 +29,7 @@ class Options:
     keyword_weight: float = 7.0  # logits; 0 leaves the keywords to the prompt
     speakers: bool = False
     channels: bool = False
+    all_tracks: bool = True
     min_speakers: int = -1
     max_speakers: int = -1
     whisper_model: str = ""  # name or path; empty for the engine's own

@@ -25,6 +25,22 @@ class Word:
 
 
 @dataclass(slots=True)
+class TextChange:
+    """A stretch of a segment's text that post-processing wrote in place of what the machine heard."""
+
+    kind: str  # "replacement", or the kind of what was redacted: "card", "phone", ...
+    offset: int  # into the segment's text, outer spaces removed
+    length: int  # characters
+    start: int  # ms
+    end: int  # ms
+    heard: str = ""  # the machine's words; empty for what was redacted
+
+    @property
+    def is_redaction(self) -> bool:
+        return self.kind != "replacement"
+
+
+@dataclass(slots=True)
 class Segment:
     """A stretch of speech by one speaker, with its words in order of time."""
 
@@ -39,6 +55,9 @@ class Segment:
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
     flags: list[str] = field(default_factory=list)  # "repetition", "low_confidence", "no_speech"
+    # Of post-processing: what it changed, and the machine's text where a replacement changed it.
+    changes: list[TextChange] = field(default_factory=list)
+    machine_text: str = ""
 
 
 @dataclass(slots=True)
@@ -48,6 +67,14 @@ class SpeakerTurn:
     start: int  # ms
     end: int  # ms
     speaker: str
+
+
+@dataclass(slots=True)
+class Span:
+    """A stretch of the media."""
+
+    start: int  # ms
+    end: int  # ms
 
 
 @dataclass(slots=True)
@@ -62,6 +89,8 @@ class Transcript:
     loudness: list[int] = field(default_factory=list)  # 0..100 at equal distances, for a waveform
     engine: dict[str, Any] = field(default_factory=dict)  # names and versions of models and options
     flags: list[str] = field(default_factory=list)  # "language_mismatch", "truncated", "no_speech", ...
+    unrecognised: list[Span] = field(default_factory=list)  # somebody speaks there, and no words were found
+    missing_duration: int = 0  # ms that could not be decoded; 0 where none is missing or it is not known
     version: int = SCHEMA_VERSION
 
     @property
@@ -105,8 +134,15 @@ class Transcript:
             raise ValueError(f"transcript schema {version!r} is not {SCHEMA_VERSION}")
         fields = dict(document)
         fields["segments"] = [
-            Segment(**{**segment, "words": [Word(**word) for word in segment["words"]]})
+            Segment(
+                **{
+                    **segment,
+                    "words": [Word(**word) for word in segment["words"]],
+                    "changes": [TextChange(**change) for change in segment.get("changes", ())],
+                }
+            )
             for segment in document["segments"]
         ]
+        fields["unrecognised"] = [Span(**span) for span in document.get("unrecognised", [])]
         fields["turns"] = [SpeakerTurn(**turn) for turn in document["turns"]]
         return cls(**fields)

@@ -171,10 +171,20 @@ def _quality(task: Task) -> Iterable[str]:
     checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
     if checkpoint is None or task.state != Task.State.COMPLETED:
         return ("", "", "", "")
-    transcript = Transcript.from_dict(checkpoint.document)
+    transcript = checkpoint.published()
     return (
         f"{transcript.confidence:.2f}",
         f"{transcript.no_speech_share:.2f}",
         f"{transcript.mean_logprob:.2f}",
-        "; ".join(transcript.all_flags),
+        "; ".join(_described(flag, transcript) for flag in transcript.all_flags),
     )
+
+
+def _described(flag: str, transcript: Transcript) -> str:
+    """A flag with its times, where it has any, in seconds."""
+    if flag == "unrecognised_speech":
+        spans = (f"{span.start / 1000:.1f}-{span.end / 1000:.1f}" for span in transcript.unrecognised)
+        return f"{flag} ({', '.join(spans)} s)"
+    if flag == "truncated" and transcript.missing_duration:
+        return f"{flag} ({transcript.missing_duration / 1000:.1f} s)"
+    return flag

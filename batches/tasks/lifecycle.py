@@ -51,13 +51,18 @@ def _why_lost(claim: Lease) -> Exception:
     return CancelRequested() if claim.row.filter(state=State.CANCELLING).exists() else LeaseLost()
 
 
-def checkpoint(claim: Lease, document: dict[str, Any], stage: str, media_duration: int) -> None:
-    """Store the transcript so far; another attempt continues from it."""
+def checkpoint(
+    claim: Lease, document: dict[str, Any], stage: str, media_duration: int, original: str = ""
+) -> None:
+    """Store the transcript so far; another attempt continues from it.
+
+    ``document`` is as published, ``original`` as recognised and encrypted, where it differs.
+    """
     with transaction.atomic():
         if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
             raise _why_lost(claim)
         StoredTranscript.unscoped.update_or_create(
-            task_id=claim.task_id, defaults={"document": document, "stage": stage}
+            task_id=claim.task_id, defaults={"document": document, "stage": stage, "original": original}
         )
 
 

@@ -8,7 +8,7 @@ somebody else has changed meanwhile, so that two people lose nothing of each oth
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -16,9 +16,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.formats import FORMATS, render
+from batches.formats.characters import one_line
 from batches.models import Correction, ResultFile, StoredTranscript, Task
+from batches.postprocessing.transcript import redacted_texts
 from batches.recognition.transcript import Transcript
-from batches.transcripts import history, search
+from batches.transcripts import history, proposals, search
 from batches.transcripts.drafts import Draft
 from batches.worker import result_files
 from speechportal.accounts.audit import trail
@@ -31,7 +33,7 @@ def transcript_of(task: Task) -> Transcript:
     stored = StoredTranscript.unscoped.filter(task=task).first()
     if stored is None:
         raise ValidationError(_("There is no transcript to correct."), code="no_transcript")
-    return Transcript.from_dict(stored.document)
+    return stored.published()
 
 
 def draft_of(task: Task, transcript: Transcript, correction: Correction | None = None) -> Draft:
@@ -51,10 +53,12 @@ def change(*, task: Task, edit: Callable[[Draft], object], by: User | None) -> C
         before = draft_of(task, transcript, correction)
         draft = draft_of(task, transcript, correction)
         edit(draft)
+        redact(draft, redacted_kinds(task))
         if (draft.edits, draft.names) != (before.edits, before.names):
             number, now = correction.version + 1, timezone.now()
             is_new = history.record(correction.history, before, draft, number, by.pk if by else None, now)
             _save(correction, draft, by)
+            _note_words(task, before, draft)
             if is_new:
                 trail.record("task.corrected", task)  # Not what it says: staff sees the trail.
     return correction
@@ -86,6 +90,34 @@ def correct_text(*, task: Task, index: int, text: str, by: User | None, tag: str
     return change(task=task, edit=edit, by=by)
 
 
+def redacted_kinds(task: Task) -> Mapping[str, str]:
+    """Kinds that a member's text must not show either, with the action for each."""
+    return task.settings.redaction.kinds if task.settings else {}
+
+
+def redact(draft: Draft, kinds: Mapping[str, str]) -> None:
+    """Redact a draft in place: its texts as lines of the whole transcript, and the speakers' names."""
+    if not kinds:
+        return
+    lines = draft.lines
+    texts = [one_line(draft.text_of(line)).strip() for line in lines]
+    for line, text, redacted in zip(lines, texts, redacted_texts(texts, kinds), strict=True):
+        if redacted != text:
+            draft.set_text(line.uid, redacted)
+    for label, name in draft.names.items():
+        draft.names[label] = redacted_texts([name], kinds)[0]
+
+
+def _note_words(task: Task, before: Draft, after: Draft) -> None:
+    """Note for proposals what members made of lines that still are one recognised segment."""
+    segments = len(after.transcript.segments)
+    for uid in {*before.edits, *after.edits}:
+        if before.edits.get(uid, "") == after.edits.get(uid, "") or int(uid) >= segments:
+            continue
+        is_gone = uid in after.edits and after.edits[uid] is None
+        proposals.note(task, int(uid), after.transcript, None if is_gone else after.line(uid).text)
+
+
 def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Correction:
     """Name speakers by their labels, for all formats at once. An empty name gives the letter back.
 
@@ -103,22 +135,32 @@ def publish(*, task: Task) -> int:
         raise ValidationError(
             _("Only the results of a completed task can be published."), code="not_completed"
         )
-    transcript, began_at = transcript_of(task), timezone.now()
-    context = result_files.result_context(task)
-    written = 0
+    began_at = timezone.now()
     try:
-        store = task.connection.store()
-        for file in ResultFile.unscoped.filter(task=task, written_at__isnull=False):
-            data = render(file.format, transcript, context)
-            stored = store.put(file.key, data, content_type=FORMATS[file.format].content_type)
-            ResultFile.unscoped.filter(pk=file.pk).update(
-                written_at=timezone.now(), size=stored.size, version=stored.version
-            )
-            written += 1
+        written = write_result_files(task)
     except StorageError as error:
         raise ValidationError(str(error), code=error.code) from error
     Correction.unscoped.filter(task=task).update(published_at=began_at)
     trail.record("task.published", task)
+    return written
+
+
+def write_result_files(task: Task) -> int:
+    """Write what the task's result files say today, under the names they have. Returns how many.
+
+    Raises ``StorageError``, and ``ValidationError`` where there is no transcript.
+    """
+    if task.connection is None:
+        return 0
+    transcript, context = transcript_of(task), result_files.result_context(task)
+    store, written = task.connection.store(), 0
+    for file in ResultFile.unscoped.filter(task=task, written_at__isnull=False, format__in=FORMATS):
+        data = render(file.format, transcript, context)
+        stored = store.put(file.key, data, content_type=FORMATS[file.format].content_type)
+        ResultFile.unscoped.filter(pk=file.pk).update(
+            written_at=timezone.now(), size=stored.size, version=stored.version
+        )
+        written += 1
     return written
 
 
@@ -130,8 +172,10 @@ def _turn(task: Task, by: User | None, turn: Turn) -> Correction:
     with transaction.atomic():
         correction = _locked(task)
         draft = draft_of(task, transcript, correction)
+        before = draft_of(task, transcript, correction)
         turn(correction.history, draft, correction.version + 1, by.pk if by else None)
         _save(correction, draft, by)
+        _note_words(task, before, draft)
         trail.record("task.corrected", task)
     return correction
 

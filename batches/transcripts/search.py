@@ -103,7 +103,7 @@ def corrected_lines(transcript: Transcript, correction: Correction | None) -> li
 def index_transcript(*, instance: StoredTranscript, **_kwargs: Any) -> None:
     """Index a transcript when it is stored (receiver of ``post_save``)."""
     correction = Correction.unscoped.filter(task=instance.task_id).first()
-    index(instance.task, Transcript.from_dict(instance.document), correction)
+    index(instance.task, instance.published(), correction)
 
 
 def matching(account: Account, query: str) -> QuerySet[Task]:
@@ -145,7 +145,7 @@ def search(account: Account, query: str) -> QuerySet[Task]:
 def lines_of(task: Task, query: str) -> Found:
     """Best lines of a task that :func:`search` returned, in order of time."""
     words = [spell(word) for word in query_words(query)]
-    transcript = Transcript.from_dict(task.transcript.document)
+    transcript = task.transcript.published()
     correction: Correction | None = getattr(task, "correction", None)
     counted = []
     for line, text in corrected_lines(transcript, correction):

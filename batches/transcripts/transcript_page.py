@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.formats.characters import one_line
@@ -15,8 +16,9 @@ from batches.formats.context import default_speaker_name
 from batches.formats.lines import Line, recognised_text, recognised_words
 from batches.formats.timing import timed_units
 from batches.models import Task, languages
-from batches.recognition.transcript import Word
+from batches.recognition.transcript import Transcript, Word
 from batches.transcripts.drafts import Draft
+from speechportal.platform.templatetags.portal import duration
 
 SPEAKER_COLOURS = 8
 LONGEST_GAP = 1500  # ms of speech without text that are not worth a look
@@ -61,6 +63,8 @@ class PageLine:
     end: int  # ms
     text: str
     recognised: str
+    heard: str  # before replacements; empty where nothing was replaced
+    redacted: bool
     edited: bool
     speaker: str  # the name; empty where speakers were not asked for
     label: str
@@ -84,9 +88,36 @@ class PageLine:
         }
         if self.edited:
             data["recognised"] = self.recognised
+        if self.heard:
+            data["heard"] = self.heard
+        if self.redacted:
+            data["redacted"] = True
         if self.flags:
             data["flags"] = list(self.flags)
         return data
+
+
+def notices_of(transcript: Transcript) -> list[str]:
+    """Sentences about sound that is missing, left out, or has no words although somebody speaks."""
+    found: list[str] = []
+    if "truncated" in transcript.flags:
+        found.append(_truncated(transcript.missing_duration))
+    if "tracks_left_out" in transcript.flags:
+        found.append(gettext("The recording has other audio tracks with sound; they were left out."))
+    found += [
+        gettext("No words were recognised in the speech from %(start)s to %(end)s.")
+        % {"start": duration(span.start), "end": duration(span.end)}
+        for span in transcript.unrecognised
+    ]
+    return found
+
+
+def _truncated(missing: int) -> str:
+    if missing:
+        return gettext("The file is damaged or cut off: %(length)s of its sound is missing.") % {
+            "length": duration(missing)
+        }
+    return gettext("The file is damaged or cut off: some of its sound is missing.")
 
 
 def is_video(task: Task) -> bool:
@@ -103,13 +134,17 @@ def _page_line(draft: Draft, line: Line, colours: dict[str, int]) -> PageLine:
     recognised = recognised_text(draft.transcript, line)
     text = recognised if line.text is None else one_line(line.text)
     words = recognised_words(draft.transcript, line)
-    flags = (flag for segment, _, _ in line.spans for flag in draft.transcript.segments[segment].flags)
+    places = dict.fromkeys(segment for segment, _, _ in line.spans)
+    segments = [draft.transcript.segments[place] for place in places]
+    flags = (flag for each in segments for flag in each.flags)
     return PageLine(
         uid=line.uid,
         start=line.start,
         end=line.end,
         text=text,
         recognised=recognised,
+        heard=" ".join(one_line(each.machine_text).strip() for each in segments if each.machine_text),
+        redacted=any(change.is_redaction for each in segments for change in each.changes),
         edited=text != recognised,
         speaker=speaker_name(draft, line.speaker) if line.speaker else "",
         label=line.speaker,

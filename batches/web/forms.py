@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models import Batch
-from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting
+from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, Words
 from batches.services import selectors
 from domains.offered_models import DEFAULT
 from speechportal.accounts.models import Account
@@ -53,6 +53,9 @@ def setting_field(setting: Setting) -> forms.Field:
             return forms.ChoiceField(choices=setting.source, required=not setting.is_advanced, **common)
         case Number(minimum=minimum, maximum=maximum):
             return forms.IntegerField(required=False, min_value=minimum, max_value=maximum, **common)
+        case Words(longest=longest):
+            area = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
+            return forms.CharField(required=False, max_length=longest, widget=area, **common)
         case _:
             return forms.BooleanField(required=False, **common)
 
@@ -76,7 +79,11 @@ class RecognitionFields(forms.BaseForm):
         cleaned = super().clean() or self.cleaned_data
         given = {name: cleaned.pop(name) for name in SETTINGS if name in cleaned}
         # A choice that the sender does not know of keeps its value.
-        given = {name: value for name, value in given.items() if value != ""}
+        given = {
+            name: value
+            for name, value in given.items()
+            if value != "" or not isinstance(SETTINGS[name], Choice)
+        }
         self.instance.recognition = self.instance.recognition.with_changes(given)
         return {**cleaned, "recognition": given}
 
@@ -98,7 +105,10 @@ class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
         "language": "batches#language",
         "speakers": "batches#speaker-separation",
         "channels_as_speakers": "batches#speaker-separation",
+        "default_track_only": "batches#speaker-separation",
+        "word_confidence": "results#quality-signals",
         "keyword_boosting": "batches#keyword-boosting",
+        "forbidden": "redaction#forbidden-words",
         "webhook_url": "webhooks",
         "priority": "batches#priority-and-retention",
         "transcript_days": "batches#priority-and-retention",

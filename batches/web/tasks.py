@@ -19,6 +19,7 @@ from batches.models import Charge, ResultFile, Task
 from batches.operations import progress_forecast
 from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
+from batches.transcripts import originals, recordings
 from batches.web.fragments import render_live
 from batches.web.transcripts import any_task, reading_context
 from speechportal.accounts.access import manager_required, member_required
@@ -51,7 +52,7 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
         "original": task.original,
         "repeats": Task.objects.for_account(account).filter(original=task).order_by("pk"),
-        "can_play": task.connection_id is not None and task.error_code not in UNPLAYABLE,
+        "can_play": _can_play(request, task),
         "editable": request.membership.can_change,
         **reading_context(request, task),
     }
@@ -59,6 +60,13 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
     if task.is_final and request.headers.get("HX-Request"):
         response["HX-Refresh"] = "true"  # It has ended: the page comes with player and tools.
     return response
+
+
+def _can_play(request: PortalRequest, task: Task) -> bool:
+    """Whether there is a recording that the member may hear."""
+    if task.connection_id is None or task.error_code in UNPLAYABLE:
+        return False
+    return originals.may_see(task, request.membership) or recordings.key_for_members(task) is not None
 
 
 def _events(task: Task) -> list[Event]:

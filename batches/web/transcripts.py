@@ -17,12 +17,13 @@ from django.views.decorators.http import require_POST, require_safe
 from batches import formats
 from batches.models import Correction, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections, transcript_page
+from batches.transcripts import corrections, originals, recordings, reprocessing, transcript_page
 from batches.transcripts.drafts import Conflict
 from batches.web.batches import any_batch
 from batches.web.transcript_texts import TEXTS
 from batches.worker.result_files import result_context
 from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.members.views import owner_required
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
@@ -42,7 +43,7 @@ def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
 
 def transcript_of(task: Task) -> Transcript | None:
     checkpoint = StoredTranscript.objects.for_account(task.batch.account).filter(task=task).first()
-    return Transcript.from_dict(checkpoint.document) if checkpoint else None
+    return checkpoint.published() if checkpoint else None
 
 
 def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
@@ -62,7 +63,9 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
         "speakers": transcript_page.speakers_of(draft),
         "correction": correction,
         "formats": formats.FORMATS.values(),
-        "video": transcript_page.is_video(task),
+        "video": transcript_page.is_video(task) and not originals.is_redacted(task),
+        "notices": transcript_page.notices_of(transcript),
+        "has_original": originals.may_see(task, request.membership) and originals.is_kept(task),
         "texts": {key: str(text) for key, text in TEXTS.items()},
         "edit": int(edit) if edit.isascii() and edit.isdigit() and len(edit) < 7 else None,
         "edit_text": request.session.pop(UNSAVED, {}).get(f"{task.uid}:{edit}") if edit else None,
@@ -138,15 +141,41 @@ def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) ->
 
 @member_required
 def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Redirect to the recording in the account's storage, by a link that expires."""
+    """Redirect to the recording in the account's storage, by a link that expires.
+
+    Where something was redacted, to the muted copy. Without one, only owners hear the recording, and that is
+    recorded in the audit trail.
+    """
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404
-    key = task.moved_key if task.moved_at else task.input_key
+    key = recordings.key_for_members(task)
+    if key is None:
+        if not originals.may_see(task, request.membership):
+            raise Http404(recordings.NOT_MUTED)
+        key = recordings.key_for_owner(task)
     try:
         return redirect(task.connection.store().presign(key, expires=PRESIGN_SECONDS))
     except StorageError as error:
         return render(request, "404.html", {"exception": str(error)}, status=404)
+
+
+@owner_required
+@require_POST
+def task_original(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    """The transcript as recognised, for owners; each look is in the audit trail."""
+    task = any_task(request, uid, task_uid)
+    original = originals.read(task=task)
+    lines = None if original is None else original.segments
+    return render(request, "batches/original.html", {"task": task, "batch": task.batch, "lines": lines})
+
+
+@owner_required
+@require_POST
+def task_original_delete(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    if reprocessing.delete_original(task=any_task(request, uid, task_uid)):
+        messages.success(request, _("The original was deleted."))
+    return redirect("batches:task", uid, task_uid)
 
 
 @member_required

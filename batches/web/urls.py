@@ -9,6 +9,7 @@ from batches.web import (
     home,
     selected_tasks,
     tasks,
+    text_rules,
     transcript_changes,
     transcripts,
     uploads,
@@ -51,6 +52,12 @@ batch_pages: list[URLPattern | URLResolver] = [
     path("<str:uid>/deliveries/", include(delivery_pages)),
     path("<str:uid>/tasks/<str:task_uid>/", tasks.task_detail, name="task"),
     path("<str:uid>/tasks/<str:task_uid>/media/", transcripts.task_media, name="task_media"),
+    path("<str:uid>/tasks/<str:task_uid>/original/", transcripts.task_original, name="task_original"),
+    path(
+        "<str:uid>/tasks/<str:task_uid>/original/delete/",
+        transcripts.task_original_delete,
+        name="task_original_delete",
+    ),
     path(
         "<str:uid>/tasks/<str:task_uid>/media/there/", transcripts.task_media_there, name="task_media_there"
     ),
@@ -66,6 +73,13 @@ batch_pages: list[URLPattern | URLResolver] = [
         "<str:uid>/tasks/<str:task_uid>/results/<str:name>/", transcripts.task_download, name="task_download"
     ),
 ]
+text_rule_pages: list[URLPattern | URLResolver] = [
+    path("", text_rules.text_rules, name="page"),
+    path("reprocess/", text_rules.reprocess, name="reprocess"),
+    path("delete-originals/", text_rules.delete_originals, name="delete_originals"),
+    path("proposal/", text_rules.answer_proposal, name="proposal"),
+    path("replacements.<str:ending>", text_rules.replacements_download, name="replacements"),
+]
 usage_pages: list[URLPattern | URLResolver] = [
     path("", usage.usage_page, name="list"),
     path("<str:month>.csv", usage.usage_export, name="export"),
@@ -74,5 +88,6 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("transcripts/", home.transcripts, name="transcripts"),
     path("batches/", include((batch_pages, "batches"))),
+    path("domains/<str:uid>/text/", include((text_rule_pages, "text_rules"))),
     path("usage/", include((usage_pages, "usage"))),
 ]

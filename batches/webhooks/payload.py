@@ -18,8 +18,8 @@ What ``data`` holds beside ``account`` and ``batch`` depends on ``type``: see ``
 null), ``started_at`` and ``finished_at``. Paths begin at the connection's root, times are ISO 8601 in UTC.
 
 The *version* rises when a key changes its meaning or goes; keys may be added at any time. A message is the
-same to the byte at each attempt and redelivery: a result is put in from the transcript as it was recognised,
-without later corrections; once the transcript is deleted, ``result`` is null.
+same to the byte at each attempt and redelivery: a result is put in from the transcript as published, without
+later corrections, until it is redacted anew; once the transcript is deleted, ``result`` is null.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from typing import Any
 from batches.formats import Context, clova_json
 from batches.models import Batch, ExecutionResult, ResultFile, StoredTranscript, Task
 from batches.models.task_settings import TaskSettings
-from batches.recognition.transcript import Transcript
 
 VERSION = 1
 
@@ -52,12 +51,12 @@ def with_result(envelope: str, checkpoint: StoredTranscript | None) -> bytes:
 def _result(checkpoint: StoredTranscript | None) -> dict[str, Any] | None:
     if checkpoint is None:
         return None
-    return clova_json.document(Transcript.from_dict(checkpoint.document), _as_recognised(checkpoint.task))
+    return clova_json.document(checkpoint.published(), _as_recognised(checkpoint.task))
 
 
 def _as_recognised(task: Task) -> Context:
     """Context without members' corrections, which must not change the message between two attempts."""
-    return (task.settings or TaskSettings()).context(task.uid)
+    return (task.settings or TaskSettings()).context(task.uid, task.overrides.forbidden)
 
 
 def of_batch(batch: Batch) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def engine_options(
         keywords=tuple(keywords),
         speakers=recognition.speakers,
         channels=recognition.channels_as_speakers,
+        all_tracks=not recognition.default_track_only,
         min_speakers=-1 if recognition.min_speakers is None else recognition.min_speakers,
         max_speakers=-1 if recognition.max_speakers is None else recognition.max_speakers,
         whisper_model=_chosen(recognition.whisper_model),

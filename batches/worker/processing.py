@@ -1,6 +1,7 @@
 """Task processing: all steps of one claimed task to its final state.
 
 download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
+Each checkpoint is redacted and replaced before it is stored.
 Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
 is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
 outside of transactions, and heartbeats extend the lease along the way.
@@ -21,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from batches.models import Batch, StoredTranscript, Task
+from batches.models.task import PreparedTranscript
 from batches.recognition.errors import (
     EngineDied,
     EngineStalled,
@@ -38,7 +40,7 @@ from batches.tasks import lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.tasks.model_hosts import HostFault
 from batches.tasks.scheduling import PROBE
-from batches.worker import disk_space, moving, result_files, work_folder
+from batches.worker import disk_space, moving, muted_copy, result_files, work_folder
 from batches.worker.engine_options import engine_options
 from domains.offered_models import ModelPair
 from speechportal.platform import logs
@@ -173,6 +175,10 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
     transcript = _recognise(task, workspace, client, progress)
     client.forget(media_of(task, workspace))  # Another file may have its place at the engine.
     result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
+    if muted_copy.is_wanted(task, transcript):
+        media = fetch(task, workspace, progress)
+        progress.report(Task.Stage.WRITING, SEPARATED)
+        muted_copy.write(task, store, transcript, media)
     lifecycle.finish(progress.lease)
 
 
@@ -199,13 +205,12 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
 
 
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
-    """Recognise the input, continuing from the checkpoint if there is one."""
+    """Recognise the input, continuing from the checkpoint if there is one. Returns what may be shown."""
     lease, options = progress.lease, options_of(task)
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
-    transcript = Transcript.from_dict(checkpoint.document) if checkpoint else None
-    complete = checkpoint is not None and checkpoint.stage == StoredTranscript.Stage.SPEAKERS
-    if transcript and (complete or not options.speakers):
-        return transcript
+    if checkpoint and (checkpoint.stage == StoredTranscript.Stage.SPEAKERS or not options.speakers):
+        return checkpoint.published()
+    transcript = checkpoint.recognised() if checkpoint else None
 
     media = fetch(task, workspace, progress)
     alone = task.error_code in ALONE_AFTER
@@ -213,16 +218,22 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
         end = RECOGNISED if options.speakers else SEPARATED
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
         transcript = client.transcribe(media, options, on_progress, alone=alone)
-        lifecycle.checkpoint(
-            lease, transcript.to_dict(), StoredTranscript.Stage.WORDS, media_duration=transcript.duration
-        )
+        published = _keep(task, lease, transcript, StoredTranscript.Stage.WORDS, final=not options.speakers)
     if options.speakers:
         on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
         transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
-        lifecycle.checkpoint(
-            lease, transcript.to_dict(), StoredTranscript.Stage.SPEAKERS, media_duration=transcript.duration
-        )
-    return transcript
+        published = _keep(task, lease, transcript, StoredTranscript.Stage.SPEAKERS, final=True)
+    return published
+
+
+def _keep(task: Task, lease: Lease, transcript: Transcript, stage: str, *, final: bool) -> Transcript:
+    """Store a checkpoint, redacted and replaced. Returns the transcript as it may be shown."""
+    assert task.settings is not None  # noqa: S101 - a constraint of the database
+    stored = PreparedTranscript.of(task, transcript, task.settings, final=final)
+    lifecycle.checkpoint(
+        lease, stored.document, stage, media_duration=transcript.duration, original=stored.original
+    )
+    return stored.published
 
 
 def options_of(task: Task) -> Options:

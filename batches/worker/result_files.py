@@ -19,7 +19,7 @@ def result_context(task: Task) -> Context:
     chosen = task.settings or TaskSettings()
     correction = Correction.unscoped.filter(task=task).first()
     return dataclasses.replace(
-        chosen.context(task.uid),
+        chosen.context(task.uid, task.overrides.forbidden),
         speaker_names=dict(correction.speaker_names) if correction else {},
         lines=dict(correction.lines) if correction else {},
     )
@@ -86,7 +86,9 @@ def remove(task: Task, store: ObjectStore) -> None:
 def _is_ours(
     task: Task, store: ObjectStore, file: ResultFile, checkpoint: StoredTranscript, size: int
 ) -> bool:
-    transcript = Transcript.from_dict(checkpoint.document)
+    if file.format not in FORMATS:
+        return False
+    transcript = checkpoint.published()
     data = render(file.format, transcript, result_context(task))
     if size != len(data):
         return False

@@ -35,7 +35,7 @@ class Group(NamedTuple):
 # The order of the navigation. ``format-*`` stands for the pages of the formats.
 GROUPS = (
     Group(_("Start"), ("getting-started", "troubleshooting")),
-    Group(_("Using the portal"), ("batches", "results", "format-*", "transcripts", "accounts")),
+    Group(_("Using the portal"), ("batches", "results", "format-*", "transcripts", "redaction", "accounts")),
     Group(_("For programs"), ("api", "webhooks", "clova", "openai")),
     Group(_("Operating it"), ("running", "settings", "storages", "models", "gpu", "backups", "security")),
 )

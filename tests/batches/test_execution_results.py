@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from batches.models import Batch, ExecutionResult, PendingFile, ResultFile, StoredTranscript, Task
+from batches.recognition.transcript import Span
 from batches.reports import execution_results
 from batches.status.failures import Failure
 from batches.tasks import lifecycle, scheduling
@@ -55,7 +56,8 @@ def rows(batch: Batch, key: str) -> list[list[str]]:
 def test_signs_of_doubt_are_beside_the_task(batch: Batch) -> None:
     doubted, silent, failed = [*finish(batch, 2), make_task(batch, state=Task.State.FAILED)]
     transcript = interview()
-    transcript.flags, transcript.segments[0].flags = ["language_mismatch"], ["repetition"]
+    transcript.flags, transcript.segments[0].flags = ["truncated", "unrecognised_speech"], ["repetition"]
+    transcript.unrecognised, transcript.missing_duration = [Span(5000, 9000)], 1200
     for task, document in ((doubted, transcript), (silent, silence()), (failed, transcript)):
         StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     become_idle(batch)
@@ -64,7 +66,7 @@ def test_signs_of_doubt_are_beside_the_task(batch: Batch) -> None:
     header, *found = rows(batch, ExecutionResult.unscoped.get().key)
     names = ["confidence", "no-speech share", "mean log-probability", "flags"]
     assert [[row[header.index(name)] for name in names] for row in found] == [
-        ["0.95", "0.30", "-0.25", "language_mismatch; repetition"],
+        ["0.95", "0.30", "-0.25", "truncated (1.2 s); unrecognised_speech (5.0-9.0 s); repetition"],
         ["0.00", "1.00", "0.00", "no_speech"],
         ["", "", "", ""],
     ]

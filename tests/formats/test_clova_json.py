@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from batches.formats import Context
 from batches.formats.characters import encodable
 from batches.formats.clova_json import document
-from batches.recognition.transcript import Transcript
+from batches.recognition.transcript import Span, Transcript
 from tests.formats.samples import any_text, interview, silence, text_of, transcripts
 
 CONTEXT = Context(
@@ -93,6 +94,26 @@ def test_signs_of_doubt_are_told_of_the_whole_and_of_the_segment() -> None:
     assert -1.5 < read["quality"]["meanLogProbability"] < -0.25
     assert read["segments"][2]["quality"]["flags"] == ["repetition", "low_confidence"]
     assert len(read["segments"]) == 3
+
+
+def test_speech_without_words_and_missing_sound_are_named() -> None:
+    transcript = interview()
+    transcript.unrecognised, transcript.missing_duration = [Span(5000, 9000)], 1200
+    read = json.loads(text_of("json", transcript, CONTEXT))
+    assert read["unrecognisedSpeech"] == [{"start": 5000, "end": 9000}]
+    assert read["missingDuration"] == 1200
+
+
+def test_words_have_their_confidence_where_it_is_asked_for() -> None:
+    transcript = interview()
+    plain, full = (
+        json.loads(text_of("json", transcript, replace(CONTEXT, word_confidence=wanted)))
+        for wanted in (False, True)
+    )
+    assert not any("wordConfidences" in segment for segment in plain["segments"])
+    for segment, written in zip(transcript.segments, full["segments"], strict=True):
+        assert written["wordConfidences"] == [round(word.probability, 4) for word in segment.words]
+        assert len(written["wordConfidences"]) == len(written["words"])
 
 
 def test_keys_stand_in_clovas_order() -> None:

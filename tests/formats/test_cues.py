@@ -1,6 +1,8 @@
-"""Cues: readable, in order, never over one another."""
+"""Cues: readable, in order, never over one another but where people speak at once."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,12 +56,17 @@ def test_a_cue_gives_way_to_the_next_but_not_below_the_least() -> None:
     assert [(cue.start, cue.end) for cue in found] == [(1000, 1500), (1500, 3150)]
 
 
-def test_overlapping_speech_follows_one_after_the_other() -> None:
+def test_people_who_speak_at_once_are_shown_together() -> None:
     found = built(
         said(0, "I was about to say that it is late.", speaker="1"), said(1500, "Really?", speaker="2")
     )
     assert [cue.speaker for cue in found] == ["1", "2"]
-    assert found[0].end <= found[1].start < found[1].end
+    assert found[0].end > found[1].end > found[1].start == 1500
+    assert [(start, end, len(shown)) for start, end, shown in cues.screens(found)] == [
+        (0, 1500, 1),
+        (1500, found[1].end, 2),
+        (found[1].end, found[0].end, 1),
+    ]
 
 
 def test_neighbouring_short_sentences_of_a_speaker_share_a_cue() -> None:
@@ -142,13 +149,14 @@ def test_all_text_is_there_in_order_and_times_go_forward(
 ) -> None:
     context = Context(edited_texts=edited)
     found = cues.build_cues(transcript, context)
-    shown = "".join(letters(line) for cue in found for line in cue.lines)
+    shown = Counter(letters(line) for cue in found for line in cue.lines)
     texts = [context.text_of(at, segment.text) for at, segment in enumerate(transcript.segments)]
-    assert shown == "".join(letters(one_line(text)) for text in texts)
-    earliest = 0
+    assert Counter("".join(shown.elements())) == Counter("".join(letters(one_line(text)) for text in texts))
+    assert [cue.start for cue in found] == sorted(cue.start for cue in found)
+    ends: dict[str, int] = {}
     for cue in found:
-        assert earliest <= cue.start
+        assert ends.get(cue.speaker, 0) <= cue.start
         assert cues.SHORTEST_MS <= cue.end - cue.start <= cues.LONGEST_MS
         assert 1 <= len(cue.lines) <= 2
         assert all(line and line == line.strip() for line in cue.lines)
-        earliest = cue.end
+        ends[cue.speaker] = cue.end

@@ -57,7 +57,9 @@ def test_no_format_tells_it(name: str) -> None:
 
 
 def test_the_result_says_what_was_forbidden_and_keeps_the_times() -> None:
-    read = json.loads(text_of("json", said("A", "secret"), Context(forbidden="secret")))
+    read = json.loads(
+        text_of("json", said("A", "secret"), Context(forbidden="secret", asked_forbidden="secret"))
+    )
     assert read["params"]["forbiddens"] == "secret"
     assert (read["text"], read["segments"][0]["words"]) == ("A ******", [[0, 400, "A"], [500, 900, "******"]])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from batches.formats import Context
-from batches.formats.cues import build_cues
+from batches.formats.cues import build_cues, screens
 from batches.recognition.transcript import Transcript
 from tests.formats.samples import any_text, interview, korean, said, silence, text_of, transcripts
 
@@ -106,9 +106,12 @@ def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) ->
     shown = [(start, body.rstrip()) for start, _, body in Reader(text).found if body.strip("\r\n") != "\xa0"]
     assert shown == [
         (
-            cue.start,
-            (f"{context.speaker_name(cue.speaker)}: " if cue.opens_turn else "") + "\n".join(cue.lines),
+            start,
+            "\n".join(
+                (f"{context.speaker_name(cue.speaker)}: " if cue.opens_turn else "") + "\n".join(cue.lines)
+                for cue in together
+            ),
         )
-        for cue in cues
+        for start, _, together in screens(cues)
     ]
     assert text.count("<SYNC") == text.count("<P ")

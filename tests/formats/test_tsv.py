@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from batches.formats import Context
 from batches.formats.characters import one_line
-from batches.recognition.transcript import Segment, Transcript
+from batches.recognition.transcript import Segment, Transcript, Word
 from tests.formats.samples import any_text, interview, silence, text_of, transcripts
 
 
@@ -55,3 +55,12 @@ def test_nothing_in_a_text_breaks_the_table(transcript: Transcript, name: str) -
     for row, segment in zip(read[1:], transcript.segments, strict=True):
         assert (int(row[0]), int(row[1])) == (segment.start, segment.end)
         assert one_line(unescaped(row[2])) == one_line(segment.text)
+
+
+def test_words_have_their_confidence_where_it_is_asked_for() -> None:
+    words = [Word(0, 400, " Good", 0.975), Word(400, 800, " New York.", 0.5)]
+    transcript = Transcript("en", 1.0, 1000, [Segment(0, 800, "Good New York.", words)])
+    plain, full = (text_of("tsv", transcript, Context(word_confidence=wanted)) for wanted in (False, True))
+    assert plain.splitlines()[0].split("\t") == ["start", "end", "text", "speaker"]
+    assert full.splitlines()[0].split("\t")[-1] == "words"
+    assert full.splitlines()[1].split("\t")[-1] == "Good:0.97 New_York.:0.50"

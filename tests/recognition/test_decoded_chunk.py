@@ -1,95 +1,157 @@
-"""A chunk during recognition: which attempt is kept, what counts as silence, what its tail is."""
+"""A chunk during recognition: which attempt is kept, what counts as silence, where speech got no words."""
 
 import numpy as np
+import pytest
 
 from batches.recognition.asr.decoded_chunk import DecodedChunk, quality_flags
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.contracts import SpeechChunk, TimedWord
 from batches.recognition.media.decoding import SAMPLE_RATE
+from tests.recognition.continuous.small_model import tokenizer
+
+ENGLISH = tokenizer("en")
+SECONDS = 10
 
 
-def piece() -> DecodedChunk:
-    return DecodedChunk(SpeechChunk(np.arange(10 * SAMPLE_RATE, dtype=np.float32)), "en")
+def chunk(*speech: tuple[float, float]) -> DecodedChunk:
+    samples = np.arange(SECONDS * SAMPLE_RATE, dtype=np.float32)
+    return DecodedChunk(SpeechChunk(samples, speech=speech or None), "en")
 
 
 def decoded(
-    text: str = "some words", *, logprob: float = -0.3, no_speech: float = 0.1, looped: bool = False
+    text: str = "some words",
+    *,
+    logprob: float = -0.3,
+    no_speech: float = 0.1,
+    looped: bool = False,
+    seconds: float = 9.5,
 ) -> Decoded:
-    return Decoded([1], [logprob], logprob, no_speech, text, 1.0, looped, entered=[0.0, 1.0])
+    """Words that last equally long, to the last of them at ``seconds``."""
+    tokens = ENGLISH.encode(" " + text)
+    frames = [50 * seconds * at / len(tokens) for at in range(len(tokens) + 1)]
+    return Decoded(tokens, [logprob] * len(tokens), logprob, no_speech, text, 1.0, looped, entered=frames)
+
+
+def text_of(one: DecodedChunk) -> str:
+    assert one.decoded is not None
+    return one.decoded.text
 
 
 def test_the_likelier_attempt_is_kept() -> None:
-    one = piece()
-    one.consider(decoded("first", logprob=-0.5))
-    one.consider(decoded("better", logprob=-0.2))
-    one.consider(decoded("worse", logprob=-0.9))
-    assert one.decoded is not None
-    assert one.decoded.text == "better"
+    one = chunk((0.0, 2.0))
+    one.consider(decoded("first", logprob=-0.5), ENGLISH)
+    one.consider(decoded("better", logprob=-0.2), ENGLISH)
+    one.consider(decoded("worse", logprob=-0.9), ENGLISH)
+    assert text_of(one) == "better"
+    assert [word.text for word in one.words] == [" better"]
 
 
 def test_an_attempt_that_loops_or_says_things_twice_loses_against_a_plain_one() -> None:
-    one = piece()
-    one.consider(decoded("loop", logprob=-0.1, looped=True))
+    one = chunk((0.0, 2.0))
+    one.consider(decoded("loop", logprob=-0.1, looped=True), ENGLISH)
     assert one.went_wrong
     twice = "we went to the old town we went to the old town"
-    one.consider(decoded(twice, logprob=-0.3))
+    one.consider(decoded(twice, logprob=-0.3), ENGLISH)
     assert one.went_wrong
-    one.consider(decoded("plain", logprob=-0.5))
-    assert one.decoded is not None
-    assert one.decoded.text == "plain"
+    one.consider(decoded("plain", logprob=-0.5), ENGLISH)
+    assert text_of(one) == "plain"
     assert not one.went_wrong
+
+
+def test_an_attempt_that_leaves_speech_without_words_loses_against_one_that_has_all() -> None:
+    one = chunk()
+    one.consider(decoded("and", logprob=-0.2), ENGLISH)
+    assert one.lost_seconds > 8
+    one.consider(
+        decoded("all that was said in ten seconds of speech without any pause", logprob=-0.4), ENGLISH
+    )
+    assert one.lost_seconds == 0
+    assert text_of(one).startswith("all that")
 
 
 def test_a_boosted_keyword_does_not_make_a_text_unsure() -> None:
     text = decoded("This is Dyanne", logprob=-1.2)
-    text.tokens, text.logprobs = [1, 2, 3], [-0.1, -0.1, -3.4]
-    sure, unsure = piece(), piece()
-    sure.consider(text, boosted={2})
-    unsure.consider(text)
+    text.tokens, text.logprobs, text.entered = text.tokens[:3], [-0.1, -0.1, -3.4], text.entered[:4]
+    sure, unsure = chunk((0.0, 1.0)), chunk((0.0, 1.0))
+    sure.consider(text, ENGLISH, boosted={2})
+    unsure.consider(text, ENGLISH)
     assert not sure.went_wrong
     assert unsure.went_wrong
 
 
 def test_nobody_speaks_where_the_model_says_so_and_doubts_its_text() -> None:
-    one = piece()
-    one.consider(decoded(logprob=-1.2, no_speech=0.9))
+    one = chunk()
+    one.consider(decoded(logprob=-1.2, no_speech=0.9), ENGLISH)
     assert one.is_silence
-    sure = piece()
-    sure.consider(decoded(logprob=-0.4, no_speech=0.9))
+    assert one.words == []
+    sure = chunk()
+    sure.consider(decoded(logprob=-0.4, no_speech=0.9), ENGLISH)
     assert not sure.is_silence
 
 
-def test_speech_without_words_at_the_end_is_a_chunk_of_its_own() -> None:
-    one = piece()
-    one.words = [TimedWord(" word", 0.5, 5.0, 0.9)]
+def test_speech_without_words_at_the_end_is_a_part_of_its_own() -> None:
+    one = chunk((0.0, 4.0), (5.0, 9.0))
+    one.words = [TimedWord(" a few words", 0.5, 4.0, 0.9)]
     rest = one.cut_tail()
     assert rest is not None
-    assert rest.is_tail
-    assert rest.samples[0] == 5 * SAMPLE_RATE
-    assert rest.seconds == 5.0
+    assert rest.is_doubtful
+    assert rest.samples[0] == 4 * SAMPLE_RATE
+    assert rest.sound.speech == [(1.0, 5.0)]
     assert rest.cut_tail() is None
 
 
-def test_a_short_rest_is_left_alone() -> None:
-    one = piece()
-    one.words = [TimedWord(" word", 0.5, 8.0, 0.9)]
+@pytest.mark.parametrize("speech", [((0.0, 8.5),), ((0.0, 7.5), (9.0, 10.0))])
+def test_a_short_rest_is_left_alone(speech: tuple[tuple[float, float], ...]) -> None:
+    one = chunk(*speech)
+    one.words = [TimedWord(" word" * 20, 0.5, 8.0, 0.9)]
     assert one.cut_tail() is None
 
 
+def test_a_word_that_lasts_too_long_hides_speech_which_is_cut_out_at_the_pauses() -> None:
+    one = chunk((0.0, 3.0), (3.4, 6.0), (6.4, 9.5))
+    texts = [" the first", " and", " the last"]
+    times = [(0.0, 2.9), (2.9, 6.6), (6.6, 9.5)]
+    one.words = [
+        TimedWord(text * (6 if "the" in text else 1), start, end, 0.9)
+        for text, (start, end) in zip(texts, times, strict=True)
+    ]
+    assert one.lost == [(2.9, 6.6)]
+    assert one.cut_tail() is None
+    parts = one.cut_at_lost()
+    assert [(part.start, round(part.start + part.seconds, 3)) for part in parts] == [
+        (0.0, 3.2),
+        (3.2, 6.2),
+        (6.2, 10.0),
+    ]
+
+
+def test_parts_stand_for_the_chunk_only_where_they_find_more() -> None:
+    for found, words in ((" words", 0), (" the words between", 3)):
+        one = chunk((0.0, 4.0), (5.0, 9.0))
+        one.consider(decoded("and", logprob=-0.4, seconds=9.0), ENGLISH)
+        parts = one.cut_at_lost()
+        for part in parts:
+            part.consider(decoded(found.strip() * (words or 1), seconds=part.seconds), ENGLISH)
+            if not words:
+                part.words = []
+        one.take_parts(parts)
+        assert bool(one.parts) is bool(words)
+
+
 def test_the_words_of_the_tail_follow_those_of_the_chunk_and_its_signals_count() -> None:
-    one = piece()
-    one.consider(decoded(logprob=-0.4))
-    one.words = [TimedWord(" word", 0.5, 5.0, 0.9)]
+    one = chunk((0.0, 4.0), (5.0, 9.0))
+    one.consider(decoded(logprob=-0.4), ENGLISH)
+    one.words = [TimedWord(" some words", 0.5, 4.0, 0.9)]
     rest = one.cut_tail()
     assert rest is not None
-    rest.consider(decoded("more", logprob=-1.8, looped=True))
+    rest.consider(decoded("more words", logprob=-1.8, looped=True), ENGLISH)
     rest.words = [TimedWord(" more", 1.0, 2.0, 0.5)]
     found = one.recognised()
     assert [(word.text, word.start, word.end) for word in found.words] == [
-        (" word", 0.5, 5.0),
-        (" more", 6.0, 7.0),
+        (" some words", 0.5, 4.0),
+        (" more", 5.0, 6.0),
     ]
-    assert found.mean_logprob == -1.1
+    assert found.mean_logprob == pytest.approx(-1.1)
     assert found.flags == ["repetition", "low_confidence"]
     assert found.language == "en"
 

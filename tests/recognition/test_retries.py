@@ -15,7 +15,14 @@ from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.options import Options
 from tests.recognition.continuous.small_model import tokenizer
 
-WORDS = {-0.3: " fine", -1.5: " unsure", -1.2: " better", -1.9: " worse"}  # text of an attempt by its score
+WORDS = {
+    -0.1: " sure",
+    -0.3: " fine",
+    -1.5: " unsure",
+    -1.2: " better",
+    -1.9: " worse",
+    -1.95: " worst",
+}  # text of an attempt by its score
 
 
 class ScriptedDecoder:
@@ -24,11 +31,13 @@ class ScriptedDecoder:
     def __init__(self, scores: Sequence[float], order: Sequence[int]) -> None:
         self.scores, self.order = scores, order  # order: in which answers of one call are given
         self.calls: list[list[float]] = []
+        self.beams: list[int] = []
         self.cancelled = 0
         self._made = 0
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
         self.calls.append([request.temperature for request in requests])
+        self.beams += [request.beam_width for request in requests]
         futures: list[Future[Decoded]] = [Future() for _ in requests]
         answers = [self._answer(number) for number in range(self._made, self._made + len(requests))]
         self._made += len(requests)
@@ -64,21 +73,27 @@ class Tokenizers:
         return tokenizer(language)
 
 
-def recognise(decoder: ScriptedDecoder, *, at_once: bool) -> RecognisedFile:
+def recognise(decoder: ScriptedDecoder, *, at_once: bool, searches: bool = True) -> RecognisedFile:
     recogniser = WhisperRecogniser(
-        decoder, Tokenizers(), name="test", model="test", in_flight=8, retries_at_once=at_once
+        decoder,
+        Tokenizers(),
+        name="test",
+        model="test",
+        in_flight=8,
+        retries_at_once=at_once,
+        searches=searches,
     )
-    sound = SpeechChunk(np.ones(2 * SAMPLE_RATE, dtype=np.float32))
+    sound = SpeechChunk(np.ones(SAMPLE_RATE, dtype=np.float32))
     return recogniser.recognise([sound], Options(language="en-US"), lambda _share: None)
 
 
 @pytest.mark.parametrize(
     ("scores", "text"),
     [
-        ((-1.5, -0.3, -1.2, -1.9), "fine"),
-        ((-1.5, -1.9, -0.3, -1.2), "fine"),
-        ((-1.5, -1.9, -1.2, -1.9), "better"),
-        ((-1.2, -1.9, -1.5, -1.9), "better"),
+        ((-1.5, -1.95, -0.3, -1.2, -1.9), "fine"),
+        ((-1.5, -1.95, -1.9, -0.3, -1.2), "fine"),
+        ((-1.5, -1.95, -1.9, -1.2, -1.9), "better"),
+        ((-1.2, -1.95, -1.9, -1.5, -1.9), "better"),
     ],
 )
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
@@ -89,11 +104,28 @@ def test_attempts_in_one_go_give_what_they_give_one_after_another(
     expected, found = recognise(plain, at_once=False), recognise(together, at_once=True)
     assert found == expected
     assert [word.text.strip() for word in found.chunks[0].words] == [text]
-    assert together.calls == [[0.0], [0.0, 0.4, 0.8]]
+    assert together.calls == [[0.0], [0.0], [0.0, 0.4, 0.8]]
     assert [len(call) for call in plain.calls] == [1] * len(plain.calls)
 
 
 def test_attempts_that_are_no_longer_needed_are_cancelled() -> None:
-    decoder = ScriptedDecoder((-1.5, -0.3, -1.2, -1.9), order=(0,))
+    decoder = ScriptedDecoder((-1.5, -1.95, -0.3, -1.2, -1.9), order=(0,))
     assert [word.text.strip() for word in recognise(decoder, at_once=True).chunks[0].words] == ["fine"]
     assert decoder.cancelled == 2
+
+
+def test_an_unsure_text_is_searched_for_by_a_beam_and_a_sure_one_is_not() -> None:
+    unsure = ScriptedDecoder((-0.3, -0.1), order=(0,))
+    assert [word.text.strip() for word in recognise(unsure, at_once=False).chunks[0].words] == ["sure"]
+    assert unsure.beams == [1, 5]
+    sure = ScriptedDecoder((-0.1,), order=(0,))
+    recognise(sure, at_once=False)
+    assert sure.beams == [1]
+
+
+def test_a_decoder_without_beams_is_asked_for_attempts_with_a_little_noise() -> None:
+    decoder = ScriptedDecoder((-0.3, -1.5, -0.1), order=(0, 1))
+    found = recognise(decoder, at_once=True, searches=False)
+    assert [word.text.strip() for word in found.chunks[0].words] == ["sure"]
+    assert decoder.calls == [[0.0], [0.2, 0.3]]
+    assert decoder.beams == [1, 1, 1]

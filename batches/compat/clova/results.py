@@ -66,4 +66,4 @@ def _answer(request: ClovaRequest | None) -> dict[str, Any]:
 
 def _transcript(task: Task) -> Transcript | None:
     kept = StoredTranscript.unscoped.filter(task=task).first()
-    return Transcript.from_dict(kept.document) if kept else None
+    return kept.published() if kept else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from batches.models import task
 from batches.webhooks import endpoint
 from speechportal.accounts.sign_in import second_factor
 from speechportal.encryption import EncryptionError
@@ -20,6 +21,7 @@ class Command(BaseCommand):
             counts = {
                 "connections": storage.rotate_secrets(),
                 "webhooks": endpoint.rotate_encryption(),
+                "original transcripts": task.rotate_originals(),
                 "authenticator apps": second_factor.rotate_encryption(),
             }
         except EncryptionError as error:

@@ -23,6 +23,7 @@ from batches.models import (
     Batch,
     Charge,
     ClovaRequest,
+    CorrectedWord,
     Correction,
     Delivery,
     DeliveryAttempt,
@@ -119,6 +120,7 @@ def _remove_contents(account: Account, report: Report) -> None:
     tasks = Task.unscoped.filter(account=account)
     Task.unscoped.filter(account=account).update(execution_result=None)
     for name, rows in (
+        ("corrected words", CorrectedWord.unscoped.filter(task__account=account)),
         ("corrections", Correction.unscoped.filter(task__account=account)),
         ("search texts", SearchText.unscoped.filter(task__account=account)),
         ("transcripts", StoredTranscript.unscoped.filter(task__account=account)),

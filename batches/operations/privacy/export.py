@@ -17,6 +17,7 @@ from batches.models import (
     Batch,
     Charge,
     ClovaRequest,
+    CorrectedWord,
     Correction,
     Delivery,
     DeliveryAttempt,
@@ -35,6 +36,8 @@ from speechportal.storage.models import Connection
 # Nothing here is a member's data: secrets, their digests, leases, and the queue's own times.
 LEFT_OUT = {
     "encrypted_secret",
+    "original",
+    "reprocess_due_at",
     "digest",
     "pepper",
     "key_digest",
@@ -57,6 +60,7 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
     ("transcripts", StoredTranscript, "task__account"),
     ("clova_requests", ClovaRequest, "task__account"),
     ("corrections", Correction, "task__account"),
+    ("corrected_words", CorrectedWord, "domain__account"),
     ("result_files", ResultFile, "task__account"),
     ("execution_results", ExecutionResult, "account"),
     ("charges", Charge, "account"),

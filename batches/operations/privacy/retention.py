@@ -11,7 +11,16 @@ from axes.models import AccessAttempt
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, Correction, Delivery, DeliveryAttempt, SearchText, StoredTranscript, Task
+from batches.models import (
+    Batch,
+    CorrectedWord,
+    Correction,
+    Delivery,
+    DeliveryAttempt,
+    SearchText,
+    StoredTranscript,
+    Task,
+)
 from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession
 
 logger = logging.getLogger(__name__)
@@ -54,6 +63,7 @@ def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
     ended = tasks.filter(state__in=Task.FINAL, finished_at__lt=before)
     removed: Counter[str] = Counter()
     for name, rows in (
+        ("corrected words", CorrectedWord.unscoped.filter(task__in=ended)),
         ("corrections", Correction.unscoped.filter(task__in=ended)),
         ("search texts", SearchText.unscoped.filter(task__in=ended)),
         ("transcripts", StoredTranscript.unscoped.filter(task__in=ended)),

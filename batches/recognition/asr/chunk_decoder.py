@@ -28,6 +28,7 @@ class DecodeRequest:
     keywords: KeywordTree | None = None
     temperature: float = 0.0  # 0: greedy
     full_context: bool = False  # the encoder sees 30 s, however short the chunk is
+    beam_width: int = 1  # texts kept at each step; only decoders that say so take more than one
 
 
 class ChunkDecoder(Protocol):

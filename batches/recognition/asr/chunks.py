@@ -6,14 +6,13 @@ long pauses shortened, so that the encoder does not spend its time on silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from batches.recognition.alignment.coverage import Region, overlap
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
-
-Region = tuple[float, float]  # seconds from the start of the file
 
 SPEECH_MARGIN = 0.1  # s that a region of speech reaches beyond what was heard, at either side
 MAX_SECONDS = 15.0
@@ -43,6 +42,16 @@ class Chunk:
         """The chunk's parts, as views of the whole file's samples."""
         return [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
 
+    def speech(self, regions: Sequence[Region]) -> list[Region]:
+        """Those parts of the file's regions of speech that are in the chunk, in seconds from its start."""
+        inside: list[Region] = []
+        before = 0.0
+        for start, end in self.pieces:
+            shift = before - start
+            inside += [(a + shift, b + shift) for a, b in overlap(regions, start, end)]
+            before += end - start
+        return inside
+
     def to_file(self, seconds: float) -> float:
         """A time in the chunk as a time in the file. Times outside fall on the chunk's edges."""
         rest = max(0.0, seconds)
@@ -59,14 +68,15 @@ def split_at_quiet(samples: Samples, regions: Iterable[Region], max_seconds: flo
     for region in regions:
         start, end = region
         while end - start > max_seconds:
-            cut = _quietest(samples, start + max_seconds * 0.6, start + max_seconds)
+            cut = quietest(samples, start + max_seconds * 0.6, start + max_seconds)
             parts.append((start, cut))
             start = cut
         parts.append((start, end))
     return parts
 
 
-def _quietest(samples: Samples, earliest: float, latest: float) -> float:
+def quietest(samples: Samples, earliest: float, latest: float) -> float:
+    """The middle of the quietest tenth of a second between two times, in seconds."""
     width = SAMPLE_RATE // 10
     first = round(earliest * SAMPLE_RATE)
     window = samples[first : round(latest * SAMPLE_RATE)]

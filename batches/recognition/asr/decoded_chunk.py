@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from whisper.tokenizer import Tokenizer
 
+from batches.recognition.alignment import coverage
 from batches.recognition.alignment.word_times import align
 from batches.recognition.asr import quality
+from batches.recognition.asr.chunks import quietest
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.contracts import RecognisedChunk, SpeechChunk, TimedWord
-from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.media.decoding import Samples
 
 _TWICE_COST = 0.25  # of mean log-probability, for a text that says something twice in a row
-_TAIL_SECONDS = 3.0  # speech without words at the end of a chunk from which it is decoded again
-_TAIL_MIN_LOGPROB = -0.7  # text of a tail must be likelier than elsewhere: it may be noise
+_LOST_COST = 0.1  # the same for each second of speech without words
+_DOUBTFUL_MIN_LOGPROB = -0.7  # of text where an attempt found none before: it may be noise
+_SHORTEST_PART = 0.4  # s between two cuts
 
 
 @dataclass(slots=True)
 class DecodedChunk:
-    """A chunk, or the tail of one: ``start`` is in seconds from the beginning of the chunk."""
+    """A chunk, or a part of one that is decoded by itself: ``start`` is in seconds from the chunk's start.
+
+    A ``is_doubtful`` part is one in which the chunk's own text has no words.
+    """
 
     sound: SpeechChunk
     language: str = ""
     decoded: Decoded | None = None
     words: list[TimedWord] = field(default_factory=list)
-    is_tail: bool = False
+    is_doubtful: bool = False
     start: float = 0.0
-    attempts: int = 0
+    parts: list[DecodedChunk] = field(default_factory=list)  # in order; they stand for the chunk
     tail: DecodedChunk | None = None
     _logprob: float = 0.0  # mean of the best attempt, without boosted tokens
     _score: tuple[bool, float] | None = None
@@ -41,17 +47,39 @@ class DecodedChunk:
     def seconds(self) -> float:
         return self.sound.seconds
 
-    def consider(self, attempt: Decoded, boosted: Collection[int] = ()) -> None:
-        """Keep an attempt if it is the best so far.
+    @property
+    def logprob(self) -> float:
+        """Mean log-probability of the best attempt, without the tokens of keywords."""
+        return self._logprob
+
+    def part(
+        self, start: float, end: float, language: str = "", *, is_doubtful: bool = False
+    ) -> DecodedChunk:
+        """The chunk from ``start`` to ``end`` s."""
+        return DecodedChunk(
+            self.sound.cut(start, end), language or self.language, is_doubtful=is_doubtful, start=start
+        )
+
+    def consider(self, attempt: Decoded, tokenizer: Tokenizer, boosted: Collection[int] = ()) -> None:
+        """Keep an attempt, with its words, if it is the best so far.
 
         ``boosted`` are indices of tokens that a keyword's bonus may have brought about. They do not count
         for how sure the text is, or every keyword would be taken for a fault.
         """
         others = [logprob for index, logprob in enumerate(attempt.logprobs) if index not in boosted]
         logprob = sum(others) / len(others) if boosted and others else attempt.mean_logprob
-        score = _score(attempt, logprob)
+        words = align(attempt, tokenizer, self.seconds)
+        score = self._score_of(attempt, logprob, words)
         if self._score is None or score > self._score:
             self.decoded, self._logprob, self._score = attempt, logprob, score
+            self.words = [] if self.is_silence else words
+
+    def _score_of(self, attempt: Decoded, logprob: float, words: Sequence[TimedWord]) -> tuple[bool, float]:
+        """Attempts are compared by this: text without repetition first, then the likelier one."""
+        cost = _LOST_COST * coverage.seconds(words, self.sound.speech) if attempt.text else 0.0
+        if quality.says_twice(attempt.text):
+            cost += _TWICE_COST
+        return (not repeats(attempt), logprob - cost)
 
     @property
     def is_silence(self) -> bool:
@@ -59,8 +87,8 @@ class DecodedChunk:
         decoded = self.decoded
         if decoded is None or not decoded.text:
             return True
-        least = _TAIL_MIN_LOGPROB if self.is_tail else quality.MIN_MEAN_LOGPROB
-        nobody = self.is_tail or decoded.no_speech_probability > quality.MAX_NO_SPEECH
+        least = _DOUBTFUL_MIN_LOGPROB if self.is_doubtful else quality.MIN_MEAN_LOGPROB
+        nobody = self.is_doubtful or decoded.no_speech_probability > quality.MAX_NO_SPEECH
         return nobody and decoded.mean_logprob < least
 
     @property
@@ -71,47 +99,81 @@ class DecodedChunk:
         unsure = self._logprob < quality.MIN_MEAN_LOGPROB
         return repeats(decoded) or unsure or quality.says_twice(decoded.text)
 
-    def align(self, tokenizer: Tokenizer) -> None:
-        """Compute the times of the words; silence has none."""
-        if self.decoded is not None and not self.is_silence:
-            self.words = align(self.decoded, tokenizer, self.seconds)
+    @property
+    def lost(self) -> list[coverage.Region]:
+        """Stretches of speech without words, in seconds of the chunk."""
+        return coverage.uncovered(self.words, self.sound.speech)
+
+    @property
+    def lost_seconds(self) -> float:
+        """Seconds of speech without words; of all parts together where there are parts."""
+        if self.parts:
+            return sum(part.lost_seconds for part in self.parts)
+        return coverage.seconds(self.words, self.sound.speech)
 
     def cut_tail(self) -> DecodedChunk | None:
         """The speech after the last word, if it is long: Whisper may end its text long before speech ends."""
         last = self.words[-1].end if self.words else 0.0
-        if self.is_tail or not self.words or self.seconds - last < _TAIL_SECONDS:
+        if self.is_doubtful or not self.words or not self.lost or self.lost[-1][0] < last:
             return None
-        rest = SpeechChunk(self.samples[round(last * SAMPLE_RATE) :])
-        self.tail = DecodedChunk(rest, self.language, is_tail=True, start=last)
+        self.tail = self.part(last, self.seconds, is_doubtful=True)
         return self.tail
 
+    def cut_at_lost(self) -> list[DecodedChunk]:
+        """Parts to decode instead of the chunk, cut at the pauses in and beside speech without words.
+
+        Where there is no pause, at the quietest place in it. No parts where nothing could be cut.
+        """
+        pauses = [
+            (one[1] + two[0]) / 2 for one, two in zip(self.sound.speech, self.sound.speech[1:], strict=False)
+        ]
+        cuts: list[float] = []
+        for start, end in self.lost:
+            near = [pause for pause in pauses if start - 0.3 <= pause <= end + 0.3]
+            near = near or [quietest(self.samples, start + 0.3 * (end - start), end)]
+            cuts += near
+        edges = [0.0]
+        for cut in sorted(cuts):
+            if edges[-1] + _SHORTEST_PART <= cut <= self.seconds - _SHORTEST_PART:
+                edges.append(cut)
+        if len(edges) == 1:
+            return []
+        ends = [*edges[1:], self.seconds]
+        return [self.part(start, end) for start, end in zip(edges, ends, strict=True)]
+
+    def take_parts(self, parts: list[DecodedChunk]) -> None:
+        """Let parts stand for the chunk, unless they explain its speech less well than its own text."""
+        sound = all(part.decoded is not None and not repeats(part.decoded) for part in parts)
+        if (
+            sound
+            and sum(part.lost_seconds for part in parts) < self.lost_seconds - 0.5 * coverage.LEAST_SECONDS
+        ):
+            self.parts = parts
+
     def recognised(self) -> RecognisedChunk:
-        """The words of the chunk and its tail, with the signals of their decoding."""
-        decoded = self.decoded
-        if decoded is None:
+        """The words of the chunk and its tail, or of its parts, with the signals of their decoding."""
+        pieces = [piece for part in self.parts or [self] for piece in (part, part.tail) if piece]
+        found = [piece for piece in pieces if piece.words] or pieces[:1]
+        decoded = [piece.decoded for piece in found if piece.decoded is not None]
+        if not decoded:
             raise RuntimeError("the chunk has not been decoded")
-        found = RecognisedChunk(
-            list(self.words),
+        counts = [max(1, len(each.tokens)) for each in decoded]
+        return RecognisedChunk(
+            [word for part in self.parts or [self] for word in part.timed_words()],
             self.language,
-            decoded.mean_logprob,
-            decoded.no_speech_probability,
-            decoded.compression_ratio,
-            quality_flags(decoded),
+            sum(each.mean_logprob * count for each, count in zip(decoded, counts, strict=True)) / sum(counts),
+            decoded[0].no_speech_probability,
+            max(each.compression_ratio for each in decoded),
+            list(dict.fromkeys(flag for each in decoded for flag in quality_flags(each))),
         )
-        if self.tail and self.tail.words and (more := self.tail.decoded):
-            found.words += [
-                TimedWord(
-                    word.text, word.start + self.tail.start, word.end + self.tail.start, word.probability
-                )
-                for word in self.tail.words
-            ]
-            counts = len(decoded.tokens), len(more.tokens)
-            found.mean_logprob = (decoded.mean_logprob * counts[0] + more.mean_logprob * counts[1]) / max(
-                1, sum(counts)
-            )
-            found.compression_ratio = max(found.compression_ratio, more.compression_ratio)
-            found.flags += [flag for flag in quality_flags(more) if flag not in found.flags]
-        return found
+
+    def timed_words(self) -> list[TimedWord]:
+        """The words with the tail's, with times in the chunk that this is a part of."""
+        own = [*self.words, *(self.tail.timed_words() if self.tail else [])]
+        return [
+            TimedWord(word.text, word.start + self.start, word.end + self.start, word.probability)
+            for word in own
+        ]
 
 
 def quality_flags(decoded: Decoded) -> list[str]:
@@ -126,9 +188,3 @@ def quality_flags(decoded: Decoded) -> list[str]:
 
 def repeats(decoded: Decoded) -> bool:
     return decoded.looped or decoded.compression_ratio > quality.MAX_COMPRESSION_RATIO
-
-
-def _score(decoded: Decoded, logprob: float) -> tuple[bool, float]:
-    """Attempts are compared by this: text without repetition first, then the likelier one."""
-    cost = _TWICE_COST if quality.says_twice(decoded.text) else 0.0
-    return (not repeats(decoded), logprob - cost)

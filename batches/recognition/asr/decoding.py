@@ -1,4 +1,5 @@
-"""Greedy (or sampled) decoding of a batch of chunks, by openai-whisper's token rules without timestamps."""
+"""Decoding of a batch of chunks, greedy, sampled or by beam search, by openai-whisper's rules without
+timestamps."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.alignment import word_times
+from batches.recognition.asr import beam_search
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.keywords import KeywordTree, KeywordWalker
 from batches.recognition.asr.quality import compression_ratio, loop_start
@@ -121,7 +123,7 @@ class BatchDecoder:
 
     def group(self, request: DecodeRequest) -> Hashable:
         """Requests of one group can be rows of one batch."""
-        return len(request.prompt)
+        return len(request.prompt), request.beam_width
 
     @torch.inference_mode()
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
@@ -131,6 +133,8 @@ class BatchDecoder:
         initial = [
             initial_tokens(request, row.tokenizer) for request, row in zip(requests, rows, strict=True)
         ]
+        if requests[0].beam_width > 1:
+            return self._search(features, rows, initial, requests[0].beam_width)
         cache = model.new_cache(features, len(initial[0]) + MAX_TOKENS)
         hidden, scores = model.step(torch.tensor(initial, device=model.device), cache)
         self._read_initial(rows, hidden, scores, len(initial[0]))
@@ -157,6 +161,37 @@ class BatchDecoder:
             following = [row.tokens[-1] if row.tokens and not row.done else self._end for row in active]
             hidden, scores = model.step(torch.tensor(following, device=model.device)[:, None], cache)
             hidden, scores = hidden[:, -1], scores[:, :, -1]
+        return [row.result() for row in rows]
+
+    def _search(
+        self, features: Tensor, rows: list[_Row], initial: list[list[int]], width: int
+    ) -> list[Decoded]:
+        """Beam search, and a pass over the texts that were found for their scores and alignment.
+
+        Keywords have no bonus here.
+        """
+        model = self._model
+        given = torch.tensor(initial, device=model.device)
+        limits = [row.max_tokens for row in rows]
+        texts = beam_search.search(
+            model, features, given, limits=limits, masks=self._plain, end=self._end, width=width
+        )
+        longest = max(map(len, texts))
+        padded = [[*text, *[self._end] * (longest - len(text))] for text in texts]
+        cache = model.new_cache(features, len(initial[0]) + longest)
+        whole = torch.cat([given, torch.tensor(padded, device=model.device, dtype=given.dtype)], dim=1)
+        hidden, scores = model.step(whole, cache)
+        start = len(initial[0])
+        self._read_initial(rows, hidden[:, :start], scores[:, :, :start], start)
+        for row, text in zip(rows, texts, strict=True):
+            last = hidden[row.index, start - 1 : start + len(text)]
+            logprobs = model.text_logits(last).log_softmax(dim=-1)
+            for place, token in enumerate([*text, self._end]):
+                if not row.done:
+                    row.scores.append(
+                        scores[row.index, :, start - 1 + place, : row.frames].float().cpu().numpy()
+                    )
+                    row.take(token, float(logprobs[place, token]))
         return [row.result() for row in rows]
 
     def _make_row(self, index: int, request: DecodeRequest, frames: int) -> _Row:

@@ -31,6 +31,7 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
         model=checkpoint.name,
         in_flight=2 * batch_size,
         takes_bias=False,
+        searches=True,
     )
 
 

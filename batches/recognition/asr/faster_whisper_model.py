@@ -79,7 +79,8 @@ class FasterDecoder:
 
     def group(self, request: DecodeRequest) -> Hashable:
         """CTranslate2 takes one temperature a batch; chunks with one are sampled by themselves."""
-        return len(request.prompt), sampling_seed(request) if request.temperature else 0
+        seed = sampling_seed(request) if request.temperature else 0
+        return len(request.prompt), seed, request.beam_width
 
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
         """``features`` are the encoder's (rows, frames, state), one row per request."""
@@ -99,7 +100,7 @@ class FasterDecoder:
         results = model.model.generate(
             encoded,
             prompts,
-            beam_size=1,
+            beam_size=requests[0].beam_width,
             max_length=len(prompts[0]) + token_limit(max(lengths)),
             sampling_temperature=temperature,
             sampling_topk=0 if temperature else 1,

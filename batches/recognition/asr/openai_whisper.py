@@ -33,7 +33,12 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
     batch_size = settings.batch_size or default_batch_size(settings.device)
     decoder = QueuedChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
     return WhisperRecogniser(
-        decoder, model, name="openai-whisper", model=checkpoint.name, in_flight=2 * batch_size
+        decoder,
+        model,
+        name="openai-whisper",
+        model=checkpoint.name,
+        in_flight=2 * batch_size,
+        searches=True,
     )
 
 

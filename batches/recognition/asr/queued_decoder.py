@@ -26,7 +26,7 @@ from batches.recognition.runtime.batching import BatchKind, BatchThread
 # Encoder contexts in frames of 20 ms. Whisper repeats itself when it is given less than about 16 s.
 CONTEXTS = (800, 1100)
 _MARGIN_FRAMES = 50  # of silence after the chunk's sound
-_FULL_BATCH = 4  # rows at the whole context of 30 s
+_FULL_BATCH = 4  # rows at the whole context of 30 s, or of a beam search
 _KEPT_BYTES = 128 * 1024**2  # of encoder features that are kept for requests to come
 
 
@@ -76,19 +76,18 @@ class QueuedChunkDecoder:
         self._full_decoding: BatchKind[DecodeRequest, Decoded] = BatchKind(
             self._decode, min(batch_size, _FULL_BATCH), self._group
         )
-        # Features by identity of the samples and context: of the chunks that were asked for their language,
-        # and of those at full context, which may be decoded several times.
+        # Features by identity of the samples and context: chunks may be decoded several times.
         self._kept: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
         """As :meth:`ChunkDecoder.decode`. Requests whose samples are one object are encoded once."""
         return [
-            future
-            for request in requests
-            for future in self._thread.submit(
-                self._full_decoding if request.full_context else self._decoding, [request]
-            )
+            future for request in requests for future in self._thread.submit(self._kind(request), [request])
         ]
+
+    def _kind(self, request: DecodeRequest) -> BatchKind[DecodeRequest, Decoded]:
+        wide = request.full_context or request.beam_width > 1
+        return self._full_decoding if wide else self._decoding
 
     def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
         """As :meth:`ChunkDecoder.detect_languages`."""
@@ -122,10 +121,7 @@ class QueuedChunkDecoder:
         context = self._context(len(requests[0].samples), full=full)
         features = self._features([request.samples for request in requests], context)
         for request, row in zip(requests, features, strict=True):
-            if full:
-                self._keep(request.samples, context, row)
-            else:
-                self._kept.pop((id(request.samples), context), None)
+            self._keep(request.samples, context, row)
         return self._decoder.run(torch.stack(features), requests)
 
     def _features(self, chunks: Sequence[Samples], context: int) -> list[Tensor]:

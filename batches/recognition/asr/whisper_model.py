@@ -10,6 +10,7 @@ bits on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,6 +49,26 @@ class KVCache:
         """Drop all rows but these."""
         for tensors in (self.cross_keys, self.cross_values, self.keys, self.values):
             tensors[:] = [tensor[rows] for tensor in tensors]
+
+    def spread(self, width: int) -> None:
+        """Give each row ``width`` texts, which have its positions so far in common."""
+        for tensors in (self.keys, self.values):
+            tensors[:] = [tensor.repeat_interleave(width, dim=0) for tensor in tensors]
+
+    def select_beams(self, rows: Sequence[int], origins: Sequence[Sequence[int]], width: int) -> None:
+        """Drop all rows but these, and have each text go on from that with its origin's number."""
+        if len(rows) < self.cross_keys[0].shape[0]:
+            chosen = torch.tensor(rows)
+            for tensors in (self.cross_keys, self.cross_values):
+                tensors[:] = [tensor[chosen] for tensor in tensors]
+        texts = torch.tensor(
+            [row * width + beam for row, beams in zip(rows, origins, strict=True) for beam in beams]
+        )
+        for tensors in (self.keys, self.values):
+            for index, tensor in enumerate(tensors):
+                moved = tensor[:, :, : self.length][texts]
+                tensors[index] = tensor[: len(texts)]
+                tensors[index][:, :, : self.length] = moved
 
 
 class AudioModel:
@@ -180,6 +201,24 @@ class WhisperModel(AudioModel):
         cache.length += count
         last: Tensor = decoder.ln(x)
         return last, torch.cat(scores, dim=1)
+
+    @torch.inference_mode()
+    def step_beams(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """Feed (rows, width) tokens, one to each text. Returns the last layer, (rows, width, state).
+
+        The texts of a row attend to the sound as if they were several tokens of one.
+        """
+        rows, width = tokens.shape
+        decoder = self._decoder
+        x = decoder.token_embedding(tokens) + decoder.positional_embedding[cache.length]
+        for index, block in enumerate(self._blocks):
+            apart = x.reshape(rows * width, 1, -1)
+            x = block.attend(apart, cache.keys[index], cache.values[index], cache.length).view(x.shape)
+            x, _ = block.cross_attend(x, cache.cross_keys[index], cache.cross_values[index])
+            x = block.feed_forward(x)
+        cache.length += 1
+        last: Tensor = decoder.ln(x)
+        return last
 
     def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
         """Probabilities by language code for each row of (rows, frames, state)."""

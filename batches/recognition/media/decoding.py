@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import resource
 import shutil
 import signal
@@ -18,8 +17,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
@@ -37,7 +37,8 @@ from batches.recognition.errors import (
     NotMedia,
     WorkDiskFull,
 )
-from batches.recognition.media import containers
+from batches.recognition.media import containers, ffmpeg_log, mixing, ogg_chain, wave_sizes
+from batches.recognition.media.ffmpeg_log import AudioStream, InputDescription
 from batches.recognition.runtime import sandbox
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
@@ -45,24 +46,20 @@ MAX_DURATION_MS = 6 * 3600 * 1000
 MAX_BYTES = 2 * 1024**3
 Samples = NDArray[np.float32]
 
-# Demuxers by ffmpeg's names: the inputs of PRODUCT.md and their raw streams. No playlists, scripts or images.
+# Demuxers by ffmpeg's names: the inputs of PRODUCT.md, their raw streams, and what telephones, cameras and
+# dictation machines write. No playlists, scripts or images.
 FORMATS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "eac3", "flac", "flv",
-    "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64", "wav",
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "dss", "eac3", "flac", "flv",
+    "gsm", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64",
+    "wav", "wv",
 )  # fmt: skip
 _PROBE_SECONDS = 60
+_MOST_LOG = 1 << 20  # bytes of ffmpeg's messages that are read
+_TOLERANCE, _TOLERANCE_MS = 0.03, 500  # share of a file, and ms, by which its header may be wrong
+_WAVE_TOLERANCE_MS = 50
+# Fills what the container leaves out, at the start and where packets are missing, with silence.
+_FILL = "aresample=async=1:first_pts=0"
 _MEMORY = 2 * 1024**3  # bytes of address space of an ffmpeg
-_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
-_AUDIO_STREAM = re.compile(r"^\s+Stream #\d+:\d+.*: Audio: ([^\n]*)", re.MULTILINE)
-# The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
-_LAYOUT = re.compile(r"\d+ Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
-_NAMED_LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8}
-_ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECASE)
-_CUT_SHORT = re.compile(
-    r"packet corrupt|corrupt input packet|file ended prematurely|truncated|end of file before|"
-    r"partial file|ended unexpectedly|amr[nw]b @ \w+\] Corrupt bitstream",
-    re.IGNORECASE,
-)
 # How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
 # How a program ends that does not start: not executable, a library missing, a system call refused.
@@ -72,11 +69,21 @@ _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR"
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A file's properties before decoding, as ffmpeg reports them; 0 where unknown. ``duration`` in ms."""
+    """A file's properties before decoding, as ffmpeg reports them; 0 where unknown.
+
+    ``duration`` is in ms, ``channels`` is that of the audio track which is decoded where none is named.
+    """
 
     duration: int
     channels: int
-    log: str
+    audio: tuple[AudioStream, ...] = ()
+    has_exact_duration: bool = False  # of its sound: neither estimated nor a video's
+
+    @property
+    def preferred_track(self) -> int:
+        """Index of the default audio track that can be decoded, else of the first."""
+        tracks = [index for index, stream in enumerate(self.audio) if stream.is_decodable]
+        return next((index for index in tracks if self.audio[index].is_default), tracks[0] if tracks else 0)
 
 
 class UnnamedFile:
@@ -92,16 +99,20 @@ class UnnamedFile:
         return self.file.fileno()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Decoded sound: float32 samples, shape (n,), 16 kHz mono. ``truncated``: the file ends too early.
+    """Decoded sound: float32 samples, shape (n,), 16 kHz mono.
 
-    ``file`` is the file that the samples are mapped from, where there is one.
+    ``truncated``: sound of the file is missing here, ``missing`` ms of it (0 where that is not known).
+    ``tracks_left_out``: audio tracks with sound that were not decoded by choice. ``file`` is the file that
+    the samples are mapped from, where there is one.
     """
 
     samples: Samples
     truncated: bool
-    file: UnnamedFile | None = field(default=None, compare=False, repr=False)
+    missing: int = 0
+    tracks_left_out: int = 0
+    file: UnnamedFile | None = field(default=None, repr=False)
 
     def descriptor(self) -> int:
         """Of the file with the samples; it stays open as long as this object lives."""
@@ -126,21 +137,38 @@ def program() -> str:
     return path
 
 
-def _command(path: Path, output: Sequence[str]) -> list[str]:
+def _command(source: Sequence[str], output: Sequence[str]) -> list[str]:
     return [
         program(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
-        "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(FORMATS),
-        # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
-        "-i", f"file:{path}", *output,
+        "-protocol_whitelist", "file,pipe,subfile", "-format_whitelist", ",".join(FORMATS),
+        *source, *output,
     ]  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
+def command(path: Path, output: Sequence[str]) -> list[str]:
+    """The command line of an ffmpeg that reads one file."""
+    return _command(_source(path), output)
+
+
+def _source(path: Path) -> list[str]:
+    """ffmpeg's options for a whole file."""
+    # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
+    wave = wave_sizes.read(path)
+    unknown = ["-f", "wav", "-ignore_length", "1"] if wave and not wave.is_known else []
+    return [*unknown, "-i", f"file:{path}"]
+
+
+def _link_source(path: Path, start: int, end: int) -> list[str]:
+    """ffmpeg's options for a range of bytes of a file."""
+    return ["-i", f"subfile,,start,{start},end,{end},,:file:{path}"]
+
+
+def environment() -> dict[str, str]:
     """The whole environment of ffmpeg."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
-def _confine(path: Path, parent: int) -> None:
+def confine(path: Path, parent: int) -> None:
     """For ``preexec_fn``: let ffmpeg see one file, and give it neither network nor much memory.
 
     What a system cannot confine is reported by ``manage.py doctor``, not here.
@@ -167,12 +195,12 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     try:
         # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
         result = subprocess.run(
-            _command(path, []),
+            _command(_source(path), []),
             capture_output=True,
             timeout=seconds,
             check=False,
-            env=_environment(),
-            preexec_fn=functools.partial(_confine, path, os.getpid()),
+            env=environment(),
+            preexec_fn=functools.partial(confine, path, os.getpid()),
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
@@ -180,49 +208,38 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     if result.returncode in _DOES_NOT_START:
         last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
         raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
-    if "\nInput #0" not in "\n" + log:
+    described = ffmpeg_log.describe(log)
+    if described is None:
         raise _unreadable(path, log)
-    streams = _AUDIO_STREAM.findall(log)
-    if not streams:
-        raise _without_audio(log)
+    if not described.audio:
+        raise _without_audio(log, described)
     if containers.sound_is_encrypted(path):
-        raise _encrypted()
-    duration = 0
-    if match := _DURATION.search(log):
-        hours, minutes, rest = match.groups()
-        duration = round((int(hours) * 3600 + int(minutes) * 60 + float(rest)) * 1000)
-    return MediaInfo(duration, _channel_count(streams[0]), log)
-
-
-def _channel_count(stream: str) -> int:
-    if not (match := _LAYOUT.search(stream)):
-        return 0
-    if name := match["name"]:
-        return _NAMED_LAYOUTS.get(name, 0)
-    return int(match["count"]) if match["count"] else int(match["main"]) + int(match["bass"])
+        raise EncryptedMedia
+    wave = wave_sizes.read(path)
+    if wave and not wave.is_known:
+        return MediaInfo(0, described.audio[0].channels, described.audio)
+    exact = not described.has_video and not described.is_estimated
+    info = MediaInfo(described.duration, 0, described.audio, exact)
+    return replace(info, channels=info.audio[info.preferred_track].channels)
 
 
 def _unreadable(path: Path, log: str) -> Exception:
-    if _ENCRYPTED.search(log):
-        return _encrypted()
+    if ffmpeg_log.speaks_of_encryption(log):
+        return EncryptedMedia()
     with path.open("rb") as file:
         head = file.read(16)
     known = head.startswith(_MAGIC) or head[4:8] in {b"ftyp", b"moov", b"mdat"}
-    if known or re.search(r"moov atom not found|no 'data' tag", log):
+    if known or "moov atom not found" in log or "no 'data' tag" in log:
         return DamagedMedia(
             "The file is damaged: its beginning or its index is missing. Was the upload or recording cut off?"
         )
     return NotMedia()
 
 
-def _encrypted() -> EncryptedMedia:
-    return EncryptedMedia()
-
-
-def _without_audio(log: str) -> Exception:
-    if _ENCRYPTED.search(log):
-        return _encrypted()
-    if "Stream #" in log:
+def _without_audio(log: str, described: InputDescription) -> Exception:
+    if ffmpeg_log.speaks_of_encryption(log):
+        return EncryptedMedia()
+    if described.has_streams:
         return NoAudioStream()
     return NotMedia("The file holds no audio or video.")
 
@@ -232,44 +249,84 @@ def decode(
     *,
     max_duration_ms: int = MAX_DURATION_MS,
     max_bytes: int = MAX_BYTES,
+    track: int | None = None,
     channel: int | None = None,
     progress: Callable[[float], None] | None = None,
     scratch: Path | None = None,
 ) -> Audio:
-    """Decode the first audio stream of a file to 16 kHz mono.
+    """Decode one audio track of a file to 16 kHz mono, at the times that its container gives.
 
-    ``channel`` picks one channel (from 0) instead of mixing all down. ``scratch`` is the folder for decoded
-    sound, by default the system's. Raises the MediaErrors of
-    :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned, marked truncated.
+    ``track`` is the index of an audio track, by default the preferred one; ``channel`` picks one channel
+    (from 0) instead of mixing all down. Sound that starts late or pauses in the container is preceded or
+    interrupted by silence. ``scratch`` is the folder for decoded sound, by default the system's. Raises the
+    MediaErrors of :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned,
+    marked truncated.
     """
     info = probe(path, max_bytes=max_bytes)
     if info.duration > max_duration_ms:
         raise _too_long(info.duration, max_duration_ms)
-    mix = ["-ac", "1"] if channel is None else ["-af", f"pan=mono|c0=c{channel}"]
+    number = info.preferred_track if track is None else track
+    links = ogg_chain.links(path)
     # One second over the limit is decoded, so that a container which lies about its length is noticed.
     limit = max_duration_ms / 1000 + 1
+    plan = _plan(info.audio[number], channel, chained=bool(links))
     output = [
-        "-map", "0:a:0", "-vn", "-sn", "-dn", *mix, "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}",
-        "-f", "f32le", "-",
+        "-map", f"0:a:{number}", "-vn", "-sn", "-dn", "-af", plan.filters, "-ac", str(plan.channels),
+        "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}", "-f", "f32le", "-",
     ]  # fmt: skip
-    timeout = 120 + limit / 10
-    sound, samples, log = _run(_command(path, output), path, scratch, info.duration, timeout, progress)
+    sources = [_link_source(path, *each) for each in links] or [_source(path)]
+    run = _Run(path, scratch, info.duration, 120 + limit / 10, progress, plan.channels)
+    run.decode([_command(source, output) for source in sources])
+    samples = run.samples()
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
     if len(samples) == 0:
-        if _ENCRYPTED.search(log):
-            raise _encrypted()
+        if ffmpeg_log.speaks_of_encryption(run.log):
+            raise EncryptedMedia
         raise DamagedMedia("The file has an audio stream, but no sound in it could be decoded.")
     _make_sane(samples)
-    duration = len(samples) * 1000 // SAMPLE_RATE
-    short = duration < 0.9 * _audio_duration(info) - 500
-    truncated = short or bool(_CUT_SHORT.search(log)) or containers.ends_early(path)
-    return Audio(samples, truncated, sound)
+    missing = _missing(path, info, run, len(samples) * 1000 // SAMPLE_RATE, chained=bool(links))
+    return Audio(samples, missing is not None, missing or 0, file=run.sound)
 
 
-def _audio_duration(info: MediaInfo) -> int:
-    """The container's duration where it is the sound's: a video may well be longer than its sound."""
-    return 0 if "Video:" in info.log or "Estimating duration" in info.log else info.duration
+def _missing(path: Path, info: MediaInfo, run: _Run, duration: int, *, chained: bool) -> int | None:
+    """ms of sound that are missing in ``duration`` ms of a file, 0 where that is not known; None if none is.
+
+    A WAV file is measured by its own header. Of others ffmpeg's messages and status say it, or a container
+    that promises more than there is.
+    """
+    if wave := wave_sizes.read(path):
+        return wave.missing if wave.missing > _WAVE_TOLERANCE_MS else None
+    declared = 0 if chained else info.duration
+    short = info.has_exact_duration and duration < (1 - _TOLERANCE) * declared - _TOLERANCE_MS
+    if short or run.failed or ffmpeg_log.is_cut_short(run.log) or containers.ends_early(path):
+        return max(0, declared - duration)
+    return None
+
+
+def time_filters(stream: AudioStream) -> list[str]:
+    """ffmpeg's filters that give each sample of a track the time that its container gives."""
+    return [*([f"asetpts=PTS+{stream.delay:.6f}/TB"] if stream.delay else []), _FILL]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """ffmpeg's filters for one track, and the channels that it writes: two are mixed afterwards."""
+
+    filters: str
+    channels: int
+
+
+def _plan(stream: AudioStream, channel: int | None, *, chained: bool) -> _Plan:
+    filters = time_filters(stream) if not chained else [_FILL]
+    if chained:  # whatever a link has
+        filters.append("aformat=channel_layouts=stereo")
+    if channel is not None:
+        return _Plan(",".join([*filters, f"pan=mono|c0=c{channel}"]), 1)
+    if chained or stream.channels == 2:
+        return _Plan(",".join(filters), 2)
+    mixed = mixing.filter_of(stream)
+    return _Plan(",".join([*filters, mixed] if mixed else filters), 1)
 
 
 def _too_long(duration: int, limit: int) -> MediaTooLong:
@@ -285,47 +342,70 @@ def _make_sane(samples: Samples) -> None:
             block[:] = np.clip(np.nan_to_num(block), -1.0, 1.0)
 
 
-def _run(
-    command: list[str],
-    path: Path,
-    scratch: Path | None,
-    duration: int,
-    timeout: float,
-    progress: Callable[[float], None] | None,
-) -> tuple[UnnamedFile, Samples, str]:
-    """The file and the samples that ffmpeg writes, and its log. DamagedMedia after ``timeout`` seconds.
-
-    The samples lie in an unnamed file that is mapped into memory: six hours of sound would otherwise take
-    1.4 GB that the kernel cannot take back.
+class _Run:
+    """Decoding of one sound by one ffmpeg after another, into an unnamed file that is mapped into memory:
+    six hours of sound would otherwise take 1.4 GB that the kernel cannot take back.
     """
-    expected = max(1, duration * SAMPLE_RATE // 1000 * 4)
-    sound = UnnamedFile(scratch)
-    with tempfile.TemporaryFile(dir=scratch) as log:
+
+    def __init__(
+        self,
+        path: Path,
+        scratch: Path | None,
+        duration: int,
+        timeout: float,
+        progress: Callable[[float], None] | None,
+        channels: int,
+    ) -> None:
+        """``duration`` is what is expected, in ms; ``timeout`` in seconds is for all together."""
+        self.sound = UnnamedFile(scratch)
+        self.log = ""
+        self.failed = False  # whether an ffmpeg ended with an error
+        self._path, self._scratch, self._progress = path, scratch, progress
+        self._channels = channels
+        self._expected = max(1, duration * SAMPLE_RATE // 1000 * 4 * channels)
+        self._deadline = time.monotonic() + timeout
+
+    def decode(self, commands: Sequence[list[str]]) -> None:
+        """Raises DamagedMedia after the time is up, and WorkDiskFull."""
+        for command in commands:
+            with tempfile.TemporaryFile(dir=self._scratch) as log:
+                status = self._wait(command, log)
+                if status in _NO_ROOM:  # What there is of the sound looks as if the file ended there.
+                    raise WorkDiskFull
+                self.failed = self.failed or status != 0
+                log.seek(0)
+                self.log += log.read(_MOST_LOG).decode(errors="replace")
+
+    def _wait(self, command: list[str], log: IO[bytes]) -> int:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sound.file, stderr=log, env=_environment(),
-            preexec_fn=functools.partial(_confine, path, os.getpid()),
+            command, stdin=subprocess.DEVNULL, stdout=self.sound.file, stderr=log, env=environment(),
+            preexec_fn=functools.partial(confine, self._path, os.getpid()),
         )  # fmt: skip
-        deadline = time.monotonic() + timeout
         wait = 0.01
         try:
             while _still_runs(process, wait):
                 wait = min(0.5, wait * 2)
-                if time.monotonic() > deadline:
+                if time.monotonic() > self._deadline:
                     raise DamagedMedia("The file could not be decoded in reasonable time.")
-                if progress:
-                    progress(min(1.0, os.fstat(sound.fileno()).st_size / expected))
+                if self._progress:
+                    self._progress(min(1.0, os.fstat(self.sound.fileno()).st_size / self._expected))
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        if process.returncode in _NO_ROOM:  # What there is of the sound looks as if the file ended there.
-            raise WorkDiskFull
-        log.seek(0)
-        text = log.read(1 << 20).decode(errors="replace")
-    count = os.fstat(sound.fileno()).st_size // 4
-    sound.file.truncate(count * 4)
-    samples = np.memmap(sound.file, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
-    return sound, samples, text
+        return process.returncode
+
+    def samples(self) -> Samples:
+        """(n,) what was decoded, mixed down to one channel."""
+        file, width = self.sound.file, 4 * self._channels
+        count = os.fstat(file.fileno()).st_size // width
+        if count and self._channels == 2:
+            pairs = np.memmap(file, dtype="<f4", mode="r+", shape=(count, 2))
+            mixing.mix_in_place(pairs)
+            pairs.flush()
+            del pairs
+        file.truncate(count * 4)
+        return np.memmap(file, dtype="<f4", mode="r+", shape=(count,)) if count else np.empty(0, "<f4")
 
 
 def _still_runs(process: subprocess.Popen[bytes], seconds: float) -> bool:

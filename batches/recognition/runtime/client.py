@@ -31,8 +31,8 @@ from batches.recognition.transcript import Transcript
 
 # Takes the share of the call that is done, 0..1. What it raises gives the file up.
 OnProgress = Callable[[float], None]
-# What tells one decoded file from another: path, time of change in ns, bytes, whether by channel.
-_Key = tuple[str, int, int, bool]
+# What tells one decoded file from another: path, time of change in ns, bytes, whether by channel, all tracks.
+_Key = tuple[str, int, int, bool, bool]
 
 _TICK = 1.0  # seconds between two calls of on_progress
 _DECODED = 0.05  # share of a call that is done when the file is decoded
@@ -267,4 +267,4 @@ def _key(path: Path, options: Options) -> _Key:
         status = path.stat()
     except OSError as error:
         raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
-    return (str(path), status.st_mtime_ns, status.st_size, options.channels)
+    return (str(path), status.st_mtime_ns, status.st_size, options.channels, options.all_tracks)

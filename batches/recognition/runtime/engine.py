@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 
 from batches.recognition import registry
 from batches.recognition.errors import MediaError, ModelUnavailable, NotMedia
-from batches.recognition.media.channels import decode_channels
-from batches.recognition.media.decoding import Audio, decode
+from batches.recognition.media.decoding import Audio
+from batches.recognition.media.sounds import decode_sounds
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import ModelStore
@@ -41,14 +41,24 @@ _SEGMENTED = 0.1  # share of a call that is done when the file is segmented
 
 @dataclass(slots=True, eq=False)
 class LoadedAudio:
-    """One file's decoded sound: mixed down, or each of its channels. Used by one thread at a time."""
+    """One file's decoded sound: mixed down, or each track or channel. Used by one thread at a time."""
 
-    sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is a channel of several
+    sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is one of several
     segmentations: list[Segmentation] = field(default_factory=list)  # of each sound, once computed
 
     @property
-    def truncated(self) -> bool:
-        return any(audio.truncated for _, audio in self.sounds)
+    def flags(self) -> list[str]:
+        """The transcript's flags that concern the file."""
+        signals = {
+            "truncated": any(audio.truncated for _, audio in self.sounds),
+            "tracks_left_out": any(audio.tracks_left_out for _, audio in self.sounds),
+        }
+        return [flag for flag, raised in signals.items() if raised]
+
+    @property
+    def missing(self) -> int:
+        """ms of sound that could not be decoded; 0 where none is missing or that is not known."""
+        return max(audio.missing for _, audio in self.sounds)
 
     @property
     def seconds(self) -> float:
@@ -116,7 +126,7 @@ class Engine:
             raise MediaError(f"The file cannot be opened: {error.strerror}.") from error
         if not path.is_file():
             raise NotMedia("This is not a file.")
-        return LoadedAudio(_decode(path, options, _part(progress, "decoding", 0.0, 1.0)))
+        return LoadedAudio(decode_sounds(path, options, _part(progress, "decoding", 0.0, 1.0)))
 
     def transcribe(self, audio: LoadedAudio, options: Options, progress: Progress) -> Transcript:
         """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
@@ -128,8 +138,8 @@ class Engine:
         tracks = _tracks(audio, segmentations, options)
         share = _part(progress, "recognising", _SEGMENTED, 1.0)
         transcript = transcribe(recogniser, tracks, options, share)
-        if audio.truncated:
-            transcript.flags.append("truncated")
+        transcript.flags += audio.flags
+        transcript.missing_duration = audio.missing
         return transcript
 
     def add_speakers(
@@ -137,11 +147,11 @@ class Engine:
     ) -> Transcript:
         """The same transcript with a speaker for each word. Segments end where the speaker changes.
 
-        Where each channel is a speaker, the speakers are known already.
+        Where each channel or track is a speaker, the speakers are known already.
         """
         from batches.recognition.alignment.speaker_assignment import assign_speakers
 
-        if not transcript.segments or transcript.engine.get("channels", 1) > 1:
+        if not transcript.segments or len(audio.sounds) > 1:
             return transcript
         (segmentation,) = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
@@ -254,18 +264,6 @@ class Engine:
                 provider = registry.find_diarizer(self._speaker_model, self._store)
                 self._diarizer = provider.load(self._speaker_model, self._load_settings())
             return self._diarizer
-
-
-def _decode(path: Path, options: Options, progress: Callable[[float], None]) -> list[tuple[str, Audio]]:
-    if options.channels:
-        channels = decode_channels(path, options, progress)
-        if len(channels) > 1:
-            return [(str(number + 1), audio) for number, audio in channels]
-        return [("", audio) for _, audio in channels]
-    audio = decode(
-        path, max_duration_ms=options.max_duration_ms, max_bytes=options.max_bytes, progress=progress
-    )
-    return [("", audio)]
 
 
 def _tracks(audio: LoadedAudio, segmentations: list[Segmentation], options: Options) -> list[AudioTrack]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from batches.recognition.errors import NotMedia
-from batches.recognition.media.channels import decode_channels
-from batches.recognition.media.decoding import Audio, Samples, decode
+from batches.recognition.media.decoding import Audio, Samples
+from batches.recognition.media.sounds import decode_sounds
 from batches.recognition.options import Options
 
 _SAMPLE_BYTES = np.dtype("<f4").itemsize
@@ -23,7 +23,7 @@ _SAMPLE_BYTES = np.dtype("<f4").itemsize
 
 @dataclass(slots=True)
 class Recording:
-    """Decoded sound: mixed down, or each channel with its speaker's label."""
+    """Decoded sound: mixed down, or each track or channel with its speaker's label."""
 
     sounds: list[tuple[str, Audio]]
 
@@ -34,19 +34,7 @@ class Recording:
         """Decode a file; what is decoded lies in ``scratch``, without a name. Raises MediaError."""
         if not path.is_file():
             raise NotMedia("This is not a file.")
-        if not options.channels:
-            audio = decode(
-                path,
-                max_duration_ms=options.max_duration_ms,
-                max_bytes=options.max_bytes,
-                progress=progress,
-                scratch=scratch,
-            )
-            return cls([("", audio)])
-        channels = decode_channels(path, options, progress, scratch=scratch)
-        if len(channels) == 1:
-            return cls([("", audio) for _, audio in channels])
-        return cls([(str(number + 1), audio) for number, audio in channels])
+        return cls(decode_sounds(path, options, progress, scratch=scratch))
 
     @classmethod
     def received(cls, content: dict[str, Any], descriptors: Sequence[int]) -> Recording:
@@ -56,14 +44,30 @@ class Recording:
             raise ValueError("a recording needs a descriptor for each of its sounds")
         return cls(
             [
-                (str(sound["label"]), Audio(_map(descriptor), bool(sound["truncated"])))
+                (
+                    str(sound["label"]),
+                    Audio(
+                        _map(descriptor),
+                        bool(sound["truncated"]),
+                        missing=int(sound["missing"]),
+                        tracks_left_out=int(sound["tracks_left_out"]),
+                    ),
+                )
                 for sound, descriptor in zip(described, descriptors, strict=True)
             ]
         )
 
     def described(self) -> list[dict[str, Any]]:
         """What travels as text."""
-        return [{"label": label, "truncated": audio.truncated} for label, audio in self.sounds]
+        return [
+            {
+                "label": label,
+                "truncated": audio.truncated,
+                "missing": audio.missing,
+                "tracks_left_out": audio.tracks_left_out,
+            }
+            for label, audio in self.sounds
+        ]
 
     def descriptors(self) -> list[int]:
         """Of the files that hold the samples, in the order of the sounds."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batches.recognition import chinese_script, languages
-from batches.recognition.alignment import sentences
+from batches.recognition.alignment import coverage, sentences
 from batches.recognition.asr.chunks import Chunk, Region, make_chunks
 from batches.recognition.contracts import (
     Progress,
@@ -15,12 +15,15 @@ from batches.recognition.contracts import (
     RecognisedFile,
     SpeechChunk,
     SpeechRecogniser,
+    TimedWord,
 )
 from batches.recognition.diarization.segmentation import merge
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.media.loudness import loudness
 from batches.recognition.options import Options
-from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+from batches.recognition.transcript import Segment, Span, SpeakerTurn, Transcript, Word
+
+LOST_SECONDS = 2.0  # of speech without words in one stretch, from which a transcript is flagged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +56,19 @@ def transcribe(
     )
     chunks = [(track, chunk) for track in tracks for chunk in make_chunks(track.samples, track.speech)]
     if chunks:
-        sounds = [SpeechChunk(*chunk.views(track.samples)) for track, chunk in chunks]
+        sounds = [
+            SpeechChunk(*chunk.views(track.samples), speech=chunk.speech(track.speech))
+            for track, chunk in chunks
+        ]
         _add_text(transcript, tracks, chunks, recogniser.recognise(sounds, options, progress))
     if not transcript.segments:
         transcript.flags.append("no_speech")
-    if options.channels:
-        transcript.engine["channels"] = len(tracks)
+    if options.channels or len(tracks) > 1:
+        transcript.engine["channels" if options.channels else "tracks"] = len(tracks)
         _add_channel_speakers(transcript, tracks)
+    if lost := _lost_speech(transcript, tracks):
+        transcript.flags.append("unrecognised_speech")
+        transcript.unrecognised = lost
     return transcript
 
 
@@ -127,8 +136,22 @@ def _speech_duration(tracks: Sequence[AudioTrack]) -> int:
     return round(sum(end - start for start, end in merge(regions, 0.0)) * 1000)
 
 
+def _lost_speech(transcript: Transcript, tracks: Sequence[AudioTrack]) -> list[Span]:
+    """Stretches in which somebody speaks on a track and no word was recognised."""
+    found = []
+    for track in tracks:
+        words = [
+            TimedWord(word.text, word.start / 1000, word.end / 1000, word.probability)
+            for segment in transcript.segments
+            if segment.speaker == track.speaker
+            for word in segment.words
+        ]
+        found += coverage.uncovered(words, track.speech, LOST_SECONDS)
+    return [Span(round(start * 1000), round(end * 1000)) for start, end in sorted(found)]
+
+
 def _add_channel_speakers(transcript: Transcript, tracks: Sequence[AudioTrack]) -> None:
-    """Speakers and turns of a file whose channels are its speakers: speech on a channel is its turn."""
+    """Speakers and turns of a file whose channels or tracks are its speakers: speech on one is its turn."""
     transcript.speakers = list(dict.fromkeys(each.speaker for each in transcript.segments if each.speaker))
     turns = [
         SpeakerTurn(round(start * 1000), round(end * 1000), track.speaker)

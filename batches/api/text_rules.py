@@ -1,0 +1,75 @@
+"""REST endpoints that try a domain's text rules and apply them to old transcripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from batches.api.serializers import Count
+from batches.models import Task
+from batches.transcripts import reprocessing, rule_trials
+from domains.api_text import RedactionInput, ReplacementInput, replacement_rows
+from domains.models import Domain
+from domains.replacements import REPLACEMENT_LIMIT, check_replacements
+from speechportal.api.fields import AccountRelatedField, StrictCharField
+from speechportal.api.requests import ApiRequest
+from speechportal.api.serializers import Input
+from speechportal.api.views import ApiView
+
+SAMPLE_LENGTH = 100_000
+
+
+class AttemptInput(Input):
+    """Rules that are left out are the domain's own."""
+
+    replacements = ReplacementInput(many=True, required=False, max_length=REPLACEMENT_LIMIT)
+    redaction = RedactionInput(required=False)
+    text = StrictCharField(
+        required=False, max_length=SAMPLE_LENGTH, help_text="What to try them on, one segment a line."
+    )
+    task = AccountRelatedField(Task, required=False, help_text="Or the ID of a task with a transcript.")
+
+
+class AttemptLine(serializers.Serializer[Any]):
+    before = serializers.CharField()
+    after = serializers.CharField()
+
+
+class AttemptOutput(serializers.Serializer[Any]):
+    count = serializers.IntegerField(help_text="How many lines change.")
+    lines = AttemptLine(many=True, help_text="The first 200 of them.")
+    text = serializers.CharField(help_text="The whole text as it would be.")
+
+
+class TextRulesView(ApiView):
+    """Replacements, forbidden words and redaction of a domain, at work."""
+
+    area = "domains"
+    pagination_class = None
+
+    def domain(self) -> Domain:
+        return self.found(Domain.objects.for_account(self.request.account), self.kwargs["uid"])
+
+    @extend_schema(request=AttemptInput, responses={200: AttemptOutput}, summary="Try text rules")
+    def attempt(self, request: ApiRequest, uid: str) -> Response:
+        """Nothing is kept. What was redacted in a task stays redacted, whatever the rules."""
+        domain, fields = self.domain(), self.read(AttemptInput)
+        rows = fields.get("replacements")
+        trial = rule_trials.run(
+            domain=domain,
+            replacements=domain.replacements if rows is None else check_replacements(replacement_rows(rows)),
+            redaction=fields.get("redaction", domain.redaction),
+            forbidden_words=domain.forbidden_words,
+            forbidden_action=domain.forbidden_action,
+            sample=fields.get("text", ""),
+            task=fields.get("task"),
+        )
+        return Response(AttemptOutput(trial).data)
+
+    @extend_schema(request=None, responses={200: Count}, summary="Apply the rules to old transcripts")
+    def apply(self, request: ApiRequest, uid: str) -> Response:
+        """Without recognising again. Result files are written again under the names they have."""
+        return Response({"count": reprocessing.request(domain=self.domain())})

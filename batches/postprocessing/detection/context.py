@@ -1,0 +1,38 @@
+"""Context of a number: the word nearest to it that says what it is, such as "card" or "주문"."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batches.postprocessing.detection.vocabulary import CONTEXTS
+
+_BEFORE, _AFTER = 90, 30  # characters in which a word speaks for a number
+
+# The first alternative that matches at a place decides.
+_WORD = re.compile(
+    "|".join(f"(?P<{kind}>{'|'.join(words)})" for kind, words in CONTEXTS.items()), re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """All context words of a text, found once."""
+
+    found: Sequence[tuple[int, int, str]]  # (start, end, kind), in order
+
+    @classmethod
+    def of(cls, text: str) -> Contexts:
+        return cls([(each.start(), each.end(), str(each.lastgroup)) for each in _WORD.finditer(text)])
+
+    def at(self, start: int, end: int) -> str:
+        """The kind that the nearest word speaks for: one before the number, else one soon after it."""
+        index = bisect_right(self.found, start, key=lambda each: each[1])
+        if index and self.found[index - 1][1] >= start - _BEFORE:
+            return self.found[index - 1][2]
+        for first, _last, kind in self.found[index : index + 2]:
+            if end <= first <= end + _AFTER:
+                return kind
+        return ""

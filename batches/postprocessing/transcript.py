@@ -1,0 +1,169 @@
+"""Redaction and replacements applied to a whole transcript: texts, timed words, and marks of what changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from batches.postprocessing import replacements, words
+from batches.postprocessing.detection import find
+from batches.postprocessing.replacements import Rule
+from batches.postprocessing.revision import Edit, Revision
+from batches.recognition.transcript import Segment, TextChange, Transcript, Word
+
+_Span = tuple[int, int, str]  # start, end, kind
+MASK, LABEL, REMOVE = "mask", "label", "remove"
+ACTIONS = (MASK, LABEL, REMOVE)
+MASKED = "****"  # one length for all: the length of a spoken number would say which digits it has
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is done to a transcript: an action of ``ACTIONS`` for each kind to redact, and replacements."""
+
+    redact: Mapping[str, str] = field(default_factory=dict)
+    replace: Sequence[Rule] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.redact or self.replace)
+
+
+def process(transcript: Transcript, rules: Rules) -> Transcript:
+    """The transcript as it may be shown. The given one stays as it is; it must be as recognised."""
+    if not rules:
+        return transcript
+    texts = _revised([segment.text.strip() for segment in transcript.segments], rules, transcript.language)
+    joined = [words.joined(segment) for segment in transcript.segments]
+    if all(_same(segment, text) for segment, text in zip(transcript.segments, joined, strict=True)):
+        spoken = [_shifted(text, revision) for text, revision in zip(joined, texts, strict=True)]
+    else:
+        spoken = _revised(joined, rules, transcript.language)
+    segments = [
+        _segment(segment, text, by_words)
+        for segment, text, by_words in zip(transcript.segments, texts, spoken, strict=True)
+    ]
+    return dataclasses.replace(transcript, segments=segments)
+
+
+def redacted_texts(texts: Sequence[str], redact: Mapping[str, str]) -> list[str]:
+    """Texts that belong together, such as the lines of a corrected transcript, without sensitive data."""
+    return [revision.text for revision in _revised(texts, Rules(redact=redact), "")]
+
+
+def _revised(texts: Iterable[str], rules: Rules, language: str) -> list[Revision]:
+    """Replace, then redact what is found in the texts as heard and in the texts as replaced."""
+    revisions = [Revision(text) for text in texts]
+    heard = _sensitive([revision.origin for revision in revisions], rules.redact)
+    replacements.apply(revisions, rules.replace, language)
+    if rules.redact:
+        found = heard
+        if any(revision.changes for revision in revisions):
+            written = _sensitive([revision.text for revision in revisions], rules.redact)
+            found = [
+                [*own, *((*revision.current(start, end), kind) for start, end, kind in old)]
+                for revision, own, old in zip(revisions, written, heard, strict=True)
+            ]
+        for revision, own in zip(revisions, found, strict=True):
+            revision.apply([_edit(revision.text, *span, rules.redact[span[2]]) for span in _joined(own)])
+    return revisions
+
+
+def _sensitive(texts: Sequence[str], actions: Mapping[str, str]) -> list[list[_Span]]:
+    """What is to be redacted in each text. They are searched as one, since a number may begin in one segment
+    and end in another."""
+    found: list[list[_Span]] = [[] for _ in texts]
+    if not actions:
+        return found
+    lines = [text.replace("\n", " ") for text in texts]
+    starts, at = [], 0
+    for line in lines:
+        starts.append(at)
+        at += len(line) + 1
+    for finding in find("\n".join(lines)):
+        if finding.kind in actions:
+            for start, end in finding.parts:
+                index = bisect_right(starts, start) - 1
+                found[index].append((start - starts[index], end - starts[index], finding.kind))
+    return found
+
+
+def _joined(spans: Iterable[_Span]) -> list[_Span]:
+    """Spans in order; those that overlap as one, of the first one's kind."""
+    joined: list[_Span] = []
+    for start, end, kind in sorted(spans):
+        if joined and start < joined[-1][1]:
+            first, last, own = joined[-1]
+            joined[-1] = (first, max(last, end), own)
+        elif end > start:
+            joined.append((start, end, kind))
+    return joined
+
+
+def _edit(text: str, start: int, end: int, kind: str, action: str) -> Edit:
+    if action == LABEL:
+        return Edit(start, end, f"[{kind.upper()}]", kind)
+    if action == REMOVE:
+        # One of the two spaces around it goes too.
+        if text[end : end + 1] == " " and (start == 0 or text[start - 1] == " "):
+            end += 1
+        elif end == len(text) and start > 0 and text[start - 1] == " ":
+            start -= 1
+        return Edit(start, end, "", kind)
+    return Edit(start, end, MASKED, kind)
+
+
+def _same(segment: Segment, joined: str) -> bool:
+    return joined.strip() == segment.text.strip()
+
+
+def _shifted(joined: str, revision: Revision) -> Revision:
+    """The same changes for the words' text, which begins with a space more or less."""
+    shift = len(joined) - len(joined.lstrip())
+    shifted = Revision(joined)
+    shifted.text = joined[:shift] + revision.text
+    shifted.changes = [
+        dataclasses.replace(
+            change,
+            start=change.start + shift,
+            end=change.end + shift,
+            origin_start=change.origin_start + shift,
+            origin_end=change.origin_end + shift,
+        )
+        for change in revision.changes
+    ]
+    return shifted
+
+
+def _segment(segment: Segment, text: Revision, spoken: Revision) -> Segment:
+    if not text.changes and not spoken.changes:
+        return segment
+    timed = text.origin == spoken.origin.strip()
+    shift = len(spoken.origin) - len(spoken.origin.lstrip()) if timed else 0
+    own: Sequence[Word] = segment.words if timed else ()
+    outer = len(text.text) - len(text.text.lstrip())
+    changes = []
+    for change in text.changes:
+        moved = dataclasses.replace(
+            change, origin_start=change.origin_start + shift, origin_end=change.origin_end + shift
+        )
+        start, end = words.time_of(moved, own, segment, len(text.origin))
+        heard = "" if change.is_redaction else text.origin[change.origin_start : change.origin_end]
+        offset = max(0, change.start - outer)
+        changes.append(TextChange(change.kind, offset, change.end - change.start, start, end, heard))
+    if not timed:
+        # The words tell times of their own changes, which the muted copy needs.
+        changes += [
+            TextChange(change.kind, 0, 0, *words.time_of(change, segment.words, segment, len(spoken.origin)))
+            for change in spoken.changes
+            if change.is_redaction
+        ]
+    replaced = any(not change.is_redaction for change in text.changes)
+    return dataclasses.replace(
+        segment,
+        text=text.text.strip(),
+        words=words.revised(segment.words, spoken),
+        changes=changes,
+        machine_text=text.redacted_origin() if replaced else "",
+    )

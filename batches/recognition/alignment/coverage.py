@@ -1,0 +1,97 @@
+"""Speech without words: stretches of voice activity that no word accounts for.
+
+Word times come from cross-attention, which leaves no holes: where the recogniser skipped a sentence, a
+neighbouring word lasts as long as the sentence. So a word accounts for as much speech as anybody needs to
+say it, and the rest of its time counts as speech without words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+Region = tuple[float, float]  # start and end in seconds
+
+LEAST_SECONDS = 1.2  # of speech in one stretch, below which nothing is missed
+_WORD_SECONDS = 0.8  # that any word may last, and then for each character of its text:
+_LETTER_SECONDS = 0.1
+_SYLLABLE_SECONDS = 0.35  # Hangul, Kana, Han: a character is a syllable or more
+_DIGIT_SECONDS = 0.5  # "1998" is said as four words
+
+
+class Timed(Protocol):
+    """A word; times in seconds."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+
+
+def longest_seconds(text: str) -> float:
+    """The longest time in seconds that somebody takes to say a word."""
+    return _WORD_SECONDS + sum(map(_character_seconds, text))
+
+
+def _character_seconds(character: str) -> float:
+    if character.isdigit():
+        return _DIGIT_SECONDS
+    if not character.isalpha():
+        return 0.0
+    return _SYLLABLE_SECONDS if unicodedata.east_asian_width(character) in "WF" else _LETTER_SECONDS
+
+
+def uncovered(words: Sequence[Timed], speech: Sequence[Region], least: float = LEAST_SECONDS) -> list[Region]:
+    """Stretches in which at least ``least`` seconds of speech have no words, in order.
+
+    ``words`` and ``speech`` are in order. A stretch that a word covers for too long is the whole word's.
+    """
+    return [(start, end) for start, end, _ in _stretches(words, speech, least)]
+
+
+def seconds(words: Sequence[Timed], speech: Sequence[Region]) -> float:
+    """Seconds of speech without words, of all stretches together."""
+    return sum(lost for _, _, lost in _stretches(words, speech, LEAST_SECONDS))
+
+
+def _stretches(
+    words: Sequence[Timed], speech: Sequence[Region], least: float
+) -> Iterator[tuple[float, float, float]]:
+    """(start, end, seconds of speech without words) of each stretch."""
+    at = 0.0
+    for word in words:
+        yield from _bare(speech, at, word.start, least)
+        inside = overlap(speech, word.start, word.end)
+        lost = sum(end - start for start, end in inside) - longest_seconds(word.text)
+        if lost >= least:
+            yield word.start, word.end, lost
+        at = max(at, word.end)
+    if speech:
+        yield from _bare(speech, at, speech[-1][1], least)
+
+
+def _bare(
+    speech: Sequence[Region], start: float, end: float, least: float
+) -> Iterator[tuple[float, float, float]]:
+    """The part of start..end from its first to its last speech, if there is enough of that."""
+    inside = overlap(speech, start, end)
+    said = sum(b - a for a, b in inside)
+    if said >= least:
+        yield inside[0][0], inside[-1][1], said
+
+
+def overlap(regions: Sequence[Region], start: float, end: float) -> list[Region]:
+    """What regions, in order and apart from each other, have in common with start..end."""
+    first = max(0, bisect(regions, start, key=lambda region: region[0]) - 1)
+    found = []
+    for a, b in itertools.islice(regions, first, None):
+        if a >= end:
+            break
+        if b > start:
+            found.append((max(a, start), min(b, end)))
+    return found

@@ -1,0 +1,95 @@
+"""Language spans: which of several expected languages is spoken when, for files that mix them.
+
+Speech is cut into windows at its pauses, and long speech at quiet places. The model is asked for the
+language of each window, and the likeliest sequence of languages is found by the Viterbi algorithm: short
+windows say little, and a change of language is less likely than none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batches.recognition.asr.chunks import Region, split_at_quiet
+from batches.recognition.contracts import SpeechChunk
+
+LONGEST_WINDOW = 5.0  # s
+_ENOUGH_SPEECH = 1.0  # s after which a window ends at the next pause
+_LONG_PAUSE = 0.8  # s; a window ends there however short it is
+_SURE_SECONDS = 1.5  # s of speech from which on a window's answer counts in full
+_CHANGE_COST = 0.7  # natural logarithm of how much less likely a change of language is
+_FLOOR = 0.005  # no answer is surer than that
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a chunk, in seconds from its start. Windows of a chunk follow each other without gaps."""
+
+    start: float
+    end: float
+    speech: float  # s of speech in it
+
+
+def windows(chunk: SpeechChunk) -> list[Window]:
+    """The windows of a chunk, from its start to its end; at least one."""
+    pieces = split_at_quiet(chunk.samples, chunk.speech, LONGEST_WINDOW)
+    groups: list[list[Region]] = []
+    for piece in pieces:
+        if groups and not _ends(groups[-1], piece):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    edges = [0.0, *((one[-1][1] + two[0][0]) / 2 for one, two in itertools.pairwise(groups))]
+    ends = [*edges[1:], chunk.seconds]
+    speech = [sum(end - start for start, end in group) for group in groups] or [chunk.seconds]
+    return [Window(*each) for each in zip(edges, ends, speech, strict=True)]
+
+
+def _ends(group: Sequence[Region], following: Region) -> bool:
+    """Whether a window of these pieces ends before the following one."""
+    said = sum(end - start for start, end in group)
+    too_long = following[1] - group[0][0] > LONGEST_WINDOW
+    return too_long or said >= _ENOUGH_SPEECH or following[0] - group[-1][1] >= _LONG_PAUSE
+
+
+def choose(
+    answers: Sequence[dict[str, float]], speech: Sequence[float], expected: Sequence[str]
+) -> list[str]:
+    """The language of each window, from the answers' probabilities and the seconds of speech in each."""
+    best = dict.fromkeys(expected, 0.0)
+    before: list[dict[str, str]] = []
+    for answer, seconds in zip(answers, speech, strict=True):
+        total = sum(answer.get(code, 0.0) for code in expected) or 1.0
+        weight = min(1.0, seconds / _SURE_SECONDS)
+        reached: dict[str, float] = {}
+        came: dict[str, str] = {}
+        for code in expected:
+            came[code] = _likeliest(best, code)
+            own = math.log(max(_FLOOR, answer.get(code, 0.0) / total))
+            reached[code] = best[came[code]] - _CHANGE_COST * (came[code] != code) + weight * own
+        before.append(came)
+        best = reached
+    chosen: list[str] = []
+    code = max(expected, key=best.__getitem__)
+    for came in reversed(before):
+        chosen.append(code)
+        code = came[code]
+    return chosen[::-1]
+
+
+def _likeliest(best: dict[str, float], code: str) -> str:
+    """The language before one of ``code``, by how likely each sequence is so far."""
+    return max(best, key=lambda other: best[other] - _CHANGE_COST * (other != code))
+
+
+def spans(found: Sequence[Window], codes: Sequence[str]) -> list[tuple[Region, str]]:
+    """Neighbouring windows of one language joined: (start and end in the chunk, language)."""
+    joined: list[tuple[Region, str]] = []
+    for window, code in zip(found, codes, strict=True):
+        if joined and joined[-1][1] == code:
+            joined[-1] = ((joined[-1][0][0], window.end), code)
+        else:
+            joined.append(((window.start, window.end), code))
+    return joined

@@ -1,0 +1,34 @@
+"""Recording of a task as members may hear it: the muted copy where something was redacted."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from batches.models import StoredTranscript, Task
+from batches.transcripts import originals
+from batches.worker import muted_copy
+from speechportal.accounts.audit import trail
+
+NOT_MUTED = _("There is no muted copy of this recording, which holds what was redacted.")
+
+
+def key_for_members(task: Task) -> str | None:
+    """The key of what any member may hear; ``None`` where only the recording itself is there."""
+    if not originals.is_redacted(task):
+        return _key(task)
+    if (copy := muted_copy.of(task)) is not None:
+        return copy.key
+    checkpoint = StoredTranscript.unscoped.filter(task=task).first()
+    # What is not recognised, or failed, is known to hold nothing as little as something.
+    nothing = checkpoint is not None and not muted_copy.spans(checkpoint.published())
+    return _key(task) if nothing else None
+
+
+def key_for_owner(task: Task) -> str:
+    """The key of the recording itself; writes down that an owner hears it."""
+    trail.record("task.original_heard", task)
+    return _key(task)
+
+
+def _key(task: Task) -> str:
+    return task.moved_key if task.moved_at else task.input_key

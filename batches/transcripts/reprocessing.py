@@ -1,0 +1,147 @@
+"""Applies a domain's text rules of today to transcripts that were recognised before, without recognising.
+
+Asking for it notes a due time on each transcript; the scheduler's job does them a few at a time and writes
+their result files again. What was redacted stays redacted, also where a domain redacts less today.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from batches.models import Correction, ResultFile, StoredTranscript, Task
+from batches.models.task import PreparedTranscript
+from batches.models.task_settings import TaskSettings
+from batches.transcripts import corrections, search
+from batches.worker import muted_copy
+from domains.models import Domain
+from speechportal.accounts.audit import trail
+from speechportal.platform import queue
+from speechportal.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
+AT_ONCE = 50
+RETRY = timedelta(minutes=15)
+JOB = "batches.operations.jobs.reprocess_transcripts"
+
+
+def transcripts_of(domain: Domain) -> QuerySet[StoredTranscript]:
+    """Finished transcripts of the batch that uses the domain."""
+    return StoredTranscript.unscoped.filter(task__batch__domain=domain, task__state=Task.State.COMPLETED)
+
+
+def request(*, domain: Domain) -> int:
+    """Ask for the domain's rules to be applied to its transcripts. Returns how many there are."""
+    with transaction.atomic():
+        count = transcripts_of(domain).update(reprocess_due_at=timezone.now())
+        trail.record("domain.reprocessed", domain, changes={"transcripts": [None, count]})
+        if count:
+            queue.enqueue(JOB)
+    return count
+
+
+def delete_originals(*, domain: Domain) -> int:
+    """Delete the words as recognised of the domain's redacted transcripts. Returns how many there were."""
+    kept = transcripts_of(domain).exclude(original="").select_related("task__account")
+    count = 0
+    for row in kept.iterator(chunk_size=100):
+        count += _delete_original(row)
+    trail.record("domain.originals_deleted", domain, changes={"transcripts": [count, None]})
+    return count
+
+
+def delete_original(*, task: Task) -> bool:
+    """Delete the words as recognised of one transcript; what is published stays as it is."""
+    row = (
+        StoredTranscript.unscoped.select_related("task__account")
+        .filter(task=task)
+        .exclude(original="")
+        .first()
+    )
+    if row is None or not _delete_original(row):
+        return False
+    trail.record("task.originals_deleted", task)
+    return True
+
+
+def _delete_original(row: StoredTranscript) -> bool:
+    """What was replaced can still be replaced anew; what was redacted cannot be shown any more."""
+    chosen = row.task.settings or TaskSettings()
+    if not chosen.redaction:
+        return False
+    settings = dataclasses.replace(
+        chosen, redaction=dataclasses.replace(chosen.redaction, keep_original=False)
+    )
+    stored = PreparedTranscript.of(row.task, row.recognised(), settings, final=True)
+    with transaction.atomic():
+        StoredTranscript.unscoped.filter(pk=row.pk, original=row.original).update(original=stored.original)
+        Task.unscoped.filter(pk=row.task_id).update(settings=settings)
+    return True
+
+
+def due() -> list[int]:
+    rows = StoredTranscript.unscoped.filter(reprocess_due_at__lte=timezone.now()).order_by("reprocess_due_at")
+    return list(rows.values_list("pk", flat=True)[:AT_ONCE])
+
+
+def reprocess(transcript_id: int) -> None:
+    """Apply the rules to one transcript and write its result files again. Can be repeated at any step."""
+    again_at = timezone.now() + RETRY
+    mine = StoredTranscript.unscoped.filter(pk=transcript_id, reprocess_due_at__lte=timezone.now())
+    if not mine.update(reprocess_due_at=again_at):
+        return
+    task = apply(transcript_id)
+    try:
+        if task is not None and ResultFile.unscoped.filter(task=task, written_at__isnull=False).exists():
+            corrections.write_result_files(task)
+            muted_copy.renew(task)
+    except (StorageError, ValidationError) as error:
+        name = type(error).__name__
+        logger.warning("transcript %s: its result files are not written again yet: %s", transcript_id, name)
+        return
+    StoredTranscript.unscoped.filter(pk=transcript_id, reprocess_due_at=again_at).update(
+        reprocess_due_at=None
+    )
+
+
+def apply(transcript_id: int) -> Task | None:
+    """Apply the domain's present rules to a transcript, its corrections and its search text."""
+    with transaction.atomic():
+        row = (
+            StoredTranscript.unscoped.select_for_update(of=("self",))
+            .select_related("task__account", "task__batch__domain", "task__connection")
+            .filter(pk=transcript_id)
+            .first()
+        )
+        if row is None or row.task.batch.domain is None:
+            return None
+        task, domain = row.task, row.task.batch.domain
+        chosen = task.settings or TaskSettings()
+        today = task.current_settings()
+        chosen = dataclasses.replace(
+            chosen,
+            replacements=domain.replacements,
+            forbidden=today.forbidden,
+            forbidden_action=today.forbidden_action,
+            redaction=domain.redaction.at_least(chosen.redaction),
+        )
+        stored = PreparedTranscript.of(task, row.recognised(), chosen, final=True)
+        Task.unscoped.filter(pk=task.pk).update(settings=chosen)
+        values = {"document": stored.document, "original": stored.original}
+        StoredTranscript.unscoped.filter(pk=row.pk).update(**values)
+        task.settings = chosen
+        correction = Correction.unscoped.select_for_update().filter(task=task).first()
+        if correction is not None:
+            draft = corrections.draft_of(task, stored.published, correction)
+            corrections.redact(draft, chosen.redaction.kinds)
+            correction.lines, correction.speaker_names = draft.edits, draft.names
+            correction.history = []  # What can be undone would show what is redacted now.
+            correction.save(update_fields=["lines", "speaker_names", "history"])
+        search.index(task, stored.published, correction)
+    return task
