@@ -1,8 +1,9 @@
-"""What all tests share."""
+"""Fixtures and order of all tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -30,11 +31,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 WSGIRequestHandler.disable_nagle_algorithm = True
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark browser tests before ``-m`` selects; put long files first after pytest-randomly has shuffled."""
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker(pytest.mark.browser)
+    yield
     items.sort(key=_turn)
 
 
