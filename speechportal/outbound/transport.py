@@ -49,7 +49,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the operator allows beyond public addresses over https.
+    """Policy of the operator: what is allowed beyond public addresses over https.
 
     Args:
         networks: Networks that may be reached although they are not public.
@@ -67,16 +67,20 @@ class Policy:
 
     @classmethod
     def allowing(
-        cls, networks: Iterable[str], *, http: bool = False, ports: Iterable[int] | None = PORTS
+        cls,
+        networks: Iterable[str],
+        *,
+        http: bool = False,
+        ports: Iterable[int] | None = PORTS,
+        ca_file: str | None = None,
     ) -> Policy:
-        """From what a setting holds. Raises ValueError for what is not a network."""
-        return cls(
-            tuple(map(ipaddress.ip_network, networks)), http, None if ports is None else frozenset(ports)
-        )
+        """Make a policy from the values of settings. Raises ValueError for an invalid network."""
+        allowed = None if ports is None else frozenset(ports)
+        return cls(tuple(map(ipaddress.ip_network, networks)), http, allowed, ca_file)
 
 
 class Deadline:
-    """The end of an exchange. Sockets that are still used then are shut down.
+    """Deadline of an exchange. Sockets that are still used then are shut down.
 
     A socket's own timeout begins anew with each byte; this one does not.
     """
@@ -125,7 +129,7 @@ class Deadline:
 
 
 def _dup(connected: ssl.SSLSocket) -> socket.socket:
-    """A plain handle of a TLS connection's socket; ``SSLSocket.dup`` is not there."""
+    """Duplicate a TLS connection's socket as a plain one, since ``SSLSocket.dup`` is not implemented."""
     return socket.socket(fileno=socket.dup(connected.fileno()))
 
 

@@ -51,9 +51,12 @@ def current_actor() -> Actor:
 
 
 @contextmanager
-def acting_as(actor: Actor) -> Iterator[None]:
-    """Context manager: changes inside are recorded as made by ``actor``. For commands and tests."""
-    before = _resolve.set(lambda: actor)
+def acting_as(actor: Actor | Callable[[], Actor]) -> Iterator[None]:
+    """Context manager: changes inside are recorded as made by ``actor``.
+
+    A callable is called only when something is recorded.
+    """
+    before = _resolve.set(actor if callable(actor) else lambda: actor)
     try:
         yield
     finally:
@@ -77,13 +80,10 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Asked for only when something is recorded: looking at the user reads the session.
-        before = _resolve.set(lambda: _of_request(request))
-        try:
-            with logs.context(request=str(getattr(request, "request_id", ""))):
-                return self.get_response(request)
-        finally:
-            _resolve.reset(before)
+        # Resolved only when something is recorded: looking at the user reads the session.
+        request_id = str(getattr(request, "request_id", ""))
+        with acting_as(lambda: _of_request(request)), logs.context(request=request_id):
+            return self.get_response(request)
 
 
 def _of_request(request: HttpRequest) -> Actor:
