@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.recognition import chinese_script
+from batches.recognition.asr.keyword_prompts import spelt_keywords
 from batches.recognition.asr.keywords import KeywordTree
-from batches.recognition.asr.whisper_recogniser import spelt_keywords
 from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk, TimedWord
 from batches.recognition.options import Options
 from batches.recognition.runtime.transcription import AudioTrack, transcribe

@@ -16,6 +16,7 @@ from typing import Protocol
 Region = tuple[float, float]  # start and end in seconds
 
 LEAST_SECONDS = 1.2  # of speech in one stretch, below which nothing is missed
+_FRAGMENT_SECONDS = 0.3  # of speech beside a word, below which it is the word's
 _WORD_SECONDS = 0.8  # that any word may last, and then for each character of its text:
 _LETTER_SECONDS = 0.1
 _SYLLABLE_SECONDS = 0.35  # Hangul, Kana, Han: a character is a syllable or more
@@ -79,7 +80,7 @@ def _bare(
     speech: Sequence[Region], start: float, end: float, least: float
 ) -> Iterator[tuple[float, float, float]]:
     """The part of start..end from its first to its last speech, if there is enough of that."""
-    inside = overlap(speech, start, end)
+    inside = [(a, b) for a, b in overlap(speech, start, end) if b - a >= _FRAGMENT_SECONDS]
     said = sum(b - a for a, b in inside)
     if said >= least:
         yield inside[0][0], inside[-1][1], said

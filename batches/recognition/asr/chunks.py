@@ -15,6 +15,7 @@ from batches.recognition.alignment.coverage import Region, overlap
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 
 SPEECH_MARGIN = 0.1  # s that a region of speech reaches beyond what was heard, at either side
+# With 28 s the errors of 6 minutes in five groups of recordings rose from 125 to 135 of 1,071, at more time.
 MAX_SECONDS = 15.0
 KEPT_PAUSE = 1.0  # s of a longer pause that stay, half at either side
 

@@ -9,7 +9,7 @@ from whisper.tokenizer import Tokenizer
 
 from batches.recognition.alignment import coverage
 from batches.recognition.alignment.word_times import align
-from batches.recognition.asr import quality
+from batches.recognition.asr import phantom_text, quality
 from batches.recognition.asr.chunks import quietest
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.contracts import RecognisedChunk, SpeechChunk, TimedWord
@@ -18,6 +18,7 @@ from batches.recognition.media.decoding import Samples
 _TWICE_COST = 0.25  # of mean log-probability, for a text that says something twice in a row
 _LOST_COST = 0.1  # the same for each second of speech without words
 _DOUBTFUL_MIN_LOGPROB = -0.7  # of text where an attempt found none before: it may be noise
+_KEYWORD_MARGIN = 9.0  # natural logarithm of how much less likely the text may be for each keyword in it
 _SHORTEST_PART = 0.4  # s between two cuts
 
 
@@ -68,11 +69,25 @@ class DecodedChunk:
         """
         others = [logprob for index, logprob in enumerate(attempt.logprobs) if index not in boosted]
         logprob = sum(others) / len(others) if boosted and others else attempt.mean_logprob
-        words = align(attempt, tokenizer, self.seconds)
+        words = phantom_text.without_closing(align(attempt, tokenizer, self.seconds), self.sound.speech)
         score = self._score_of(attempt, logprob, words)
         if self._score is None or score > self._score:
             self.decoded, self._logprob, self._score = attempt, logprob, score
             self.words = [] if self.is_silence else words
+
+    def accept_keywords(self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int]) -> None:
+        """Keep an attempt that spells keywords, at these tokens, if the sound makes it likely enough.
+
+        Its log-probability, without the keywords' bonus, may be lower by a margin for each of them.
+        """
+        before = self.decoded
+        spelt = sum(position - 1 not in positions for position in positions)
+        if before is None or not spelt or repeats(attempt):
+            return
+        totals = [each.mean_logprob * (len(each.tokens) + 1) for each in (before, attempt)]
+        if totals[1] >= totals[0] - _KEYWORD_MARGIN * spelt:
+            self._score = None
+            self.consider(attempt, tokenizer, positions)
 
     def _score_of(self, attempt: Decoded, logprob: float, words: Sequence[TimedWord]) -> tuple[bool, float]:
         """Attempts are compared by this: text without repetition first, then the likelier one."""
@@ -86,6 +101,12 @@ class DecodedChunk:
         """Whether nobody speaks: the model is sure of that, and unsure of its own text."""
         decoded = self.decoded
         if decoded is None or not decoded.text:
+            return True
+        if phantom_text.is_phantom(
+            decoded.text,
+            mean_logprob=decoded.mean_logprob,
+            no_speech_probability=decoded.no_speech_probability,
+        ):
             return True
         least = _DOUBTFUL_MIN_LOGPROB if self.is_doubtful else quality.MIN_MEAN_LOGPROB
         nobody = self.is_doubtful or decoded.no_speech_probability > quality.MAX_NO_SPEECH

@@ -11,17 +11,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
-from whisper.tokenizer import Tokenizer
-
-from batches.recognition import chinese_script, languages
+from batches.recognition import languages
 from batches.recognition.alignment import coverage
 from batches.recognition.asr import language_detection, language_spans
 from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest
 from batches.recognition.asr.decoded_chunk import DecodedChunk
 from batches.recognition.asr.decoding import Decoded
-from batches.recognition.asr.keywords import KeywordTree, prompt_tokens
+from batches.recognition.asr.keyword_prompts import KeywordPrompts, Vocabulary
 from batches.recognition.asr.language_detection import Detection
 from batches.recognition.contracts import Progress, RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
@@ -35,13 +33,6 @@ _BEAM_WIDTH = 5
 _SEARCH_TEMPERATURES = (0.2, 0.3)  # of the attempts in place of a beam, where the decoder has none
 _RETRY_TEMPERATURES = (0.0, 0.4, 0.8)  # of the attempts at full context
 _Work = Generator[Future[Any], Any, None]  # yields what it waits for, and is resumed with the result
-_UNSPACED = {"zh", "ja", "th", "lo", "my", "yue", "km"}  # languages that put no spaces between words
-
-
-class Vocabulary(Protocol):
-    """The model's tokenizers."""
-
-    def tokenizer(self, language: str | None) -> Tokenizer: ...
 
 
 class WhisperRecogniser:
@@ -85,7 +76,7 @@ class WhisperRecogniser:
         """As :meth:`SpeechRecogniser.recognise`."""
         if not chunks:
             raise ValueError("a file without chunks of speech has nothing to recognise")
-        prompts = _Prompts(options, self._vocabulary, takes_bias=self._takes_bias)
+        prompts = KeywordPrompts(options, self._vocabulary, takes_bias=self._takes_bias)
         work = _FileRecognition(
             self._decoder,
             prompts,
@@ -102,45 +93,6 @@ class WhisperRecogniser:
         self._decoder.close()
 
 
-def spelt_keywords(keywords: Sequence[str], language: str) -> Sequence[str]:
-    """The keywords as the model may write them: Chinese in either script."""
-    return chinese_script.both_scripts(keywords) if language == "zh" else keywords
-
-
-class _Prompts:
-    """A file's keywords as what the decoder takes, by language."""
-
-    def __init__(self, options: Options, vocabulary: Vocabulary, *, takes_bias: bool) -> None:
-        self._options, self._vocabulary = options, vocabulary
-        # A prompt of keywords beside the bias found one name more in eighty, cost a tenth of the time, and
-        # raised the errors of everything else from 8 % to 10 %: it is for a runtime that takes no bias.
-        self._biased = takes_bias and options.keyword_weight > 0
-        self._trees: dict[str, KeywordTree] = {}
-        self._prompts: dict[str, tuple[int, ...]] = {}
-
-    def tokenizer(self, language: str) -> Tokenizer:
-        return self._vocabulary.tokenizer(language)
-
-    def tree(self, language: str) -> KeywordTree | None:
-        if not self._options.keywords or not self._biased:
-            return None
-        if language not in self._trees:
-            self._trees[language] = KeywordTree(
-                spelt_keywords(self._options.keywords, language),
-                self.tokenizer(language),
-                weight=self._options.keyword_weight,
-                spaced=language not in _UNSPACED,
-            )
-        return self._trees[language]
-
-    def prompt(self, language: str) -> tuple[int, ...]:
-        if not self._options.keywords or self._biased:
-            return ()
-        if language not in self._prompts:
-            self._prompts[language] = tuple(prompt_tokens(self._options.keywords, self.tokenizer(language)))
-        return self._prompts[language]
-
-
 class _FileRecognition:
     """The requests of one file, from its first chunk to its last attempt.
 
@@ -151,7 +103,7 @@ class _FileRecognition:
     def __init__(
         self,
         decoder: ChunkDecoder,
-        prompts: _Prompts,
+        prompts: KeywordPrompts,
         sounds: Sequence[SpeechChunk],
         options: Options,
         in_flight: int,
@@ -308,6 +260,7 @@ class _FileRecognition:
             return
         if chunk.logprob < _UNSURE_LOGPROB:
             yield from self._search(chunk, samples)
+        yield from self._spell_keywords(chunk, samples)
         if not chunk.went_wrong:
             return
         retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
@@ -331,6 +284,18 @@ class _FileRecognition:
             requests = [dataclasses.replace(request, temperature=each) for each in _SEARCH_TEMPERATURES]
         for future in self._submit(*requests):
             self._consider(chunk, (yield future))
+
+    def _spell_keywords(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+        """Decode once more with those keywords of a long list that the text may have misspelt."""
+        retrieved = self._prompts.retrieve(chunk.words, chunk.language)
+        if retrieved is None:
+            return
+        tree, prompt = retrieved
+        request = self._request(chunk, samples)
+        (future,) = self._submit(dataclasses.replace(request, keywords=tree, prompt=prompt))
+        attempt = yield future
+        tokenizer = self._prompts.tokenizer(chunk.language)
+        chunk.accept_keywords(attempt, tokenizer, tree.positions(attempt.tokens))
 
     def _request(
         self, chunk: DecodedChunk, samples: Samples, temperature: float = 0.0, *, full: bool = False

@@ -49,8 +49,8 @@ class Recording:
                     Audio(
                         _map(descriptor),
                         bool(sound["truncated"]),
-                        missing=int(sound["missing"]),
-                        tracks_left_out=int(sound["tracks_left_out"]),
+                        missing=int(sound.get("missing", 0)),
+                        tracks_left_out=int(sound.get("tracks_left_out", 0)),
                     ),
                 )
                 for sound, descriptor in zip(described, descriptors, strict=True)

@@ -1,0 +1,79 @@
+"""Of a long list of keywords, those that a text may have misspelt are found, and few others."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from batches.recognition.asr.keyword_retrieval import KeywordIndex, likeness
+from batches.recognition.contracts import TimedWord
+from batches.recognition.options import Options
+from batches.recognition.runtime.engine import Engine
+from tests.recognition.recognise import recognise
+from tests.recognition.sounds import write_wav
+from tests.sample_speech import load_sample
+
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+def names(count: int) -> list[str]:
+    """Made-up names of three or four syllables, always the same."""
+    chosen = random.Random(7)
+    return [
+        "".join(
+            chosen.choice(_CONSONANTS) + chosen.choice(_VOWELS) for _ in range(chosen.choice((3, 4)))
+        ).capitalize()
+        for _ in range(count)
+    ]
+
+
+def words(text: str, probability: float = 0.9, *, unsure: str = "") -> list[TimedWord]:
+    return [
+        TimedWord(f" {word}", at, at + 0.9, 0.4 if word in unsure.split() else probability)
+        for at, word in enumerate(text.split())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "unsure", "keyword"),
+    [
+        ("And then I spoke to Mr. Shefer about it.", "Shefer", "Schoeffer"),
+        ("we moved to cooper netties last year", "cooper netties", "Kubernetes"),
+        ("지난주에 김철쑤 대리님과 통화했습니다.", "김철쑤", "김철수"),
+        ("the aforesaid Guttenberg Bible", "", "Gutenberg"),
+        ("printed by Peter Schoffer in the year", "", "Schoeffer"),
+        ("This is Diane in New Jersey.", "", "Doreen"),
+    ],
+)
+def test_a_misspelt_keyword_is_found_among_a_thousand(text: str, unsure: str, keyword: str) -> None:
+    found = KeywordIndex([*names(1000), keyword]).candidates(words(text, unsure=unsure))
+    assert (keyword in found) is (keyword != "Doreen")
+    assert len(found) <= 4
+
+
+def test_a_keyword_that_is_written_already_is_no_candidate() -> None:
+    assert KeywordIndex(["Jersey"]).candidates(words("This is Diane in New Jersey.", 0.3)) == []
+
+
+def test_words_of_which_the_model_is_sure_bring_no_candidates_that_sound_otherwise() -> None:
+    text = "Printing in the only sense with which we are at present concerned differs from most arts"
+    assert KeywordIndex(names(1000)).candidates(words(text)) == []
+
+
+def test_likeness_is_of_the_best_part() -> None:
+    assert likeness("abc", "xxabcxx") == 1.0
+    assert likeness("abcd", "xxabxdxx") == 0.75
+    assert likeness("bed", "xxpetxx") == pytest.approx(2 / 3)
+    assert likeness("abc", "") == 0.0
+
+
+def test_a_name_is_spelt_as_one_of_a_thousand_keywords_and_no_other_is_inserted(
+    engine: Engine, tmp_path: Path
+) -> None:
+    path = write_wav(tmp_path / "diane.wav", load_sample()[200_000:232_000])
+    keywords = [*names(1000), "Dianne"]
+    text = recognise(engine, path, Options(language="en", keywords=keywords)).text
+    assert "This is Dianne in New Jersey" in text
+    assert not [keyword for keyword in keywords[:-1] if keyword in text]
