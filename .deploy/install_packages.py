@@ -26,9 +26,9 @@ DRIVER = Path("/proc/driver/nvidia")
 # To fetch, and on the disk, in GB; measured on Linux x86-64, rounded up.
 SIZES = {
     ("runtime", "cpu"): (0.9, 2.7),
-    ("runtime", "cuda"): (4.0, 9.0),
+    ("runtime", "cuda"): (3.0, 6.0),
     ("development", "cpu"): (1.3, 3.8),
-    ("development", "cuda"): (4.4, 10.0),
+    ("development", "cuda"): (3.4, 7.0),
 }
 
 

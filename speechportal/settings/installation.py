@@ -41,6 +41,11 @@ DEBUG_ASKED_FOR = env.flag(
 )
 DEBUG = DEBUG_ASKED_FOR and not PRODUCTION
 
+BACKUP_PASSPHRASE = env.text(
+    "BACKUP_PASSPHRASE",
+    description=_("Encrypts backups (`manage.py backup`); without it none can be made or restored."),
+)
+
 # Secrets
 env.section = "secrets"
 _MADE = _("made on the first start")

@@ -28,11 +28,8 @@ from tests.help.markdown import ROOT, Block
 # Programs that are not run here, and why.
 NOT_RUN = {
     ".deploy/install": "needs a container engine; tests/house/test_deploy.py runs it up to there",
-    "cp": "a backup is restored by tests/system/test_restore.py",
     "docker": "needs a container engine; tests/house/test_deploy.py reads the compose file",
     "export": "sets variables for the lines that follow",
-    "pg_dump": "run by tests/system/test_restore.py",
-    "pg_restore": "run by tests/system/test_restore.py",
     ".venv/bin/pip": "installs packages",
 }
 BLOCKS = markdown.blocks(*markdown.help_sources(), ROOT / "README.md", ROOT / "CONTRIBUTING.md")

@@ -6,6 +6,7 @@ import threading
 import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,7 +126,7 @@ def test_the_engine_gives_its_setting_to_the_gpu_decoder(
     """The engine's way to a card, taken on the CPU: settings, plan, decoder, transcript."""
     run_as_on_a_gpu(monkeypatch)
     folder = write_hugging_face(tmp_path / "random", random_state())
-    options = {"whisper_model": str(folder), "device": "cpu", "precision": "float16"}
+    options: dict[str, Any] = {"whisper_model": str(folder), "device": "cpu", "precision": "float16"}
     with Engine(gpu_memory=5 * GIB, **options) as engine:
         recogniser = engine._load_recogniser()
         assert isinstance(recogniser, WhisperRecogniser)

@@ -40,7 +40,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_trusted_pipeline_runs_its_code_and_others_are_refused(pipeline: Path, tmp_path: Path) -> None:
-    common = {"speaker_model": str(pipeline), "readable": (pipeline,)}
+    common: dict[str, Any] = {"speaker_model": str(pipeline), "readable": (pipeline,)}
     with engines(tmp_path / "a", **common) as pool, client_of(pool) as client:
         transcript = client.transcribe(SAMPLE, OPTIONS)
         with pytest.raises(ModelUnavailable, match="names the code"):
@@ -73,7 +73,7 @@ def test_a_pipeline_needs_no_other_speaker_model(tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(ModelStore().path_of("base"), models / "base", copy_function=_link)
     pipeline = make_community_1(tmp_path / "plain")
-    options = {"models_dir": models, "speaker_model": str(pipeline), "readable": (pipeline,)}
+    options: dict[str, Any] = {"models_dir": models, "speaker_model": str(pipeline), "readable": (pipeline,)}
     with engines(tmp_path / "scratch", **options) as pool, client_of(pool) as client:
         transcript = client.add_speakers(SAMPLE, client.transcribe(SAMPLE, OPTIONS), OPTIONS)
     assert "New Jersey" in transcript.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from django.conf import settings
 from tests.hosts.machines import postgresql_server
 
 ROOT = Path(__file__).resolve().parents[2]
+BACKUP, RESTORE = (rf"\.venv/bin/python manage\.py {name} " for name in ("backup", "restore"))
 SCENE = str(Path(__file__).with_name("restore_scene.py"))
 
 
@@ -42,6 +42,7 @@ class Installation:
             "SPEECHPORTAL_MODELS_DIR": str(settings.MODELS_DIR),
             "SPEECHPORTAL_SETTLE_SECONDS": "0",
             "SPEECHPORTAL_LEASE_SECONDS": "5",
+            "SPEECHPORTAL_BACKUP_PASSPHRASE": "correct horse battery staple",
             **({"SPEECHPORTAL_DATABASE_URL": database} if database else {}),
         }
 
@@ -85,22 +86,23 @@ def databases() -> Iterator[list[str]]:
 
 def test_sqlite(tmp_path: Path, storage: Path) -> None:
     old, new = (Installation(tmp_path / name, storage) for name in ("old", "new"))
-    go_through(old, new, tmp_path / "copy", help_line(r"\.venv/bin/python -c"), help_line("cp "))
+    go_through(old, new, tmp_path / "copy", help_line(BACKUP), help_line(RESTORE))
 
 
 @pytest.mark.hosts
 def test_postgresql(tmp_path: Path, storage: Path, databases: list[str]) -> None:
     old = Installation(tmp_path / "old", storage, databases[0])
     new = Installation(tmp_path / "new", storage, databases[1])
-    go_through(old, new, tmp_path / "copy", help_line("pg_dump "), help_line("pg_restore "))
+    go_through(old, new, tmp_path / "copy", help_line(BACKUP), help_line(RESTORE))
 
 
 def go_through(old: Installation, new: Installation, backup: Path, save: str, restore: str) -> None:
     made = old.scene("make")
     old.shell(save, backup)
     left = old.scene("later")["files"]
-    shutil.copytree(old.folder / "secrets", new.folder / "secrets")
     new.shell(restore, backup)
+    for secret in (old.folder / "secrets").iterdir():
+        assert (new.folder / "secrets" / secret.name).read_text() == secret.read_text()
     # Of an installation at rest the doctor finds one thing wrong: that it is at rest.
     told = new.run([sys.executable, "-W", "ignore", "manage.py", "doctor"])
     wrong = [line for line in told.stdout.splitlines() if line.startswith("BAD")]

@@ -24,7 +24,30 @@ from batches.operations.doctor.machine import (
 )
 from batches.operations.doctor.work import broker, clock, clusters, keys, mail, served_models, storage
 
-__all__ = ["Finding", "Health", "bad", "examine", "good", "note"]
+__all__ = [
+    "Finding",
+    "Health",
+    "bad",
+    "broker",
+    "clock",
+    "clusters",
+    "configuration",
+    "confinement",
+    "database",
+    "disk",
+    "examine",
+    "ffmpeg",
+    "folders",
+    "good",
+    "gpu",
+    "keys",
+    "mail",
+    "models",
+    "note",
+    "served_models",
+    "static_files",
+    "storage",
+]
 SECONDS = 5.0  # for all checks together
 
 

@@ -126,7 +126,7 @@ def probe(version_file: Path) -> GpuReport:
         error = ""
         if cuda:
             try:
-                torch.cuda.init()
+                torch.cuda.init()  # type: ignore[no-untyped-call]
             except (RuntimeError, AssertionError) as raised:
                 error = str(raised).splitlines()[0]
     return GpuReport(torch.__version__, cuda, driver, [], error)
