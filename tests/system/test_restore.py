@@ -18,7 +18,7 @@ from django.conf import settings
 from tests.hosts.machines import postgresql_server
 
 ROOT = Path(__file__).resolve().parents[2]
-BACKUP, RESTORE = (rf"\.venv/bin/python manage\.py {name} " for name in ("backup", "restore"))
+BACKUP, RESTORE = (rf"\.venv/bin/python manage\.py {name} portal\.backup$" for name in ("backup", "restore"))
 SCENE = str(Path(__file__).with_name("restore_scene.py"))
 
 
@@ -137,7 +137,7 @@ def go_through(old: Installation, new: Installation, backup: Path, save: str, re
     assert stays <= set(found["files"])
     for name in ("under-way", "waiting"):
         assert {f"out/{name}.mp3.json", f"in/calls/{name}.mp3"} <= set(found["files"])
-    assert found["storage_secret"] == "the secret of the storage"
+    assert json.loads(found["storage_secret"]) == {"secret": "the secret of the storage"}
     assert found["webhook_secret"] == made["webhook_secret"]
     assert found["token_of"]
     assert found["signs_in"]
