@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from speechportal import __version__
 from speechportal.cli.client import FINAL, CommandError, Portal
 
 FAILED, LATE = 3, 4
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Recognise files with Speech Portal.",
         epilog="SPEECHPORTAL_URL is the portal's address, SPEECHPORTAL_TOKEN an API token.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for noun, listing in (("batches", _list_batches), ("tasks", _list_tasks)):
         group = commands.add_parser(noun, help=f"list {noun}").add_subparsers(required=True, metavar="list")

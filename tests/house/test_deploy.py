@@ -20,6 +20,7 @@ from django.core.management import get_commands
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from speechportal import __version__
 from speechportal.env import database
 from speechportal.platform.supervisor import NAMES
 from speechportal.settings import env
@@ -219,3 +220,16 @@ def test_running_needs_no_package_of_development() -> None:
     assert "swift" in {Requirement(line).name for line in module.requirements("runtime", ["swift"])}
     with pytest.raises(SystemExit, match="no extra nonsense"):
         module.requirements("runtime", ["nonsense"])
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "speechportal.cli.main", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == f"speechportal {__version__}"
+    assert f"ARG VERSION={__version__}\n" in (DEPLOY / "Dockerfile").read_text()
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
