@@ -107,7 +107,7 @@ $(NODE_TOOLS): .ci/javascript/package-lock.json
 	@touch $(NODE_TOOLS)
 
 lint-javascript: $(NODE_TOOLS)
-	$(NODE_TOOLS)/.bin/biome ci --config-path=.ci/javascript speechportal/static/portal
+	$(NODE_TOOLS)/.bin/biome ci --colors=off --config-path=.ci/javascript speechportal/static/portal
 	$(NODE_TOOLS)/.bin/tsc --project .ci/javascript/tsconfig.json
 
 # Exact versions of everything the project runs on and is tested with.

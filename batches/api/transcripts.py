@@ -19,9 +19,9 @@ from batches.api.serializers import FORMAT_NAMES, Count, Link, ResultFileOutput
 from batches.formats import clova_json
 from batches.models import StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts import corrections, recordings
+from batches.transcripts import changes, corrections, recordings
 from batches.worker.result_files import result_context
-from speechportal.api.fields import StrictCharField, StrictIntegerField
+from speechportal.api.fields import Choice, StrictBooleanField, StrictCharField, StrictIntegerField
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input
@@ -45,11 +45,30 @@ class SpeakerInput(Input):
     name = StrictCharField(allow_blank=True, help_text="An empty name gives the letter back.")
 
 
+class ChangeInput(Input):
+    """Change of the lines; places and offsets are those that the changes before it have left."""
+
+    kind = Choice(choices=list(changes.KINDS), help_text="What is changed.")
+    segment = StrictIntegerField(min_value=0, required=False, help_text="The line's place in `segments`.")
+    text = StrictCharField(
+        allow_blank=True, required=False, help_text="Of `text` and `replace`: the new text."
+    )
+    offset = StrictIntegerField(
+        min_value=1, required=False, help_text="Of `split`: in front of which character."
+    )
+    speaker = StrictCharField(required=False, help_text="A label; of `speaker` also `new`.")
+    into = StrictCharField(required=False, help_text="Of `merge_speakers`: the label that stays.")
+    name = StrictCharField(allow_blank=True, required=False, help_text="Of `name`: the speaker's name.")
+    find = StrictCharField(required=False, trim_whitespace=False, help_text="Of `replace`: what is replaced.")
+    match_case = StrictBooleanField(required=False, help_text="Of `replace`; otherwise case does not matter.")
+
+
 class CorrectionInput(Input):
-    """Corrected texts and speaker names; the recognised transcript is kept."""
+    """Corrected texts and speaker names, and changes of the lines; the recognised transcript is kept."""
 
     lines = LineInput(many=True, required=False)
     speakers = SpeakerInput(many=True, required=False)
+    changes = ChangeInput(many=True, required=False, help_text="Made after `lines` and `speakers`.")
 
 
 class ResultLink(ResultFileOutput):
@@ -90,7 +109,17 @@ class TranscriptView(ApiView):
                     "speakers": [{"label": "1", "name": "Kim"}],
                 },
                 request_only=True,
-            )
+            ),
+            OpenApiExample(
+                "Split a line, and give its second part to a new speaker",
+                {
+                    "changes": [
+                        {"kind": "split", "segment": 0, "offset": 14},
+                        {"kind": "speaker", "segment": 1, "speaker": "new"},
+                    ]
+                },
+                request_only=True,
+            ),
         ],
         summary="Correct the transcript",
     )
@@ -103,6 +132,8 @@ class TranscriptView(ApiView):
                 corrections.correct_text(task=task, index=line["segment"], text=line["text"], by=request.user)
             if names := {each["label"]: each["name"] for each in fields.get("speakers", [])}:
                 corrections.name_speakers(task=task, names=names, by=request.user)
+            if wanted := fields.get("changes"):
+                changes.apply(task=task, changes=wanted, by=request.user)
         return self.retrieve(request, uid)
 
     @extend_schema(request=None, responses={200: Count}, summary="Write the result files as corrected")

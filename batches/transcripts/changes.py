@@ -1,5 +1,6 @@
 """Changes of a transcript as the page's script and the API send them: a kind, and what that kind needs.
 
+The script names a line by its ID (``line``), the API by its place (``segment``).
 ``KINDS`` is the registry: the page, the API and its description read it.
 """
 
@@ -73,9 +74,19 @@ def apply(*, task: Task, changes: Sequence[object], by: User | None) -> Correcti
 
     def edit(draft: Draft) -> None:
         for kind, values in checked:
-            kind.edit(draft, values)
+            kind.edit(draft, _with_line(draft, values))
 
     return corrections.change(task=task, edit=edit, by=by)
+
+
+def _with_line(draft: Draft, values: dict[str, Any]) -> dict[str, Any]:
+    """A line can be named by its place in ``segments`` as the changes before have left them."""
+    if "segment" not in values:
+        return values
+    lines, at = draft.lines, values["segment"]
+    if not 0 <= at < len(lines):
+        raise ValidationError(_("The transcript has no such line."), code="no_segment")
+    return {**values, "line": lines[at].uid}
 
 
 def _checked(change: object) -> tuple[Kind, dict[str, Any]]:
@@ -88,8 +99,12 @@ def _checked(change: object) -> tuple[Kind, dict[str, Any]]:
             params={"kinds": kinds},
         )
     values = {**kind.optional, **{key: value for key, value in change.items() if key != "kind"}}
-    right = {*kind.needs, *kind.optional}
-    wrong = {key for key, wanted in kind.needs.items() if type(values.get(key)) is not wanted}
+    needs = dict(kind.needs)
+    if "line" in needs and "segment" in values:
+        del needs["line"]
+        needs["segment"] = int
+    right = {*needs, *kind.optional}
+    wrong = {key for key, wanted in needs.items() if type(values.get(key)) is not wanted}
     wrong |= {key for key, value in kind.optional.items() if not isinstance(values[key], type(value) | str)}
     wrong |= set(values) - right
     if wrong:

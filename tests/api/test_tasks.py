@@ -185,6 +185,23 @@ def test_a_transcript_is_corrected_found_and_published(alice: Api, vera: Api) ->
     assert vera.patch(path, {"lines": []}).status_code == 403
 
 
+def test_lines_are_split_merged_and_given_to_other_speakers(alice: Api) -> None:
+    task = completed(alice, "Good morning. How are you?")
+    path = f"tasks/{task.uid}/transcript"
+    told = alice.patch(path, {"changes": [{"kind": "split", "segment": 0, "offset": 14}]})
+    assert told.status_code == 200, told.content
+    assert [each["textEdited"] for each in told.json()["segments"]] == ["Good morning.", "How are you?"]
+    told = alice.patch(
+        path,
+        {"changes": [{"kind": "replace", "find": "you", "text": "they"}, {"kind": "merge", "segment": 1}]},
+    )
+    assert [each["textEdited"] for each in told.json()["segments"]] == ["Good morning. How are they?"]
+    refused = alice.patch(path, {"changes": [{"kind": "merge", "segment": 7}]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "no_segment")
+    refused = alice.patch(path, {"changes": [{"kind": "split", "segment": 0}]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "invalid_changes")
+
+
 def test_a_correction_is_made_as_a_whole_or_not_at_all(alice: Api) -> None:
     task = completed(alice)
     path = f"tasks/{task.uid}/transcript"

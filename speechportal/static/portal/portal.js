@@ -90,7 +90,7 @@ window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
 });
 
-// --- What moves by itself: htmx asks for #live again; this keeps what the reader is doing ---------------
+// --- What moves by itself: htmx asks for #live again and idiomorph changes what differs; this keeps what the reader chose ---------------
 
 const live = document.querySelector("#live");
 const withoutTokens = (html) => html.replace(/(name="csrfmiddlewaretoken" value=")[^"]*/g, "$1").trim();

@@ -12,7 +12,8 @@ const FILES_AT_ONCE = 3;
 const SETTLED = new Set(["done", "refused", "skipped", "cancelled"]);
 
 const section = /** @type {HTMLElement} */ (document.querySelector("#upload"));
-const find = (/** @type {string} */ name) => /** @type {HTMLElement} */ (section.querySelector(`[data-upload-${name}]`));
+const find = (/** @type {string} */ name) =>
+  /** @type {HTMLElement} */ (section.querySelector(`[data-upload-${name}]`));
 const list = find("list");
 const summary = find("summary");
 const total = /** @type {HTMLProgressElement} */ (find("total"));
@@ -41,7 +42,8 @@ const rows = new Map();
 const quiet = { debug() {}, warn() {}, error() {} }; // What goes wrong is shown at its file.
 const uppy = new Uppy({ autoProceed: false, logger: quiet });
 uppy.use(AwsS3, {
-  shouldUseMultipart: (/** @type {{ size: number | null }} */ file) => takesParts && (file.size ?? 0) > PARTS_FROM,
+  shouldUseMultipart: (/** @type {{ size: number | null }} */ file) =>
+    takesParts && (file.size ?? 0) > PARTS_FROM,
   getChunkSize: () => PART,
   limit: FILES_AT_ONCE,
   generateObjectKey: (/** @type {{ meta: { path: string } }} */ file) => file.meta.path,
@@ -59,7 +61,9 @@ async function ask(address, body) {
     headers: { "Content-Type": "application/json", "X-CSRFToken": token },
     body: JSON.stringify(body),
   });
-  const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : {};
+  const answer = response.headers.get("Content-Type")?.startsWith("application/json")
+    ? await response.json()
+    : {};
   if (!response.ok || response.redirected) throw new Error(answer.message ?? text.textSession);
   return answer;
 }
@@ -339,7 +343,9 @@ function showTotal() {
 
 // --- Ways to choose --------------------------------------------------------------------------------------
 
-for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (section.querySelectorAll("input[type=file]"))) {
+for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
+  section.querySelectorAll("input[type=file]")
+)) {
   input.addEventListener("change", () => {
     add([...(input.files ?? [])]);
     input.value = ""; // so that the same file can be chosen again
