@@ -52,6 +52,18 @@ def minutes(milliseconds: int | None) -> str:
 
 
 @register.filter
+def media_time(milliseconds: int | None) -> str:
+    """``125000`` as ``2 min``, ``37395000`` as ``10 h 23 min``: how much media it is, in whole minutes."""
+    if not milliseconds:
+        return _("%(minutes)d min") % {"minutes": 0}
+    hours, rest = divmod(milliseconds // 60_000, 60)
+    if not hours:
+        return _("%(minutes)d min") % {"minutes": rest} if rest else _("<1 min")
+    shown = formats.number_format(hours, force_grouping=True)
+    return _("%(hours)s h %(minutes)d min") % {"hours": shown, "minutes": rest}
+
+
+@register.filter
 def roughly(seconds: int) -> str:
     """Format seconds as a rough duration: ``5400`` as ``1 h 30 min``, ``90`` as ``2 min``."""
     total = max(1, round(seconds / 60))

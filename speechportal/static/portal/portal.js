@@ -88,9 +88,13 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+  // After Back, browsers bring back what was chosen; the list beside it is the one of the address.
+  for (const select of document.querySelectorAll("select[data-submits]")) {
+    for (const option of select.options) option.selected = option.defaultSelected;
+  }
 });
 
-// --- What moves by itself: htmx asks for #live again and idiomorph changes what differs; this keeps what the reader chose ---------------
+// --- What moves by itself: htmx asks for #live again and idiomorph changes what differs -----------------
 
 const live = document.querySelector("#live");
 const withoutTokens = (html) => html.replace(/(name="csrfmiddlewaretoken" value=")[^"]*/g, "$1").trim();
@@ -130,10 +134,25 @@ document.addEventListener("htmx:afterSwap", (event) => {
   updateSelection();
 });
 
+// A page that can't be refreshed says so, and since when; the next answer takes the notice away.
+const stale = document.querySelector("#stale");
+function showStale(sentence) {
+  if (!stale?.hidden) return;
+  const time = new Date().toLocaleTimeString(document.documentElement.lang, { timeStyle: "short" });
+  stale.textContent = sentence.replace("{time}", time);
+  stale.hidden = false;
+}
+
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt !== live) return;
   for (const link of document.querySelectorAll("[data-refresh]")) link.removeAttribute("aria-busy");
+  const { status } = event.detail.xhr;
+  if (status === 0) showStale(stale.dataset.offline);
+  else if (status >= 500) showStale(stale.dataset.fault);
+  else if (stale) stale.hidden = true;
 });
+
+window.addEventListener("online", () => live && window.htmx?.trigger(live, "refresh"));
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-refresh]");
@@ -171,7 +190,8 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(copy.dataset.copy);
   } catch {
-    window.getSelection().selectAllChildren(copy); // Without https there is no clipboard.
+    // Without https there is no clipboard.
+    window.getSelection().selectAllChildren(copy.closest(".secret")?.querySelector("code") ?? copy);
     return;
   }
   copy.dataset.copied = "yes";

@@ -225,17 +225,17 @@ function send() {
 /** @param {{ id: string } | undefined} file */
 const rowOf = (file) => [...rows.values()].find((row) => file && row.id === file.id);
 
-uppy.on("upload-progress", (file, progress) => {
+uppy.on("upload-progress", (/** @type {any} */ file, /** @type {any} */ progress) => {
   const row = rowOf(file);
   if (!row) return;
   row.sent = Math.min(progress.bytesUploaded ?? 0, row.file.size);
   show(row, "sending", "");
 });
-uppy.on("s3-multipart:part-uploaded", (file) => {
+uppy.on("s3-multipart:part-uploaded", (/** @type {any} */ file) => {
   const row = rowOf(file);
   if (row) remember(row, /** @type {any} */ (uppy.getFile(file.id))?.s3Multipart);
 });
-uppy.on("upload-success", async (file) => {
+uppy.on("upload-success", async (/** @type {any} */ file) => {
   const row = rowOf(file);
   if (!row) return;
   remember(row, undefined);
@@ -253,7 +253,7 @@ uppy.on("upload-success", async (file) => {
   }
   /** @type {any} */ (window).htmx?.trigger("#live", "refresh");
 });
-uppy.on("upload-error", (file, error) => {
+uppy.on("upload-error", (/** @type {any} */ file, /** @type {any} */ error) => {
   const row = rowOf(file);
   if (!row || row.state === "cancelled") return;
   const source = /** @type {any} */ (error)?.source ?? /** @type {any} */ (error)?.request;

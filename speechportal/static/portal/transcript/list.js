@@ -73,6 +73,9 @@ export class List extends EventTarget {
 
   /** @param {{changed: Set<string>, renamed: boolean}} detail */
   update({ changed, renamed }) {
+    // One width for all lines, so that their texts begin at one edge.
+    const longest = Math.max(0, ...this.store.speakers.map((speaker) => speaker.name.length));
+    this.root.style.setProperty("--who", longest ? `${Math.min(Math.max(longest, 3), 16) + 1}ch` : "0");
     for (const [id, item] of this.items) {
       if (this.store.byId.has(id)) continue;
       this.observer.unobserve(item);
