@@ -200,17 +200,42 @@ def _colours(speakers: Sequence[str]) -> dict[str, int]:
 
 
 def _words(words: Sequence[Word], line: Line, text: str) -> str:
-    """Each piece of the text with its time; what was corrected takes the time of what it replaces."""
+    """Encode each word of the text with its time; what was corrected takes the time of what it replaces."""
+    timed = _recognised_words(words, text) if line.text is None else None
+    return " ".join(
+        f"{offset},{length},{max(0, start - line.start)},{max(0, end - line.start)}{',1' if unsure else ''}"
+        for offset, length, start, end, unsure in timed or _matched_words(words, line, text)
+    )
+
+
+TimedWord = tuple[int, int, int, int, bool]  # offset and length in the text, start and end in ms, unsure
+
+
+def _recognised_words(words: Sequence[Word], text: str) -> list[TimedWord] | None:
+    """The words of a text that nobody corrected, which needs no matching; ``None`` if they do not make it."""
+    entries: list[TimedWord] = []
+    offset = 0
+    for word in words:
+        own = " ".join(word.text.split())
+        at = text.find(own, offset, offset + len(own) + 1)
+        if at < 0:
+            return None
+        if own:
+            entries.append((at, len(own), word.start, word.end, word.probability < UNSURE))
+        offset = at + len(own)
+    return entries if offset == len(text) else None
+
+
+def _matched_words(words: Sequence[Word], line: Line, text: str) -> list[TimedWord]:
     unsure = [word for word in words if word.probability < UNSURE]
-    entries, offset = [], 0
-    for piece in timed_units(text, words, line.start, line.end):
-        offset = text.index(piece.text, offset)
-        parts = [offset, len(piece.text), max(0, piece.start - line.start), max(0, piece.end - line.start)]
-        if any(_same(word, piece.start, piece.text) for word in unsure):
-            parts.append(1)
-        entries.append(",".join(map(str, parts)))
-        offset += len(piece.text)
-    return " ".join(entries)
+    entries: list[TimedWord] = []
+    offset = 0
+    for unit in timed_units(text, words, line.start, line.end):
+        offset = text.index(unit.text, offset)
+        is_unsure = any(_same(word, unit.start, unit.text) for word in unsure)
+        entries.append((offset, len(unit.text), unit.start, unit.end, is_unsure))
+        offset += len(unit.text)
+    return entries
 
 
 def _same(word: Word, start: int, text: str) -> bool:
