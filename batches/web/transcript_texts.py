@@ -29,6 +29,7 @@ TEXTS: dict[str, str | Promise] = {
     "replaced": _("Replaced {count} times."),
     "speaker": _("Speaker {name}"),
     "state_failed": _("Not saved: the portal cannot be reached. It is tried again."),
+    "state_refused": _("Not saved: see the line"),
     "state_saved": _("All changes are saved"),
     "state_saving": _("Saving …"),
     "state_signed_out": _("Not saved: you are signed out. Sign in in another tab; it is tried again."),

@@ -110,7 +110,9 @@ def test_a_line_is_saved_as_one_types_and_undone_across_a_reload(world: World, p
     area.fill("My parcel has not arrived yet.")
     saved(page)
     assert current(world)[1] == "My parcel has not arrived yet."
+    expect(area).to_be_focused()  # Saving takes nothing from the one who types on.
     page.keyboard.press("Escape")
+    expect(page.locator("#line-1 p")).to_have_text("My parcel has not arrived yet.")
     expect(page.locator("#line-1 .mark.corrected")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="JSON").click()
@@ -158,6 +160,7 @@ def test_lines_are_split_and_merged_at_the_keyboard(world: World, page: Page) ->
     expect(page.locator("li[data-id]")).to_have_count(5)
     expect(page.locator("#line-4 textarea")).to_have_value("this is the call centre.")
     assert current(world)[:2] == ["Good morning,", "this is the call centre."]
+    expect(page.locator("#line-0 p")).to_have_text("Good morning,")
     page.keyboard.press("Backspace")
     expect(page.locator("li[data-id]")).to_have_count(4)
     expect(page.locator("#line-0 textarea")).to_have_value("Good morning, this is the call centre.")
@@ -216,6 +219,7 @@ def test_of_two_people_neither_loses_what_they_typed(world: World, page: Page) -
     conflict = page.locator("#line-1 .conflict")
     expect(conflict).to_contain_text("Yours: Her text.")
     expect(conflict).to_contain_text("Theirs: His text.")
+    expect(page.locator("[data-save-state]")).to_have_text("Not saved: see the line")
     assert current(world)[1] == "His text."
     conflict.get_by_role("button", name="Keep mine").click()
     expect(conflict).to_have_count(0)

@@ -179,6 +179,7 @@ export class Editor {
     const before = new Set(this.store.byId.keys());
     await this.save();
     if (await this.try([{ kind: "split", line: id, offset: offset - lead, tag: this.tagOf(id) }])) {
+      if (this.area) this.area.value = this.saved = this.store.byId.get(id)?.text ?? "";
       this.close();
       const made = this.store.lines.find((line) => !before.has(line.id));
       this.open(made ?? null, 0);
@@ -216,6 +217,7 @@ export class Editor {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       notify(error.message);
+      this.store.setState("saved");
       await this.store.refresh();
       return false;
     }

@@ -115,7 +115,10 @@ export class List extends EventTarget {
       if (this.editable) who.setAttribute("type", "button");
       item.append(at, who, element("p"), element("span", { class: "marks" }));
     }
-    const [at, , place, marks] = item.children;
+    // By name: an editor or a conflict may stand between them.
+    const part = (/** @type {string} */ name) =>
+      /** @type {Element} */ (item.querySelector(`:scope > ${name}`));
+    const [at, place, marks] = [part(".at"), part("p"), part(".marks")];
     at.textContent = clock(line.start);
     this.fillSpeaker(item, line);
     place.textContent = line.text;

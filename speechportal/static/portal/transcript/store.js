@@ -94,10 +94,15 @@ export class Store extends EventTarget {
     this.setState("saving");
     const sent = this.queue.then(() => this.deliver(changes));
     this.queue = sent.catch(() => {});
-    return sent.finally(() => {
+    const ended = (/** @type {SaveState} */ state) => {
       this.sending -= 1;
-      if (!this.sending) this.setState("saved");
-    });
+      if (!this.sending) this.setState(state);
+    };
+    sent.then(
+      () => ended("saved"),
+      () => ended("refused"),
+    );
+    return sent;
   }
 
   /** @param {Change[] | "undo" | "redo"} changes @returns {Promise<void>} */

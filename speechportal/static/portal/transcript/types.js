@@ -35,7 +35,7 @@
  * @property {boolean} publish
  *
  * @typedef {{kind: string} & Record<string, unknown>} Change
- * @typedef {"saved" | "waiting" | "saving" | "failed" | "signed_out"} SaveState
+ * @typedef {"saved" | "waiting" | "saving" | "failed" | "refused" | "signed_out"} SaveState
  */
 
 export {};
