@@ -59,10 +59,11 @@ export class Speakers {
   merging(speaker) {
     const label = text("merge_speaker", { name: speaker.name });
     const choice = element("select", { class: "merge", "aria-label": label, title: label });
-    choice.append(element("option", { value: "" }, text("merge_into")));
+    const others = element("optgroup", { label: text("merge_into") });
     for (const other of this.store.speakers) {
-      if (other.label !== speaker.label) choice.append(element("option", { value: other.label }, other.name));
+      if (other.label !== speaker.label) others.append(element("option", { value: other.label }, other.name));
     }
+    choice.append(element("option", { value: "", hidden: true }, "⋯"), others);
     choice.addEventListener("change", async () => {
       if (!choice.value) return;
       await this.editor.try([{ kind: "merge_speakers", speaker: speaker.label, into: choice.value }]);
