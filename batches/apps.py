@@ -14,6 +14,8 @@ MACHINE_FIELDS = [
     "unusable_names",
     "unusable_count",
     "next_poll_at",
+    "poll_queued_at",
+    "poll_started_at",
     "polled_at",
     "last_task_order",
     "last_execution_result",

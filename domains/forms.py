@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from domains import offered_models
 from domains.keywords import parse_keywords
 from domains.models import KEYWORD_LENGTH, KEYWORD_LIMIT, Domain, Keyword
+from speechportal.platform.versioned_forms import VersionedForm
 
 FILE_BYTES = 1024 * 1024
 
@@ -24,7 +25,7 @@ class OfferedModelField(forms.ChoiceField):
         return super().clean(value) or offered_models.DEFAULT
 
 
-class DomainForm(forms.ModelForm[Domain]):
+class DomainForm(VersionedForm, forms.ModelForm[Domain]):
     help_topics: ClassVar[dict[str, str]] = {"keywords": "models#what-keywords-do"}
     keyword_limit, keyword_length = KEYWORD_LIMIT, KEYWORD_LENGTH
     keywords = forms.CharField(
@@ -83,12 +84,16 @@ class DomainForm(forms.ModelForm[Domain]):
         return parse_keywords(text.replace('"', ""))
 
     def clean(self) -> dict[str, Any]:
-        """Merge the file's keywords into ``keywords`` and drop ``keyword_file``."""
+        """Merge the file's keywords into ``keywords`` and drop ``keyword_file``.
+
+        Where ``keywords`` itself was not touched, they join those that the domain has.
+        """
         cleaned = super().clean() or self.cleaned_data
         added = cleaned.pop("keyword_file", [])
-        if added and "keywords" in cleaned:
+        if added and "keywords" not in self.errors:
+            own = cleaned.get("keywords", str(self.initial.get("keywords", "")).splitlines())
             try:
-                cleaned["keywords"] = parse_keywords("\n".join([*cleaned["keywords"], *added]))
+                cleaned["keywords"] = parse_keywords("\n".join([*own, *added]))
             except forms.ValidationError as error:
                 self.add_error("keyword_file", error)
         return cleaned

@@ -17,6 +17,7 @@ from domains.forms import DomainForm
 from domains.models import Domain, Keyword
 from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.requests import PortalRequest
+from speechportal.accounts.services import account_locked
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download, neutral
 
@@ -43,13 +44,15 @@ def domain_create(request: PortalRequest) -> HttpResponse:
 
 @manager_required
 def domain_edit(request: PortalRequest, uid: str) -> HttpResponse:
-    domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
-    form = DomainForm(request.POST or None, request.FILES or None, instance=domain)
-    if submit(form, lambda: services.update_domain(domain=domain, **form.cleaned_data)) is not None:
+    with account_locked(request.account):
+        domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
+        form = DomainForm(request.POST or None, request.FILES or None, instance=domain)
+        saved = submit(form, lambda: services.update_domain(domain=domain, **form.cleaned_data))
+    if saved is not None:
         messages.success(request, _("The domain “%s” was saved.") % domain.name)
         return redirect("domains:list")
-    saved = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
-    return render(request, "domains/form.html", {"form": form, "domain": saved})
+    present = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
+    return render(request, "domains/form.html", {"form": form, "domain": present})
 
 
 @member_required

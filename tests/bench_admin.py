@@ -133,7 +133,7 @@ class Bench:
         )
 
     def measure(self) -> None:
-        from django.test import Client
+        from tests.clients import Client
 
         client = Client(headers={"host": "127.0.0.1"})
         client.force_login(self.staff)

@@ -304,11 +304,11 @@ class Bench:
 
     def lists(self) -> None:
         """Pages of the portal and of the API over the batch with a million tasks, in database time."""
-        from django.test import Client
         from django.urls import reverse
 
         from batches.models import Task
         from speechportal.accounts.tokens.api_tokens import create_token
+        from tests.clients import Client
         from tests.factories import add_member, make_user
 
         batch = self.full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +11,9 @@ import pytest
 from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import connections
 from pytest_django.fixtures import Settings
+
+from speechportal.accounts import addresses
+from tests.clients import Client
 
 pytest_plugins = ["tests.fixtures_storage"]
 TESTS = Path(__file__).parent
@@ -54,6 +57,20 @@ def django_db_modify_db_settings(
     database = connections["default"].settings_dict
     if connections["default"].vendor == "sqlite":
         database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def account_of_addresses() -> Iterator[None]:
+    """A sign-in decides the account of ``reverse`` for the rest of its test, and no longer."""
+    end = addresses.bind(lambda: None)
+    yield
+    end()
+
+
+@pytest.fixture
+def client() -> Client:
+    """Instead of Django's own: it completes addresses with the user's account."""
+    return Client()
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,10 @@ class Restore(Action):
 
 class Export(Action):
     name, label = "export", _("Export data")
-    description = _("A ZIP file of all that the portal has of the account, without secrets.")
+    description = _(
+        "A ZIP file of all that the portal has of the account, without secrets; what was said is in it only"
+        " while an owner of the account lets support staff read transcripts."
+    )
     permission = "accounts.erase_account"
     for_many = False
 
@@ -63,7 +66,7 @@ class Export(Action):
         if is_large(row):
             return None
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the answer closes it
-        export_account(account=row, target=file)
+        export_account(account=row, target=file, transcripts=row.support_may_read)
         file.seek(0)
         return FileResponse(file, as_attachment=True, filename=f"{row.uid}.zip")
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
+from batches.intake import polling
 from batches.models import (
     Batch,
     Charge,
@@ -32,7 +33,6 @@ from batches.web.forms import COPIED, RecognitionFields, formats_field
 from batches.webhooks import endpoint
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
-from speechportal.platform import queue
 from speechportal.storage.models import Connection
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
@@ -75,7 +75,7 @@ class PollNow(Action):
         if row.is_deleted:
             raise ValidationError(_("The batch was deleted."))
         trail.record("batch.polled", row)
-        queue.wake_polling(row.pk)
+        polling.wake(row.pk)
         return gettext("The input path is looked at as soon as a worker is free.")
 
 

@@ -18,6 +18,7 @@ from batches.webhooks import endpoint, events, kinds, redelivery
 from batches.webhooks import selectors as webhooks
 from speechportal.api.fields import StrictBooleanField
 from speechportal.api.idempotency import idempotent
+from speechportal.api.permissions import webhook_url_for
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output
 from speechportal.api.views import ApiView
@@ -171,7 +172,7 @@ class WebhookOutput(Output):
 
     sparse = False
 
-    url = serializers.CharField(source="batch.webhook_url", help_text="Changed with the batch.")
+    url = serializers.SerializerMethodField(help_text="Changed with the batch. Viewers see its host alone.")
     state = serializers.ChoiceField(Webhook.State.choices)
     problem = serializers.SerializerMethodField()
     failing_since = serializers.DateTimeField(allow_null=True)
@@ -179,6 +180,9 @@ class WebhookOutput(Output):
     previous_secret_until = serializers.DateTimeField(
         source="previous_until", allow_null=True, help_text="Until then the secret before signs too."
     )
+
+    def get_url(self, webhook: Webhook) -> str:
+        return webhook_url_for(self.context.get("request"), webhook.batch.webhook_url)
 
     @extend_schema_field(WebhookProblem(allow_null=True))
     def get_problem(self, webhook: Webhook) -> Any:

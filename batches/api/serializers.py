@@ -24,6 +24,7 @@ from speechportal.api.fields import (
     StrictCharField,
     StrictIntegerField,
 )
+from speechportal.api.permissions import webhook_url_for
 from speechportal.api.serializers import Input, Output
 from speechportal.storage.models import Connection
 
@@ -134,7 +135,7 @@ class BatchOutput(Output):
     formats = serializers.ListField(child=serializers.ChoiceField(FORMAT_NAMES))
     priority = Priority()
     transcript_days = serializers.IntegerField(allow_null=True)
-    webhook_url = serializers.CharField()
+    webhook_url = serializers.SerializerMethodField(help_text="Viewers see its host alone.")
     status = serializers.ChoiceField(Batch.Status.choices)
     cause = serializers.SerializerMethodField(help_text="Why the status is `error`.")
     progress = serializers.SerializerMethodField()
@@ -149,6 +150,9 @@ class BatchOutput(Output):
     )
     created_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
+
+    def get_webhook_url(self, batch: Batch) -> str:
+        return webhook_url_for(self.context.get("request"), batch.webhook_url)
 
     def get_fields(self) -> dict[str, Any]:
         made = {name: output_field(name, setting) for name, setting in SETTINGS.items()}

@@ -31,11 +31,14 @@ class MonthOutput(Output):
 
     sparse = False
 
-    month = serializers.DateTimeField(format="%Y-%m", help_text="In the portal's time zone: `2026-11`.")
+    month = serializers.SerializerMethodField(help_text="In the account's time zone: `2026-11`.")
     currency = serializers.CharField()
     files = serializers.IntegerField()
     duration = serializers.IntegerField(help_text="In milliseconds.")
     amount = serializers.DecimalField(max_digits=20, decimal_places=4, help_text="As text, to stay exact.")
+
+    def get_month(self, row: Any) -> str:
+        return f"{row['month']:%Y-%m}"
 
 
 class ChargeOutput(Output):
@@ -105,9 +108,10 @@ class AccountOutput(Output):
     batches = serializers.SerializerMethodField(help_text="How many it has.")
     price_per_file = serializers.DecimalField(max_digits=12, decimal_places=4)
     currency = serializers.CharField()
+    time_zone = serializers.CharField(help_text="Months of usage and of the budget begin at its midnight.")
     monthly_budget = serializers.DecimalField(max_digits=12, decimal_places=2, allow_null=True)
     spent_this_month = serializers.SerializerMethodField(
-        help_text="In UTC's month, with what is set aside for tasks in progress."
+        help_text="In the account's month, with what is set aside for tasks in progress."
     )
     budget_left = serializers.SerializerMethodField()
     suspended_at = serializers.DateTimeField(allow_null=True)
@@ -125,12 +129,13 @@ class AccountOutput(Output):
 
 class AccountInput(Input):
     name = StrictCharField(max_length=100)
+    time_zone = StrictCharField(max_length=64, help_text="A name of the IANA database, as `Asia/Seoul`.")
     monthly_budget = serializers.DecimalField(
         max_digits=12,
         decimal_places=2,
         min_value=Decimal(0),
         allow_null=True,
-        help_text="What may be charged in a month (UTC); null: no limit. As text, to stay exact.",
+        help_text="What may be charged in a month of the account's time zone; null: no limit. As text.",
     )
 
 

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 
+from batches.billing.money import MoneySum
 from batches.models import Adjustment, Charge
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
@@ -16,7 +16,7 @@ from speechportal.accounts.models import Account
 
 def net_of(charge: Charge) -> Decimal:
     """Net amount of a charge: its amount plus its adjustments."""
-    corrected = Adjustment.unscoped.filter(charge=charge).aggregate(total=Sum("amount"))["total"]
+    corrected = Adjustment.unscoped.filter(charge=charge).aggregate(total=MoneySum("amount"))["total"]
     return charge.amount + (corrected or Decimal(0))
 
 

@@ -1,4 +1,4 @@
-"""Monthly budget: what an account has spent and may still spend in this calendar month (UTC).
+"""Monthly budget: what an account has spent and may still spend in this calendar month of its time zone.
 
 Spent is the sum of the ledger, with its corrections, plus what is reserved for the tasks in progress. A claim
 reserves its price while it locks the account's row (:mod:`batches.tasks.scheduling`), so however many workers
@@ -7,26 +7,27 @@ start tasks at once, the charges of a month never exceed the budget.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from decimal import Decimal
 
-from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from batches.billing.money import MoneySum, Total
 from batches.models import Adjustment, Charge, Task
 from speechportal.accounts.models import Account
 
 ZERO = Decimal(0)
 
 
-def month_start(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def month_start(now: datetime, zone: tzinfo) -> datetime:
+    return now.astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def spent(account: Account) -> Decimal:
     """Amount charged this month plus reservations of tasks in progress, read in one statement."""
-    start = month_start(timezone.now())
+    start = month_start(timezone.now(), account.zone)
     own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
     charges = Charge.unscoped.filter(**own, created_at__gte=start)
     corrections = Adjustment.unscoped.filter(**own, charge__created_at__gte=start)
@@ -41,8 +42,8 @@ def spent(account: Account) -> Decimal:
 
 
 def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:
-    total = rows.order_by().values("account").annotate(total=Sum(field)).values("total")
-    return Coalesce(Subquery(total), ZERO)
+    total = rows.order_by().values("account").annotate(total=MoneySum(field)).values("total")
+    return Coalesce(Subquery(total), ZERO, output_field=Total(max_digits=28, decimal_places=4))
 
 
 def left(account: Account) -> Decimal | None:

@@ -9,6 +9,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from batches.billing import budget, usage
+from speechportal.accounts import addresses
 from speechportal.accounts.models import Account, Membership
 from speechportal.platform import mail
 
@@ -24,7 +25,7 @@ def notify() -> int:
         state = usage.budget_state(account)
         if state is None or not state.reached:
             continue
-        mark = _mark(timezone.now(), state.reached)
+        mark = _mark(budget.month_start(timezone.now(), account.zone), state.reached)
         if account.budget_told >= mark:
             continue
         won = Account.objects.filter(pk=account.pk, budget_told=account.budget_told).update(budget_told=mark)
@@ -34,9 +35,9 @@ def notify() -> int:
     return told
 
 
-def _mark(now: datetime, threshold: int) -> str:
+def _mark(month: datetime, threshold: int) -> str:
     """Format a threshold as ``2026-11:080``, so that later months and higher thresholds sort last."""
-    return f"{budget.month_start(now):%Y-%m}:{threshold:03}"
+    return f"{month:%Y-%m}:{threshold:03}"
 
 
 def _mail(account: Account, state: usage.BudgetState) -> None:
@@ -58,5 +59,7 @@ def _message(account: Account, state: usage.BudgetState) -> tuple[str, str]:
         "currency": account.currency,
     }
     if state.is_used_up:
-        text += "\n" + _("Batches wait until next month (it begins at midnight UTC), or until it is raised.")
-    return subject, f"{text}\n\n{settings.PUBLIC_URL}/usage/"
+        text += "\n" + _(
+            "Batches wait until next month (it begins at midnight, %(zone)s), or until it is raised."
+        ) % {"zone": account.zone.key}
+    return subject, f"{text}\n\n{addresses.link(account.uid, 'usage:list')}"

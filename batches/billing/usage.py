@@ -12,6 +12,7 @@ from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from batches.billing import budget, selectors
+from batches.billing.money import MoneySum
 from batches.models import Adjustment, Charge
 from speechportal.accounts.models import Account
 
@@ -69,7 +70,7 @@ def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
     ``share`` is the duration in per cent of the longest, for a bar.
     """
     rows = charges.order_by().values(*fields, "currency")
-    rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+    rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
     found: list[dict[str, Any]] = [dict(row) for row in rows.order_by("-amount", *fields)]
     longest = max((row["duration"] for row in found), default=0)
     return [{**row, "share": round(100 * row["duration"] / longest) if longest else 0} for row in found]
@@ -77,10 +78,10 @@ def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
 
 def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
     """Two charts with a bar for each day of the month: duration of media, and amount charged."""
-    rows = charges.order_by().annotate(day=TruncDate("created_at")).values("day")
+    rows = charges.order_by().annotate(day=TruncDate("created_at", tzinfo=month.tzinfo)).values("day")
     found: dict[date, dict[str, Any]] = {
         row["day"]: dict(row)
-        for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=Sum("amount"))
+        for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
     }
     return _chart(found, month, "duration"), _chart(found, month, "amount")
 
@@ -129,5 +130,5 @@ def corrections_in(account: Account, month: datetime) -> QuerySet[Adjustment]:
 
 def corrected_totals(corrections: QuerySet[Adjustment]) -> list[CorrectedTotal]:
     """Total of the adjustments by currency."""
-    rows = corrections.order_by().values("currency").annotate(amount=Sum("amount")).order_by("currency")
+    rows = corrections.order_by().values("currency").annotate(amount=MoneySum("amount")).order_by("currency")
     return cast("list[CorrectedTotal]", list(rows))

@@ -1,63 +1,59 @@
-"""Duration estimates of waiting files, from samples.
+"""Duration estimates: how much media waiting files hold, by their sizes and what the account had before.
 
-The duration of a file is unknown before it is decoded. A few small files are downloaded and measured; the
-others are estimated from their size, separately for each media type.
+A file is never read for this: members wait for the answer in a web process, and untrusted media is looked at
+by confined workers only. The latest completed tasks of the account tell how many milliseconds a byte holds,
+for each ending of the name; endings that it has not had yet are estimated by usual bit rates.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from batches.recognition.errors import RecognitionError
-from speechportal.storage.backends.base import ObjectStore, StoredFile
-from speechportal.storage.errors import StorageError
+from batches.models import Task
+from speechportal.accounts.models import Account
+from speechportal.storage.backends.base import StoredFile
 
-SAMPLES = 4
-SAMPLE_BYTES = 8 * 1024**2  # that a file has at most, so that somebody who waits for it waits for seconds
+LATEST = 500  # completed tasks
+# Bytes per second of media where nothing is known: 16 kHz of 16 bits, 128 kbit/s, 1 Mbit/s of video.
+SOUND, COMPRESSED, VIDEO = 32_000, 16_000, 125_000
+USUAL = {
+    **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".caf"), SOUND),
+    **dict.fromkeys((".avi", ".mp4", ".mov", ".wmv", ".flv", ".mkv", ".webm", ".m4v"), VIDEO),
+    **dict.fromkeys((".mpeg", ".mpg", ".ts", ".m2ts", ".3gp"), VIDEO),
+    ".opus": 4_000,
+    ".amr": 1_600,
+}
 
 
-def estimate(store: ObjectStore, files: Sequence[StoredFile]) -> int | None:
-    """Estimated duration of all ``files`` in ms; ``None`` if no sample could be measured.
+def estimate(account: Account, files: Sequence[StoredFile]) -> int | None:
+    """Media of all ``files`` in ms; ``None`` without any."""
+    if not files:
+        return None
+    known = _milliseconds_per_byte(account)
+    total = sum(file.size * known.get(_kind(file.key), _usual(file.key)) for file in files)
+    return round(total)
 
-    Raises ``OSError`` if the disk has no space for a sample.
-    """
+
+def _milliseconds_per_byte(account: Account) -> dict[str, float]:
+    """By ending, from the account's own files."""
+    completed = Task.objects.for_account(account).filter(
+        state=Task.State.COMPLETED, media_duration__gt=0, input_size__gt=0
+    )
     sizes: Counter[str] = Counter()
     lengths: Counter[str] = Counter()
-    for file in _samples(files):
-        if length := _length(store, file):
-            sizes[_kind(file)] += file.size
-            lengths[_kind(file)] += length
-    if not lengths:
-        return None
-    usual = lengths.total() / sizes.total()
-    pace = {kind: lengths[kind] / sizes[kind] for kind in lengths}
-    return round(sum(file.size * pace.get(_kind(file), usual) for file in files))
+    for key, duration, size in completed.order_by("-pk").values_list(
+        "input_key", "media_duration", "input_size"
+    )[:LATEST]:
+        sizes[_kind(key)] += size
+        lengths[_kind(key)] += duration
+    return {kind: lengths[kind] / sizes[kind] for kind in sizes}
 
 
-def _samples(files: Sequence[StoredFile]) -> list[StoredFile]:
-    """Choose samples from the whole list, first one of each media type."""
-    small = [file for file in files if 0 < file.size <= SAMPLE_BYTES]
-    first = list({_kind(file): file for file in reversed(small)}.values())[:SAMPLES]
-    others = [file for file in small if file not in first]
-    step = max(1, len(others) // SAMPLES)
-    return [*first, *others[::step]][:SAMPLES]
+def _usual(key: str) -> float:
+    return 1000 / USUAL.get(_kind(key), COMPRESSED)
 
 
-def _kind(file: StoredFile) -> str:
-    return PurePosixPath(file.key).suffix.lower()
-
-
-def _length(store: ObjectStore, file: StoredFile) -> int:
-    """Duration of a file in ms; 0 if it cannot be measured."""
-    from batches.recognition.media import decoding
-
-    with tempfile.TemporaryDirectory(prefix="speechportal-") as folder:
-        path = Path(folder) / "media"
-        try:
-            store.download(file.key, path)
-            return decoding.probe(path, seconds=5).duration
-        except (StorageError, RecognitionError):
-            return 0
+def _kind(key: str) -> str:
+    return PurePosixPath(key).suffix.lower()

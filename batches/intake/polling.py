@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -24,13 +26,17 @@ from batches.status import batch_status, connection_backoff
 from batches.status.failures import failure_of
 from speechportal.platform import logs, queue
 from speechportal.storage.backends.base import Folder, ObjectStore, OnUnusable, StoredFile
-from speechportal.storage.errors import StorageError
+from speechportal.storage.errors import StorageError, TimedOut
 from speechportal.storage.keys import printable
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 1000
+JOB = "batches.operations.jobs.poll"
 MAX_DEPTH = 50
+MOST_SECONDS = 240  # of a poll altogether; below the timeout of the queue's short cluster
+GRACE_SECONDS = 120  # … after which a poll that has not ended was killed
+LOST_SECONDS = 1800  # after which a message that nobody has worked off is taken for lost
 
 # File name extensions that are taken for media, of telephones, cameras and dictation machines too; decoding
 # finds out what a file contains.
@@ -56,23 +62,86 @@ def pollable(now: datetime) -> BatchQuerySet:
 
 
 def claim_due() -> list[int]:
-    """Claim batches whose poll is due, by setting the time of their next one; returns their IDs."""
+    """Batches whose poll is due; marked as queued, so that nobody queues them again before it has run.
+
+    Accounts take turns, and of one account no more polls are under way than leave workers for the others: a
+    storage that drips its answers keeps nobody else's waiting.
+    """
     now = timezone.now()
-    due = pollable(now).filter(next_poll_at__lte=now).order_by("next_poll_at")
-    return [
-        batch_id
-        for batch_id in due.values_list("pk", flat=True)[:CHUNK]
-        if Batch.unscoped.filter(pk=batch_id, next_poll_at__lte=now).update(
-            next_poll_at=now + timedelta(seconds=settings.POLL_SECONDS)
+    _take_back(now)
+    under_way = Counter(_under_way().values_list("account_id", flat=True))
+    most = max(1, settings.SHORT_WORKERS // 2)
+    due = pollable(now).filter(next_poll_at__lte=now, poll_queued_at=None, poll_started_at=None)
+    claimed = []
+    for batch_id, account_id in _in_turns(
+        due.order_by("next_poll_at").values_list("pk", "account_id")[:CHUNK]
+    ):
+        if under_way[account_id] < most and _queue(batch_id, now):
+            under_way[account_id] += 1
+            claimed.append(batch_id)
+    return claimed
+
+
+def wake(batch_id: int) -> bool:
+    """Have the input path looked at as soon as a worker is free; nothing where that is queued already."""
+    if not _queue(batch_id, timezone.now()):
+        return False
+    queue.enqueue(JOB, batch_id)
+    return True
+
+
+def _under_way() -> BatchQuerySet:
+    return Batch.unscoped.live().exclude(poll_queued_at=None, poll_started_at=None)
+
+
+def _queue(batch_id: int, now: datetime) -> bool:
+    """Mark a poll as queued, unless it is queued or runs."""
+    following = now + timedelta(seconds=settings.POLL_SECONDS)
+    waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_started_at=None)
+    return bool(waiting.update(poll_queued_at=now, next_poll_at=following))
+
+
+def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """One batch of each account, then the second of each, and so on; within an account in the given order."""
+    own: dict[int, list[int]] = {}
+    for batch_id, account_id in due:
+        own.setdefault(account_id, []).append(batch_id)
+    for round_of_polls in itertools.zip_longest(*own.values()):
+        yield from (
+            (batch_id, account_id)
+            for account_id, batch_id in zip(own, round_of_polls, strict=True)
+            if batch_id is not None
         )
-    ]
+
+
+def _take_back(now: datetime) -> None:
+    """Polls that were killed count as a fault of the connection; messages that were lost are forgotten."""
+    killed = Batch.unscoped.filter(poll_started_at__lt=now - timedelta(seconds=MOST_SECONDS + GRACE_SECONDS))
+    for batch in killed.select_related("connection"):
+        taken = Batch.unscoped.filter(pk=batch.pk, poll_started_at=batch.poll_started_at)
+        if taken.update(poll_started_at=None) and batch.connection_id is not None:
+            logger.warning("batch %s: a poll did not end", batch.uid)
+            connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
+    lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))
+    lost.update(poll_queued_at=None)
 
 
 def poll(batch_id: int) -> int:
-    """Poll the input path once; returns how many tasks were created.
+    """Look at the input path once; returns how many tasks were made. Never twice at a time.
 
     A storage error turns the batch to Error, a successful poll back to Normal.
     """
+    started = timezone.now()
+    idle = Batch.unscoped.filter(pk=batch_id, poll_started_at=None)
+    if not idle.update(poll_queued_at=None, poll_started_at=started):
+        return 0
+    try:
+        return _poll_alone(batch_id)
+    finally:
+        Batch.unscoped.filter(pk=batch_id, poll_started_at=started).update(poll_started_at=None)
+
+
+def _poll_alone(batch_id: int) -> int:
     batch = pollable(timezone.now()).select_related("connection").filter(pk=batch_id).first()
     if batch is None or batch.connection is None:
         return 0
@@ -105,7 +174,8 @@ def _poll(batch: Batch, store: ObjectStore) -> int:
     skipped = _folders_to_skip(batch)
     created = 0
     unusable = _Unusable()
-    for chunk in _chunks(walk(store, batch.input_path, skipped, unusable.add), CHUNK):
+    found = within_time(walk(store, batch.input_path, skipped, unusable.add), MOST_SECONDS)
+    for chunk in _chunks(found, CHUNK):
         created += _take(batch, chunk, store.server_time())
     # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
     PendingFile.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
@@ -161,6 +231,15 @@ def walk(
     if on_unusable:
         for folder in level:
             on_unusable(folder)
+
+
+def within_time(files: Iterable[StoredFile], seconds: float) -> Iterator[StoredFile]:
+    """The same files. Raises TimedOut once listing them has taken so long altogether."""
+    end = time.monotonic() + seconds
+    for file in files:
+        if time.monotonic() > end:
+            raise TimedOut(file.key)
+        yield file
 
 
 def _chunks(files: Iterable[StoredFile], size: int) -> Iterator[list[StoredFile]]:

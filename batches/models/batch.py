@@ -137,6 +137,9 @@ class Batch(models.Model):
     unusable_names = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
     unusable_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
+    # A poll is queued once at a time, and runs once at a time; see batches/intake/polling.py.
+    poll_queued_at = models.DateTimeField(null=True, editable=False)
+    poll_started_at = models.DateTimeField(null=True, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
     last_task_order = models.PositiveIntegerField(default=0, editable=False)
     last_execution_result = models.PositiveIntegerField(default=0, editable=False)

@@ -84,7 +84,7 @@ def _reap() -> None:
 
 def _poll_due() -> None:
     for batch_id in polling.claim_due():
-        queue.enqueue("batches.operations.jobs.poll", batch_id)
+        queue.enqueue(polling.JOB, batch_id)
 
 
 def _report_due() -> None:

@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from batches.intake import polling
 from batches.models import Batch, PendingFile, ProcessedFolder
 from batches.models.limits import RULES, as_validation_error
 from batches.models.recognition_settings import SettingValue
@@ -25,7 +26,7 @@ from batches.webhooks import endpoint
 from domains.models import Domain
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
-from speechportal.platform import queue, validation
+from speechportal.platform import validation
 from speechportal.storage.models import Connection
 
 
@@ -82,7 +83,7 @@ def create_batch(
             if batch.webhook_url:
                 endpoint.address_changed(batch)
             _remember_folder(batch)
-            queue.wake_polling(batch.pk)
+            polling.wake(batch.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return batch
@@ -116,7 +117,7 @@ def update_batch(
             if locked.webhook_url != url:
                 endpoint.address_changed(locked)
             _remember_folder(locked)
-            queue.wake_polling(locked.pk)
+            polling.wake(locked.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return locked

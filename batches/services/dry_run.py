@@ -68,7 +68,7 @@ def _counted(connection: Connection, store: ObjectStore, source: str, found: Pre
         files=len(counted),
         size=sum(file.size for file in counted),
         is_more=len(waiting) > MOST_FILES,
-        media_duration=duration_estimates.estimate(store, counted),
+        media_duration=duration_estimates.estimate(connection.account, counted),
         names=[file.key[len(source) :] for file in counted[:5]],
         estimate=task_services.estimate(account=connection.account, files=len(counted)),
     )

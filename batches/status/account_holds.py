@@ -44,7 +44,7 @@ def hold_for_budget(account: Account) -> None:
     with transaction.atomic():
         changed = batch_status.announce_error(batches, failure)
         if changed and account.monthly_budget is not None:
-            month = f"{budget.month_start(timezone.now()):%Y-%m}"
+            month = f"{budget.month_start(timezone.now(), account.zone):%Y-%m}"
             reached = BudgetReached(account, month, account.monthly_budget, budget.spent(account))
             webhooks.announce_to_account(account, reached)
 

@@ -126,7 +126,13 @@ class StorageReason(FailureReason):
 
 
 # Storage errors that concern one file, or one path of a batch; all others are the connection's.
-OF_A_FILE = (storage.NotFound, storage.Changed, storage.TargetExists, storage.InvalidKey)
+OF_A_FILE = (
+    storage.NotFound,
+    storage.Changed,
+    storage.TargetExists,
+    storage.InvalidKey,
+    storage.FileTooLarge,
+)
 OF_A_PATH = (storage.AccessDenied, storage.FolderMissing)
 
 
@@ -233,7 +239,9 @@ REASONS = [
         sentence=_(
             "The account’s monthly budget of %(budget)s %(currency)s is reached: nothing new is started."
         ),
-        advice=_("Raise the budget, or wait for the next month (it begins at midnight UTC)."),
+        advice=_(
+            "Raise the budget, or wait for the next month (it begins at midnight where the account is)."
+        ),
         level=Level.BATCH,
     ),
     FailureReason(

@@ -98,7 +98,13 @@ def batch_edit(request: PortalRequest, uid: str) -> HttpResponse:
     batch = get_object_or_404(live, uid=uid)
     name = batch.name
     form = BatchForm(request.POST or None, account=request.account, instance=batch)
-    saved = submit(form, lambda: batch_services.update_batch(batch=batch, **form.cleaned_data))
+
+    def unchanged(locked: Batch) -> None:
+        form.unchanged_since(BatchForm(account=request.account, instance=locked))
+
+    saved = submit(
+        form, lambda: batch_services.update_batch(batch=batch, confirm=unchanged, **form.cleaned_data)
+    )
     if saved is not None:
         messages.success(request, _("The settings of “%s” were saved.") % saved.name)
         return redirect("batches:detail", saved.uid)

@@ -15,6 +15,7 @@ from batches.models.recognition_settings import SETTINGS, Choice, Number, Settin
 from batches.services import selectors
 from domains.offered_models import DEFAULT
 from speechportal.accounts.models import Account
+from speechportal.platform.versioned_forms import VersionedForm
 from speechportal.storage.models import Connection
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class RecognitionFields(forms.BaseForm):
         return [self[name] for name, setting in SETTINGS.items() if setting.is_advanced]
 
 
-class BatchForm(RecognitionFields, forms.ModelForm[Batch]):
+class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
     help_topics: ClassVar[dict[str, str]] = {
         "name": "batches#name-and-domain",
         "domain": "batches#name-and-domain",

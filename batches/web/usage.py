@@ -18,16 +18,17 @@ from django.utils.translation import gettext as _
 from batches.billing import selectors, usage
 from batches.models import Adjustment, Charge
 from speechportal.accounts.access import member_required
+from speechportal.accounts.models import Account
 from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import neutral
 
 PAGE_SIZE = 100
 
 
-def _month(text: str) -> datetime | None:
-    """Parse ``2026-11`` to the start of that month in the member's time zone."""
+def _month(text: str, account: Account) -> datetime | None:
+    """The first moment of ``2026-11`` in the account's time zone."""
     try:
-        return timezone.make_aware(datetime.strptime(text, "%Y-%m"))  # noqa: DTZ007 - made aware here
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=account.zone)
     except ValueError:
         return None
 
@@ -35,7 +36,7 @@ def _month(text: str) -> datetime | None:
 @member_required
 def usage_page(request: PortalRequest) -> HttpResponseBase:
     months = selectors.charges_by_month(request.account)
-    month = _month(request.GET.get("month", "")) or (months[0]["month"] if months else None)
+    month = _month(request.GET.get("month", ""), request.account) or (months[0]["month"] if months else None)
     context: dict[str, object] = {
         "months": months,
         "month": month,
@@ -54,19 +55,20 @@ def usage_page(request: PortalRequest) -> HttpResponseBase:
             "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
             "by_domain": usage.charges_by(charges, "domain_code"),
         }
-    return render(request, "usage/list.html", context)
+    with timezone.override(request.account.zone):  # Elsewhere pages show the member's own time zone.
+        return render(request, "usage/list.html", context)
 
 
 @member_required
 def usage_export(request: PortalRequest, month: str) -> HttpResponseBase:
-    """Export the month's charges as CSV, in UTF-8 with a byte order mark for spreadsheets."""
-    start = _month(month)
+    """The month's charges as CSV, in UTF-8 with the mark that spreadsheets want."""
+    start = _month(month, request.account)
     if start is None:
         raise Http404
     charges = selectors.charges_in(request.account, start)
     corrections = usage.corrections_in(request.account, start)
-    # The rows are rendered after this view has returned, when the member's time zone is not active any more.
-    rows = _csv(_header(), charges, corrections, timezone.get_current_timezone())
+    # The rows are made after this view has returned, when the member's language and zone are gone.
+    rows = _csv(_header(), charges, corrections, request.account.zone)
     response = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = content_disposition_header(
         as_attachment=True, filename=f"charges-{start:%Y-%m}.csv"

@@ -197,6 +197,7 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
         task.input_key,
         media,
         if_version=task.input_version,
+        limit=min(task.input_size, settings.MAX_MEDIA_BYTES),
         on_progress=lambda done: report(done / size),
     )
     # The storage answers: tasks that wait for it need not wait for this file's end.

@@ -10,7 +10,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -23,7 +22,7 @@ from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, YesOrNo
+from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters, YesOrNo
 from speechportal.api.views import ApiView
 
 SCOPE_CHOICES = [(scope, scope) for scope in scopes.SCOPES]
@@ -113,9 +112,8 @@ class TokenView(ApiView):
     def create(self, request: ApiRequest) -> Response:
         """It belongs to the account and acts for the same member as the token that makes it."""
         fields = self.read(TokenInput)
-        if not scopes.within(fields["scopes"], request.auth.scopes):
-            sentence = _("A token can make only tokens that may do no more than itself.")
-            raise Problem(403, "scope_exceeded", sentence)
+        if (exceeded := api_tokens.exceeds(request.auth, **fields)) is not None:
+            raise Problem(403, *exceeded)
         token, plain = api_tokens.create_token(account=request.account, created_by=request.user, **fields)
         token.plain = plain  # type: ignore[attr-defined] # for this answer alone
         data = NewTokenOutput(token).data
@@ -152,6 +150,14 @@ class MemberList(ListParameters):
     email = serializers.CharField(required=False, help_text="Exactly this address, capitals aside.")
 
 
+class MemberParameters(Parameters):
+    revoke_tokens = YesOrNo(
+        required=False,
+        default=False,
+        help_text="Whether the API tokens that they made are revoked, if the role is lowered or ends.",
+    )
+
+
 class MemberView(ApiView):
     """Members of the account. For owners."""
 
@@ -163,7 +169,12 @@ class MemberView(ApiView):
     lookup_field = "pk"
     lookup_url_kwarg = "id"
     lookup_value_regex = "[1-9][0-9]{0,17}"
-    parameter_classes = {"list": MemberList, "retrieve": ItemParameters}
+    parameter_classes = {
+        "list": MemberList,
+        "retrieve": ItemParameters,
+        "partial_update": MemberParameters,
+        "destroy": MemberParameters,
+    }
 
     def members(self) -> QuerySet[Membership]:
         return Membership.objects.filter(account=self.request.account).select_related("user")
@@ -186,15 +197,25 @@ class MemberView(ApiView):
 
     @extend_schema(request=MemberInput, responses=MemberOutput, summary="Change a member's role")
     def partial_update(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
-        """The last owner stays owner (409, `last_owner`)."""
+        """The last owner stays owner (409, `last_owner`). A lower role withdraws their open invitations."""
         fields = self.read(MemberInput)
-        self.under_match(self.member, lambda one: memberships.change_role(membership=one, **fields))
+        revoke = self.parameters["revoke_tokens"]
+        self.under_match(
+            self.member,
+            lambda one: memberships.change_role(membership=one, revoke_tokens=revoke, **fields),
+        )
         return self.answer(self.member())
 
     @extend_schema(responses={204: None}, summary="Remove a member")
     def destroy(self, request: ApiRequest, id: str) -> Response:  # noqa: A002 - likewise
-        """The member loses access to the account at once, and their tokens for it stop working."""
-        self.under_match(self.member, lambda one: memberships.remove_member(membership=one))
+        """They see nothing of the account from now on, and their tokens for it stop working.
+
+        Their open invitations are withdrawn.
+        """
+        revoke = self.parameters["revoke_tokens"]
+        self.under_match(
+            self.member, lambda one: memberships.remove_member(membership=one, revoke_tokens=revoke)
+        )
         return Response(status=204)
 
 
@@ -219,7 +240,10 @@ class InvitationOutput(Output):
 class NewInvitationOutput(InvitationOutput):
     """A new invitation, with its link."""
 
-    link = serializers.CharField(help_text="Where to accept it. It is mailed too, and never told again.")
+    link = serializers.CharField(
+        allow_null=True,
+        help_text="Where to accept it; null if it was mailed, and so is known to its address alone.",
+    )
 
 
 class InvitationList(ListParameters):
@@ -253,12 +277,14 @@ class InvitationView(ApiView):
     )
     @idempotent
     def create(self, request: ApiRequest) -> Response:
-        """The link works once, for a week. It is mailed where the portal can send mail."""
+        """The link works once, for a week. Where the portal can send mail it goes to the address alone."""
         fields = self.read(InvitationInput)
         made, token = invitations.invite(account=request.account, by=request.user, **fields)
         link = urljoin(settings.PUBLIC_URL, reverse("accept_invitation", args=[token]))
-        transaction.on_commit(lambda: invitations.send(made, link))
-        made.link = link  # type: ignore[attr-defined] # for this answer alone
+        is_mailed = invitations.is_mailed()
+        if is_mailed:
+            transaction.on_commit(lambda: invitations.send(made, link))
+        made.link = None if is_mailed else link  # type: ignore[attr-defined] # for this answer alone
         return Response(NewInvitationOutput(made).data, status=201)
 
     @extend_schema(responses={204: None}, summary="Withdraw an invitation")

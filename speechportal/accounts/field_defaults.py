@@ -17,6 +17,10 @@ def currency() -> str:
     return str(settings.CURRENCY)
 
 
+def time_zone() -> str:
+    return str(settings.TIME_ZONE)
+
+
 def batch_limit() -> int:
     return int(settings.BATCH_LIMIT)
 

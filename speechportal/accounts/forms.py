@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from typing import Any
 
 from django import forms
@@ -10,7 +9,9 @@ from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.accounts import time_zones
 from speechportal.accounts.models import User
+from speechportal.platform.versioned_forms import VersionedForm
 
 
 class LoginForm(AuthenticationForm):
@@ -29,7 +30,7 @@ class LoginForm(AuthenticationForm):
     }
 
 
-class ProfileForm(forms.ModelForm[User]):
+class ProfileForm(VersionedForm, forms.ModelForm[User]):
     time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
 
     class Meta:
@@ -41,6 +42,5 @@ class ProfileForm(forms.ModelForm[User]):
         language, zone = self.fields["language"], self.fields["time_zone"]
         assert isinstance(language, forms.TypedChoiceField)  # noqa: S101 - a model field with choices
         assert isinstance(zone, forms.ChoiceField)  # noqa: S101 - declared above
-        names = sorted(name for name in zoneinfo.available_timezones() if "/" in name or name == "UTC")
         language.choices = [("", _("The browser’s")), *settings.LANGUAGES]
-        zone.choices = [("", _("The portal’s")), *((name, name.replace("_", " ")) for name in names)]
+        zone.choices = [("", _("The portal’s")), *time_zones.choices()]

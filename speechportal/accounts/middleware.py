@@ -1,19 +1,66 @@
-"""Middleware: language and time zone of the member, session notes, and the second factor."""
+"""Middleware of members: the account in the address, language and time zone, sessions, the second factor."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from speechportal.accounts import addresses
+from speechportal.accounts.access import find_membership
 from speechportal.accounts.models import User
 from speechportal.accounts.sign_in import second_factor, sessions
+
+SAID = re.compile(r"/a/[^/]+/(?:transcripts/|batches/[^/]+/tasks/)")  # pages that show what was said
+
+
+class AccountMiddleware:
+    """Binds the account of the request for ``reverse``, and redirects addresses that lack their account.
+
+    The account is the one in the address; on pages of no account (help, profile) it is the one used last.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        uid = addresses.account_in(request.path_info)
+        # Looked up only if a link is made: it reads the session.
+        end = addresses.bind((lambda: uid) if uid else (lambda: _last_used(request)))
+        try:
+            if uid is None and addresses.is_address_without_account(request.path_info):
+                return _to_account_used_last(request)
+            response = self.get_response(request)
+            if SAID.match(request.path_info):
+                response.headers.setdefault("Cache-Control", "no-store")
+            return response
+        finally:
+            end()
+
+
+def _last_used(request: HttpRequest) -> str | None:
+    membership = find_membership(request)
+    return membership.account.uid if membership else None
+
+
+def _to_account_used_last(request: HttpRequest) -> HttpResponseBase:
+    """An old link or bookmark. A form is refused: nobody can know which account it was opened in."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    uid = _last_used(request)
+    if uid is None:
+        return render(request, "accounts/no_account.html", status=403)
+    if request.method not in {"GET", "HEAD"}:
+        return render(request, "accounts/address_without_account.html", status=409)
+    return HttpResponseRedirect(f"/a/{uid}{request.get_full_path()}")
 
 
 class MemberPreferencesMiddleware:

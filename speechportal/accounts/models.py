@@ -21,8 +21,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import field_defaults
+from speechportal.accounts.email_addresses import normalised
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.sign_in import notices
+from speechportal.accounts.time_zones import validate_time_zone
 from speechportal.accounts.tokens.scopes import validate_networks, validate_scopes
 from speechportal.accounts.uids import UidField
 
@@ -31,16 +33,17 @@ LONGEST_RETENTION = 36_500  # days
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        fields.setdefault("email_verified_at", timezone.now())  # by whoever runs the installation
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, email: str | None) -> User:
-        return self.get(email__iexact=email)
+        return self.get(email=normalised(email or ""))
 
 
 class User(AbstractUser):
@@ -48,6 +51,8 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment] # People sign in with their address.
     email = models.EmailField(_("e-mail address"), unique=True)
+    # When a link that was mailed to the address was followed. Until then it may be somebody else's.
+    email_verified_at = models.DateTimeField(_("address verified"), null=True, editable=False)
     language = models.CharField(_("language"), max_length=8, choices=settings.LANGUAGES, blank=True)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
 
@@ -72,8 +77,10 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         # Not set where the same password is only hashed anew, or a person is new.
         is_new_password = getattr(self, "_password", None) is not None and not self._state.adding
+        self.email = normalised(self.email)
         super().save(*args, **kwargs)
         if is_new_password:
+            second_factor.forget_unconfirmed(self.pk)
             notices.tell(self.pk, "password_changed")
 
     @property
@@ -111,9 +118,15 @@ class Account(models.Model):
         blank=True,
         validators=[MinValueValidator(Decimal(0))],
         help_text=_(
-            "Charges of a calendar month (UTC) never exceed it: its batches wait once it is reached."
+            "Charges of a calendar month never exceed it: its batches wait once it is reached."
             " Leave it empty for no budget."
         ),
+    )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default=field_defaults.time_zone,
+        help_text=_("Months of usage and of the budget begin at midnight there."),
     )
     # The month and threshold that its owners were last told about, such as "2026-11:080".
     budget_told = models.CharField(max_length=12, blank=True, editable=False)
@@ -173,6 +186,21 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Checks the time zone here, not by a validator of the field, to which migrations would refer."""
+        super().clean()
+        try:
+            validate_time_zone(self.time_zone)
+        except ValidationError as error:
+            raise ValidationError({"time_zone": error}) from error
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Its time zone, or the portal's where a system update has removed it."""
+        with suppress(zoneinfo.ZoneInfoNotFoundError, ValueError):
+            return zoneinfo.ZoneInfo(self.time_zone)
+        return zoneinfo.ZoneInfo(settings.TIME_ZONE)
 
     @property
     def support_may_read(self) -> bool:
@@ -291,9 +319,11 @@ class ApiToken(models.Model):
 # Tables of this app that have a module of their own.
 from speechportal.accounts.audit.trail import AuditEntry  # noqa: E402 - Django looks for models in this module
 from speechportal.accounts.members.invitations import Invitation  # noqa: E402 - likewise
+from speechportal.accounts.sign_in import second_factor  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.recovery_codes import RecoveryCode  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.second_factor import AuthenticatorApp  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.sessions import MemberSession  # noqa: E402 - likewise
+from speechportal.accounts.sign_in.throttling import SignInFailures  # noqa: E402 - likewise
 
 __all__ = [
     "Account",
@@ -304,5 +334,6 @@ __all__ = [
     "MemberSession",
     "Membership",
     "RecoveryCode",
+    "SignInFailures",
     "User",
 ]

@@ -6,7 +6,9 @@ from typing import cast
 
 from django.http import HttpRequest
 
+from speechportal.accounts import addresses
 from speechportal.accounts.models import Account, ApiToken, Membership, User
+from speechportal.outbound import web_budget
 
 
 class PortalRequest(HttpRequest):
@@ -26,4 +28,6 @@ def attach(request: HttpRequest, membership: Membership, token: ApiToken | None 
     portal_request.membership = membership
     portal_request.account = membership.account
     portal_request.token = token
+    web_budget.name_account(membership.account.uid)
+    addresses.bind(lambda: membership.account.uid)  # ended by the middleware, with the request
     return portal_request

@@ -1,18 +1,15 @@
-"""URLs of sign-in, the user's own settings, and the account's members, tokens and privacy settings."""
+"""Addresses of signing in and of a person's own settings; and those of an account (`account_pages`)."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from speechportal.accounts.members import views as member_views
 from speechportal.accounts.privacy import views as privacy_views
-from speechportal.accounts.sign_in import password_reset, second_factor_views, security_views
+from speechportal.accounts.sign_in import password_reset, resubmission, second_factor_views, security_views
 from speechportal.accounts.sign_in import views as sign_in_views
 from speechportal.accounts.tokens import views as token_views
 
-urlpatterns = [
-    path("login/", sign_in_views.SignIn.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
-    path("account/switch/", sign_in_views.switch_account, name="switch_account"),
+account_pages = [
     path("account/", member_views.member_list, name="account_members"),
     path("account/invite/", member_views.invite, name="account_invite"),
     path("account/invitations/<str:uid>/withdraw/", member_views.withdraw, name="account_withdraw"),
@@ -21,9 +18,15 @@ urlpatterns = [
     path("account/tokens/", token_views.token_list, name="account_tokens"),
     path("account/tokens/<str:uid>/revoke/", token_views.token_revoke, name="account_token_revoke"),
     path("account/settings/", member_views.account_settings, name="account_settings"),
-    path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
     path("account/activity/", privacy_views.activity, name="account_activity"),
     path("account/privacy/", privacy_views.privacy, name="account_privacy"),
+]
+urlpatterns = [
+    path("login/", sign_in_views.SignIn.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("account/switch/", sign_in_views.switch_account, name="switch_account"),
+    path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
+    path("send-again/", resubmission.send_again, name="send_again"),
     path("two-factor/", second_factor_views.show_code, name="second_factor"),
     path("profile/", sign_in_views.profile, name="profile"),
     path("profile/security/", security_views.security, name="security"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -31,6 +34,15 @@ class CursorPages(CursorPagination):
             return super().decode_cursor(request)
         except exceptions.NotFound as error:
             raise InvalidParameters({"cursor": [str(error.detail)]}, code="invalid_cursor") from error
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        """A cursor that was made up may hold anything: what cannot be compared is no cursor."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, TypeError, OverflowError, ValidationError, DataError) as error:
+            if not request.query_params.get(self.cursor_query_param):
+                raise
+            raise InvalidParameters({"cursor": [_("Invalid cursor")]}, code="invalid_cursor") from error
 
     def get_page_size(self, request: Request) -> int:
         return int(self.request_view_parameters(request).get("page_size") or PAGE_SIZE)

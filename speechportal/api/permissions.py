@@ -8,11 +8,12 @@ from django.utils.translation import gettext as _
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from speechportal.accounts.access import VIEWER_REFUSED
+from speechportal.accounts.access import SUSPENDED, VIEWER_REFUSED
 from speechportal.accounts.models import Membership
 from speechportal.accounts.tokens import scopes
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
+from speechportal.platform.http import host_alone
 
 
 class TokenPermission(BasePermission):
@@ -28,6 +29,22 @@ class TokenPermission(BasePermission):
         if roles is not None and asked.membership.role not in roles:
             names = ", ".join(str(Membership.Role(role).label) for role in roles)
             raise Problem(403, "role_missing", _("This is for members with the role: %s.") % names)
+        if write and asked.account.is_suspended:
+            raise Problem(403, "account_suspended", str(SUSPENDED))
         if write and not asked.membership.can_change:
             raise Problem(403, "role_missing", str(VIEWER_REFUSED))
         return True
+
+
+def managers_only(request: ApiRequest) -> None:
+    """For reading what pages show to owners and managers alone, and what acts although it is a GET."""
+    if not request.membership.can_change:
+        raise Problem(403, "role_missing", str(VIEWER_REFUSED))
+    if request.account.is_suspended:
+        raise Problem(403, "account_suspended", str(SUSPENDED))
+
+
+def webhook_url_for(request: ApiRequest | None, url: str) -> str:
+    """A webhook URL as the sender may see it: its path is often a secret, which viewers do not see."""
+    sees_all = request is not None and request.membership.can_change
+    return url if sees_all else host_alone(url)

@@ -25,7 +25,8 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from speechportal.storage.errors import FolderMissing, NotFound, StorageError
+from speechportal.outbound.errors import Busy
+from speechportal.storage.errors import FolderMissing, NotFound, StorageBusy, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +83,8 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
         error = Problem(413, "body_too_large", sentence)
     elif isinstance(error, SuspiciousOperation):  # Too many fields or files.
         error = Problem(400, "malformed_body", str(error))
-    elif isinstance(error, StorageError):
-        status = 404 if isinstance(error, FolderMissing | NotFound) else 502
-        return status, {}, _document(status, error.code, str(error))
+    elif isinstance(error, StorageError | Busy):
+        return _of_storage(error)
     if isinstance(error, exceptions.ValidationError):
         return _of_fields(error)
     if isinstance(error, exceptions.APIException):
@@ -97,6 +97,13 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
         "An unexpected fault of the portal. Try again; if it stays, tell support staff the request ID."
     )
     return 500, {}, _document(500, "internal_error", sentence)
+
+
+def _of_storage(error: StorageError | Busy) -> tuple[int, dict[str, str], dict[str, Any]]:
+    if isinstance(error, StorageBusy | Busy):
+        return 503, {"Retry-After": "5"}, _document(503, error.code, str(error))
+    status = 404 if isinstance(error, FolderMissing | NotFound) else 502
+    return status, {}, _document(status, error.code, str(error))
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -18,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 
+from speechportal.outbound import web_budget
 from speechportal.outbound.errors import (
     AnswerTooLarge,
     BadAnswer,
@@ -190,7 +191,8 @@ def _request(
     if taken := _OWN_HEADERS & {name.lower() for name in headers or {}}:
         raise ValueError(f"set by the client itself: {', '.join(sorted(taken))}")
     target = _parse(url, policy)
-    exchange = Exchange(policy, Deadline(timeout), max_body + _HEAD_BYTES)
+    seconds = web_budget.limited(timeout, target.host)
+    exchange = Exchange(policy, Deadline(seconds), max_body + _HEAD_BYTES)
     with ExitStack() as stack:
         stack.callback(exchange.close)
         connection = _connection(target, policy)

@@ -11,6 +11,7 @@
     ├── ConnectionFailed
     ├── NoTrust
     ├── TimedOut                        the deadline of the whole exchange passed
+    ├── Busy                            no thread of the web process is free for it
     ├── BadAnswer                       an answer that cannot be used
     ├── UnexpectedStatus
     └── AnswerTooLarge      permanent
@@ -87,6 +88,11 @@ class NoTrust(OutboundError):
 class TimedOut(OutboundError):
     code = "deadline_passed"
     sentence = _("The server took too long to answer.")
+
+
+class Busy(OutboundError):
+    code = "busy"
+    sentence = _("Too many requests of this account or to this server are under way. Try again in a moment.")
 
 
 class BadAnswer(OutboundError):

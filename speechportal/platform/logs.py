@@ -6,6 +6,7 @@ formatters remove what looks like a secret, also from messages of libraries.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
@@ -26,6 +27,9 @@ _SECRETS = [
         r"(?i)((?:password|passwd|secret|secret_key|aws_secret_access_key|x-amz-signature|sig)"
         r"[\"']?\s*[=:]\s*[\"']?)[^\s&'\",}]+"
     ),
+    # Links that open something for whoever has them, in request lines.
+    re.compile(r"(/(?:invitations|connections/file)/)[^/\s?\"']{8,}"),
+    re.compile(r"(/password-reset/[^/\s]{1,40}/)[^/\s?\"']{8,}"),
     re.compile(r"()spk_[0-9a-hjkmnp-tv-z]{20,}"),  # API tokens
     re.compile(r"()whsec_[A-Za-z0-9+/=]{16,}"),  # signing secrets of webhooks
     re.compile(r"()gAAAA[A-Za-z0-9_=-]{60,}"),  # what our keys encrypted
@@ -68,11 +72,20 @@ def _own_secrets() -> list[str]:
     return [each for each in known if len(each) >= 8]
 
 
+def one_line(text: str) -> str:
+    """The text with its line feeds and other control characters spelt out: a name cannot forge a line."""
+    return "".join(
+        each if each.isprintable() or each == " " else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 class LineFormatter(logging.Formatter):
     """Formats a line for people: time, level, logger, message, IDs."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in current_ids().items())
+        record = copy.copy(record)
+        record.msg, record.args = one_line(record.getMessage()), None
         text = super().format(record)
         return without_secrets(f"{text} [{ids}]" if ids and "\n" not in text else text)
 

@@ -86,11 +86,6 @@ def most_wake_ups() -> int:
     return int(settings.RECOGNITION_WORKERS * max(settings.FILES_AT_ONCE, 1))
 
 
-def wake_polling(batch_id: int) -> None:
-    """Queue a poll of a batch's input path."""
-    enqueue("batches.operations.jobs.poll", batch_id)
-
-
 def wake_deliveries() -> None:
     """Wake a sender of deliveries."""
     _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.env import TRUE_IN_PRODUCTION
@@ -20,30 +18,24 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
     "speechportal.accounts.sign_in.backends.MemberBackend",
 ]
 env.section = "sign_in"
-AXES_FAILURE_LIMIT = env.integer(
+SIGN_IN_TRIES = env.integer(
     "SIGN_IN_TRIES",
     8,
     minimum=1,
     description=_(
-        "Wrong passwords for one e-mail address from one network address before sign-in is blocked."
+        "Wrong passwords or codes for one e-mail address from one network before sign-in is refused for a"
+        " while; four times as many for an address from anywhere, eight times as many from one network."
     ),
 )
-AXES_COOLOFF_TIME = timedelta(
-    minutes=env.integer("SIGN_IN_WAIT_MINUTES", 15, minimum=1, description=_("How long it stays blocked."))
+SIGN_IN_WAIT_MINUTES = env.integer(
+    "SIGN_IN_WAIT_MINUTES",
+    15,
+    minimum=1,
+    description=_("How long it is refused at first; each further wrong one doubles it, up to 12 hours."),
 )
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "speechportal.platform.http.client_address"
-AXES_USERNAME_CALLABLE = "speechportal.accounts.sign_in.throttling.address_of"
-AXES_LOCKOUT_CALLABLE = "speechportal.accounts.sign_in.throttling.refused"
-AXES_RESET_ON_SUCCESS = True
-AXES_DISABLE_ACCESS_LOG = True
-AXES_ENABLE_ADMIN = False  # Our own admin shows them.
-AXES_SENSITIVE_PARAMETERS = ["password"]
-AXES_VERBOSE = False
 STAFF_TWO_FACTOR = env.flag(
     "STAFF_TWO_FACTOR",
     default=PRODUCTION,
@@ -51,6 +43,7 @@ STAFF_TWO_FACTOR = env.flag(
     description=_("Support staff enter a code of an authenticator app after their password."),
 )
 LOGIN_URL = "login"
+CSRF_FAILURE_VIEW = "speechportal.accounts.sign_in.resubmission.csrf_failure"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 

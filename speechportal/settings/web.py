@@ -38,7 +38,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
-    "axes",
     "django_q",
     "rest_framework",
     "drf_spectacular",
@@ -55,6 +54,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "speechportal.platform.health.HealthMiddleware",
     "speechportal.api.middleware.RequestIdMiddleware",
+    "speechportal.outbound.web_budget.WebBudgetMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "speechportal.platform.content_security.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -63,12 +63,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "speechportal.accounts.middleware.AccountMiddleware",
     "speechportal.accounts.audit.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "speechportal.accounts.middleware.SessionNotesMiddleware",
     "speechportal.accounts.middleware.SecondFactorMiddleware",
     "speechportal.accounts.middleware.MemberPreferencesMiddleware",
-    "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

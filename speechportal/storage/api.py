@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from speechportal.api.fields import Choice, StrictCharField
 from speechportal.api.idempotency import idempotent
+from speechportal.api.permissions import managers_only
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters
 from speechportal.api.views import ApiView
@@ -222,6 +223,8 @@ class ConnectionView(ApiView):
     @extend_schema(responses={200: LevelOutput}, summary="Look into a folder")
     @action(detail=True, pagination_class=None)
     def browse(self, request: ApiRequest, uid: str) -> Response:
+        """For owners and managers, as on the pages."""
+        managers_only(request)
         try:
             level = browsing.look(self.connection(), self.parameters.get("path", ""))
         except InvalidKey as error:

@@ -188,6 +188,17 @@ class TimedOut(Unreachable):
     advice = _("Check the endpoint; it will be tried again.")
 
 
+class StorageBusy(StorageError):
+    code = "storage_busy"
+    sentence = _("Other requests of this account to a storage are under way. Try again in a moment.")
+
+
+class FileTooLarge(StorageError):
+    code = "larger_than_listed"
+    permanent = True
+    sentence = _("The file is larger than its listing says, or than what is allowed. It was not downloaded.")
+
+
 class Throttled(StorageError):
     code = "throttled"
     sentence = _("The storage is busy.")

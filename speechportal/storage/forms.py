@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.models import Account
+from speechportal.platform.versioned_forms import VersionedForm
 from speechportal.storage import kinds, services
 from speechportal.storage.backends.kind import Parameter
 from speechportal.storage.models import Connection
@@ -31,7 +32,7 @@ def field_of(parameter: Parameter) -> forms.Field:
     return forms.CharField(max_length=parameter.max_length, widget=widget, **shared)
 
 
-class ConnectionForm(forms.ModelForm[Connection]):
+class ConnectionForm(VersionedForm, forms.ModelForm[Connection]):
     help_topics: ClassVar[dict[str, str]] = {
         "provider": "storages#kinds",
         **{name: each.help_topic for name, each in kinds.PARAMETERS.items() if each.help_topic},

@@ -30,7 +30,7 @@ def make(connection: str, key: str, seconds: int, method: Method, filename: str 
     """Make a pre-signed URL (absolute)."""
     expires = int(time.time()) + min(seconds, MAX_SECONDS)
     token = signing.dumps([connection, key, method, filename, expires], salt=SALT)
-    return urljoin(settings.PUBLIC_URL, reverse("connections:file", args=[token]))
+    return urljoin(settings.PUBLIC_URL, reverse("local_file", args=[token]))
 
 
 def read(token: str) -> Link | None:

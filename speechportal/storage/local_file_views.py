@@ -16,6 +16,7 @@ from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from speechportal.platform.request_bodies import STREAMED
 from speechportal.storage import local_file_links
 from speechportal.storage.backends.base import CHUNK, CONTENT_TYPE, ObjectStore, StoredFile
 from speechportal.storage.errors import NotFound, StorageError
@@ -124,10 +125,13 @@ def _chunks(stream: BinaryIO, length: int) -> Iterator[bytes]:
 
 
 def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
-    """Write the body to the file, completely or not at all."""
+    """The body becomes the file, whole or not at all. A chunked body is ended by its last chunk."""
+    is_chunked = request.META.get(STREAMED, False)
     length = int(request.headers.get("Content-Length") or 0)
-    if length > settings.MAX_MEDIA_BYTES:
+    if length > settings.MAX_MEDIA_BYTES and not is_chunked:
         return HttpResponse(status=413)
+    if not is_chunked and "Content-Length" not in request.headers:
+        return HttpResponse("Send a Content-Length.", content_type="text/plain", status=411)
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="upload-") as draft:
         written = 0
@@ -138,7 +142,9 @@ def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
         except UnreadablePostError:
             written = -1
         draft.flush()
-        if written != length:
+        if written > settings.MAX_MEDIA_BYTES:
+            return HttpResponse(status=413)
+        if written < 0 or (not is_chunked and written != length):
             return HttpResponse("The upload is incomplete.", content_type="text/plain", status=400)
         stored = store.put(key, Path(draft.name), request.headers.get("Content-Type", CONTENT_TYPE))
     response = HttpResponse(status=200)

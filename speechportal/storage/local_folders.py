@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
@@ -10,6 +12,7 @@ from speechportal.storage import keys
 from speechportal.storage.backends.confined import Root
 from speechportal.storage.errors import ForbiddenFolder
 
+MOST_NAME_BYTES = 255  # that a file system takes in one name
 ACCOUNT_PREFIX = "acc_"  # Folders directly below a root that begin so belong to that account.
 
 
@@ -25,6 +28,8 @@ def allowed_root(folder: str | Path, account_uid: str) -> Root:
         resolved = wanted.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # NUL, or links in a circle.
         raise ForbiddenFolder(str(folder)) from error
+    if any(len(os.fsencode(part)) > MOST_NAME_BYTES for part in resolved.parts):
+        raise ForbiddenFolder(str(folder), answer=os.strerror(errno.ENAMETOOLONG))
     for root in settings.STORAGE_LOCAL_ROOTS:
         within = Path(root).resolve()
         if resolved != within and resolved.is_relative_to(within):

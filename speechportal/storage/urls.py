@@ -1,12 +1,11 @@
 from django.urls import path
 
-from speechportal.storage import local_file_views, views
+from speechportal.storage import views
 
 app_name = "connections"
 urlpatterns = [
     path("", views.connection_list, name="list"),
     path("new/", views.connection_create, name="create"),
-    path("file/<str:token>", local_file_views.file, name="file"),
     path("<str:uid>/", views.connection_edit, name="edit"),
     path("<str:uid>/check/", views.connection_check, name="check"),
     path("<str:uid>/delete/", views.connection_delete, name="delete"),

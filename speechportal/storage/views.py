@@ -10,8 +10,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts.access import VIEWER_REFUSED, manager_required, member_required
+from speechportal.accounts.access import (
+    VIEWER_REFUSED,
+    active_account_required,
+    manager_required,
+    member_required,
+)
 from speechportal.accounts.requests import PortalRequest
+from speechportal.accounts.services import account_locked
 from speechportal.platform.forms import submit
 from speechportal.storage import browsing, services
 from speechportal.storage.errors import StorageError
@@ -42,14 +48,16 @@ def connection_create(request: PortalRequest) -> HttpResponse:
 
 @manager_required
 def connection_edit(request: PortalRequest, uid: str) -> HttpResponse:
-    connection = _one(request, uid)
-    form = ConnectionForm(request.POST or None, instance=connection, account=request.account)
-    if submit(form, lambda: services.update_connection(connection=connection, **form.cleaned_data)):
+    with account_locked(request.account):
+        connection = _one(request, uid)
+        form = ConnectionForm(request.POST or None, instance=connection, account=request.account)
+        saved = submit(form, lambda: services.update_connection(connection=connection, **form.cleaned_data))
+    if saved is not None:
         messages.success(request, _("The connection “%s” was saved.") % connection.name)
         return _checked(request, connection)
-    saved = _one(request, uid)
-    batches = saved.batches.filter(deleted_at=None).order_by("name")
-    context = {"form": form, "connection": saved, "batches": batches}
+    present = _one(request, uid)
+    batches = present.batches.filter(deleted_at=None).order_by("name")
+    context = {"form": form, "connection": present, "batches": batches}
     return render(request, "connections/form.html", context)
 
 
@@ -90,7 +98,8 @@ def connection_delete(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def browse(request: PortalRequest, uid: str) -> HttpResponse:
-    """Fragment with the folders of one level; its links lead to other levels."""
+    """A fragment with the folders of one level; its links lead to other levels."""
+    active_account_required(request)
     return _level(request, _one(request, uid), request.GET.get("path", ""), "")
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -85,6 +85,13 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         super().__init_subclass__(**kwargs)
         cls.search_fields = [*cls.find_exact, *cls.find_beginning, *cls.find_part]
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Only the list's own filters. By Django's rule any column may be compared with any text or pattern,
+        which reads hidden ones letter by letter."""
+        own = {each.parameter_name for each in self.list_filter if hasattr(each, "parameter_name")}
+        named = {each for each in self.list_filter if isinstance(each, str)}
+        return lookup in own | {f"{each}__exact" for each in named}
+
     def get_list_display(self, request: HttpRequest) -> Any:
         """Neighbours are links, but in the first column, which leads to the row itself."""
         names = list(super().get_list_display(request))
@@ -130,6 +137,28 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
     def glance(self, row: M) -> list[tuple[Any, Any]]:
         """(label, value) pairs above the form: states, counts, links to neighbours."""
         return []
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an address fills in, as ``?account=7``; whatever is no value of its field is left out."""
+        given = super().get_changeform_initial_data(request)
+        return {name: value for name, value in given.items() if self._is_value(name, value)}
+
+    def _is_value(self, name: str, value: Any) -> bool:
+        try:
+            field: Any = self.opts.get_field(name)
+        except FieldDoesNotExist:
+            return False
+        if not isinstance(value, str) or "\0" in value:
+            return False
+        if field.is_relation:
+            if not (value.isascii() and value.isdigit() and len(value) < 19):
+                return False
+            return bool(field.related_model._base_manager.filter(pk=value).exists())
+        try:
+            field.clean(value, None)
+        except (ValidationError, ValueError, TypeError, OverflowError):
+            return False
+        return True
 
     def get_fieldsets(self, request: HttpRequest, obj: M | None = None) -> Any:
         fieldsets = list(super().get_fieldsets(request, obj))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 VIEWED = {
-    "accounts": ["account", "apitoken", "auditentry", "invitation", "membership", "user"],
+    "accounts": ["account", "apitoken", "auditentry", "invitation", "membership", "signinfailures", "user"],
     "auth": ["group"],
-    "axes": ["accessattempt"],
     "storage": ["connection"],
     "domains": ["domain", "keyword"],
     "batches": [
@@ -47,7 +46,7 @@ SUPPORT = [
     "accounts.delete_membership",
     "accounts.add_user",
     "accounts.change_user",
-    "axes.delete_accessattempt",
+    "accounts.delete_signinfailures",
     "batches.add_batch",
     "batches.change_batch",
     "batches.delete_batch",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 
 from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Membership
 from speechportal.accounts.privacy.views import PAGE_SIZE
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.test import Client
 from django.utils import timezone
 
 from batches.services import batches as batch_services
@@ -17,6 +16,7 @@ from speechportal.accounts.audit.actor import Actor, Kind, acting_as, with_reaso
 from speechportal.accounts.audit.trail import HIDDEN, AppendOnly, record
 from speechportal.accounts.models import AuditEntry
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 

@@ -8,14 +8,15 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 from django.core.exceptions import ValidationError
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from speechportal.accounts import addresses
 from speechportal.accounts.members import invitations
 from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_user
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +48,7 @@ def test_somebody_new_joins_with_a_password(account: Account, alice: User) -> No
     client = Client()
     assert "Alice’s" in client.get(path).content.decode()
     response = client.post(path, {"password1": PASSWORD, "password2": PASSWORD, "first_name": "Dora"})
-    assert response["Location"] == reverse("home")
+    assert response["Location"] == addresses.path(account.uid, "home")
     dora = User.objects.get(email="dora@example.com")
     assert Membership.objects.get(user=dora).role == "manager"
     assert dora.check_password(PASSWORD)

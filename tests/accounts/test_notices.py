@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from django.core import mail
 from django.core.management import call_command
-from django.test import Client
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import User
 from speechportal.accounts.sign_in import second_factor
 from tests.accounts.queued import work_off
+from tests.clients import Client
 from tests.factories import make_account, make_user
 from tests.safety.authenticators import code
 

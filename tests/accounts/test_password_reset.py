@@ -7,17 +7,16 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
-from axes.models import AccessAttempt
 from django.conf import settings as portal
 from django.core import mail
-from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.audit.trail import AuditEntry
-from speechportal.accounts.models import User
+from speechportal.accounts.models import SignInFailures, User
 from tests.accounts.queued import work_off
+from tests.clients import Client
 from tests.factories import make_account, make_user
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +106,7 @@ def test_a_link_ends_after_an_hour_or_with_a_sign_in(alice: User) -> None:
 
 
 def test_wrong_passwords_before_are_forgotten(alice: User) -> None:
-    for _ in range(portal.AXES_FAILURE_LIMIT + 1):
+    for _ in range(portal.SIGN_IN_TRIES + 1):
         answer = Client().post("/login/", {"username": alice.email, "password": "wrong"})
     assert answer.status_code == 429
     Client().post(ASK, {"email": alice.email})
@@ -115,7 +114,7 @@ def test_wrong_passwords_before_are_forgotten(alice: User) -> None:
     guest = Client()
     address = guest.get(link_in_mail(), follow=True).redirect_chain[-1][0]
     guest.post(address, NEW)
-    assert not AccessAttempt.objects.exists()
+    assert not SignInFailures.objects.exists()
     signed_in = guest.post("/login/", {"username": alice.email, "password": NEW["new_password1"]})
     assert signed_in.status_code == 302
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
-from django.test import Client
 from django.utils import timezone
 
 from speechportal.accounts.models import AuditEntry, MemberSession, User
 from speechportal.accounts.sign_in import sessions
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough password"

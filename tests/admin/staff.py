@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import Group
-from django.test import Client
 
 from speechportal.accounts.models import User
 from tests import factories
+from tests.clients import Client
 
 
 def member_of(group: str) -> User:

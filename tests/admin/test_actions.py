@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, models, transaction
-from django.test import Client
 
 from batches.models import Adjustment, Batch, Charge, Delivery, Task
 from batches.models.ledger import ImmutableRow
@@ -17,6 +16,7 @@ from speechportal.accounts.sign_in import second_factor
 from speechportal.accounts.tokens import api_tokens
 from tests import factories
 from tests.admin.staff import member_of, signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 REASON = "They asked for it by mail."

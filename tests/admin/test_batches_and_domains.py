@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from domains.models import Domain
 from speechportal.accounts.models import Account, AuditEntry
 from tests import factories
 from tests.admin.staff import signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 ADD_BATCH, ADD_DOMAIN = "/admin/batches/batch/add/", "/admin/domains/domain/add/"

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
 from tests import factories
 from tests.admin.staff import signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 LIST = "admin:storage_connection_changelist"

@@ -7,12 +7,12 @@ import io
 from decimal import Decimal
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from batches.billing import adjustments
 from batches.models import Charge
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 

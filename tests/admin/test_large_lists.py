@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -12,6 +11,7 @@ from batches.models import Batch, ResultFile, Task
 from speechportal.accounts.models import Account
 from tests import factories
 from tests.admin.staff import signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/batches/task/"

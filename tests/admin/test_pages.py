@@ -8,7 +8,6 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import models
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -35,6 +34,7 @@ from speechportal.accounts.sign_in import recovery_codes, second_factor
 from speechportal.accounts.tokens import api_tokens
 from tests import factories
 from tests.admin.staff import member_of, signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-4f1d2c"
@@ -204,7 +204,7 @@ def test_sign_ins_that_were_refused_are_found_by_person_and_by_place() -> None:
     Client(REMOTE_ADDR="192.0.2.9").post("/login/", {"username": "Alice@example.com", "password": "wrong"})
     client = signed_in("support")
     for text, found in [("192.0.2.9", 1), ("192.0.2.8", 0), ("alice@example.com", 1), ("acc_x", 0)]:
-        page = client.get(reverse("admin:axes_accessattempt_changelist"), {"q": text})
+        page = client.get(reverse("admin:accounts_signinfailures_changelist"), {"q": text})
         assert len(page.context["cl"].result_list) == found, text
 
 

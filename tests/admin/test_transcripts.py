@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from batches.models import StoredTranscript, Task
@@ -13,6 +12,7 @@ from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.models import AuditEntry, Membership, User
 from tests import factories
 from tests.admin.staff import signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 REASON = "They say that it stops in the middle."

@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.test import Client
-
 from speechportal.accounts.models import Account, ApiToken, User
+from tests.clients import Client
 
 
 @dataclass

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 
 from batches.models import Batch
 from domains.models import Keyword
 from tests.api.client import Api
+from tests.clients import Client
 from tests.factories import make_batch
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import requests
-from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from batches.models import Batch, Task
 from tests.api.client import Api
+from tests.clients import Client
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task
 
 

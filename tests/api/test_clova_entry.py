@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.test import Client
 from django.utils import timezone
 
 from batches.compat.clova import views
@@ -24,6 +23,7 @@ from tests.api.client import Api
 from tests.api.clova_calls import Receiver, address, key_of, make_clova_batch, send, upload
 from tests.api.conftest import MakeApi
 from tests.api.work import complete
+from tests.clients import Client
 from tests.factories import make_account, make_batch, make_domain, make_user
 
 

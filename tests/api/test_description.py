@@ -7,10 +7,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from django.test import Client
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from speechportal.api import docs
+from tests.clients import Client
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 # In a fixed order: Django REST framework keeps an address's methods in a set.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from speechportal.accounts.models import ApiToken, Membership
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
+from tests.clients import Client
 
 
 def test_a_token_makes_a_token_shows_it_once_and_revokes_it(alice: Api) -> None:

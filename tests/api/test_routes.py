@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from batches.models import ExecutionResult, StoredTranscript
 from batches.recognition.transcript import Segment, Transcript
@@ -17,6 +16,7 @@ from speechportal.api.views import ApiView
 from tests.api.addresses import VIEWS, filled
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
+from tests.clients import Client
 from tests.factories import make_batch, make_task
 
 CHANGES = {"post", "put", "patch", "delete"}

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from batches.models import ResultFile, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
 from tests.api.client import Api
+from tests.clients import Client
 from tests.factories import make_batch, make_task
 
 

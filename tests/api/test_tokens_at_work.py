@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from domains.models import Domain
@@ -14,6 +13,7 @@ from speechportal.accounts.models import ApiToken, Membership
 from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
 from tests.api.conftest import MakeApi
+from tests.clients import Client
 from tests.factories import make_domain
 
 

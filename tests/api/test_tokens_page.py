@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from django.test import Client
 from django.utils import timezone
 
 from speechportal.accounts.models import ApiToken
 from speechportal.accounts.tokens import api_tokens
 from tests.api.client import Api
+from tests.clients import Client
 
 PAGE = "/account/tokens/"
 

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from batches.models import Batch, Task
@@ -15,6 +14,7 @@ from batches.services import tasks as task_services
 from batches.webhooks import redelivery
 from speechportal.accounts.audit.actor import Actor, Kind, acting_as
 from speechportal.accounts.models import Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db

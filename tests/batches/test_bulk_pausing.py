@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from batches.models import Batch
 from speechportal.accounts.models import Membership
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db

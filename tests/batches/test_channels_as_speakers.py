@@ -6,7 +6,6 @@ import json
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
@@ -14,6 +13,7 @@ from batches.models import Batch, StoredTranscript, Task
 from batches.recognition.errors import EngineDied
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
+from tests.clients import Client
 from tests.factories import make_account, make_batch, make_user
 from tests.workbench import Engine, drop, folder, work
 

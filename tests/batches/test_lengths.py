@@ -1,4 +1,4 @@
-"""How many minutes wait in a path is told from a look at a few files."""
+"""Duration estimates of waiting files, and that nothing of a file is read for them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import io
 import re
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import pytest
+from django.utils import timezone
 
 from batches.intake import duration_estimates
 from batches.recognition.errors import NotMedia
-from batches.recognition.media import decoding
+from batches.recognition.media import decoding, ffmpeg_log
 from batches.services import dry_run
-from speechportal.storage.backends.base import ObjectStore
-from tests.factories import make_account, make_connection
+from speechportal.platform import sentry
+from speechportal.storage.backends.base import StoredFile
+from speechportal.storage.backends.local import LocalStore
+from tests.factories import make_account, make_batch, make_connection, make_task
 
 pytestmark = pytest.mark.django_db
 
@@ -33,44 +37,53 @@ def sound(seconds: float, rate: int = 8000) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-def store() -> ObjectStore:
-    return make_connection(make_account()).store()
+def file(name: str, size: int) -> StoredFile:
+    return StoredFile(key=f"in/{name}", size=size, version="1", modified=timezone.now())
 
 
-def put(store: ObjectStore, **files: bytes) -> int | None:
-    for name, data in files.items():
-        store.put(f"in/{name.replace('_', '.')}", data)
-    found = [file for file in (store.stat(f"in/{name.replace('_', '.')}") for name in files) if file]
-    return duration_estimates.estimate(store, found)
+def test_the_account_s_own_files_tell_the_pace_of_each_kind() -> None:
+    batch = make_batch()
+    for name, size, duration in (("a.wav", 1000, 500), ("b.WAV", 3000, 1500), ("c.mp3", 1000, 4000)):
+        make_task(
+            batch, name, state="completed", input_key=f"in/{name}", input_size=size, media_duration=duration
+        )
+    waiting = [file("new.wav", 10_000), file("new.mp3", 10_000)]
+    assert duration_estimates.estimate(batch.account, waiting) == 5_000 + 40_000
 
 
-def test_files_alike_are_measured_by_a_few(store: ObjectStore) -> None:
-    estimate = put(store, **{f"f{number}_wav": sound(number) for number in range(1, 9)})
-    assert estimate == pytest.approx(36_000, rel=0.02)
+def test_usual_bit_rates_where_nothing_is_known() -> None:
+    account = make_account()
+    make_task(make_batch(), "a.wav", state="completed", input_key="in/a.wav", input_size=1, media_duration=9)
+    assert duration_estimates.estimate(account, [file("a.wav", 32_000)]) == 1000
+    assert duration_estimates.estimate(account, [file("a.mp3", 16_000), file("a.mp4", 125_000)]) == 2000
+    assert duration_estimates.estimate(account, []) is None
 
 
-def test_each_kind_has_a_pace_of_its_own(store: ObjectStore) -> None:
-    estimate = put(store, a_wav=sound(10), b_wave=sound(10, rate=48_000), c_wave=sound(20, rate=48_000))
-    assert estimate == pytest.approx(40_000, rel=0.02)
-
-
-def test_what_cannot_be_measured_is_taken_as_the_others(store: ObjectStore) -> None:
-    text = b"x" * len(sound(10))
-    assert put(store, a_wav=sound(10), b_mp3=text) == pytest.approx(20_000, rel=0.02)
-    assert put(store, notes_mp3=text, empty_wav=b"") is None
-
-
-def test_large_files_are_not_fetched(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duration_estimates, "SAMPLE_BYTES", 1000)
-    assert put(store, a_wav=sound(10)) is None
-
-
-def test_the_check_of_a_batch_tells_it() -> None:
+def test_the_check_of_a_batch_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web process lists; media is looked at by confined workers."""
     connection = make_connection(make_account())
     connection.store().put("in/a.wav", sound(90))
+    for look in ("probe", "decode_chunks"):
+        monkeypatch.delattr(decoding, look, raising=False)
+    monkeypatch.setattr(LocalStore, "download", None)
     found = dry_run.preview(connection=connection, input_path="in", result_path="out")
-    assert found.media_duration == pytest.approx(90_000, rel=0.01)
+    assert found.files == 1
+    assert found.media_duration == pytest.approx(45_000, rel=0.01)  # 8 kHz, as if it were 16
+
+
+@pytest.mark.parametrize(
+    "log",
+    ["Stream\n" * 50_000, "\n" * 60_000 + "x", "1" * 60_000, " " * 60_000, "Stream #0:0" + ": Audio" * 9000],
+    ids=["streams", "newlines", "digits", "spaces", "audio"],
+)
+def test_what_ffmpeg_writes_is_read_in_linear_time(log: str) -> None:
+    """A tag of 60,000 newlines once held the process for 40 s."""
+    began = time.process_time()
+    ffmpeg_log.describe(log)
+    ffmpeg_log.is_cut_short(log)
+    ffmpeg_log.speaks_of_encryption(log)
+    assert sentry._ADDRESS.search(log) is None
+    assert time.process_time() - began < 1
 
 
 def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -22,6 +21,7 @@ from batches.tasks import lifecycle, model_hosts, scheduling
 from batches.tasks.scheduling import ServedModels
 from domains.offered_models import ModelPair
 from tests import factories
+from tests.clients import Client
 from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db

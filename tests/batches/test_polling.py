@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from django.test import Client
 from pytest_django.fixtures import Settings
 
 from batches.intake import polling
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from batches.tasks import scheduling
+from tests.clients import Client
 from tests.factories import make_account, make_batch, make_user
 
 pytestmark = pytest.mark.django_db

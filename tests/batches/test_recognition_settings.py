@@ -6,7 +6,6 @@ import json
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.test import Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from batches.models.task_settings import TaskOverrides, TaskSettings
 from batches.services import batches as batch_services
 from batches.web.forms import BatchForm
 from speechportal.accounts.models import Account, AuditEntry
+from tests.clients import Client
 from tests.factories import make_account, make_batch, make_task, make_user
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import Resolver404, resolve, reverse
 
 from batches.formats import FORMATS
@@ -22,6 +21,7 @@ from speechportal.help.templatetags.help import failure_help, help_link
 from speechportal.settings import env
 from speechportal.storage import kinds
 from speechportal.storage.forms import ConnectionForm
+from tests.clients import Client
 from tests.factories import make_account, make_user
 from tests.help import markdown
 

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from speechportal.accounts.models import User
+from tests.clients import Client
 from tests.house.routes import ROUTES
 from tests.house.test_routes import World, world
 

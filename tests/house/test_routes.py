@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
@@ -15,6 +14,7 @@ from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.tokens import api_tokens
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_domain, make_task, make_user
 from tests.house.routes import ROUTES, STAFF_NAMESPACES, TOKEN_NAMESPACES, Guard, Route
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
@@ -20,6 +19,7 @@ from batches.operations.doctor import Finding, Health
 from batches.recognition.runtime import sandbox
 from speechportal.platform.models import NamedLease
 from tests import factories
+from tests.clients import Client
 from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db

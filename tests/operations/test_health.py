@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +16,7 @@ from batches.models import Batch, ConnectionBackoff, Delivery, Task
 from batches.webhooks import endpoint
 from speechportal.platform import health, metrics
 from tests import factories
+from tests.clients import Client
 from tests.operations.readiness import ready
 
 pytestmark = pytest.mark.django_db

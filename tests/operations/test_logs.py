@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
-from django.test import Client
 
 from speechportal.platform import logs
 from tests import factories
+from tests.clients import Client
 
 
 class Kept(logging.Handler):

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from speechportal.accounts.models import User
+from tests.clients import Client
 from tests.portal.scene import World, make_world
 
 # Playwright's loop runs in this thread, and Django would take it for an asynchronous view.

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
-from django.test import Client
 
 from batches.models import Batch, Charge, SearchText, StoredTranscript, Task
 from batches.operations.privacy.erasure import close_account, erase_person
@@ -21,6 +20,7 @@ from speechportal.accounts.tokens import api_tokens
 from speechportal.storage.models import Connection
 from tests import factories
 from tests.admin.staff import signed_in
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings as configured
 from django.http import HttpRequest
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
 from batches.intake import polling
@@ -19,6 +19,7 @@ from speechportal.accounts.models import AuditEntry
 from speechportal.accounts.tokens import api_tokens
 from speechportal.platform.logs import LineFormatter
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary7d41c0ffee"
@@ -37,7 +38,7 @@ class Kept(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     handler, root = Kept(), logging.getLogger()
-    names = ("speechportal", "batches", "domains", "axes", "django", "botocore", "urllib3")
+    names = ("speechportal", "batches", "domains", "django", "botocore", "urllib3")
     before = {name: logging.getLogger(name).level for name in ("", *names)}
     root.addHandler(handler)
     for name in before:

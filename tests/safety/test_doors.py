@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -21,6 +20,7 @@ from speechportal.accounts.models import Account, ApiToken, Membership, User
 from speechportal.accounts.tokens import api_tokens
 from tests.admin.staff import member_of, signed_in
 from tests.api.addresses import VIEWS, filled
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from django.conf import settings as configured
 from django.core.management import call_command
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, Membership, RecoveryCode, User
 from speechportal.accounts.sign_in import recovery_codes, second_factor
 from tests import factories
+from tests.clients import Client
 from tests.safety.authenticators import code, wrong
 
 pytestmark = pytest.mark.django_db
@@ -166,7 +166,7 @@ def test_every_step_is_in_the_audit_trail_without_a_secret(bob: User) -> None:
 def test_wrong_codes_count_toward_the_refusal_of_wrong_passwords(bob: User) -> None:
     turn_on(sign_in(), bob)
     app, client = AuthenticatorApp.objects.get(user=bob), sign_in()
-    for _ in range(configured.AXES_FAILURE_LIMIT):
+    for _ in range(configured.SIGN_IN_TRIES):
         AuthenticatorApp.objects.update(wait_until=timezone.now() - timedelta(seconds=1))
         response = client.post("/two-factor/", {"code": wrong(app)})
     assert response.status_code == 429

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import AuditEntry, AuthenticatorApp, User
 from speechportal.accounts.sign_in import second_factor
 from tests import factories
+from tests.clients import Client
 from tests.safety.authenticators import authenticator, code, wrong
 
 pytestmark = pytest.mark.django_db

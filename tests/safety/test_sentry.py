@@ -26,7 +26,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "speechportal.settings"
 import django
 django.setup()
 from django.conf import settings
-from django.test import Client
+from tests.clients import Client
 from speechportal import logs
 
 settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings as configured
-from django.test import Client
 from pytest_django.fixtures import Settings
 
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long enough password"
@@ -27,7 +27,7 @@ def sign_in(password: str, address: str, email: str = "alice@example.com") -> in
 
 def test_after_too_many_wrong_passwords_the_right_one_waits_too() -> None:
     factories.make_user("alice@example.com", PASSWORD)
-    for _ in range(configured.AXES_FAILURE_LIMIT - 1):
+    for _ in range(configured.SIGN_IN_TRIES - 1):
         assert sign_in("wrong", HERE) == 200
     assert sign_in("wrong", HERE) == 429
     assert sign_in(PASSWORD, HERE) == 429
@@ -39,7 +39,7 @@ def test_after_too_many_wrong_passwords_the_right_one_waits_too() -> None:
 def test_the_refusal_says_what_to_do() -> None:
     factories.make_user("alice@example.com", PASSWORD)
     client = Client(REMOTE_ADDR=HERE)
-    for _ in range(configured.AXES_FAILURE_LIMIT):
+    for _ in range(configured.SIGN_IN_TRIES):
         response = client.post("/login/", {"username": "alice@example.com", "password": "wrong"})
     assert "Try again in 15 minutes" in response.content.decode()
     assert response["Retry-After"] == "900"
@@ -48,6 +48,6 @@ def test_the_refusal_says_what_to_do() -> None:
 def test_a_right_password_forgets_the_wrong_ones() -> None:
     factories.make_user("alice@example.com", PASSWORD)
     for _ in range(3):
-        for _ in range(configured.AXES_FAILURE_LIMIT - 1):
+        for _ in range(configured.SIGN_IN_TRIES - 1):
             assert sign_in("wrong", HERE) == 200
         assert sign_in(PASSWORD, HERE) == 302

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
-from django.test import Client
 
 from domains.models import Keyword
 from tests import factories
+from tests.clients import Client
 
 pytestmark = pytest.mark.django_db
 

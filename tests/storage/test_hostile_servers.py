@@ -14,7 +14,14 @@ from pytest_django.fixtures import Settings
 from speechportal.storage import gateway
 from speechportal.storage.backends import s3_guard
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.errors import Misconfigured, StorageError, StorageFault, TimedOut, Unreachable
+from speechportal.storage.errors import (
+    FileTooLarge,
+    Misconfigured,
+    StorageError,
+    StorageFault,
+    TimedOut,
+    Unreachable,
+)
 from speechportal.storage.providers import Provider
 from tests.outbound.servers import Handler, Server, answering, serving
 
@@ -157,3 +164,40 @@ def test_a_kept_connection_outlives_the_deadlines_of_its_calls(monkeypatch: pyte
             assert listing(opened) == []
             time.sleep(0.6)
         assert server.accepted == 1
+
+
+@pytest.mark.parametrize("head", ["", "x-amz-bucket-region: eu-west-1\r\n", "x-amz-bucket-region:\r\n"])
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_with_a_region_is_not_followed_either(status: int, head: str) -> None:
+    answer = (
+        f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:9/\r\n{head}Content-Length: 0\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    with serving(answering(answer.encode())) as server:
+        for use in (listing, reading, stating):
+            with pytest.raises(Misconfigured):
+                use(store(server))
+        assert len(server.heads) == 3
+
+
+ENTITIES = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'
+
+
+@pytest.mark.parametrize("body", [b"<x>" + b"<a/>" * 200_000, ENTITIES], ids=["many tags", "entities"])
+def test_xml_that_would_take_the_memory_is_not_parsed(body: bytes) -> None:
+    answer = HEAD + b"Content-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with serving(answering(answer)) as server:
+        opened = store(server)
+        tracemalloc.start()
+        with pytest.raises(StorageError):
+            listing(opened)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 30 * MIB
+
+
+def test_a_file_larger_than_listed_is_not_fetched(folder: Path) -> None:
+    answer = FILE + b"Content-Length: 4000000000\r\n\r\n"
+    with serving(sending(answer, b"y" * MIB)) as server, pytest.raises(FileTooLarge):
+        store(server).download("key", folder / "file", limit=1000)
+    assert list(folder.iterdir()) == []

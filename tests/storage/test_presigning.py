@@ -10,10 +10,10 @@ from email.message import Message
 from urllib.parse import urlsplit
 
 import pytest
-from django.test import Client
 
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.local import LocalStore
+from tests.clients import Client
 
 # moto looks at neither signatures nor times.
 CHECKS_NOTHING = {"moto"}

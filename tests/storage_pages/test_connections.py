@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client
 from django.urls import reverse
 
 from speechportal.accounts.models import Account, Membership
 from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_connection, make_user
 
 pytestmark = pytest.mark.django_db

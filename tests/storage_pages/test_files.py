@@ -8,13 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import Account
 from speechportal.storage import local_file_views
 from speechportal.storage.models import Connection
+from tests.clients import Client
 from tests.factories import make_account, make_connection
 
 pytestmark = pytest.mark.django_db

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
 from speechportal.accounts.models import Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_user
 from tests.webhooks.makers import make_delivery, make_hooked_batch
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import standardwebhooks
-from django.test import Client
 from pytest_django.fixtures import Settings
 
 from batches.models import Delivery
 from batches.webhooks import endpoint
 from speechportal.accounts.models import Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_user
 from tests.webhooks.makers import make_hooked_batch
 from tests.webhooks.receiver import receiving, status

@@ -30,11 +30,15 @@ from speechportal.api.authentication import TokenAuthentication, rate_headers, t
 from speechportal.api.parsers import StrictJsonParser
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
+from speechportal.platform.request_bodies import STREAMED
 
 HEADER = "X-CLOVASPEECH-API-KEY"
 LOOK_SECONDS = 0.5
 # Each waiting request holds a thread of this process; some are left for everybody else.
 _waiting = threading.BoundedSemaphore(2)
+
+
+PARAMS_BYTES = 1024**2
 
 
 class KeyAuthentication(TokenAuthentication):
@@ -119,12 +123,17 @@ class Upload(ClovaView):
 
     def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
         batch = self.batch()
-        if int(request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_MEDIA_BYTES + 1024**2:
-            raise Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
+        too_large = Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
+        is_chunked = request.META.get(STREAMED, False)
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > settings.MAX_MEDIA_BYTES + 1024**2 and not is_chunked:
+            raise too_large
         parts: Any = request.data
         media = parts.get("media")
         if not isinstance(media, UploadedFile):
             raise Problem(400, "media_missing", _("Send the file as the part “media”."))
+        if (media.size or 0) > settings.MAX_MEDIA_BYTES:
+            raise too_large
         wanted = understand(_decoded(parts.get("params")), batch)
         intake.check_callback(wanted.callback)
         settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
@@ -190,6 +199,9 @@ def _wait(task: Task) -> bool:
 def _decoded(params: Any) -> Any:
     if params is None:
         return {}
+    length = params.size or 0 if isinstance(params, UploadedFile) else len(params)
+    if length > PARAMS_BYTES:
+        raise Problem(413, "params_too_large", _("The part “params” has more than 1 MB."))
     data = params.read() if isinstance(params, UploadedFile) else params.encode(errors="surrogatepass")
     try:
         return StrictJsonParser().parse(io.BytesIO(data))

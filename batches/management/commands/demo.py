@@ -13,10 +13,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from batches.intake import polling
 from batches.operations.demo import report
 from batches.operations.demo.scene import EMAIL, Scene, set_up
 from speechportal.env import stored_secret
-from speechportal.platform import queue
 from speechportal.platform.supervisor import Supervisor, services
 from speechportal.storage.embedded.swift import SwiftServer
 
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             supervisor.stop_on_signals()
             stack.callback(supervisor.stop)
             scene.drop_files()
-            queue.wake_polling(scene.batch.pk)
+            polling.wake(scene.batch.pk)
             supervisor.start()
             self._follow(scene, supervisor)
             if supervisor.stopped.is_set():

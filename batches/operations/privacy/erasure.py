@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from axes.models import AccessAttempt
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
@@ -49,7 +48,7 @@ from speechportal.accounts.models import (
     Membership,
     User,
 )
-from speechportal.accounts.sign_in import second_factor
+from speechportal.accounts.sign_in import second_factor, throttling
 from speechportal.storage.models import Connection
 
 
@@ -245,5 +244,5 @@ def _forget_name(user: User) -> None:
 
 def _forget_sign_ins(user: User, report: Report) -> None:
     report.removed["authenticator apps"] = int(second_factor.remove(user.pk))
-    report.removed["sign-in attempts"] = AccessAttempt.objects.filter(username__iexact=user.email).delete()[0]
+    report.removed["sign-in attempts"] = throttling.forget(email=user.email)
     report.removed["sessions"] = MemberSession.objects.filter(user=user).delete()[0]

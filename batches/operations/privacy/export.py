@@ -71,36 +71,47 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
 ]
 
 
-def export_account(*, account: Account, target: Path | IO[bytes]) -> dict[str, int]:
-    """Write the ZIP file; returns how many rows of each table are in it."""
+# What was said, and what carries it.
+SAID_TABLES = {"transcripts", "corrections"}
+SAID_FIELDS = {"payload", "answer"}  # of deliveries
+
+
+def export_account(*, account: Account, target: Path | IO[bytes], transcripts: bool = True) -> dict[str, int]:
+    """Write the ZIP file; returns how many rows of each table are in it.
+
+    Without ``transcripts`` it holds nothing of what was said: for staff whom no owner lets read it.
+    """
     counts: dict[str, int] = {}
-    trail.record("account.exported", account)
+    trail.record("account.exported", account, changes={"transcripts": [None, transcripts]})
+    left_out = LEFT_OUT if transcripts else LEFT_OUT | SAID_FIELDS
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("account.json", "w") as file:
-            file.write(_line(account))
+            file.write(_line(account, left_out))
         for name, model, path in TABLES:
+            if name in SAID_TABLES and not transcripts:
+                continue
             rows = model._base_manager.filter(**{path: account}).order_by("pk")
             with archive.open(f"{name}.jsonl", "w", force_zip64=True) as file:
-                counts[name] = _write(file, rows.iterator(chunk_size=200))
+                counts[name] = _write(file, rows.iterator(chunk_size=200), left_out)
     return counts
 
 
-def _write(file: IO[bytes], rows: Iterable[models.Model]) -> int:
+def _write(file: IO[bytes], rows: Iterable[models.Model], left_out: set[str]) -> int:
     count = 0
     with io.BufferedWriter(file) as buffered:
         for row in rows:
-            buffered.write(_line(row))
+            buffered.write(_line(row, left_out))
             count += 1
     return count
 
 
-def _line(row: models.Model) -> bytes:
+def _line(row: models.Model, left_out: set[str]) -> bytes:
     values: dict[str, Any] = {
         field.attname: field.value_to_string(row)
         if isinstance(field, TypedJSONField)
         else getattr(row, field.attname)
         for field in row._meta.concrete_fields
-        if field.name not in LEFT_OUT
+        if field.name not in left_out
     }
     if isinstance(row, Membership):
         values["email"] = row.user.email

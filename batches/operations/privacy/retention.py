@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from axes.models import AccessAttempt
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -21,7 +20,7 @@ from batches.models import (
     StoredTranscript,
     Task,
 )
-from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession
+from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession, SignInFailures
 
 logger = logging.getLogger(__name__)
 CHUNK = 500
@@ -44,7 +43,7 @@ def enforce(now: datetime | None = None) -> Counter[str]:
     for account in Account.objects.exclude(log_days=None).order_by("pk"):
         removed += remove_logs(account, _before(now, account.log_days))
     removed["sessions"] = MemberSession.objects.filter(expire_date__lt=now).delete()[0]
-    old = AccessAttempt.objects.filter(attempt_time__lt=now - timedelta(days=SIGN_IN_DAYS))
+    old = SignInFailures.objects.filter(last_at__lt=now - timedelta(days=SIGN_IN_DAYS))
     removed["sign-in attempts"] = old.delete()[0]
     logger.info("retention removed %s", dict(removed) or "nothing")
     return removed

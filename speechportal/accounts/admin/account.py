@@ -83,7 +83,9 @@ class BudgetForm(ReasonForm):
 
 class SetBudget(Action):
     name, label = "budget", _("Set the budget")
-    description = _("Charges of a calendar month (UTC) never exceed it.")
+    description = _(
+        "Charges of a calendar month never exceed it; months begin at midnight in the account’s time zone."
+    )
     permission = "accounts.change_price"
     form_class = BudgetForm
 
@@ -110,7 +112,7 @@ class AccountAdmin(PortalModelAdmin[Account]):
     list_display = ["name", "uid", "state", "batches", "member_count", "batch_limit", "price", "created_at"]
     list_filter: ClassVar[list[Any]] = []
     # Limits, price and budget have actions of their own, which ask for what they need.
-    fields = ["name", "currency", "batch_limit", "price_per_file", "transcript_days", "log_days"]
+    fields = ["name", "time_zone", "currency", "batch_limit", "price_per_file", "transcript_days", "log_days"]
     portal_actions: ClassVar[list[type[Action]]] = [SetBatchLimit, SetPrice, SetBudget]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:

@@ -10,10 +10,12 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.audit import trail
+from speechportal.accounts.audit.actor import current_actor
 from speechportal.accounts.members import memberships
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
 from speechportal.accounts.sign_in import second_factor, sessions
@@ -21,6 +23,20 @@ from speechportal.accounts.tokens import api_tokens
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
 from speechportal.support.lists import neighbour
+
+
+def may_act_on(acting: User, row: User) -> bool:
+    """Superusers are changed by superusers only, and staff by administrators."""
+    if acting.is_superuser:
+        return True
+    return not row.is_superuser and (not row.is_staff or acting.has_perm("auth.change_group"))
+
+
+def refuse_above(row: User) -> None:
+    """Raise ``ValidationError`` where the staff member who acts may not change this person."""
+    acting = User.objects.filter(pk=current_actor().user_id).first()
+    if acting is not None and not may_act_on(acting, row):
+        raise ValidationError(_("Only a superuser does this to a superuser, and an administrator to staff."))
 
 
 class ResetTwoFactor(Action):
@@ -37,6 +53,7 @@ class ResetTwoFactor(Action):
         return second_factor.app_of(row.pk) is not None
 
     def perform(self, row: User, answers: dict[str, Any]) -> str:
+        refuse_above(row)
         if not second_factor.remove(row.pk):
             raise ValidationError(_("There is no authenticator app to take away."))
         sessions.end(row.pk)
@@ -50,9 +67,28 @@ class EndSessions(Action):
     for_many = False
 
     def perform(self, row: User, answers: dict[str, Any]) -> str:
+        refuse_above(row)
         ended = sessions.end(row.pk)
         trail.record("user.sessions_ended", row, changes={"sessions": [None, ended]})
         return gettext("Sessions that were ended: %d.") % ended
+
+
+class ConfirmAddress(Action):
+    name, label = "confirm_address", _("Address is theirs")
+    description = _(
+        "Confirms that the e-mail address belongs to the person, such as after a call back. Without it, or a"
+        " link that was mailed, staff cannot make them a member of an account."
+    )
+    permission = "accounts.change_user"
+    for_many = False
+
+    def applies_to(self, row: User) -> bool:
+        return row.email_verified_at is None
+
+    def perform(self, row: User, answers: dict[str, Any]) -> str:
+        row.email_verified_at = timezone.now()
+        row.save(update_fields=["email_verified_at"])
+        return gettext("The address is confirmed.")
 
 
 class UserForm(ReasonedForm, UserChangeForm):  # type: ignore[type-arg] # Django's is not generic at run time
@@ -84,7 +120,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "usable_password", "password1", "password2"]})]
-    portal_actions: ClassVar[list[type[Action]]] = [ResetTwoFactor, EndSessions]
+    portal_actions: ClassVar[list[type[Action]]] = [ResetTwoFactor, EndSessions, ConfirmAddress]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         user: Any = request.user
@@ -98,11 +134,8 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         user: Any = request.user
-        if obj is not None and not user.is_superuser:
-            if obj.is_superuser:
-                return False
-            if obj.is_staff and not user.has_perm("auth.change_group"):
-                return False
+        if obj is not None and not may_act_on(user, obj):
+            return False
         return super().has_change_permission(request, obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
@@ -115,6 +148,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         memberships = row.memberships.select_related("account")[:10]
         return [
             (_("Last signed in"), row.last_login),
+            (_("Address verified"), row.email_verified_at or _("no")),
             (_("Two-factor"), _("set up") if second_factor.app_of(row.pk) else _("not set up")),
             # Not a list of them: a session's key, by which the admin would call it, opens the portal.
             (_("Sessions"), len(sessions.of_user(row.pk))),
@@ -160,6 +194,16 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
         if change:
             memberships.change_role(membership=obj, role=form.cleaned_data["role"])
             return
+        if obj.user.email_verified_at is None:
+            raise ValidationError(
+                _(
+                    "Nobody has shown yet that the address %(email)s is theirs. Let them set a password by"
+                    " the link under “Forgot your password?”, which is mailed to it; or confirm it with"
+                    " “Address is theirs” on the user’s page."
+                ),
+                code="email_not_verified",
+                params={"email": obj.user.email},
+            )
         # Else staff could let themselves in. The first owner is staff's to make; they invite the others.
         if obj.account.memberships.filter(role=Membership.Role.OWNER).exists():
             raise ValidationError(

@@ -1,13 +1,10 @@
-"""Audit trail, refused sign-ins, authenticator apps and the queue's tables in admin; all read-only."""
+"""Read-only admin of the audit trail, failed sign-ins, authenticator apps and the queue's own tables."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from typing import Any, ClassVar
 
-from axes.models import AccessAttempt
-from axes.utils import reset
 from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -17,7 +14,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.models import AuditEntry, AuthenticatorApp, RecoveryCode
+from speechportal.accounts.email_addresses import normalised
+from speechportal.accounts.models import AuditEntry, AuthenticatorApp, RecoveryCode, SignInFailures
+from speechportal.accounts.sign_in import throttling
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to
 from speechportal.support.lists import neighbour
@@ -107,27 +106,27 @@ class RecoveryCodeAdmin(ReadOnlyAdmin[RecoveryCode]):
 class LetTryAgain(Action):
     name, label = "reset", _("Let try again")
     description = _("Forgets the wrong passwords, so that signing in is possible at once.")
-    permission = "axes.delete_accessattempt"
+    permission = "accounts.delete_signinfailures"
 
-    def perform(self, row: AccessAttempt, answers: dict[str, Any]) -> str:
-        reset(username=row.username, ip=row.ip_address)
+    def perform(self, row: SignInFailures, answers: dict[str, Any]) -> str:
+        if row.email:
+            throttling.forget(email=row.email)
+        else:
+            row.delete()
         return gettext("Signing in is possible again.")
 
 
-@admin.register(AccessAttempt)
-class AccessAttemptAdmin(ReadOnlyAdmin[AccessAttempt]):
-    """Recent failed sign-ins, by e-mail and network address."""
+@admin.register(SignInFailures)
+class SignInFailuresAdmin(ReadOnlyAdmin[SignInFailures]):
+    """Wrong passwords of the last days, by address and network."""
 
-    find_exact = ("username",)
-    list_display = ["username", "ip_address", "failures_since_start", "attempt_time"]
-    fields = ["username", "ip_address", "failures_since_start", "attempt_time", "user_agent", "path_info"]
+    find_exact = ("email",)
+    list_display = ["email", "network", "subject", "failures", "last_at", "wait_until"]
+    fields = ["subject", "email", "network", "failures", "last_at", "wait_until"]
     portal_actions = [LetTryAgain]
 
-    def matching(self, queryset: QuerySet[AccessAttempt], text: str) -> Q:
-        try:
-            return Q(ip_address=str(ipaddress.ip_address(text)))
-        except ValueError:  # PostgreSQL takes nothing but addresses for one.
-            return Q(username=text.lower())
+    def matching(self, queryset: QuerySet[SignInFailures], text: str) -> Q:
+        return Q(network=throttling.network_named(text)) | Q(email=normalised(text))
 
 
 def _register_queue_tables() -> None:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import field_defaults
+from speechportal.accounts.email_addresses import normalised
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
@@ -33,6 +34,8 @@ class Invitation(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), default=field_defaults.in_a_week)
     accepted_at = models.DateTimeField(_("accepted"), null=True, editable=False)
+    # Only a link that nobody but the address has seen proves that it is theirs.
+    mailed_at = models.DateTimeField(_("mailed"), null=True, editable=False)
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager()
@@ -65,7 +68,7 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
 
     Replaces an expired invitation of the same address.
     """
-    email = email.strip().lower()
+    email = normalised(email)
     if Membership.objects.filter(account=account, user__email=email).exists():
         raise ValidationError({"email": gettext("This person is a member already.")}, code="member")
     token = secrets.token_urlsafe(24)
@@ -83,7 +86,10 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
 
 
 def send(invitation: Invitation, address: str) -> bool:
-    """Mail the link; ``False`` if no mail can be sent, so that it has to be passed on by hand."""
+    """Mail the link; ``False`` where no mail can be sent, so that it has to be handed over by hand.
+
+    A link that was mailed is shown to nobody else: following it verifies the address.
+    """
     account = invitation.account.name
     text = gettext(
         "%(who)s invites you to the account “%(account)s” of Speech Portal:\n\n%(address)s\n\n"
@@ -95,7 +101,16 @@ def send(invitation: Invitation, address: str) -> bool:
         "until": timezone.localtime(invitation.expires_at).strftime("%Y-%m-%d %H:%M %Z"),
     }
     subject = gettext("Invitation to “%s”") % account
-    return mail.send(invitation.email, subject, text)
+    if not mail.send(invitation.email, subject, text):
+        return False
+    invitation.mailed_at = timezone.now()
+    Invitation.unscoped.filter(pk=invitation.pk).update(mailed_at=invitation.mailed_at)
+    return True
+
+
+def is_mailed() -> bool:
+    """Whether links go by mail, and are shown to nobody."""
+    return mail.is_set_up()
 
 
 def find(token: str) -> Invitation | None:
@@ -105,15 +120,19 @@ def find(token: str) -> Invitation | None:
 
 
 def accept(*, invitation: Invitation, user: User) -> Membership:
-    """Make ``user`` a member. Raises ``ValidationError`` unless the invitation is for their address."""
-    if user.email.lower() != invitation.email:
+    """Make ``user`` a member. Raises ``ValidationError`` for anybody but the one who was invited."""
+    if user.email != invitation.email:
         raise ValidationError(gettext("This invitation is for %s.") % invitation.email, code="other_person")
+    if invitation.account.is_suspended:
+        raise ValidationError(gettext("The account is suspended. Try again later."), code="suspended")
     with transaction.atomic():
         taken = Invitation.unscoped.filter(
             pk=invitation.pk, accepted_at=None, expires_at__gt=timezone.now()
         ).update(accepted_at=timezone.now())
         if not taken:
             raise ValidationError(gettext("The invitation was withdrawn or has expired."), code="closed")
+        if invitation.mailed_at is not None:
+            User.objects.filter(pk=user.pk, email_verified_at=None).update(email_verified_at=timezone.now())
         membership, _created = Membership.objects.get_or_create(
             account=invitation.account, user=user, defaults={"role": invitation.role}
         )

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,14 +20,18 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts.access import SESSION_KEY, View, member_required
+from speechportal.accounts import addresses, time_zones
+from speechportal.accounts.access import View, member_required
 from speechportal.accounts.members import invitations, memberships
 from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.requests import PortalRequest
+from speechportal.accounts.services import account_locked, update_account
 from speechportal.platform.forms import submit
+from speechportal.platform.versioned_forms import VersionedForm
 
 OWNERS_ONLY = gettext_lazy("Only an owner of the account may do this.")
+OWNER = Membership.Role.OWNER
 MEMBER_BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
 
 
@@ -53,10 +58,21 @@ class InvitationForm(forms.ModelForm[Invitation]):
         }
 
 
-class AccountForm(forms.ModelForm[Account]):
+class AccountForm(VersionedForm, forms.ModelForm[Account]):
     class Meta:
         model = Account
-        fields = ["name", "monthly_budget"]
+        fields = ["name", "monthly_budget", "time_zone"]
+
+    time_zone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"),
+        choices=time_zones.choices,
+        required=False,
+        help_text=gettext_lazy("Months of usage and of the budget begin at midnight there."),
+    )
+
+    def clean_time_zone(self) -> str:
+        """A form that does not name it leaves it."""
+        return str(self.cleaned_data["time_zone"] or self.instance.time_zone)
 
 
 @member_required
@@ -93,6 +109,7 @@ def invite(request: PortalRequest) -> HttpResponse:
     link = urljoin(settings.PUBLIC_URL, reverse("accept_invitation", args=[token]))
     if invitations.send(invitation, link):
         messages.success(request, _("The invitation was sent to %s.") % invitation.email)
+        link = ""
     else:
         messages.success(request, _("%s is invited. Hand over the link below.") % invitation.email)
     return _show_members(request, InvitationForm(), link)
@@ -108,17 +125,47 @@ def withdraw(request: PortalRequest, uid: str) -> HttpResponse:
     return redirect("account_members")
 
 
+ROLES = {
+    Membership.Role.OWNER: gettext_lazy(
+        "Can do everything, also change and remove every member, you included, and set the budget."
+    ),
+    Membership.Role.MANAGER: gettext_lazy("Changes domains, connections, batches and API tokens."),
+    Membership.Role.VIEWER: gettext_lazy("Reads, and changes nothing."),
+}
+
+
 @owner_required
-@require_POST
 def change_role(request: PortalRequest, pk: int) -> HttpResponse:
+    """Asks which role, and says what it means; a POST with ``role`` changes it."""
     membership = _membership(request, pk)
+    if request.method != "POST":
+        context = {
+            **_made_by(membership),
+            "member": membership,
+            "is_own": membership.user_id == request.user.pk,
+            "roles": [(role.value, role.label, meaning) for role, meaning in ROLES.items()],
+        }
+        return render(request, "accounts/change_role.html", context)
     try:
-        memberships.change_role(membership=membership, role=request.POST.get("role", ""))
+        memberships.change_role(
+            membership=membership,
+            role=request.POST.get("role", ""),
+            revoke_tokens="revoke_tokens" in request.POST,
+        )
     except ValidationError as error:
         messages.error(request, error.messages[0])
     else:
         messages.success(request, _("The role of %s was changed.") % membership.user)
-    return redirect("account_members")
+    is_owner_still = membership.user_id != request.user.pk or request.POST.get("role") == OWNER
+    return redirect("account_members" if is_owner_still else "home")
+
+
+def _made_by(membership: Membership) -> dict[str, Any]:
+    """The invitations and API tokens that end, or may end, with the role of the member who made them."""
+    return {
+        "invitations": list(memberships.open_invitations(membership)),
+        "tokens": list(memberships.active_tokens(membership)),
+    }
 
 
 @owner_required
@@ -127,13 +174,14 @@ def remove(request: PortalRequest, pk: int) -> HttpResponse:
     membership = _membership(request, pk)
     if request.method == "POST":
         try:
-            memberships.remove_member(membership=membership)
+            memberships.remove_member(membership=membership, revoke_tokens="revoke_tokens" in request.POST)
         except ValidationError as error:
             messages.error(request, error.messages[0])
         else:
             messages.success(request, _("%s is no member any more.") % membership.user)
         return redirect("account_members")
-    return render(request, "accounts/remove_member.html", {"member": membership})
+    context = {**_made_by(membership), "member": membership}
+    return render(request, "accounts/remove_member.html", context)
 
 
 def _membership(request: PortalRequest, pk: int) -> Membership:
@@ -142,10 +190,11 @@ def _membership(request: PortalRequest, pk: int) -> Membership:
 
 @owner_required
 def account_settings(request: PortalRequest) -> HttpResponse:
-    account = Account.objects.get(pk=request.account.pk)
-    form = AccountForm(request.POST or None, instance=account)
-    if request.method == "POST" and form.is_valid():
-        form.instance.save(update_fields=["name", "monthly_budget"])
+    with account_locked(request.account):
+        account = Account.objects.get(pk=request.account.pk)
+        form = AccountForm(request.POST or None, instance=account)
+        saved = submit(form, lambda: update_account(account=account, **form.cleaned_data))
+    if saved is not None:
         messages.success(request, _("The settings of the account were saved."))
         return redirect("account_settings")
     return render(request, "accounts/settings.html", {"form": form, "tab": "settings"})
@@ -165,15 +214,15 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
     invitation = invitations.find(token)
     if invitation is None:
         return render(request, "accounts/invitation_closed.html", status=404)
-    known = User.objects.filter(email__iexact=invitation.email).exists()
+    known = User.objects.filter(email=invitation.email).exists()
     signed_in = request.user if isinstance(request.user, User) else None
     form = JoinForm(request.POST or None) if signed_in is None and not known else None
     if request.method == "POST":
         user = signed_in
         if form is not None and form.is_valid():
-            user = User.objects.create_user(
-                invitation.email, form.cleaned_data["password1"], **_names(form.cleaned_data)
-            )
+            user = _new_user(invitation, form)
+            if user is None:
+                return redirect("accept_invitation", token)
             login(request, user, backend=MEMBER_BACKEND)
         if user is not None:
             try:
@@ -181,17 +230,27 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
             except ValidationError as error:
                 messages.error(request, error.messages[0])
                 return redirect("accept_invitation", token)
-            request.session[SESSION_KEY] = invitation.account.uid
             messages.success(request, _("You are now a member of “%s”.") % invitation.account.name)
-            return redirect("home")
+            return redirect(addresses.path(invitation.account.uid, "home"))
     context = {
         "invitation": invitation,
         "form": form,
         "known": known,
-        "fits": signed_in is not None and signed_in.email.lower() == invitation.email,
+        "fits": signed_in is not None and signed_in.email == invitation.email,
         "role": Membership.Role(invitation.role).label,
     }
     return render(request, "accounts/invitation.html", context)
+
+
+def _new_user(invitation: Invitation, form: JoinForm) -> User | None:
+    """``None`` where the invitation was accepted at the same moment, by another request."""
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(
+                invitation.email, form.cleaned_data["password1"], **_names(form.cleaned_data)
+            )
+    except IntegrityError:
+        return None
 
 
 def _names(cleaned: dict[str, Any]) -> dict[str, str]:

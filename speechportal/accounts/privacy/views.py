@@ -18,6 +18,9 @@ from django.utils.translation import ngettext_lazy
 from speechportal.accounts.access import member_required
 from speechportal.accounts.models import Account, AuditEntry, Membership
 from speechportal.accounts.requests import PortalRequest
+from speechportal.accounts.services import account_locked, update_account
+from speechportal.platform.forms import submit
+from speechportal.platform.versioned_forms import VersionedForm
 
 PAGE_SIZE = 50
 READING_DAYS = (1, 7, 30)
@@ -41,8 +44,8 @@ def activity_page(request: PortalRequest, entries: QuerySet[AuditEntry]) -> dict
     return {"entries": found[:PAGE_SIZE], "older": older, "is_first": last is None}
 
 
-class PrivacyForm(forms.ModelForm[Account]):
-    """Form of retention times and of support staff's access to transcripts."""
+class PrivacyForm(VersionedForm, forms.ModelForm[Account]):
+    """How long data is kept, and whether support staff may read transcripts meanwhile."""
 
     support = forms.TypedChoiceField(
         label=_("Support staff may read transcripts"),
@@ -66,21 +69,24 @@ class PrivacyForm(forms.ModelForm[Account]):
         assert isinstance(support, forms.TypedChoiceField)  # noqa: S101 - declared above
         support.choices = choices
 
-    def save(self, commit: bool = True) -> Account:
-        days = self.cleaned_data["support"]
+    def clean(self) -> dict[str, Any]:
+        """``support`` becomes the time until which support staff may read."""
+        cleaned = super().clean()
+        days = cleaned.pop("support", None)
         if days is not None:
-            self.instance.support_reads_until = timezone.now() + timedelta(days=days) if days else None
-        return super().save(commit)
+            cleaned["support_reads_until"] = timezone.now() + timedelta(days=days) if days else None
+        return cleaned
 
 
 @member_required
 def privacy(request: PortalRequest) -> HttpResponse:
     if request.membership.role != Membership.Role.OWNER:
         raise PermissionDenied(_("Only an owner of the account decides about its privacy."))
-    form = PrivacyForm(request.POST or None, instance=request.account)
-    if request.method == "POST" and form.is_valid():
-        account = form.save(commit=False)
-        account.save(update_fields=["transcript_days", "log_days", "support_reads_until"])
+    with account_locked(request.account):
+        account = Account.objects.get(pk=request.account.pk)
+        form = PrivacyForm(request.POST or None, instance=account)
+        saved = submit(form, lambda: update_account(account=account, **form.cleaned_data))
+    if saved is not None:
         messages.success(request, _("The account’s privacy settings were saved."))
         return redirect("account_privacy")
     return render(request, "accounts/privacy.html", {"form": form})

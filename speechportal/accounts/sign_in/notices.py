@@ -16,6 +16,9 @@ from speechportal.platform.queue import enqueue
 
 SEND = "speechportal.accounts.sign_in.notices.send"
 SENTENCES = {
+    "sign_in_refused": gettext_lazy(
+        "Many wrong passwords were given for your address. Further tries are refused for a while."
+    ),
     "password_changed": gettext_lazy("Your password was changed."),
     "two_factor_on": gettext_lazy("Two-factor sign-in was turned on."),
     "two_factor_off": gettext_lazy("Two-factor sign-in was turned off."),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from axes.utils import reset as forget_failures
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -26,18 +25,20 @@ from django.utils.translation import gettext_lazy
 
 from speechportal.accounts.audit import trail
 from speechportal.accounts.audit.trail import AuditEntry
+from speechportal.accounts.email_addresses import normalised
 from speechportal.accounts.models import User
-from speechportal.accounts.sign_in import sessions
+from speechportal.accounts.sign_in import sessions, throttling
 from speechportal.platform import mail
 from speechportal.platform.queue import enqueue
 
 ASKED = "user.password_reset_asked"
 SEND = "speechportal.accounts.sign_in.password_reset.send"
+SEND_TO = "speechportal.accounts.sign_in.password_reset.send_to"
 MOST_AN_HOUR = 3
 
 
 class AskForm(PasswordResetForm):
-    """Django's form, which finds the active users of an address that have a password."""
+    """Django's form without its look-up, whose time would tell whether an address is known."""
 
     email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
@@ -46,9 +47,8 @@ class AskForm(PasswordResetForm):
     )
 
     def save(self, *_args: Any, **_options: Any) -> None:
-        for user in self.get_users(self.cleaned_data["email"]):
-            assert isinstance(user, User)  # noqa: S101 - the model of settings.AUTH_USER_MODEL
-            ask(user)
+        """The same for every address: whether it is known is found out by the queue."""
+        enqueue(SEND_TO, normalised(self.cleaned_data["email"]))
 
 
 def ask(user: User) -> bool:
@@ -65,6 +65,13 @@ def ask(user: User) -> bool:
         trail.record(ASKED, user)
         enqueue(SEND, user.pk)
     return True
+
+
+def send_to(email: str) -> None:
+    """Mail a link to an address, if an active user has it who signs in with a password. Run by the queue."""
+    user = User.objects.filter(email=email, is_active=True).first()
+    if user is not None and user.has_usable_password():
+        ask(user)
 
 
 def send(user_id: int) -> None:
@@ -92,6 +99,9 @@ class AskForPassword(PasswordResetView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not mail.is_set_up():
             return self.get(request, *args, **kwargs)  # Which says so.
+        if throttling.seconds_to_wait(request, ""):
+            return throttling.refused(request)
+        throttling.count_request(request)
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -111,6 +121,8 @@ class SetPassword(PasswordResetConfirmView):
         response = super().form_valid(form)
         assert isinstance(self.user, User)  # noqa: S101 - as above
         sessions.end(self.user.pk)
-        forget_failures(username=self.user.email)
+        throttling.forget(email=self.user.email)
+        # The link came to the address by mail.
+        User.objects.filter(pk=self.user.pk).update(email_verified_at=timezone.now())
         messages.success(self.request, _("Your password was changed. Sign in with the new one."))
         return response

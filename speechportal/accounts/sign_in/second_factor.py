@@ -32,6 +32,7 @@ SESSION_KEY = "second_factor"
 DIGITS, STEP_SECONDS, SECRET_BYTES = 6, 30, 20
 FREE_FAILURES = 3
 LONGEST_WAIT = 600  # seconds
+UNCONFIRMED = timedelta(minutes=10)  # how long a secret waits for its first code
 
 
 class AuthenticatorApp(models.Model):
@@ -79,8 +80,15 @@ def app_of(user_id: int) -> AuthenticatorApp | None:
     return AuthenticatorApp.objects.filter(user=user_id, confirmed_at__isnull=False).first()
 
 
+def forget_unconfirmed(user_id: int, *, older_than: timedelta = timedelta(0)) -> None:
+    """Discard a secret that no code has confirmed: whoever saw it may not be its user."""
+    begun = AuthenticatorApp.objects.filter(user=user_id, confirmed_at=None)
+    begun.filter(created_at__lte=timezone.now() - older_than).delete()
+
+
 def begin(user_id: int) -> AuthenticatorApp:
-    """Start to set up an app, or continue with an unfinished one, whose scanned secret stays valid."""
+    """The app that is to be set up: the one begun within minutes, so that a scanned code goes on to fit."""
+    forget_unconfirmed(user_id, older_than=UNCONFIRMED)
     secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode()
     app, _created = AuthenticatorApp.objects.get_or_create(
         user_id=user_id, defaults={"encrypted_secret": _credentials(user_id).encrypt(secret)}

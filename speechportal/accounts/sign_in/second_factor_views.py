@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib.auth import authenticate
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from speechportal.accounts.models import AuthenticatorApp, User
-from speechportal.accounts.sign_in import second_factor, throttling
+from speechportal.accounts.sign_in import fresh_password, second_factor, throttling
 
 
 class CodeForm(forms.Form):
@@ -68,7 +69,46 @@ class CodeForm(forms.Form):
             )
 
 
-@sensitive_post_parameters("code")
+class PasswordForm(forms.Form):
+    """The password of who is signed in, once more."""
+
+    password = forms.CharField(
+        label=_("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
+    )
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_password(self) -> str:
+        password = str(self.cleaned_data["password"])
+        check_password(self.request, password)
+        return password
+
+
+def check_password(request: HttpRequest, password: str) -> None:
+    """Raise ``ValidationError`` unless it is the sender's; within the limits of the sign-in."""
+    email = getattr(request.user, "email", "")
+    if authenticate(request, username=email, password=password) != request.user:
+        raise forms.ValidationError(_("This is not your password."), code="wrong_password")
+
+
+def ask_for_password(request: HttpRequest) -> HttpResponse:
+    """The page before one that shows a secret; the right password leads to that one."""
+    if throttling.is_refused(request):
+        return throttling.refused(request)
+    form = PasswordForm(request.POST or None, request=request)
+    if request.method == "POST" and form.is_valid():
+        fresh_password.note(request)
+        return redirect(request.get_full_path())
+    if request.method == "POST" and throttling.is_refused(request):
+        return throttling.refused(request)
+    return render(request, "accounts/password_again.html", {"form": form, "next": _next(request)})
+
+
+@sensitive_post_parameters("code", "password")
 @never_cache
 @login_required
 def show_code(request: HttpRequest) -> HttpResponse:
@@ -83,6 +123,8 @@ def show_code(request: HttpRequest) -> HttpResponse:
     setting_up = app is None
     if setting_up and not second_factor.is_missing(request):
         return redirect("security")
+    if setting_up and not fresh_password.is_fresh(request):
+        return ask_for_password(request)
     app = app or second_factor.begin(request.user.pk)
     form = CodeForm(request.POST or None, app=app, request=request)
     recovering = not setting_up and "recovery" in request.GET
@@ -90,7 +132,10 @@ def show_code(request: HttpRequest) -> HttpResponse:
         form.ask_for_recovery_code()
     if request.method == "POST" and form.is_valid():
         second_factor.pass_session(request, app)
+        throttling.signed_in(request, request.user.email)
         return redirect(_next(request))
+    if request.method == "POST" and throttling.is_refused(request):
+        return throttling.refused(request)
     context: dict[str, Any] = {
         "form": form,
         "setting_up": setting_up,

@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth import authenticate
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,8 +18,15 @@ from django.views.decorators.http import require_POST
 
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import AuthenticatorApp, User
-from speechportal.accounts.sign_in import notices, recovery_codes, second_factor, sessions
-from speechportal.accounts.sign_in.second_factor_views import CodeForm
+from speechportal.accounts.sign_in import (
+    fresh_password,
+    notices,
+    recovery_codes,
+    second_factor,
+    sessions,
+    throttling,
+)
+from speechportal.accounts.sign_in.second_factor_views import CodeForm, ask_for_password, check_password
 
 
 class PasswordAndCodeForm(CodeForm):
@@ -40,10 +46,7 @@ class PasswordAndCodeForm(CodeForm):
 
     def clean_password(self) -> str:
         password = str(self.cleaned_data["password"])
-        user = self.app.user
-        # By way of the sign-in's own throttle, which counts wrong passwords.
-        if authenticate(self.request, username=user.email, password=password) != user:
-            raise forms.ValidationError(gettext_lazy("This is not your password."), code="wrong_password")
+        check_password(self.request, password)
         return password
 
     def clean_code(self) -> str:
@@ -79,6 +82,8 @@ def turn_on(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     if second_factor.app_of(user.pk) is not None:
         return redirect("security")
+    if not fresh_password.is_fresh(request):
+        return ask_for_password(request)
     app = second_factor.begin(user.pk)
     form = PasswordAndCodeForm(request.POST or None, app=app, request=request)
     if request.method == "POST" and form.is_valid():
@@ -123,6 +128,8 @@ def _confirm(
     app = second_factor.app_of(_user(request).pk)
     if app is None:
         return redirect("security")
+    if throttling.is_refused(request):
+        return throttling.refused(request)
     form = PasswordAndCodeForm(request.POST or None, app=app, request=request)
     if request.method == "POST" and form.is_valid():
         return act(app)

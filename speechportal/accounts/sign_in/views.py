@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,16 +14,37 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from speechportal.accounts.access import SESSION_KEY
+from speechportal.accounts import addresses
+from speechportal.accounts.access import signed_in_required
 from speechportal.accounts.forms import LoginForm, ProfileForm
 from speechportal.accounts.models import Membership, User
-from speechportal.accounts.sign_in import sessions
+from speechportal.accounts.sign_in import fresh_password, resubmission, sessions, throttling
 
 
 class SignIn(LoginView):
     template_name = "accounts/login.html"
     authentication_form = LoginForm
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """With the form that was sent before the session ended, if any, also after a wrong password."""
+        return super().get_context_data(typed=self.request.POST.get(resubmission.FIELD, ""), **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if throttling.is_refused(request):
+            return throttling.refused(request)
+        return super().post(request, *args, **kwargs)
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """The form again, or the page about waiting if this was one wrong password too many."""
+        if throttling.is_refused(self.request):
+            return throttling.refused(self.request)
+        return super().form_invalid(form)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_valid(form)
+        fresh_password.note(self.request)
+        return resubmission.keep(self.request, self.request.POST.get(resubmission.FIELD, "")) or response
 
 
 class ChangePassword(PasswordChangeView):
@@ -38,24 +61,24 @@ class ChangePassword(PasswordChangeView):
         return response
 
 
-@login_required
+@signed_in_required
 @require_POST
 def switch_account(request: HttpRequest) -> HttpResponse:
-    """Switch the session to another of the member's accounts; 404 for any other account."""
-    assert isinstance(request.user, User)  # noqa: S101 - login_required
+    """Open another of the member's accounts; any other account is not found."""
+    assert isinstance(request.user, User)  # noqa: S101 - signed_in_required
     own = Membership.objects.filter(user=request.user, account__uid=request.POST.get("account", ""))
     membership = get_object_or_404(own.select_related("account"))
-    request.session[SESSION_KEY] = membership.account.uid
     messages.success(request, _("You now work in the account “%s”.") % membership.account.name)
-    return redirect("home")
+    return redirect(addresses.path(membership.account.uid, "home"))
 
 
-@login_required
+@signed_in_required
 def profile(request: HttpRequest) -> HttpResponse:
-    assert isinstance(request.user, User)  # noqa: S101 - login_required
+    assert isinstance(request.user, User)  # noqa: S101 - signed_in_required
     form = ProfileForm(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
-        user = form.save()
+        user = form.instance
+        user.save(update_fields=list(form.cleaned_data))
         messages.success(request, _("Your profile was saved."))
         response = redirect("profile")
         # The cookie of the language switch goes before the profile: let it say the same.

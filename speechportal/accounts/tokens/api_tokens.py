@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from speechportal.accounts.models import Account, ApiToken, User
+from speechportal.accounts.tokens.scopes import networks_within, within
 from speechportal.accounts.uids import ALPHABET
 
 PREFIX = "spk_"
@@ -67,6 +68,24 @@ def create_token(
         raise ValidationError(errors)
     token.save(force_insert=True)
     return token, plain
+
+
+def exceeds(
+    maker: ApiToken,
+    *,
+    scopes: list[str],
+    allowed_addresses: list[str] | None = None,
+    expires_at: datetime | None = None,
+    **_other: object,
+) -> tuple[str, str] | None:
+    """Why a token may not make this one, as code and sentence. What it makes is never stronger."""
+    if not within(scopes, maker.scopes):
+        return "scope_exceeded", _("A token can make only tokens that may do no more than itself.")
+    if not networks_within(allowed_addresses or [], maker.allowed_addresses):
+        return "addresses_exceeded", _("A token can make only tokens for addresses that it has itself.")
+    if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
+        return "expiry_exceeded", _("A token can make only tokens that expire no later than itself.")
+    return None
 
 
 def revoke_token(*, token: ApiToken) -> None:

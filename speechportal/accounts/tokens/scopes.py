@@ -67,6 +67,26 @@ def validate_networks(value: Any) -> None:
         )
 
 
+def networks_within(wanted: Iterable[str], held: Iterable[str]) -> bool:
+    """Whether every address of ``wanted`` is one of ``held``; an empty list means all addresses."""
+    own = [ipaddress.ip_network(each, strict=False) for each in held]
+    if not own:
+        return True
+    asked = list(wanted)
+    return bool(asked) and all(_is_within(each, own) for each in asked)
+
+
+def _is_within(text: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    try:
+        network = ipaddress.ip_network(str(text), strict=False)
+    except ValueError:  # reported as an error of the field
+        return True
+    return any(
+        network.version == own.version and network.subnet_of(own)  # type: ignore[arg-type] # of one version
+        for own in networks
+    )
+
+
 def admits(networks: Iterable[str], address: str) -> bool:
     """Whether ``address`` lies in one of ``networks``; without any, every address does."""
     allowed = [ipaddress.ip_network(each, strict=False) for each in networks]

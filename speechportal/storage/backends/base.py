@@ -134,12 +134,19 @@ class ObjectStore(abc.ABC):
 
     @abc.abstractmethod
     def download(
-        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_version: str | None = None,
+        limit: int | None = None,
+        on_progress: Progress | None = None,
     ) -> StoredFile:
         """Download the file to ``path`` on this machine: completely and synced to disk, or not at all.
 
-        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` if the file's version is not
-        ``if_version``, before or after reading, and :class:`NotFound`.
+        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` when the file is not, or while
+        it was read no longer, ``if_version``; :class:`NotFound`; :class:`FileTooLarge` above ``limit`` bytes,
+        of which nothing more is read than the limit.
         """
 
     @abc.abstractmethod

@@ -27,6 +27,7 @@ from speechportal.storage.backends.confined import Place, Root
 from speechportal.storage.backends.files import TEMPORARY, chunks_of, temporary_name, write_whole
 from speechportal.storage.errors import (
     Changed,
+    FileTooLarge,
     FolderMissing,
     InvalidKey,
     NotFound,
@@ -78,12 +79,20 @@ class LocalStore(ObjectStore):
         return self._open(key)[0]
 
     def download(
-        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_version: str | None = None,
+        limit: int | None = None,
+        on_progress: Progress | None = None,
     ) -> StoredFile:
         stream, file = self._open(key)
         with stream:
             if if_version is not None and file.version != if_version:
                 raise Changed(key)
+            if limit is not None and file.size > limit:
+                raise FileTooLarge(key, answer=f"{file.size} bytes")
 
             def verify(written: int) -> None:
                 if written != file.size or _stored(key, os.fstat(stream.fileno())) != file:

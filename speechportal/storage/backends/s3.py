@@ -34,6 +34,7 @@ from speechportal.storage.backends.s3_client import MIB, ExplicitS3Storage, S3Se
 from speechportal.storage.errors import (
     AccessDenied,
     Changed,
+    FileTooLarge,
     NotFound,
     StorageFault,
     TargetExists,
@@ -132,7 +133,13 @@ class S3Store(ObjectStore, MultipartUploads):
         return cast("BinaryIO", io.BufferedReader(_Body(self._get(key)["Body"], key), CHUNK))
 
     def download(
-        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_version: str | None = None,
+        limit: int | None = None,
+        on_progress: Progress | None = None,
     ) -> StoredFile:
         answer = self._get(key)
         # From the headers of the very answer whose body is read: nothing can come in between.
@@ -140,6 +147,8 @@ class S3Store(ObjectStore, MultipartUploads):
         with answer["Body"] as body:
             if if_version is not None and file.version != if_version:
                 raise Changed(key)
+            if limit is not None and file.size > limit:
+                raise FileTooLarge(key, answer=f"{file.size} bytes")
 
             def verify(written: int) -> None:
                 if written != file.size:

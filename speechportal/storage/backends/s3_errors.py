@@ -25,6 +25,7 @@ from speechportal.storage.errors import (
     InvalidKey,
     Misconfigured,
     NotFound,
+    StorageBusy,
     StorageError,
     StorageFault,
     StorageFull,
@@ -147,6 +148,8 @@ _OUTBOUND: dict[type[outbound.OutboundError], type[StorageError]] = {
     outbound.TimedOut: TimedOut,
     outbound.UnexpectedStatus: Misconfigured,
     outbound.AnswerTooLarge: StorageFault,
+    outbound.BadAnswer: StorageFault,
+    outbound.Busy: StorageBusy,
 }
 
 

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.awsrequest import (
     AWSHTTPConnection,
@@ -21,11 +22,13 @@ from botocore.awsrequest import (
 )
 from botocore.httpsession import URLLib3Session
 
-from speechportal.outbound.errors import UnexpectedStatus
+from speechportal.outbound import web_budget
+from speechportal.outbound.errors import BadAnswer, UnexpectedStatus
 from speechportal.outbound.transport import Deadline, Exchange, GuardedConnection, exchanging
 from speechportal.storage.endpoints import policy
 
-ANSWER_BYTES = 16 * 1024 * 1024  # of a listing, an error, or anything else but a file
+ANSWER_BYTES = 4 * 1024 * 1024  # of a listing, an error, or anything else but a file
+ANSWER_TAGS = 100_000  # … and how many tags: 1,000 entries have a quarter; each takes memory
 HEAD_BYTES = 64 * 1024
 CALL_SECONDS = 60.0  # for a call and all of its attempts …
 SLOWEST_BYTES = 32 * 1024  # … and a second more for so many bytes of a file
@@ -55,6 +58,14 @@ class _HttpsPool(_NoRedirects, AWSHTTPSConnectionPool):
     ConnectionCls = _Https
 
 
+def _check_xml(content: bytes) -> None:
+    """Refuse what costs far more memory once parsed than it has bytes. Raises BadAnswer."""
+    if content.count(b"<") > ANSWER_TAGS:
+        raise BadAnswer(reason="too many tags")
+    if b"<!DOCTYPE" in content[:4096].upper():
+        raise BadAnswer(reason="DOCTYPE")
+
+
 class GuardedSession:
     """Sends botocore's requests over guarded connections, without a proxy; for all threads."""
 
@@ -68,15 +79,17 @@ class GuardedSession:
     def answer(self, *, request: Any, **_kwargs: Any) -> Any:
         """For botocore's ``before-send`` event: botocore itself sends nothing.
 
-        Raises UnexpectedStatus for a redirect that names no region: following it, botocore would ask the
-        same server for the region, without end.
+        Raises UnexpectedStatus for a redirect: following it, botocore would ask the same server for the
+        region, without end. Raises BadAnswer for XML that would take the memory of this process.
         """
         sent = int(request.headers.get("Content-Length") or 0)
         # One dictionary for all attempts of a call.
         end = request.context.setdefault(
             "speechportal_end", time.monotonic() + CALL_SECONDS + sent / SLOWEST_BYTES
         )
-        exchange = Exchange(policy(), Deadline(end - time.monotonic()), ANSWER_BYTES)
+        host = urlsplit(request.url).hostname or ""
+        left = web_budget.limited(end - time.monotonic(), host, sent=sent / SLOWEST_BYTES)
+        exchange = Exchange(policy(), Deadline(left), ANSWER_BYTES)
         try:
             with exchanging(exchange):
                 exchange.deadline.remaining()
@@ -87,9 +100,11 @@ class GuardedSession:
         if not request.stream_output:
             exchange.close()
         self._latest.exchange = exchange
-        if response.status_code in _REDIRECTS and "x-amz-bucket-region" not in response.headers:
+        if response.status_code in _REDIRECTS:
             exchange.close()
             raise UnexpectedStatus(status=response.status_code)
+        if not request.stream_output or response.status_code >= 300:
+            _check_xml(response.content)
         return response
 
     def expect(self, size: int) -> None:

@@ -1,0 +1,112 @@
+"""Web requests use few threads for servers of strangers; the others get an answer at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from speechportal.outbound import client, web_budget
+from speechportal.outbound.errors import Busy, TimedOut
+from speechportal.outbound.transport import Policy
+from speechportal.outbound.web_budget import Budget, Slots
+from tests.clients import Client
+from tests.factories import make_account, make_connection, make_user
+from tests.outbound.servers import answering, serving
+
+LOCAL = Policy.allowing(["127.0.0.0/8"], http=True, ports=None)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+@pytest.fixture(autouse=True)
+def own_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_budget, "slots", Slots())
+    monkeypatch.setattr(web_budget, "PATIENCE", 0.2)
+
+
+def test_one_account_has_one_slot_and_leaves_room() -> None:
+    first = Budget(account="acc_a")
+    first.begin("drip.example")
+    with pytest.raises(Busy):
+        Budget(account="acc_a").begin("other.example")
+    with pytest.raises(Busy):
+        Budget(account="acc_b").begin("drip.example")
+    other = Budget(account="acc_b")
+    other.begin("healthy.example")
+    with pytest.raises(Busy):
+        Budget(account="acc_c").begin("third.example")
+    first.end()
+    Budget(account="acc_c").begin("third.example")
+
+
+def test_a_request_takes_its_slot_once_and_has_one_time_for_all_calls() -> None:
+    budget = Budget(seconds=0.3, account="acc_a")
+    budget.begin("a.example")
+    budget.begin("a.example")
+    time.sleep(0.35)
+    with pytest.raises(TimedOut):
+        budget.begin("a.example")
+    budget.end()
+    Budget(account="acc_a").begin("a.example")
+
+
+def test_workers_have_no_budget() -> None:
+    assert web_budget.limited(60, "a.example") == 60
+
+
+def test_a_slot_that_becomes_free_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_budget, "PATIENCE", 5.0)
+    first = Budget(account="acc_a")
+    first.begin("a.example")
+    threading.Timer(0.1, first.end).start()
+    began = time.monotonic()
+    Budget(account="acc_a").begin("a.example")
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.django_db
+def test_the_api_says_503_and_why(settings: Settings) -> None:
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
+    alice = make_user("alice@example.com")
+    account = make_account("Acme", alice)
+    connection = make_connection(
+        account,
+        provider="s3",
+        parameters={
+            "endpoint_url": "http://127.0.0.1:9",
+            "region": "us-east-1",
+            "bucket": "b",
+            "access_key": "k",
+            "root_path": "",
+        },
+    )
+    connection.set_secret("secret", "secret")
+    connection.save()
+    from speechportal.accounts.tokens import api_tokens
+
+    _token, plain = api_tokens.create_token(
+        account=account, created_by=alice, name="Token", scopes=["connections:write"]
+    )
+    holder = Budget(account=account.uid)
+    holder.begin("drip.example")
+    headers = {"Authorization": f"Bearer {plain}"}
+    answer = Client().get(f"/api/v1/connections/{connection.uid}/browse", headers=headers)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "storage_busy"
+    assert answer["Retry-After"] == "5"
+    holder.end()
+
+
+def test_requests_of_the_guarded_client_are_counted() -> None:
+    budget = Budget(account="acc_a")
+    token = web_budget._budget.set(budget)
+    try:
+        with serving(answering(OK)) as server:
+            assert client.post(f"http://127.0.0.1:{server.port}/", b"", policy=LOCAL).status == 200
+        with pytest.raises(Busy):
+            Budget(account="acc_a").begin("a.example")
+    finally:
+        budget.end()
+        web_budget._budget.reset(token)
