@@ -54,7 +54,7 @@ def test_a_form_writes_to_the_account_it_was_opened_in(
     browser.post(at(first, "/account/settings/"), {"name": "Renamed", "monthly_budget": "7"})
     browser.post(at(first, "/domains/new/"), {"name": "Calls", "code": "calls", "plan": "basic"})
     browser.post(at(first, "/account/invite/"), {"email": "dora@example.com", "role": "viewer"})
-    browser.post(at(first, "/account/tokens/"), {"name": "Nightly", "scopes": ["batches:read"]})
+    browser.post(at(first, "/account/tokens/"), {"name": "Nightly", "everywhere": "read", "days": "30"})
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.name, first.monthly_budget) == ("Renamed", Decimal(7))
@@ -150,7 +150,7 @@ def test_reverse_without_a_request_gives_no_account() -> None:
 def test_mails_link_to_the_account(first: Account, second: Account, settings: Settings) -> None:
     settings.EMAIL_HOST = "mail.example.com"
     settings.PUBLIC_URL = "https://portal.example.com"
-    Account.objects.filter(pk=second.pk).update(monthly_budget=1, price_per_file=1)
+    Account.objects.filter(pk=second.pk).update(monthly_budget="0.10")
     second.refresh_from_db()
     make_charge(make_task(make_batch(second), state="completed"))
     assert budget_alerts.notify() == 1
