@@ -13,7 +13,7 @@ from batches.recognition.errors import (
     WorkDiskFull,
     WorkFolderUnwritable,
 )
-from batches.recognition.media import decoding
+from batches.recognition.media import ffmpeg
 from batches.tasks.model_hosts import HostFault
 from batches.worker import disk_space, work_folder
 
@@ -40,7 +40,7 @@ def _disk() -> HostFault | None:
 
 def _ffmpeg() -> HostFault | None:
     try:
-        decoding.program()
+        ffmpeg.program()
     except FfmpegUnavailable as error:
         return HostFault(error.code, error.message)
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from batches.recognition.media import decoding
+from batches.recognition.media import ffmpeg
 from batches.recognition.runtime import sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def test_ffmpeg_sees_the_file_in_hand_alone(tmp_path: Path) -> None:
     def read(path: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["/bin/cat", str(path)],
-            preexec_fn=functools.partial(decoding.confine, media, os.getpid()),
+            preexec_fn=functools.partial(ffmpeg.confine, media, os.getpid()),
             capture_output=True,
             text=True,
             check=False,
@@ -129,8 +129,8 @@ def test_ffmpeg_sees_the_file_in_hand_alone(tmp_path: Path) -> None:
 def test_ffmpeg_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
         "import functools, os, pathlib, subprocess, sys, time\n"
-        "from batches.recognition.media import decoding\n"
-        "confine = functools.partial(decoding.confine, pathlib.Path(sys.argv[1]), os.getpid())\n"
+        "from batches.recognition.media import ffmpeg\n"
+        "confine = functools.partial(ffmpeg.confine, pathlib.Path(sys.argv[1]), os.getpid())\n"
         "child = subprocess.Popen(['/bin/sleep', '60'], preexec_fn=confine)\n"
         "print(child.pid, flush=True); time.sleep(60)"
     )

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import os
-import resource
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,29 +34,20 @@ from batches.recognition.errors import (
     NotMedia,
     WorkDiskFull,
 )
-from batches.recognition.media import containers, ffmpeg_log, mixing, ogg_chain, wave_sizes
+from batches.recognition.media import containers, ffmpeg, ffmpeg_log, mixing, ogg_chain, wave_sizes
 from batches.recognition.media.ffmpeg_log import AudioStream, InputDescription
-from batches.recognition.runtime import sandbox
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
 MAX_DURATION_MS = 6 * 3600 * 1000
 MAX_BYTES = 2 * 1024**3
 Samples = NDArray[np.float32]
 
-# Demuxers by ffmpeg's names: the inputs of PRODUCT.md, their raw streams, and what telephones, cameras and
-# dictation machines write. No playlists, scripts or images.
-FORMATS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "asf", "au", "avi", "caf", "dss", "eac3", "flac", "flv",
-    "gsm", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64",
-    "wav", "wv",
-)  # fmt: skip
 _PROBE_SECONDS = 60
 _MOST_LOG = 1 << 20  # bytes of ffmpeg's messages that are read
 _TOLERANCE, _TOLERANCE_MS = 0.03, 500  # share of a file, and ms, by which its header may be wrong
 _WAVE_TOLERANCE_MS = 50
 # Fills what the container leaves out, at the start and where packets are missing, with silence.
 _FILL = "aresample=async=1:first_pts=0"
-_MEMORY = 2 * 1024**3  # bytes of address space of an ffmpeg
 # How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
 # How a program ends that does not start: not executable, a library missing, a system call refused.
@@ -126,61 +114,6 @@ class Audio:
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
 
 
-def program() -> str:
-    """The path of ffmpeg. Raises FfmpegUnavailable where it is missing or may not be executed."""
-    try:
-        path = str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
-    if shutil.which(path) is None:
-        raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
-    return path
-
-
-def _command(source: Sequence[str], output: Sequence[str]) -> list[str]:
-    return [
-        program(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
-        "-protocol_whitelist", "file,pipe,subfile", "-format_whitelist", ",".join(FORMATS),
-        *source, *output,
-    ]  # fmt: skip
-
-
-def command(path: Path, output: Sequence[str]) -> list[str]:
-    """The command line of an ffmpeg that reads one file."""
-    return _command(_source(path), output)
-
-
-def _source(path: Path) -> list[str]:
-    """ffmpeg's options for a whole file."""
-    # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
-    wave = wave_sizes.read(path)
-    unknown = ["-f", "wav", "-ignore_length", "1"] if wave and not wave.is_known else []
-    return [*unknown, "-i", f"file:{path}"]
-
-
-def _link_source(path: Path, start: int, end: int) -> list[str]:
-    """ffmpeg's options for a range of bytes of a file."""
-    return ["-i", f"subfile,,start,{start},end,{end},,:file:{path}"]
-
-
-def environment() -> dict[str, str]:
-    """The whole environment of ffmpeg."""
-    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-
-
-def confine(path: Path, parent: int) -> None:
-    """For ``preexec_fn``: let ffmpeg see one file, and give it neither network nor much memory.
-
-    What a system cannot confine is reported by ``manage.py doctor``, not here.
-    """
-    program = Path(imageio_ffmpeg.get_ffmpeg_exe())
-    sandbox.confine(
-        readable=[*sandbox.system_libraries(), program, path], writable=[], devices=[Path("/dev/null")]
-    )
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    sandbox.die_with_parent(parent)
-
-
 def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
     """Read a file's container without decoding it, in at most ``seconds``.
 
@@ -195,12 +128,12 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     try:
         # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
         result = subprocess.run(
-            _command(_source(path), []),
+            ffmpeg.command(path, []),
             capture_output=True,
             timeout=seconds,
             check=False,
-            env=environment(),
-            preexec_fn=functools.partial(confine, path, os.getpid()),
+            env=ffmpeg.environment(),
+            preexec_fn=functools.partial(ffmpeg.confine, path, os.getpid()),
         )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
@@ -274,9 +207,9 @@ def decode(
         "-map", f"0:a:{number}", "-vn", "-sn", "-dn", "-af", plan.filters, "-ac", str(plan.channels),
         "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}", "-f", "f32le", "-",
     ]  # fmt: skip
-    sources = [_link_source(path, *each) for each in links] or [_source(path)]
+    sources = [ffmpeg.link_source(path, *each) for each in links] or [ffmpeg.source(path)]
     run = _Run(path, scratch, info.duration, 120 + limit / 10, progress, plan.channels)
-    run.decode([_command(source, output) for source in sources])
+    run.decode([ffmpeg.command_line(source, output) for source in sources])
     samples = run.samples()
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
@@ -378,8 +311,8 @@ class _Run:
 
     def _wait(self, command: list[str], log: IO[bytes]) -> int:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.sound.file, stderr=log, env=environment(),
-            preexec_fn=functools.partial(confine, self._path, os.getpid()),
+            command, stdin=subprocess.DEVNULL, stdout=self.sound.file, stderr=log, env=ffmpeg.environment(),
+            preexec_fn=functools.partial(ffmpeg.confine, self._path, os.getpid()),
         )  # fmt: skip
         wait = 0.01
         try:

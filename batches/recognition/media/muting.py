@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from batches.recognition.errors import NO_ROOM, DamagedMedia, WorkDiskFull
-from batches.recognition.media import decoding
+from batches.recognition.media import decoding, ffmpeg
 
 CONTENT_TYPE = "audio/mpeg"
 EXTENSION = ".muted.mp3"
@@ -60,14 +60,14 @@ def mute(source: Path, target: Path, spans: Iterable[tuple[int, int]]) -> None:
     with target.open("wb") as sound, tempfile.TemporaryFile() as log:
         try:
             result = subprocess.run(
-                decoding.command(source, output),
+                ffmpeg.command(source, output),
                 stdin=subprocess.DEVNULL,
                 stdout=sound,
                 stderr=log,
                 timeout=_SECONDS,
                 check=False,
-                env=decoding.environment(),
-                preexec_fn=functools.partial(decoding.confine, source, os.getpid()),
+                env=ffmpeg.environment(),
+                preexec_fn=functools.partial(ffmpeg.confine, source, os.getpid()),
             )
         except subprocess.TimeoutExpired as error:
             raise DamagedMedia("The file could not be muted in reasonable time.") from error
