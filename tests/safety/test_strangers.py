@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from batches.models import Batch, StoredTranscript
 from batches.operations.privacy.export import export_account
+from batches.recognition.transcript import Segment, Transcript
 from speechportal.accounts.models import Account, ApiToken, AuthenticatorApp, Membership, User
 from speechportal.accounts.sign_in import second_factor
 from speechportal.accounts.tokens import api_tokens
@@ -57,16 +58,15 @@ def test_the_lists_own_filters_work() -> None:
 
 def test_staff_export_what_was_said_only_with_consent() -> None:
     task = make_task(make_batch(), state="completed")
-    StoredTranscript.unscoped.create(
-        task=task, stage="words", document={"segments": [{"text": "secretword"}]}
-    )
+    said = Transcript("en", 1.0, 1000, [Segment(0, 1000, "secretword")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=said.to_dict())
     for allowed in (False, True):
         file = io.BytesIO()
         export_account(account=task.account, target=file, transcripts=allowed)
         archive = zipfile.ZipFile(file)
         assert "tasks.jsonl" in archive.namelist()
-        said = any(b"secretword" in archive.read(name) for name in archive.namelist())
-        assert said is allowed
+        found = any(b"secretword" in archive.read(name) for name in archive.namelist())
+        assert found is allowed
 
 
 @pytest.mark.parametrize("action", ["reset_two_factor", "end_sessions"])
