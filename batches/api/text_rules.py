@@ -1,4 +1,4 @@
-"""REST endpoints that try a domain's text rules and apply them to old transcripts."""
+"""REST endpoints that try a domain's text rules and apply them to earlier transcripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody who has forgotten the password gets a link by mail."""
+"""Password reset by a mailed link."""
 
 from __future__ import annotations
 

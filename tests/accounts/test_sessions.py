@@ -1,4 +1,4 @@
-"""Where somebody is signed in: seen by them alone, ended one by one or all at once."""
+"""Sessions: a user sees their own and ends one or all of them."""
 
 from __future__ import annotations
 

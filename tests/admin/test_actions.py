@@ -1,4 +1,4 @@
-"""What support staff does: by the services that members use, with a reason, in the audit trail."""
+"""Admin actions: through members' services, with a reason, in the audit trail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was said is read by staff only while the account allows it, and every reading is written down."""
+"""Transcripts in admin: readable only while the account allows it, and every reading is audited."""
 
 from __future__ import annotations
 

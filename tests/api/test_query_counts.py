@@ -1,4 +1,4 @@
-"""What an answer costs in queries does not grow with what is in it: no list, no detail, at any address."""
+"""Query counts of the API do not grow with the number of rows, on any list or detail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets in with a token, and how far."""
+"""API tokens: authentication, scopes, allowed networks, expiry and rate limit."""
 
 from __future__ import annotations
 

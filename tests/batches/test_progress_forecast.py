@@ -1,4 +1,4 @@
-"""How far a batch is in minutes, where it stands in the queue, and how long it will take."""
+"""Progress forecast: minutes done, place in the queue, and time left."""
 
 from __future__ import annotations
 

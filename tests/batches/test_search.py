@@ -1,4 +1,4 @@
-"""Everything that was said can be found, at the moment it was said, and only by its own account."""
+"""Search of transcripts: finds words with their time, within one account."""
 
 from __future__ import annotations
 

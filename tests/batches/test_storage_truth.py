@@ -1,4 +1,4 @@
-"""What the storage says is checked: one wrong answer fails no task and loses no input."""
+"""Wrong answers of a storage are verified: one fails no task and loses no input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a month cost, by day, batch and domain; and what of an account needs attention."""
+"""Usage of a month by day, batch and domain; alerts of the dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to choose from, and how speakers are called."""
+"""Registry of file formats, and default names of speakers."""
 
 from __future__ import annotations
 

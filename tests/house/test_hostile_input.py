@@ -1,4 +1,4 @@
-"""What no browser sends, sent to every page: it is refused or ignored, and breaks nothing."""
+"""Hostile input to every page is refused or ignored, and breaks nothing."""
 
 from __future__ import annotations
 

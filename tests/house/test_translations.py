@@ -1,4 +1,4 @@
-"""Everything that people read is there in Korean, and what is compiled is what is written."""
+"""Translations: every message is translated, and the compiled file is up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What members do every day, from signing in to inviting each other."""
+"""Members' daily tasks in a browser, from sign-in to invitations."""
 
 from __future__ import annotations
 

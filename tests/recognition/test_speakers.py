@@ -1,4 +1,4 @@
-"""Who speaks when, with the real models, on the sample that pyannote.audio ships and on sounds made here."""
+"""Diarization with the real models, on pyannote.audio's sample and on synthetic audio."""
 
 import numpy as np
 import pytest

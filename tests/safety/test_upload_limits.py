@@ -1,4 +1,4 @@
-"""What is sent to the portal is bounded before anything looks at it."""
+"""Size limits of requests apply before a request is parsed."""
 
 from __future__ import annotations
 

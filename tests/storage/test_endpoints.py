@@ -1,4 +1,4 @@
-"""Where a storage's endpoint may lead: judged once, at the connection, and connected to as judged."""
+"""Endpoint policy of storages: addresses are checked once and connected to as checked."""
 
 from __future__ import annotations
 

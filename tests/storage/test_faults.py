@@ -1,4 +1,4 @@
-"""What goes wrong with a storage is told for what it is, whatever was wanted of it."""
+"""Storage errors: every fault maps to its own error, for every operation."""
 
 from __future__ import annotations
 

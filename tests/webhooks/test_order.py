@@ -1,4 +1,4 @@
-"""What is about one task goes out in the order in which it happened; nothing else waits for it."""
+"""Order of deliveries: those about one task are sent in order, others do not wait."""
 
 from __future__ import annotations
 

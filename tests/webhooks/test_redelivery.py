@@ -1,4 +1,4 @@
-"""What members may ask for: one again, all since a time, a test."""
+"""Redelivery: one delivery again, all since a time, or a test message."""
 
 from __future__ import annotations
 

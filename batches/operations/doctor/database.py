@@ -1,4 +1,4 @@
-"""The database: does it answer, and if not, why not?"""
+"""Check of the database: whether it answers, and if not, why."""
 
 from __future__ import annotations
 

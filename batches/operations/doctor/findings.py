@@ -1,4 +1,4 @@
-"""What a check of the doctor finds, and how checks that may take long are bounded."""
+"""`Finding` of a check, and time limits for checks that may take long."""
 
 from __future__ import annotations
 

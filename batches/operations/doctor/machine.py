@@ -1,4 +1,4 @@
-"""This machine: settings, folders, models, programs, graphics cards, confinement, disk space."""
+"""Checks of this machine: settings, folders, models, programs, GPUs, sandbox, disk space."""
 
 from __future__ import annotations
 

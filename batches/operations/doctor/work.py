@@ -1,4 +1,4 @@
-"""What the installation does: queue, storages, encryption keys, served models, mail, clocks."""
+"""Checks of the installation's work: queue, storages, encryption keys, models, mail, clocks."""
 
 from __future__ import annotations
 
