@@ -28,7 +28,7 @@ class BatchesConfig(AppConfig):
     verbose_name = _("Batches")
 
     def ready(self) -> None:
-        from batches.models import Batch, StoredTranscript, limits
+        from batches.models import Batch, ChatChannel, StoredTranscript, Subscription, limits
         from batches.transcripts import search
         from speechportal.accounts.audit.trail import follow
         from speechportal.support.groups import install_groups
@@ -36,6 +36,8 @@ class BatchesConfig(AppConfig):
         import_module("batches.operations.metrics")  # Adds its collectors.
         import_module("batches.compat.clova.callbacks")  # Adds its message kind.
         follow(Batch, ignore=MACHINE_FIELDS, addresses=["webhook_url"])
+        follow(ChatChannel, ignore=["told_until", "problem"], secret=["encrypted_url"])
+        follow(Subscription, ignore=["told_until"])
         pre_migrate.connect(limits.remove_triggers, sender=self)
         post_migrate.connect(limits.install_triggers, sender=self)
         # The last of the apps: all permissions are there.

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Batch, Charge, Task
+from batches.models import Batch, Charge, ChatChannel, Task
 from batches.models.recognition_settings import SETTINGS, RecognitionSettings
 from batches.tasks import scheduling
 from batches.tasks.leases import Lease
@@ -106,6 +106,15 @@ def make_task(batch: Batch, name: str = "", **fields: Any) -> Task:
     return Task.unscoped.create(
         account=batch.account, batch=batch, connection=batch.connection, task_order=order, name=name, **fields
     )
+
+
+def make_chat_channel(account: Account) -> ChatChannel:
+    channel = ChatChannel(
+        account=account, name=f"channel {next(_numbers)}", service="slack", topics=["status"]
+    )
+    channel.set_url("https://chat.example.com/hook")
+    channel.save()
+    return channel
 
 
 def make_charge(task: Task, **fields: Any) -> Charge:

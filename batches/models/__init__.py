@@ -10,13 +10,16 @@ from batches.models.connection_backoff import ConnectionBackoff
 from batches.models.correction import CorrectedWord, Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
+from batches.models.notifications import BatchEvent, ChatChannel, Subscription
 from batches.models.served_model import ServedModel
 from batches.models.task import ResultFile, StoredTranscript, Task
 
 __all__ = [
     "Adjustment",
     "Batch",
+    "BatchEvent",
     "Charge",
+    "ChatChannel",
     "ClovaRequest",
     "ConnectionBackoff",
     "CorrectedWord",
@@ -30,6 +33,7 @@ __all__ = [
     "SearchText",
     "ServedModel",
     "StoredTranscript",
+    "Subscription",
     "Task",
     "Webhook",
 ]

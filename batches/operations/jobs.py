@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from batches.billing import budget_alerts
 from batches.intake import polling
+from batches.notifications import sending
 from batches.operations.privacy import retention
 from batches.reports import execution_results
 from batches.status import account_holds
@@ -65,6 +66,7 @@ def run_scheduler() -> None:
             _queue_missed_callbacks,
             _tell_budgets,
             _reprocess_due,
+            _tell_members,
             _forget,
         ):
             try:
@@ -100,6 +102,16 @@ def _move_due() -> None:
 
 def _tell_budgets() -> None:
     budget_alerts.notify()
+
+
+def _tell_members() -> None:
+    if NamedLease.take("notifications", timedelta(seconds=55)):
+        queue.enqueue("batches.operations.jobs.send_notifications")
+
+
+def send_notifications() -> None:
+    """Mails and chat messages that are due. In the queue of short work: a chat service may be slow."""
+    sending.send_due()
 
 
 def _wake() -> None:

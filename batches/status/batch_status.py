@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from batches import webhooks
-from batches.models import Batch, Task
+from batches.models import Batch, BatchEvent, Task
 from batches.models.batch import BatchQuerySet
 from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, HOST_FAULTS, MODEL_NOT_SERVED, Failure
 from batches.webhooks.events import BatchRecovered, BatchTurnedToError
@@ -49,7 +49,7 @@ def announce_error(batches: BatchQuerySet, failure: Failure) -> int:
     """Turn batches to Error and announce it; returns how many were not in that error before."""
     changing = batches.exclude(status=Batch.Status.ERROR, cause_code=failure.code, cause=failure.message)
     with transaction.atomic():
-        announced = _with_webhook(changing)
+        announced = _locked(changing)
         changed = changing.update(
             status=Batch.Status.ERROR,
             cause_code=failure.code,
@@ -58,7 +58,9 @@ def announce_error(batches: BatchQuerySet, failure: Failure) -> int:
         )
         for batch in announced:
             batch.cause_code, batch.cause = failure.code, failure.message
-            webhooks.announce(batch, BatchTurnedToError(batch.uid, failure.code, failure.message))
+            if batch.webhook_url:
+                webhooks.announce(batch, BatchTurnedToError(batch.uid, failure.code, failure.message))
+        _note(announced, failure.code, failure.message)
     return changed
 
 
@@ -67,13 +69,22 @@ def recover(batches: BatchQuerySet, **values: Any) -> None:
     if not batches.exists():  # As nearly always: each poll calls this.
         return
     with transaction.atomic():
-        announced = _with_webhook(batches)
+        announced = _locked(batches)
         batches.update(**_NORMAL, **values)
         for batch in announced:
-            webhooks.announce(batch, BatchRecovered(batch.uid, batch.cause_code, batch.cause))
+            if batch.webhook_url:
+                webhooks.announce(batch, BatchRecovered(batch.uid, batch.cause_code, batch.cause))
+        _note(announced, "", "")
 
 
-def _with_webhook(batches: BatchQuerySet) -> list[Batch]:
-    """Those of the batches that have a webhook, locked, as they are before their status changes."""
-    hooked = batches.exclude(webhook_url="").select_related("account").order_by("pk")
-    return list(hooked.select_for_update(of=("self",), no_key=True))
+def _note(batches: list[Batch], code: str, cause: str) -> None:
+    """Store the change for the notifications of members."""
+    BatchEvent.unscoped.bulk_create(
+        BatchEvent(account_id=batch.account_id, batch=batch, code=code, cause=cause) for batch in batches
+    )
+
+
+def _locked(batches: BatchQuerySet) -> list[Batch]:
+    """The batches, locked, as they are before their status changes."""
+    rows = batches.select_related("account").order_by("pk")
+    return list(rows.select_for_update(of=("self",), no_key=True))

@@ -7,6 +7,7 @@ from batches.web import (
     batches,
     deliveries,
     home,
+    notifications,
     selected_tasks,
     tasks,
     text_rules,
@@ -89,5 +90,17 @@ urlpatterns = [
     path("transcripts/", home.transcripts, name="transcripts"),
     path("batches/", include((batch_pages, "batches"))),
     path("domains/<str:uid>/text/", include((text_rule_pages, "text_rules"))),
+    path("account/notifications/", notifications.notifications_page, name="notifications"),
+    path("account/notifications/channels/", notifications.channel_add, name="notification_channel_add"),
+    path(
+        "account/notifications/channels/<str:uid>/remove/",
+        notifications.channel_remove,
+        name="notification_channel_remove",
+    ),
+    path(
+        "account/notifications/channels/<str:uid>/try/",
+        notifications.channel_try,
+        name="notification_channel_try",
+    ),
     path("usage/", include((usage_pages, "usage"))),
 ]

@@ -56,7 +56,7 @@ def secrets() -> list[str]:
     said = Transcript("en", 1.0, 1000, [Segment(0, 1000, f"{CANARY} was said")])
     StoredTranscript.unscoped.create(task=task, stage="words", document=said.to_dict())
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": CANARY})
-    Correction.unscoped.create(task=task, texts={"0": f"{CANARY} was corrected"})
+    Correction.unscoped.create(task=task, lines={"0": {"text": f"{CANARY} was corrected"}})
     ResultFile.unscoped.create(
         task=task, format="json", connection=batch.connection, key="out/a.json", size=1
     )

@@ -15,7 +15,15 @@ from speechportal.accounts.members import invitations
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.tokens import api_tokens
 from tests.clients import Client
-from tests.factories import add_member, make_account, make_batch, make_domain, make_task, make_user
+from tests.factories import (
+    add_member,
+    make_account,
+    make_batch,
+    make_chat_channel,
+    make_domain,
+    make_task,
+    make_user,
+)
 from tests.house.routes import ROUTES, STAFF_NAMESPACES, TOKEN_NAMESPACES, Guard, Route
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +87,7 @@ def world() -> World:
         "domain": make_domain(account).uid,
         "connection": batch.connection.uid if batch.connection else "",
         "result": result.uid,
+        "channel": make_chat_channel(account).uid,
         "line": "0",
         "action": "retry",
         "format": "json",

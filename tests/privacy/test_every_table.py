@@ -28,7 +28,16 @@ BY_THE_MACHINE = {
     # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
     *("Adjustment", "PendingFile", "Charge", "ClovaRequest", "ConnectionBackoff", "Delivery"),
     *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
-    *("SearchText", "Task", "StoredTranscript", "Webhook", "Keyword", "Correction", "AuditEntry"),
+    *(
+        "BatchEvent",
+        "SearchText",
+        "Task",
+        "StoredTranscript",
+        "Webhook",
+        "Keyword",
+        "Correction",
+        "AuditEntry",
+    ),
 }
 NOT_EXPORTED = {
     # Passing states of the portal itself, secrets, and what is derived from what is exported.

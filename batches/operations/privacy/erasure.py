@@ -20,7 +20,9 @@ from django.utils.translation import ngettext
 from batches.models import (
     Adjustment,
     Batch,
+    BatchEvent,
     Charge,
+    ChatChannel,
     ClovaRequest,
     CorrectedWord,
     Correction,
@@ -31,6 +33,7 @@ from batches.models import (
     ResultFile,
     SearchText,
     StoredTranscript,
+    Subscription,
     Task,
     Webhook,
 )
@@ -161,6 +164,9 @@ def _no_error() -> dict[str, object]:
 
 def _remove_settings(account: Account, report: Report) -> None:
     for name, rows in (
+        ("status events", BatchEvent.unscoped.filter(account=account)),
+        ("chat channels", ChatChannel.unscoped.filter(account=account)),
+        ("notifications", Subscription.unscoped.filter(membership__account=account)),
         ("keywords", Keyword.unscoped.filter(domain__account=account)),
         ("domains", Domain.unscoped.filter(account=account)),
         ("connections with their credentials", Connection.unscoped.filter(account=account)),

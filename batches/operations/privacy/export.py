@@ -15,7 +15,9 @@ from django.db import models
 from batches.models import (
     Adjustment,
     Batch,
+    BatchEvent,
     Charge,
+    ChatChannel,
     ClovaRequest,
     CorrectedWord,
     Correction,
@@ -25,6 +27,7 @@ from batches.models import (
     ProcessedFolder,
     ResultFile,
     StoredTranscript,
+    Subscription,
     Task,
 )
 from domains.models import Domain, Keyword
@@ -38,6 +41,7 @@ LEFT_OUT = {
     "encrypted_secret",
     "original",
     "reprocess_due_at",
+    "encrypted_url",
     "digest",
     "pepper",
     "key_digest",
@@ -55,6 +59,9 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
     ("domains", Domain, "account"),
     ("keywords", Keyword, "domain__account"),
     ("batches", Batch, "account"),
+    ("batch_events", BatchEvent, "account"),
+    ("notifications", Subscription, "membership__account"),
+    ("chat_channels", ChatChannel, "account"),
     ("processed_folders", ProcessedFolder, "connection__account"),
     ("tasks", Task, "account"),
     ("transcripts", StoredTranscript, "task__account"),

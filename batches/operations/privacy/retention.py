@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from batches.models import (
     Batch,
+    BatchEvent,
     CorrectedWord,
     Correction,
     Delivery,
@@ -77,6 +78,7 @@ def remove_logs(account: Account, before: datetime) -> Counter[str]:
     removed: Counter[str] = Counter()
     removed["delivery attempts"] = in_chunks(DeliveryAttempt.unscoped.filter(delivery__in=ended))
     removed["deliveries"] = in_chunks(ended)
+    removed["status events"] = in_chunks(BatchEvent.unscoped.filter(account=account, created_at__lt=before))
     trail = AuditEntry.unscoped.filter(account=account)
     removed["audit entries"] = trail.expire(before)
     return removed

@@ -1,0 +1,117 @@
+"""Digest: what happened to an account's batches in a span of time, as text for a mail or a chat message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Exists, OuterRef
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from batches.models import Batch, BatchEvent, Task
+from batches.models.notifications import Topic
+from batches.status.failures import failure_of_task
+from speechportal.accounts import addresses
+from speechportal.accounts.models import Account
+
+QUIET = timedelta(minutes=5)  # Without another finished file for so long, a batch counts as through.
+MOST_CAUSES = 3
+MOST_LINES = 20
+
+
+@dataclass(frozen=True)
+class Span:
+    """From ``since`` (exclusive) to ``until`` (inclusive)."""
+
+    since: datetime
+    until: datetime
+
+
+def lines(account: Account, topic: str, span: Span) -> list[str]:
+    """What happened, a line each, in the language at work; none where nothing did."""
+    found = {Topic.STATUS: _status, Topic.FAILURES: _failures, Topic.FINISHED: _finished}[Topic(topic)](
+        account, span
+    )
+    if len(found) > MOST_LINES:
+        rest = len(found) - MOST_LINES
+        return [*found[:MOST_LINES], ngettext("and %d more", "and %d more", rest) % rest]
+    return found
+
+
+def subject(account: Account, topics: Collection[str]) -> str:
+    """The subject of a mail about ``topics``: the gravest of them."""
+    if Topic.STATUS in topics:
+        return _("Speech Portal: the status of batches of “%s” changed") % account.name
+    if Topic.FAILURES in topics:
+        return _("Speech Portal: files of “%s” failed") % account.name
+    return _("Speech Portal: batches of “%s” are through") % account.name
+
+
+def _status(account: Account, span: Span) -> list[str]:
+    events = BatchEvent.objects.for_account(account).filter(
+        created_at__gt=span.since, created_at__lte=span.until, batch__deleted_at=None
+    )
+    found: dict[int, BatchEvent] = {}
+    for event in events.select_related("batch__account").order_by("pk"):
+        found[event.batch_id] = event  # The last state is what counts.
+    return [
+        (
+            _("“%(batch)s” has an error: %(cause)s") % {"batch": event.batch.name, "cause": event.cause}
+            if event.code
+            else _("“%s” is back to Normal.") % event.batch.name
+        )
+        + f" {_address(event.batch)}"
+        for event in found.values()
+    ]
+
+
+def _failures(account: Account, span: Span) -> list[str]:
+    failed = Task.objects.for_account(account).filter(
+        state=Task.State.FAILED, finished_at__gt=span.since, finished_at__lte=span.until
+    )
+    counts = failed.order_by().values("batch").annotate(files=Count("pk")).values_list("batch", "files")
+    batches = (
+        Batch.objects.for_account(account)
+        .select_related("account")
+        .in_bulk([batch for batch, _files in counts])
+    )
+    found = []
+    for batch_id, files in counts:
+        batch, causes = batches[batch_id], []
+        of_batch = failed.filter(batch=batch_id).order_by()
+        codes = of_batch.values("error_code").annotate(files=Count("pk")).order_by("-files")[:MOST_CAUSES]
+        for row in codes:
+            example = of_batch.filter(error_code=row["error_code"]).select_related("batch").first()
+            failure = failure_of_task(example) if example else None
+            if failure is not None:
+                causes.append(f"{row['files']} × {failure.sentence}")
+        text = ngettext(
+            "%(files)d file of “%(batch)s” failed.", "%(files)d files of “%(batch)s” failed.", files
+        )
+        head = text % {"files": files, "batch": batch.name}
+        found.append(" ".join([head, *causes, f"{_address(batch)}?state=failed"]))
+    return found
+
+
+def _finished(account: Account, span: Span) -> list[str]:
+    unfinished = Task.objects.for_account(account).filter(batch=OuterRef("pk")).exclude(state__in=Task.FINAL)
+    through = (
+        Batch.objects.for_account(account)
+        .select_related("account")
+        .filter(
+            ~Exists(unfinished),
+            deleted_at=None,
+            last_finished_at__gt=span.since - QUIET,
+            last_finished_at__lte=span.until - QUIET,
+        )
+    )
+    return [
+        _("“%s” has recognised all files that it found.") % batch.name + f" {_address(batch)}"
+        for batch in through.order_by("name")
+    ]
+
+
+def _address(batch: Batch) -> str:
+    return addresses.link(batch.account.uid, "batches:detail", batch.uid)
