@@ -30,6 +30,7 @@ BY_THE_MACHINE = {
     *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
     *(
         "BatchEvent",
+        "CorrectedWord",
         "SearchText",
         "Task",
         "StoredTranscript",
@@ -66,7 +67,7 @@ def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> Non
     domain, batch = account.domains.get(), task.batch
     assert batch.connection is not None
     Keyword.unscoped.create(domain=domain, text="Ada")
-    Correction.unscoped.create(task=task, texts={})
+    Correction.unscoped.create(task=task, lines={})
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
     ClovaRequest.unscoped.create(task=task)
     ConnectionBackoff.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
