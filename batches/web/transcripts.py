@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -181,7 +181,7 @@ def task_original_delete(request: PortalRequest, uid: str, task_uid: str) -> Htt
 @member_required
 @require_safe
 def task_media_there(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """204 if the recording is in the storage, 404 if it is not: the player says which it is."""
+    """Say whether the recording is in the storage, for the player to tell why it cannot play it."""
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404
@@ -189,5 +189,5 @@ def task_media_there(request: PortalRequest, uid: str, task_uid: str) -> HttpRes
     try:
         found = task.connection.store().stat(key)
     except StorageError:
-        found = None
-    return HttpResponse(status=204 if found else 404)
+        return JsonResponse({"there": None})  # Unknown: the storage cannot be asked.
+    return JsonResponse({"there": found is not None})

@@ -49,7 +49,7 @@ export class Player extends EventTarget {
   async explain() {
     const address = this.root?.dataset.there;
     const answer = address ? await fetch(address).catch(() => null) : null;
-    const gone = answer?.status === 404;
+    const gone = answer?.ok && (await answer.json().catch(() => ({}))).there === false;
     const shown = this.root?.querySelector(gone ? "[data-gone]" : "[data-unplayable]");
     if (shown instanceof HTMLElement) shown.hidden = false;
   }
