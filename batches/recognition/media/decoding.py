@@ -34,7 +34,7 @@ from batches.recognition.errors import (
     NotMedia,
     WorkDiskFull,
 )
-from batches.recognition.media import containers, ffmpeg, ffmpeg_log, mixing, ogg_chain, wave_sizes
+from batches.recognition.media import containers, ffmpeg, ffmpeg_log, mixing, ogg_chain, parts, wave_sizes
 from batches.recognition.media.ffmpeg_log import AudioStream, InputDescription
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
@@ -186,14 +186,15 @@ def decode(
     channel: int | None = None,
     progress: Callable[[float], None] | None = None,
     scratch: Path | None = None,
+    processes: int = 1,
 ) -> Audio:
     """Decode one audio track of a file to 16 kHz mono, at the times that its container gives.
 
     ``track`` is the index of an audio track, by default the preferred one; ``channel`` picks one channel
     (from 0) instead of mixing all down. Sound that starts late or pauses in the container is preceded or
-    interrupted by silence. ``scratch`` is the folder for decoded sound, by default the system's. Raises the
-    MediaErrors of :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned,
-    marked truncated.
+    interrupted by silence. ``scratch`` is the folder for decoded sound, by default the system's. Up to
+    ``processes`` decode a long file in parts at once, with the same samples. Raises the MediaErrors of
+    :mod:`batches.recognition.errors`. What can be decoded of a damaged file is returned, marked truncated.
     """
     info = probe(path, max_bytes=max_bytes)
     if info.duration > max_duration_ms:
@@ -203,13 +204,18 @@ def decode(
     # One second over the limit is decoded, so that a container which lies about its length is noticed.
     limit = max_duration_ms / 1000 + 1
     plan = _plan(info.audio[number], channel, chained=bool(links))
-    output = [
-        "-map", f"0:a:{number}", "-vn", "-sn", "-dn", "-af", plan.filters, "-ac", str(plan.channels),
-        "-ar", str(SAMPLE_RATE), "-t", f"{limit:.3f}", "-f", "f32le", "-",
-    ]  # fmt: skip
+
+    def output(seconds: float) -> list[str]:
+        return [
+            "-map", f"0:a:{number}", "-vn", "-sn", "-dn", "-af", plan.filters, "-ac", str(plan.channels),
+            "-ar", str(SAMPLE_RATE), "-t", f"{seconds:.3f}", "-f", "f32le", "-",
+        ]  # fmt: skip
+
     sources = [ffmpeg.link_source(path, *each) for each in links] or [ffmpeg.source(path)]
     run = _Run(path, scratch, info.duration, 120 + limit / 10, progress, plan.channels)
-    run.decode([ffmpeg.command_line(source, output) for source in sources])
+    pays = processes > 1 and not links and not wave_sizes.read(path)
+    if not (pays and run.decode_in_parts(sources[0], output, info.duration / 1000, processes, limit)):
+        run.decode([ffmpeg.command_line(source, output(limit)) for source in sources])
     samples = run.samples()
     if len(samples) > max_duration_ms * SAMPLE_RATE // 1000 + SAMPLE_RATE // 10:
         raise _too_long(len(samples) * 1000 // SAMPLE_RATE, max_duration_ms)
@@ -308,6 +314,42 @@ class _Run:
                 self.failed = self.failed or status != 0
                 log.seek(0)
                 self.log += log.read(_MOST_LOG).decode(errors="replace")
+
+    def decode_in_parts(
+        self,
+        source: list[str],
+        output: Callable[[float], list[str]],
+        seconds: float,
+        count: int,
+        limit: float,
+    ) -> bool:
+        """Decode a file of about ``seconds`` in parts at once; False where that would give other samples."""
+        if seconds < parts.LEAST_SECONDS:
+            return False
+
+        def one(start: float, length: float, report: Callable[[float], None]) -> tuple[_Run, Samples, str]:
+            left = self._deadline - time.monotonic()
+            expected = round(min(seconds, length) * 1000)
+            part = _Run(self._path, self._scratch, expected, left, report, self._channels)
+            seek = ["-ss", f"{start:.3f}"] if start else []
+            part.decode([ffmpeg.command_line([*seek, *source], output(length))])
+            return part, part.frames(), part.log
+
+        found = parts.decode(one, parts.divide(seconds, count), limit, self._progress)
+        if found is None or any(ffmpeg_log.is_cut_short(log) for _frames, log in found):
+            return False
+        for frames, log in found:
+            frames.tofile(self.sound.file)
+            self.log += log
+        self.sound.file.flush()
+        return True
+
+    def frames(self) -> Samples:
+        """(n, channels) what was decoded."""
+        count = os.fstat(self.sound.fileno()).st_size // (4 * self._channels)
+        if not count:
+            return np.empty((0, self._channels), "<f4")
+        return np.memmap(self.sound.file, dtype="<f4", mode="r", shape=(count, self._channels))
 
     def _wait(self, command: list[str], log: IO[bytes]) -> int:
         process = subprocess.Popen(

@@ -24,19 +24,24 @@ Sounds = list[tuple[str, Audio]]  # each with a speaker label, empty where it is
 
 
 def decode_sounds(
-    path: Path, options: Options, progress: Callable[[float], None], *, scratch: Path | None = None
+    path: Path,
+    options: Options,
+    progress: Callable[[float], None],
+    *,
+    scratch: Path | None = None,
+    processes: int = 1,
 ) -> Sounds:
     """Decode a file: its audio tracks, each mixed down or by channel as ``options`` ask for.
 
-    ``scratch`` is the folder for decoded sound, by default the system's. Raises the MediaErrors of
-    :mod:`batches.recognition.errors`.
+    ``scratch`` is the folder for decoded sound, by default the system's. Up to ``processes`` decode the track
+    of a long file at once. Raises the MediaErrors of :mod:`batches.recognition.errors`.
     """
     info = probe(path, max_bytes=options.max_bytes)
     tracks = [index for index, stream in enumerate(info.audio) if stream.is_decodable][:MOST_TRACKS]
     if len(tracks) > 1:
         found = _several_tracks(path, options, info, tracks, progress, scratch)
     else:
-        found = _track(path, options, info, info.preferred_track, progress, scratch)
+        found = _track(path, options, info, info.preferred_track, progress, scratch, processes)
     if len(found) == 1:
         return [("", found[0])]
     return [(str(number), audio) for number, audio in enumerate(found, 1)]
@@ -79,6 +84,7 @@ def _track(
     track: int,
     progress: Callable[[float], None],
     scratch: Path | None,
+    processes: int = 1,
 ) -> list[Audio]:
     one = functools.partial(
         decode,
@@ -87,6 +93,7 @@ def _track(
         max_bytes=options.max_bytes,
         track=track,
         scratch=scratch,
+        processes=processes,
     )
     count = info.audio[track].channels if options.channels else 1
     if not 1 < count <= channels.MOST_CHANNELS:

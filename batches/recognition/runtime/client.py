@@ -36,6 +36,7 @@ _Key = tuple[str, int, int, bool, bool]
 
 _TICK = 1.0  # seconds between two calls of on_progress
 _DECODED = 0.05  # share of a call that is done when the file is decoded
+_CPU, _MOST_DECODERS = "cpu", 8  # the device of the CPU; ffmpeg processes for one file
 _FILE = "file"  # the name of the one file of a connection
 logger = logging.getLogger(__name__)
 
@@ -197,9 +198,15 @@ class RecognitionClient:
         return self._in_hand
 
     def _decode(self, path: Path, options: Options, progress: Callable[[float], None]) -> Recording:
-        """Decode a file, with no more processes of this machine than it has cores."""
-        with seats.decoding(self._endpoints[0].folder, tick=lambda: progress(0.0)):
-            return Recording.decoded(path, options, self._scratch, progress)
+        """Decode a file, with no more processes of this machine than it has cores.
+
+        Where a GPU recognises, decoding is what takes long, and free cores share a long file. On a CPU they
+        have recognition to do.
+        """
+        most = 1 if self._endpoints[0].device == _CPU else _MOST_DECODERS
+        folder = self._endpoints[0].folder
+        with seats.decoding(folder, tick=lambda: progress(0.0), most=most) as processes:
+            return Recording.decoded(path, options, self._scratch, progress, processes=processes)
 
     def _ask(self, file: _FileInHand, call: dict[str, Any], tick: _Ticker, *, alone: bool) -> Transcript:
         if file.seat and alone and not file.seat.alone:

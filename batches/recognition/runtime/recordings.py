@@ -29,12 +29,21 @@ class Recording:
 
     @classmethod
     def decoded(
-        cls, path: Path, options: Options, scratch: Path, progress: Callable[[float], None]
+        cls,
+        path: Path,
+        options: Options,
+        scratch: Path,
+        progress: Callable[[float], None],
+        *,
+        processes: int = 1,
     ) -> Recording:
-        """Decode a file; what is decoded lies in ``scratch``, without a name. Raises MediaError."""
+        """Decode a file; what is decoded lies in ``scratch``, without a name. Raises MediaError.
+
+        Up to ``processes`` decode it at once.
+        """
         if not path.is_file():
             raise NotMedia("This is not a file.")
-        return cls(decode_sounds(path, options, progress, scratch=scratch))
+        return cls(decode_sounds(path, options, progress, scratch=scratch, processes=processes))
 
     @classmethod
     def received(cls, content: dict[str, Any], descriptors: Sequence[int]) -> Recording:

@@ -56,22 +56,24 @@ def take(endpoints: Sequence[Endpoint], *, alone: bool, tick: Callable[[], None]
 
 
 @contextmanager
-def decoding(folder: Path, *, tick: Callable[[], None]) -> Iterator[None]:
-    """Hold one of as many slots as there are cores. ``tick`` is as in :func:`take`."""
-    cores = len(os.sched_getaffinity(0))
-    while True:
-        for number in range(cores):
-            if (lock := _lock(folder / f"decoding-{number}", fcntl.LOCK_EX)) is not None:
-                break
-        else:
+def decoding(folder: Path, *, tick: Callable[[], None], most: int = 1) -> Iterator[int]:
+    """Hold one of as many slots as there are cores, and up to ``most`` of those that are free at that moment.
+
+    Yields how many are held. ``tick`` is as in :func:`take`.
+    """
+    paths = [folder / f"decoding-{number}" for number in range(len(os.sched_getaffinity(0)))]
+    locks: list[int] = []
+    while not locks:
+        for path in paths:
+            if len(locks) < most and (lock := _lock(path, fcntl.LOCK_EX)) is not None:
+                locks.append(lock)
+        if not locks:
             tick()
             time.sleep(_PAUSE)
-            continue
-        break
     try:
-        yield
+        yield len(locks)
     finally:
-        _release([lock])
+        _release(locks)
 
 
 def _take_one(endpoints: Sequence[Endpoint]) -> Seat | None:
