@@ -36,7 +36,7 @@ class DomainAdminForm(TextRulesFields, ReasonedForm):
 
     class Meta:
         model = Domain
-        fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model"]
+        fields = ["account", "name", "code", "plan", "whisper_model", "speaker_model", "clova_result"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +70,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
     fields = [
         *("account", "name", "code", "plan", "whisper_model", "speaker_model", "forbidden_words"),
         *("forbidden_action", *(f"redact_{kind}" for kind in KINDS), "keep_original", "muted_copy"),
-        *("replacements", "keywords"),
+        *("clova_result", "replacements", "keywords"),
     ]
     autocomplete_fields = ["account"]
     portal_actions = [DeleteDomain]

@@ -54,6 +54,11 @@ class DomainInput(Input):
         required=False,
         help_text="The name of an offered speaker model, or `default`: the portal's first.",
     )
+    clova_result = Choice(
+        Domain.ClovaResult.choices,
+        required=False,
+        help_text="The `result` of a finished transcript in answers and callbacks of CLOVA's API.",
+    )
     keywords = serializers.ListField(
         child=StrictCharField(),
         required=False,
@@ -90,6 +95,7 @@ class DomainOutput(Output):
     plan = serializers.ChoiceField(Domain.Plan.choices)
     whisper_model = serializers.CharField()
     speaker_model = serializers.CharField()
+    clova_result = serializers.ChoiceField(Domain.ClovaResult.choices)
     keyword_count = serializers.IntegerField()
     forbidden_words = serializers.ListField(child=serializers.CharField())
     forbidden_action = serializers.ChoiceField(Domain.ForbiddenAction.choices)

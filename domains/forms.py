@@ -26,7 +26,10 @@ class OfferedModelField(forms.ChoiceField):
 
 
 class DomainForm(VersionedForm, forms.ModelForm[Domain]):
-    help_topics: ClassVar[dict[str, str]] = {"keywords": "models#what-keywords-do"}
+    help_topics: ClassVar[dict[str, str]] = {
+        "keywords": "models#what-keywords-do",
+        "clova_result": "clova#results",
+    }
     keyword_limit, keyword_length = KEYWORD_LIMIT, KEYWORD_LENGTH
     keywords = forms.CharField(
         label=_("Keywords to boost"),
@@ -57,15 +60,26 @@ class DomainForm(VersionedForm, forms.ModelForm[Domain]):
         help_text=_("Tells apart who speaks."),
     )
 
+    clova_result = forms.ChoiceField(
+        label=_("CLOVA clients’ word for success"),
+        choices=Domain.ClovaResult.choices,
+        required=False,
+        help_text=_("The “result” of a finished transcript in answers and callbacks of CLOVA’s API."),
+    )
+
     class Meta:
         model = Domain
-        fields = ["name", "code", "plan", "whisper_model", "speaker_model"]
+        fields = ["name", "code", "plan", "whisper_model", "speaker_model", "clova_result"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             texts = Keyword.objects.for_account(self.instance.account).filter(domain=self.instance)
             self.initial["keywords"] = "\n".join(texts.values_list("text", flat=True))
+
+    def clean_clova_result(self) -> str:
+        """The present word where a form leaves the choice out."""
+        return self.cleaned_data["clova_result"] or self.instance.clova_result
 
     def clean_keywords(self) -> list[str]:
         return parse_keywords(self.cleaned_data["keywords"])

@@ -54,6 +54,12 @@ class Domain(models.Model):
         MASK = "mask", _("Mask: ****")
         REMOVE = "remove", _("Remove")
 
+    class ClovaResult(models.TextChoices):
+        """CLOVA's word for a finished result: it has had two, and each has clients that wait for it."""
+
+        COMPLETED = "COMPLETED"
+        SUCCEEDED = "SUCCEEDED"
+
     uid = UidField("dom")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="domains")
     name = models.CharField(_("domain name"), max_length=100)
@@ -97,6 +103,13 @@ class Domain(models.Model):
     )
     # Proposals made of corrections that members have declined, as [heard, written].
     declined_proposals = models.JSONField(default=list, blank=True, editable=False)
+    clova_result = models.CharField(
+        _("CLOVA clients’ word for success"),
+        max_length=10,
+        choices=ClovaResult.choices,
+        default=ClovaResult.COMPLETED,
+        help_text=_("The “result” of a finished transcript in answers and callbacks of CLOVA’s API."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager.from_queryset(DomainQuerySet)()

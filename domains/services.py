@@ -29,6 +29,7 @@ class DomainFields(TypedDict, total=False):
     forbidden_words: list[str]
     forbidden_action: str
     redaction: RedactionSettings
+    clova_result: str
 
 
 def create_domain(

@@ -2,11 +2,13 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "speechportal.settings")
-django_application = get_wsgi_application()
+django.setup(set_prefix=False)
 
-from speechportal.platform.request_bodies import BoundedBodies  # noqa: E402 - it reads the settings
+from speechportal.platform.held_responses import HoldingHandler  # noqa: E402 - settings come first
+from speechportal.platform.request_bodies import BoundedBodies  # noqa: E402 - likewise
 
+django_application = HoldingHandler()
 application = BoundedBodies(django_application)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches.models import ClovaRequest, Delivery, DeliveryAttempt, Webhook
+from batches.models import ClientRequest, Delivery, DeliveryAttempt, Webhook
 from batches.webhooks import events, kinds, redelivery
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
@@ -113,21 +113,21 @@ class WebhookAdmin(ReadOnlyAdmin[Webhook]):
         return []
 
 
-@admin.register(ClovaRequest)
-class ClovaRequestAdmin(ReadOnlyAdmin[ClovaRequest]):
-    """CLOVA requests. A callback's address is hidden: it may hold a secret."""
+@admin.register(ClientRequest)
+class ClientRequestAdmin(ReadOnlyAdmin[ClientRequest]):
+    """Requests by CLOVA's and OpenAI's API. A callback's address is hidden: it may hold a secret."""
 
     find_exact = ("task__uid",)
-    list_display = ["task", "callback_queued_at", "created_at"]
+    list_display = ["task", "interface", "callback_queued_at", "created_at"]
     list_select_related = ["task"]
-    fields = [("callback_queued_at", "created_at")]
+    fields = [("interface", "ignored"), ("callback_queued_at", "created_at")]
 
-    def glance(self, row: ClovaRequest) -> list[tuple[Any, Any]]:
+    def glance(self, row: ClientRequest) -> list[tuple[Any, Any]]:
         return [
             (_("Task"), link_to(row.task)),
             (_("Account"), link_to(row.task.account)),
             (_("Deliveries"), link_to_list(Delivery, _("list"), task=row.task.uid)),
         ]
 
-    def find(self, request: HttpRequest, text: str) -> list[ClovaRequest]:
+    def find(self, request: HttpRequest, text: str) -> list[ClientRequest]:
         return []

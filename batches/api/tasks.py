@@ -49,7 +49,8 @@ class TaskView(ApiView):
 
     def tasks(self) -> Any:
         tasks = Task.objects.for_account(self.request.account)
-        return tasks.select_related("batch", "execution_result", "original").prefetch_related("result_files")
+        related = tasks.select_related("batch", "execution_result", "original", "client_request")
+        return related.prefetch_related("result_files")
 
     def task(self) -> Task:
         found: Task = get_object_or_404(self.tasks(), uid=self.kwargs["uid"])

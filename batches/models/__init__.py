@@ -5,7 +5,7 @@ Django finds the models of an app in this package, so it imports them all.
 
 from batches.models.adjustment import Adjustment
 from batches.models.batch import Batch, PendingFile, ProcessedFolder
-from batches.models.clova import ClovaRequest
+from batches.models.client_request import ClientRequest
 from batches.models.connection_backoff import ConnectionBackoff
 from batches.models.correction import CorrectedWord, Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
@@ -20,7 +20,7 @@ __all__ = [
     "BatchEvent",
     "Charge",
     "ChatChannel",
-    "ClovaRequest",
+    "ClientRequest",
     "ConnectionBackoff",
     "CorrectedWord",
     "Correction",

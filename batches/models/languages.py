@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 DEFAULT = "ko-KR"
@@ -118,3 +119,39 @@ OTHERS = [
 
 # As a form lists them: those that few need are in a group of their own.
 GROUPED = [*CLOVA, (AUTO, _("Detect automatically")), (_("Other languages"), OTHERS)]
+
+# Other spellings that clients send, in lower case.
+ALIASES = {
+    "ko": "ko-KR",
+    "kor": "ko-KR",
+    "en": "en-US",
+    "eng": "en-US",
+    "jpn": "ja",
+    "zh": "zh-cn",
+    "chn": "zh-cn",
+    "zh-hans": "zh-cn",
+    "zh-hant": "zh-tw",
+    "zh-hk": "zh-tw",
+}
+_CODES = {code.lower(): code for code, _label in [*CLOVA, (AUTO, ""), *OTHERS]}
+
+
+def find(code: str) -> str | None:
+    """The language that a client means: ``ko``, ``ja-JP`` and ``zh_TW`` are known, whatever their case."""
+    folded = code.strip().lower().replace("_", "-")
+    for each in (folded, folded.partition("-")[0]):
+        if found := _CODES.get(each) or ALIASES.get(each):
+            return found
+    return None
+
+
+def english_name(whisper_code: str) -> str:
+    """A language's name in English and in small letters, such as ``korean``; the code where it has none."""
+    label = _LABELS.get(find(whisper_code) or "")
+    if label is None:
+        return whisper_code
+    with translation.override("en"):
+        return str(label).partition(",")[0].lower()
+
+
+_LABELS = dict([*CLOVA, *OTHERS])

@@ -51,6 +51,7 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         "charge": Charge.objects.for_account(account).filter(task=task).first(),
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),
         "original": task.original,
+        "ignored": ", ".join(task.client_request.ignored) if hasattr(task, "client_request") else "",
         "repeats": Task.objects.for_account(account).filter(original=task).order_by("pk"),
         "can_play": _can_play(request, task),
         "editable": request.membership.can_change,

@@ -36,7 +36,8 @@ def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
     """One of the account's tasks, of a deleted batch too."""
     batch = any_batch(request, uid)
     tasks = Task.objects.for_account(request.account).filter(batch=batch)
-    task = get_object_or_404(tasks.select_related("connection", "execution_result"), uid=task_uid)
+    related = tasks.select_related("connection", "execution_result", "client_request")
+    task = get_object_or_404(related, uid=task_uid)
     task.batch = batch
     return task
 

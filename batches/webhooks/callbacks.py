@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from batches.models import ClovaRequest, Delivery, Task
+from batches.models import ClientRequest, Delivery, Task
 from speechportal.platform import queue
 
 KIND = "clova.callback"
@@ -34,15 +34,15 @@ def queue_missed() -> int:
     return len(found)
 
 
-def _unqueued() -> QuerySet[ClovaRequest]:
-    waiting = ClovaRequest.unscoped.filter(callback_queued_at=None).exclude(callback="")
+def _unqueued() -> QuerySet[ClientRequest]:
+    waiting = ClientRequest.unscoped.filter(callback_queued_at=None).exclude(callback="")
     return waiting.select_related("task")
 
 
-def _queue(request: ClovaRequest) -> None:
+def _queue(request: ClientRequest) -> None:
     """One delivery for each request, whoever is first."""
     now = timezone.now()
-    if not ClovaRequest.unscoped.filter(pk=request.pk, callback_queued_at=None).update(
+    if not ClientRequest.unscoped.filter(pk=request.pk, callback_queued_at=None).update(
         callback_queued_at=now
     ):
         return

@@ -10,11 +10,13 @@ env.section = "api"
 API_REQUESTS_PER_MINUTE = env.integer(
     "API_REQUESTS_PER_MINUTE", 600, minimum=1, description=_("Requests per minute of one API token.")
 )
-CLOVA_SYNC_SECONDS = env.integer(
-    "CLOVA_SYNC_SECONDS",
-    600,
+SYNC_SECONDS = env.integer(
+    "SYNC_SECONDS",
+    3600,
     minimum=1,
-    description=_("How long a synchronous request of a CLOVA client waits for its result, in seconds."),
+    description=_(
+        "How long a synchronous request of a CLOVA or OpenAI client waits for its result, in seconds."
+    ),
 )
 CLOVA_FETCH_SECONDS = env.integer(
     "CLOVA_FETCH_SECONDS",

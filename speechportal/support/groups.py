@@ -19,7 +19,7 @@ VIEWED = {
         "pendingfile",
         "batch",
         "charge",
-        "clovarequest",
+        "clientrequest",
         "connectionbackoff",
         "correction",
         "delivery",

@@ -59,7 +59,7 @@ def make_clova_batch(api: Api) -> Batch:
 
 def address(batch: Batch, below: str) -> str:
     assert batch.domain is not None
-    return f"/external/v1/{batch.domain.code}/{batch.domain.uid}/recogniser/{below}"
+    return f"/external/v1/{batch.domain.code}/{batch.domain.uid}/recognizer/{below}"
 
 
 def key_of(api: Api) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from batches.models import Batch, ClovaRequest, Delivery, DeliveryAttempt, Task, Webhook
+from batches.models import Batch, ClientRequest, Delivery, DeliveryAttempt, Task, Webhook
 from batches.operations import jobs
 from batches.operations.privacy import retention
 from batches.status.failures import Failure
@@ -56,7 +56,7 @@ def test_the_result_is_posted_until_it_is_accepted(alice: Api, batch: Batch, rec
     assert (delivery.state, delivery.attempts) == ("delivered", 2)
     assert list(delivery.log.values_list("number", "status")) == [(1, 500), (2, 204)]
     assert [each["token"] for each in Receiver.posted] == [token, token]
-    assert Receiver.posted[1]["params"]["userdata"] == {"n": 1}
+    assert Receiver.posted[1]["params"]["userdata"]["n"] == 1
     assert not Webhook.unscoped.exists(), "a callback needs no webhook and no secret"
 
 
@@ -170,7 +170,7 @@ def test_it_is_shown_sent_again_and_forgotten_like_any_delivery(
     page = signed_in("support").get(f"/admin/batches/delivery/{delivery.pk}/change/")
     assert page.status_code == 200
     assert b"secret=42" not in page.content
-    assert ClovaRequest.unscoped.get().callback_queued_at is not None
+    assert ClientRequest.unscoped.get().callback_queued_at is not None
     removed = retention.remove_logs(batch.account, timezone.now() + timedelta(days=1))
     assert (removed["deliveries"], removed["delivery attempts"]) == (1, 2)
     assert not DeliveryAttempt.unscoped.exists()

@@ -39,7 +39,7 @@ class PythonSample:
             "X-CLOVASPEECH-API-KEY": self.secret,
         }
         data = json.dumps(body).encode("UTF-8")
-        return requests.post(f"{self.invoke_url}/recogniser/{below}", data, headers=headers, timeout=60)
+        return requests.post(f"{self.invoke_url}/recognizer/{below}", data, headers=headers, timeout=60)
 
     def upload(self, file: Path, completion: str, **wanted: Any) -> requests.Response:
         headers = {"Accept": "application/json;UTF-8", "X-CLOVASPEECH-API-KEY": self.secret}
@@ -47,12 +47,12 @@ class PythonSample:
         with file.open("rb") as media:
             files: Any = {"media": media, "params": (None, params, "application/json")}
             return requests.post(
-                f"{self.invoke_url}/recogniser/upload", headers=headers, files=files, timeout=60
+                f"{self.invoke_url}/recognizer/upload", headers=headers, files=files, timeout=60
             )
 
     def result(self, token: str) -> requests.Response:
         headers = {"X-CLOVASPEECH-API-KEY": self.secret}
-        return requests.get(f"{self.invoke_url}/recogniser/{token}", headers=headers, timeout=60)
+        return requests.get(f"{self.invoke_url}/recognizer/{token}", headers=headers, timeout=60)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_file_is_uploaded_and_recognised_while_the_program_waits(
     assert (told["result"], told["message"]) == ("COMPLETED", "Succeeded")
     assert told["text"].endswith("/회의 녹음.mp3.")
     assert (told["events"], told["eventTypes"]) == ([], [])
-    assert told["params"]["userdata"] == {"id": 1}
+    assert told["params"]["userdata"]["id"] == 1
     # What the guide's programs do with a result: lines by speaker.
     lines = [(segment["speaker"]["name"], segment["text"]) for segment in told["segments"]]
     assert [text for _name, text in lines] == [told["text"]]
@@ -150,7 +150,7 @@ def test_the_parts_of_the_java_sample_are_understood(client: PythonSample) -> No
         "X-CLOVASPEECH-API-KEY": client.secret,
         "Content-Type": "multipart/form-data; boundary=edge",
     }
-    url = f"{client.invoke_url}/recogniser/upload"
+    url = f"{client.invoke_url}/recognizer/upload"
     answer = requests.post(url, crlf.join(lines).encode(), headers=headers, timeout=60)
     assert (answer.status_code, answer.json()["result"]) == (200, "SUCCEEDED"), answer.text
     assert Task.unscoped.get().name.endswith("/talk.wav")

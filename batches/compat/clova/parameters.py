@@ -1,7 +1,9 @@
-"""What a CLOVA client may ask for, in our words. What cannot be done is refused, never dropped.
+"""Parameters of a CLOVA client, in the portal's words.
 
-Source: the public API reference of CLOVA Speech (recognizer/upload, /url, /object-storage) and its sample
-clients, which send ``null`` for whatever they do not want.
+Source: the public API reference of CLOVA Speech (recognizer/upload, /url, /object-storage) and what public
+clients send: ``null`` for whatever they do not want, keys with a dot for those of an object, true and false
+for objects that have a switch, and parameters that CLOVA does not know. Those, and what has no effect here,
+are taken and named in the answer's header; a known parameter with a wrong value is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from batches.formats import FORMATS
-from batches.models import Batch
+from batches.models import Batch, languages
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, SettingValue
 from batches.models.task_settings import TaskOverrides
 from domains.keywords import check_keywords
@@ -25,8 +27,10 @@ DIARIZATION = "diarization"
 KNOWN = {
     *("url", "dataKey", "datakey", "completion", "callback", "userdata", "wordAlignment", "fullText"),
     *("boostings", "useDomainBoostings", "forbiddens", "resultToObs", "format", "noiseFiltering", "sed"),
-    *(setting.clova.partition(".")[0] for setting in SETTINGS.values() if setting.clova),
+    *("extras", *(setting.clova.partition(".")[0] for setting in SETTINGS.values() if setting.clova)),
 }
+SWITCHED = (DIARIZATION, "sed")  # objects with a key ``enable``
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
 DEEPEST = 50
@@ -42,6 +46,7 @@ class Wanted:
     source: str = ""  # the URL or key, where the file does not come along
     overrides: TaskOverrides = field(default_factory=TaskOverrides)
     answer: dict[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
@@ -54,7 +59,33 @@ def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
     if not _can_be_kept(given):
         sentence = _("It holds what cannot be kept: characters such as U+0000, or too many levels.")
         raise ValidationError({"params": sentence})
-    return _Reader({name: value for name, value in given.items() if value is not None}, batch).read(source)
+    return _Reader(_nested(given), batch).read(source)
+
+
+def _nested(given: dict[str, Any]) -> dict[str, Any]:
+    """Without nulls, with keys such as ``diarization.enable`` in their object, and switches as objects."""
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        group, dot, key = name.partition(".")
+        if dot and group in SWITCHED:
+            below = found.setdefault(group, {})
+            if isinstance(below, dict) and value is not None:
+                below[key] = value
+        elif name in SWITCHED and not isinstance(value, dict) and value is not None:
+            found[name] = {**found.get(name, {}), "enable": value}
+        elif isinstance(value, dict) and name in SWITCHED:
+            found[name] = {**value, **found.get(name, {})}
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+def _as_flag(value: Any) -> Any:
+    """True or false for the words that clients write for it; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return value
+    folded = str(value).strip().lower()
+    return folded in _TRUE if folded in _TRUE | _FALSE else value
 
 
 class _Reader:
@@ -64,9 +95,6 @@ class _Reader:
         self.errors: dict[str, str] = {}
 
     def read(self, source: str) -> Wanted:
-        for name in sorted(set(self.given) - KNOWN):
-            self.errors[name] = _("This parameter is not known here.")
-        self.refuse_unsupported()
         self.flag("noiseFiltering", default=True)  # CLOVA's default. Here nothing is filtered, nor need be.
         output = self.one_of("format", FORMATS, "json")
         wanted = Wanted(
@@ -79,17 +107,36 @@ class _Reader:
                 "word_alignment": self.flag("wordAlignment", default=True),
                 "full_text": self.flag("fullText", default=True),
                 "format": output,
+                "extras": self.flag("extras", default=False),
+                "callback": self.text("callback"),
+                "noise_filtering": self.flag("noiseFiltering", default=True),
+                "result_to_obs": self.flag("resultToObs", default=False),
+                "sed": self.wants_events(),
             },
+            ignored=self.ignored(),
         )
         wanted.answer["completion"] = wanted.completion
         if self.errors:
             raise ValidationError({name: [message] for name, message in self.errors.items()})
         return wanted
 
-    def refuse_unsupported(self) -> None:
+    def wants_events(self) -> bool:
+        """Whether sound events are asked for: there is no detector, so their lists stay empty."""
         events = self.given.get("sed")
-        if events and not (isinstance(events, dict) and not events.get("enable")):
-            self.errors["sed"] = _("The detection of sound events is not supported here: leave it out.")
+        return isinstance(events, dict) and _as_flag(events.get("enable")) is True
+
+    def ignored(self) -> tuple[str, ...]:
+        """Parameters that have no effect here."""
+        found = set(self.given) - KNOWN
+        if self.wants_events():
+            found.add("sed")
+        if _as_flag(self.given.get("noiseFiltering")) is True:
+            found.add("noiseFiltering")
+        boostings = self.given.get("boostings")
+        entries = boostings if isinstance(boostings, list) else []
+        if any(isinstance(each, dict) and "weight" in each for each in entries):
+            found.add("boostings.weight")
+        return tuple(sorted(found))
 
     def source(self, name: str) -> str:
         if not name:
@@ -119,11 +166,13 @@ class _Reader:
 
     def choice(self, setting: Choice) -> str:
         """The choice whose code is sent, whatever its case; an empty text for none."""
-        wanted = self.text(setting.clova).lower()
+        wanted = self.text(setting.clova)
         if not wanted:
             return ""
+        if setting.clova == "language" and (found := languages.find(wanted)):
+            return found
         for code, _label in setting.choices():
-            if code.lower() == wanted:
+            if code.lower() == wanted.lower():
                 return code
         self.errors[setting.clova] = _("This language is not known here.")
         return ""
@@ -156,20 +205,29 @@ class _Reader:
         with_domain = self.flag("useDomainBoostings", default=self.batch.recognition.keyword_boosting)
         if given is None and "useDomainBoostings" not in self.given:
             return None
-        own = given if given is not None else []
-        if not isinstance(own, list) or not all(
-            isinstance(each, dict) and isinstance(each.get("words"), str) for each in own
-        ):
-            self.errors["boostings"] = _('This must be a list such as [{"words": "one,two"}].')
-            return None
-        texts = [each["words"] for each in own]
+        texts = self.boosted(given)
         if with_domain and self.batch.domain is not None:
             texts += self.batch.domain.keywords.values_list("text", flat=True)
         return tuple(self.words("boostings", texts))
 
+    def boosted(self, given: Any) -> list[str]:
+        """The words of ``boostings``: a list of objects, whose weight has no effect, or of texts."""
+        entries = given if isinstance(given, list) else [] if given is None else [given]
+        texts = [each.get("words") if isinstance(each, dict) else each for each in entries]
+        found = [text for text in texts if text is not None]
+        if not all(isinstance(text, str) for text in found):
+            self.errors["boostings"] = _('This must be a list such as [{"words": "one,two"}].')
+            return []
+        return found
+
     def forbidden(self) -> str:
         """``forbiddens``: words, separated by commas, that the result shows as asterisks."""
-        return ",".join(self.words("forbiddens", [self.text("forbiddens")]))
+        given = self.given.get("forbiddens", "")
+        texts = given if isinstance(given, list) else [given]
+        if not all(isinstance(text, str) for text in texts):
+            self.errors["forbiddens"] = _("This must be text.")
+            return ""
+        return ",".join(self.words("forbiddens", texts))
 
     def words(self, name: str, texts: list[str]) -> list[str]:
         try:
@@ -186,7 +244,7 @@ class _Reader:
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
-        value = self.given.get(name, default)
+        value = _as_flag(self.given.get(name, default))
         if not isinstance(value, bool):
             self.errors[name] = _("This must be true or false.")
             return default
@@ -222,7 +280,8 @@ def _can_be_kept(given: Any) -> bool:
 
 
 def _sent(setting: Setting, value: Any) -> Any:
-    """A value of CLOVA's as ours: what is left out is on or not set, and -1 is a number that is not set."""
+    """A value of CLOVA's as ours: left out is on or not set, and -1 or 0 a number that is not set."""
     if isinstance(setting, Number):
-        return None if type(value) is int and value == -1 else value
-    return True if value is None else value
+        number = int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else value
+        return None if type(number) is int and number in {-1, 0} else number
+    return True if value is None else _as_flag(value)

@@ -1,16 +1,22 @@
-"""What a CLOVA client is told: the shape of CLOVA Speech's answers, whatever state the task is in."""
+"""Answers in the shape of CLOVA Speech's, whatever state the task is in.
+
+Typed clients fail at keys that they do not know, so an answer has CLOVA's keys and no other unless the
+request asked for more (``extras``). Labels of speakers are numbers also where speakers were not separated.
+"""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from typing import Any
 
 from batches import formats
 from batches.formats import Context, clova_json
-from batches.models import ClovaRequest, StoredTranscript, Task
+from batches.models import ClientRequest, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
 from batches.status.failures import failure_of_task
 from batches.worker.result_files import result_context
+from domains.models import Domain
 
 State = Task.State
 # CLOVA's clients know WAITING, PROCESSING, FAILED, COMPLETED and TIMEOUT, and ask again at any other word.
@@ -20,6 +26,13 @@ WITHOUT_RESULT: dict[str, tuple[str, str]] = {
     State.CANCELLING: ("PROCESSING", "Canceling"),
     State.CANCELLED: ("FAILED", "Canceled"),
 }
+# The keys that CLOVA's own answers have.
+KEYS = (
+    *("result", "message", "token", "version", "params", "progress", "keywords", "segments", "text"),
+    *("confidence", "speakers", "events", "eventTypes"),
+)
+SEGMENT_KEYS = (*("start", "end", "text", "confidence", "diarization", "speaker", "words", "textEdited"),)
+ONE_SPEAKER = {"label": "1", "name": "A", "edited": False}
 
 
 def accepted(task: Task) -> dict[str, Any]:
@@ -27,7 +40,7 @@ def accepted(task: Task) -> dict[str, Any]:
     return {"token": task.uid, "result": "SUCCEEDED", "message": "Succeeded"}
 
 
-def document(task: Task, request: ClovaRequest | None) -> dict[str, Any]:
+def document(task: Task, request: ClientRequest | None) -> dict[str, Any]:
     """The result as far as there is one; ``request`` is what was asked for, if the task came by this way."""
     if task.state == State.FAILED:
         failure = failure_of_task(task)
@@ -38,10 +51,56 @@ def document(task: Task, request: ClovaRequest | None) -> dict[str, Any]:
     if found is None:
         result, message = WITHOUT_RESULT.get(task.state, ("FAILED", "The transcript was deleted"))
         return {"result": result, "message": message, "token": task.uid, "progress": task.progress}
-    return clova_json.document(found, context(task, request))
+    return as_clova(clova_json.document(found, context(task, request)), task, _answer(request))
 
 
-def rendered(task: Task, request: ClovaRequest | None) -> tuple[bytes, str] | None:
+def as_clova(found: dict[str, Any], task: Task, answer: dict[str, Any]) -> dict[str, Any]:
+    """Our document as CLOVA's clients read it."""
+    domain = task.batch.domain
+    result = {**found, "params": _params(found["params"], task, domain, answer)}
+    if domain is not None and domain.clova_result == Domain.ClovaResult.SUCCEEDED:
+        result["result"] = Domain.ClovaResult.SUCCEEDED.value
+    result["segments"] = [_with_speaker(segment) for segment in found["segments"]]
+    result["speakers"] = found["speakers"] or ([ONE_SPEAKER] if found["segments"] else [])
+    if answer.get("extras"):
+        return result
+    result["segments"] = [{key: segment[key] for key in SEGMENT_KEYS} for segment in result["segments"]]
+    return {key: result[key] for key in KEYS}
+
+
+def _with_speaker(segment: dict[str, Any]) -> dict[str, Any]:
+    if segment["speaker"]["label"].isdigit():
+        return segment
+    return {**segment, "speaker": ONE_SPEAKER, "diarization": {"label": "1"}}
+
+
+def _params(
+    params: dict[str, Any], task: Task, domain: Domain | None, answer: dict[str, Any]
+) -> dict[str, Any]:
+    """All that typed clients expect, with what the request asked for."""
+    own = {
+        "_ncp_DomainCode": domain.code if domain else "",
+        "_ncp_DomainId": _number(domain.uid if domain else ""),
+        "_ncp_TaskId": _number(task.uid),
+        "_ncp_TraceId": task.uid,
+    }
+    return {
+        **params,
+        "callback": answer.get("callback", ""),
+        "sed": {"enable": bool(answer.get("sed"))},
+        "noiseFiltering": bool(answer.get("noise_filtering", True)),
+        "resultToObs": bool(answer.get("result_to_obs")),
+        "priority": task.batch.priority,
+        "userdata": {**own, **(params.get("userdata") or {})},
+    }
+
+
+def _number(uid: str) -> int:
+    """Stands for an ID where typed clients want a number: 31 bits, always the same for the same ID."""
+    return zlib.crc32(uid.encode()) & 0x7FFF_FFFF
+
+
+def rendered(task: Task, request: ClientRequest | None) -> tuple[bytes, str] | None:
     """Body and content type of a finished result that was asked for in another format than JSON."""
     name = _answer(request).get("format", "json")
     found = _transcript(task) if task.state == State.COMPLETED and name != "json" else None
@@ -50,17 +109,17 @@ def rendered(task: Task, request: ClovaRequest | None) -> tuple[bytes, str] | No
     return formats.render(name, found, context(task, request)), formats.FORMATS[name].content_type
 
 
-def context(task: Task, request: ClovaRequest | None) -> Context:
+def context(task: Task, request: ClientRequest | None) -> Context:
     answer = _answer(request)
     names = ("completion", "userdata", "word_alignment", "full_text")
     return replace(result_context(task), **{name: answer[name] for name in names if name in answer})
 
 
-def request_of(task: Task) -> ClovaRequest | None:
-    return ClovaRequest.unscoped.filter(task=task).first()
+def request_of(task: Task) -> ClientRequest | None:
+    return ClientRequest.unscoped.filter(task=task).first()
 
 
-def _answer(request: ClovaRequest | None) -> dict[str, Any]:
+def _answer(request: ClientRequest | None) -> dict[str, Any]:
     return dict(request.answer) if request else {}
 
 

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import io
-import tempfile
-import threading
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from batches.compat.clova import intake, results
+from batches.compat import intake
+from batches.compat.clova import results
 from batches.compat.clova.parameters import Wanted, understand
-from batches.models import Batch, Task
-from batches.services import selectors
+from batches.compat.headers import IGNORED_HEADER, ascii_list
+from batches.compat.waiting import HeldTask
+from batches.models import Batch, ClientRequest, Task
 from domains.models import Domain
 from speechportal.api import problems
 from speechportal.api.authentication import TokenAuthentication, rate_headers, token_of
 from speechportal.api.parsers import StrictJsonParser
 from speechportal.api.problems import Problem
 from speechportal.api.requests import ApiRequest
+from speechportal.platform.held_responses import hold
 from speechportal.platform.request_bodies import STREAMED
 
 HEADER = "X-CLOVASPEECH-API-KEY"
-LOOK_SECONDS = 0.5
-# Each waiting request holds a thread of this process; some are left for everybody else.
-_waiting = threading.BoundedSemaphore(2)
 
 
 PARAMS_BYTES = 1024**2
@@ -44,11 +41,21 @@ PARAMS_BYTES = 1024**2
 class KeyAuthentication(TokenAuthentication):
     """An API token in CLOVA Speech's header."""
 
+    headers: tuple[str, ...] = (HEADER,)
+
     def presented(self, request: Request) -> str:
-        plain = request.headers.get(HEADER, "").strip()
-        if not plain:
-            raise problems.Problem(401, "token_missing", _("Send an API token in the header %s.") % HEADER)
-        return plain
+        for header in self.headers:
+            if plain := request.headers.get(header, "").strip():
+                return plain
+        raise problems.Problem(
+            401, "token_missing", _("Send an API token in the header %s.") % self.headers[0]
+        )
+
+
+class LenientJsonParser(StrictJsonParser):
+    """JSON, whatever the client says that it sends: several send JSON as text."""
+
+    media_type = "*/*"
 
 
 class ClovaView(APIView):
@@ -60,7 +67,7 @@ class ClovaView(APIView):
     authentication_classes = [KeyAuthentication]
 
     def get_exception_handler(self) -> Any:
-        return _as_clova_tells
+        return error_response
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -69,51 +76,60 @@ class ClovaView(APIView):
             response.headers.setdefault(name, value)
         return response
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        # Clients send Accept headers such as "application/json;UTF-8"; the answer is JSON anyway.
+        return super().perform_content_negotiation(request, force=True)
+
     def domain(self) -> Domain:
         own = Domain.objects.for_account(self.request.account)
         return get_object_or_404(own, uid=self.kwargs["key"], code__iexact=self.kwargs["code"])
 
     def batch(self) -> Batch:
         domain = self.domain()
-        batches = selectors.list_batches(self.request.account)
-        batch = batches.filter(domain=domain).first()
-        if batch is None:
-            sentence = _("The domain “%s” has no batch, which is what recognises files. Create one first.")
-            raise Problem(409, "domain_without_batch", sentence % domain.code)
-        if batch.is_paused:
-            raise Problem(409, "batch_paused", _("The batch “%s” is paused. Resume it first.") % batch.name)
+        batch = intake.batch_of_domain(self.request.account, domain)
         batch.domain = domain
         return batch
 
     def task(self, uid: str) -> Task:
         tasks = Task.objects.for_account(self.request.account)
-        return get_object_or_404(tasks.select_related("batch"), uid=uid)
+        return get_object_or_404(tasks.select_related("batch__domain"), uid=uid)
 
-    def told(self, task: Task) -> HttpResponse | Response:
-        request = results.request_of(task)
-        if (rendered := results.rendered(task, request)) is not None:
-            body, content_type = rendered
-            return HttpResponse(body, content_type=content_type)
-        return Response(results.document(task, request))
+    def answered(self, wanted: Wanted, start: Callable[[], Task], *, is_slow: bool) -> HttpResponseBase:
+        """At once, or when the task has ended. ``start`` makes the task, in the background if it is slow."""
+        intake.check_callback(wanted.callback)
+        is_async = wanted.completion == "async"
+        if not is_slow:
+            task = start()
+            start = lambda: task  # noqa: E731 - what is there already
+        held = HeldTask(
+            seconds=settings.SYNC_SECONDS,
+            start=start,
+            answer=told,
+            problem=lambda error: error_response(error, {"request": self.request, "view": self}),
+            late=_late,
+        )
+        if not is_async:
+            response = hold(self.request._request, held)  # noqa: SLF001 - REST framework's own name for it
+        elif is_slow:
+            response = hold(self.request._request, _Accepted(held))  # noqa: SLF001 - likewise
+        else:
+            response = _json(results.accepted(start()))
+        if wanted.ignored:
+            response.headers[IGNORED_HEADER] = ascii_list(wanted.ignored)
+        return response
 
-    def answered(self, task: Task, wanted: Wanted) -> HttpResponse | Response:
-        """At once, or when the task has ended."""
-        if wanted.completion == "async":
-            return Response(results.accepted(task))
-        if not _waiting.acquire(blocking=False):
-            return Response(
-                {**results.accepted(task), "message": _("Too many wait: ask for this token later.")},
-                status=503,
-                headers={"Retry-After": "10"},
-            )
-        try:
-            ended = _wait(task)
-        finally:
-            _waiting.release()
-        if not ended:
-            message = _("It is not finished yet: ask for this token later.")
-            return Response({**results.accepted(task), "result": "TIMEOUT", "message": message}, status=504)
-        return self.told(self.task(task.uid))
+
+class _Accepted(HeldTask):
+    """An asynchronous request whose task takes time to make: it is answered once there is one."""
+
+    def __init__(self, held: HeldTask) -> None:
+        self.__dict__.update(held.__dict__)
+
+    def begin(self) -> HttpResponse | None:
+        response = super().begin()
+        if response is not None or self.task is None:
+            return response
+        return _json(results.accepted(self.task))
 
 
 class Upload(ClovaView):
@@ -121,7 +137,7 @@ class Upload(ClovaView):
 
     parser_classes = [MultiPartParser]
 
-    def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
+    def post(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         batch = self.batch()
         too_large = Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
         is_chunked = request.META.get(STREAMED, False)
@@ -135,65 +151,75 @@ class Upload(ClovaView):
         if (media.size or 0) > settings.MAX_MEDIA_BYTES:
             raise too_large
         wanted = understand(_decoded(parts.get("params")), batch)
-        intake.check_callback(wanted.callback)
-        settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="clova-") as file:
-            for chunk in media.chunks():
-                file.write(chunk)
-            file.flush()
-            task = intake.take_upload(batch, wanted, media.name or "media", Path(file.name))
-        return self.answered(task, wanted)
+        with intake.received(media) as path:
+            return self.answered(
+                wanted,
+                lambda: intake.take_file(batch, _wish(wanted), media.name or "media", path),
+                is_slow=False,
+            )
 
 
 class FromUrl(ClovaView):
     """A file at an address."""
 
-    parser_classes = [StrictJsonParser]
+    parser_classes = [LenientJsonParser]
 
-    def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
+    def post(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         batch = self.batch()
         wanted = understand(request.data, batch, source="url")
-        intake.check_callback(wanted.callback)
-        # A slow server holds a thread as a waiting request does.
-        if not _waiting.acquire(blocking=False):
-            sentence = _("Too many files are being fetched at present. Send it again in a moment.")
-            raise Problem(503, "too_many_fetches", sentence, {"Retry-After": "10"})
-        try:
-            task = intake.take_url(batch, wanted)
-        finally:
-            _waiting.release()
-        return self.answered(task, wanted)
+        return self.answered(
+            wanted, lambda: intake.take_url(batch, _wish(wanted), wanted.source), is_slow=True
+        )
 
 
 class FromObjectStorage(ClovaView):
     """A file in the batch's storage."""
 
-    parser_classes = [StrictJsonParser]
+    parser_classes = [LenientJsonParser]
 
-    def post(self, request: Request, **_kwargs: Any) -> HttpResponse | Response:
+    def post(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         batch = self.batch()
         wanted = understand(request.data, batch, source="dataKey")
-        intake.check_callback(wanted.callback)
-        return self.answered(intake.take_object(batch, wanted), wanted)
+        return self.answered(
+            wanted, lambda: intake.take_object(batch, _wish(wanted), wanted.source), is_slow=False
+        )
 
 
 class Result(ClovaView):
     """What became of a request: the result, or how far it is."""
 
-    def get(self, _request: Request, token: str, **_kwargs: Any) -> HttpResponse | Response:
+    def get(self, _request: Request, token: str, **_kwargs: Any) -> HttpResponse:
         self.domain()
-        return self.told(self.task(token))
+        return told(self.task(token))
 
 
-def _wait(task: Task) -> bool:
-    """Until the task has ended, or for so long as an answer may take."""
-    end = time.monotonic() + settings.CLOVA_SYNC_SECONDS
-    states = Task.objects.for_account(task.account).filter(pk=task.pk).values_list("state", flat=True)
-    while time.monotonic() < end:
-        if states.first() in Task.FINAL:
-            return True
-        time.sleep(LOOK_SECONDS)
-    return False
+def told(task: Task) -> HttpResponse:
+    """The answer about a task, in the format that was asked for."""
+    request = results.request_of(task)
+    if (found := results.rendered(task, request)) is not None:
+        body, content_type = found
+        return HttpResponse(body, content_type=content_type)
+    return _json(results.document(task, request))
+
+
+def _wish(wanted: Wanted) -> intake.Wish:
+    return intake.Wish(
+        interface=ClientRequest.Interface.CLOVA,
+        overrides=wanted.overrides,
+        answer=wanted.answer,
+        ignored=wanted.ignored,
+        callback=wanted.callback,
+    )
+
+
+def _late(task: Task | None) -> HttpResponse:
+    message = _("It is not finished yet: ask for this token later.")
+    known = results.accepted(task) if task else {"token": None}
+    return _json({**known, "result": "TIMEOUT", "message": message}, status=504)
+
+
+def _json(document: dict[str, Any], status: int = 200) -> HttpResponse:
+    return JsonResponse(document, status=status, json_dumps_params={"ensure_ascii": False})
 
 
 def _decoded(params: Any) -> Any:
@@ -209,18 +235,21 @@ def _decoded(params: Any) -> Any:
         raise Problem(400, "malformed_params", _("The part “params” is not JSON.")) from error
 
 
-def _as_clova_tells(error: Exception, context: dict[str, Any]) -> Response:
+def error_response(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """An error in CLOVA's shape."""
     response = problems.handle(error, context)
-    told: Any = response.data
-    errors = [": ".join(filter(None, (each["field"], each["message"]))) for each in told.get("errors", [])]
+    found: Any = response.data
+    errors = [": ".join(filter(None, (each["field"], each["message"]))) for each in found.get("errors", [])]
     document = {
         "result": "FAILED",
-        "message": " ".join(errors) or told["detail"],
+        "message": " ".join(errors) or found["detail"],
         "token": None,
-        "code": told["code"],
-        "requestId": told["request_id"],
+        "code": found["code"],
+        "requestId": found["request_id"],
     }
-    headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
     # CLOVA knows no 422: what is wrong with a parameter is "Invalid request parameters", 400.
-    status = 400 if response.status_code == 422 else response.status_code
-    return Response(document, status=status, headers=headers)
+    answer = _json(document, status=400 if response.status_code == 422 else response.status_code)
+    for name, value in response.headers.items():
+        if name != "Content-Type":
+            answer.headers[name] = value
+    return answer

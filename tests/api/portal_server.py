@@ -1,0 +1,65 @@
+"""The portal under gunicorn, as ``manage.py run`` starts it, on the tests' database."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from django.conf import settings
+from django.db import connection
+
+THREADS = 2  # Fewer than the requests that wait at once.
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(folder: Path, threads: int = THREADS) -> Iterator[str]:
+    """Yields the address. One process, so that whoever waits does so beside everybody else."""
+    port = free_port()
+    environ = {
+        **os.environ,
+        "SPEECHPORTAL_DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "SPEECHPORTAL_DATA_DIR": str(folder),
+        "SPEECHPORTAL_STORAGE_LOCAL_ROOTS": str(settings.STORAGE_LOCAL_ROOTS[0]),
+        "SPEECHPORTAL_MODELS_DIR": str(settings.MODELS_DIR),
+        "SPEECHPORTAL_API_TOKEN_PEPPERS": ",".join(settings.API_TOKEN_PEPPERS),
+        "SPEECHPORTAL_ENCRYPTION_KEYS": ",".join(settings.ENCRYPTION_KEYS),
+        "SPEECHPORTAL_SECRET_KEY": settings.SECRET_KEY,
+        "SPEECHPORTAL_OUTBOUND_NETWORKS": "127.0.0.0/8",
+        "SPEECHPORTAL_OUTBOUND_PORTS": "any",
+    }
+    command = [sys.executable, "-m", "gunicorn", "speechportal.wsgi", "--bind", f"127.0.0.1:{port}"]
+    command += ["--workers", "1", "--threads", str(threads), "--graceful-timeout", "2"]
+    command += ["--chdir", str(settings.BASE_DIR), "--log-level", "warning"]
+    process = subprocess.Popen(command, env=environ)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if requests.get(f"{url}/healthz", timeout=60).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.2)
+    raise TimeoutError("the server did not start")
