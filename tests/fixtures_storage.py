@@ -134,7 +134,9 @@ def local_connection(db: None, tmp_path: Path) -> Connection:
     return connection
 
 
-@pytest.fixture(params=["local", "moto", "swift"])
+@pytest.fixture(
+    params=["local", "moto", "swift", "gcs", "sftp", pytest.param("azure", marks=pytest.mark.programs)]
+)
 def store(request: pytest.FixtureRequest, db: None) -> ObjectStore:
     """Each kind of storage, empty.
 

@@ -21,7 +21,7 @@ from batches.status.failures import CATALOGUE, FailureReason, Level
 from batches.webhooks.events import EVENTS
 from speechportal.accounts.tokens import scopes as token_scopes
 from speechportal.help import pages
-from speechportal.storage.providers import SITES, Provider
+from speechportal.storage import kinds
 
 Text = str | Promise
 
@@ -158,7 +158,10 @@ def events() -> str:
 
 def providers() -> str:
     rows = [
-        (provider.label, ", ".join(f"`{site.region}`" for site in SITES[provider]) or "–")
-        for provider in Provider
+        (
+            kind.label,
+            ", ".join(f"`{each['region']}`" for each in kind.suggestions() if "region" in each) or "–",
+        )
+        for kind in kinds.KINDS.values()
     ]
     return table([_("Storage"), _("Regions with a preset")], rows)

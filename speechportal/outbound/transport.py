@@ -193,6 +193,36 @@ def checked_addresses(host: str, port: int, policy: Policy, deadline: Deadline) 
     return addresses
 
 
+def connect(
+    host: str, port: int, policy: Policy, deadline: Deadline, options: Iterable[tuple[int, int, int]] = ()
+) -> socket.socket:
+    """A socket to one of the host's checked addresses, shut down at the deadline. Raises OutboundError."""
+    addresses = checked_addresses(host, port, policy, deadline)
+    last: OSError = ConnectionError("no address")
+    for index, address in enumerate(addresses):
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            for option in options:
+                plain.setsockopt(*option)
+            # Each address may take its share of the time left.
+            plain.settimeout(deadline.remaining() / (len(addresses) - index))
+            plain.connect((str(address), port))
+            plain.settimeout(deadline.remaining())
+            deadline.watch(plain)
+        except OSError as error:
+            plain.close()
+            last = error
+        except OutboundError:
+            plain.close()
+            raise
+        else:
+            return plain
+    if isinstance(last, TimeoutError):
+        raise TimedOut from last
+    raise ConnectionFailed(reason=last.strerror or type(last).__name__) from last
+
+
 class GuardedConnection:
     """Mixin for connection classes of urllib3: sockets, deadline and size by the current exchange.
 
@@ -208,31 +238,9 @@ class GuardedConnection:
 
     def _new_conn(self) -> socket.socket:
         exchange = _current.get()
-        host = self.host.strip("[]")
-        addresses = checked_addresses(host, self.port, exchange.policy, exchange.deadline)
-        last: OSError = ConnectionError("no address")
-        for index, address in enumerate(addresses):
-            family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-            plain = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                for option in self.socket_options or ():
-                    plain.setsockopt(*option)
-                # Each address may take its share of the time left.
-                plain.settimeout(exchange.deadline.remaining() / (len(addresses) - index))
-                plain.connect((str(address), self.port))
-                plain.settimeout(exchange.deadline.remaining())
-                exchange.deadline.watch(plain)
-            except OSError as error:
-                plain.close()
-                last = error
-            except OutboundError:
-                plain.close()
-                raise
-            else:
-                return plain
-        if isinstance(last, TimeoutError):
-            raise TimedOut from last
-        raise ConnectionFailed(reason=last.strerror or type(last).__name__) from last
+        return connect(
+            self.host.strip("[]"), self.port, exchange.policy, exchange.deadline, self.socket_options or ()
+        )
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:  # A connection that was kept, or one that was made beforehand.

@@ -70,6 +70,20 @@ def check_endpoint(url: str) -> None:
         raise TimedOut(url) from error
 
 
+def check_host(host: str, port: int) -> None:
+    """The same for a server that is no HTTP server. Its port may be any."""
+    if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
+        return
+    try:
+        checked_addresses(host, port, policy(), Deadline(RESOLVE_SECONDS))
+    except AddressNotAllowed as error:
+        raise ForbiddenEndpoint(host) from error
+    except NameNotFound as error:
+        raise HostUnknown(host) from error
+    except OutboundTimedOut as error:
+        raise TimedOut(host) from error
+
+
 def policy() -> Policy:
     """Outbound policy of connections to storages; scheme and port are checked with the endpoint."""
     if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:

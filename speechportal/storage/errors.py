@@ -99,7 +99,7 @@ class AccessDenied(StorageError):
     sentence = _("The storage denies access.")
     advice = _(
         "Check what the access key may do in this bucket and path: it must be allowed to list, read, write"
-        " and delete."
+        " and delete. A bucket whose requesters pay is not supported."
     )
 
 
@@ -149,6 +149,33 @@ class TargetExists(StorageError):
     permanent = True
     sentence = _("Another file with this name is there already.")
     advice = _("Rename or remove one of them.")
+
+
+class ObjectError(StorageError):
+    """One file that the storage does not let be read or moved; other files are not concerned."""
+
+    code = "object_unreadable"
+    permanent = True
+    sentence = _("The storage does not let this file be read.")
+    advice = _("Give the portal the right to read it, and retry the task.")
+
+
+class ObjectArchived(ObjectError):
+    code = "object_archived"
+    sentence = _("The file is in an archive class of the storage.")
+    advice = _("Restore it there, and retry the task.")
+
+
+class ObjectEncrypted(ObjectError):
+    code = "object_encrypted"
+    sentence = _("The file is encrypted with a key of the customer’s own, which the portal does not have.")
+    advice = _("Store it with the storage’s own encryption.")
+
+
+class ObjectLocked(ObjectError):
+    code = "object_locked"
+    sentence = _("The storage keeps the file from being removed (object lock or retention).")
+    advice = _("It stays where it is until its retention ends.")
 
 
 class StorageFull(StorageError):
@@ -244,6 +271,18 @@ class ForbiddenPort(Misconfigured):
     code = "forbidden_port"
     sentence = _("The endpoint’s port is none of those that the operator allows.")
     advice = _("Use another port, or ask the operator to allow this one.")
+
+
+class ExtraMissing(Misconfigured):
+    code = "extra_missing"
+    sentence = _("This kind of storage is not installed here.")
+    advice = _("The operator has to install it.")
+
+
+class HostKeyUnknown(Misconfigured):
+    code = "host_key_unknown"
+    sentence = _("The server has another host key than the connection names: it may be another server.")
+    advice = _("Check the key with whoever runs it.")
 
 
 class ForbiddenFolder(Misconfigured):

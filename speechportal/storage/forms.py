@@ -27,7 +27,9 @@ def field_of(parameter: Parameter) -> forms.Field:
         return forms.ChoiceField(choices=parameter.choices, **shared)
     attributes = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}
     widget: forms.Widget = forms.TextInput(attrs=attributes)
-    if parameter.secret:
+    if parameter.multiline:
+        widget = forms.Textarea(attrs={**attributes, "rows": 4})
+    elif parameter.secret:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
     return forms.CharField(max_length=parameter.max_length, widget=widget, **shared)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from speechportal.storage.backends import kind_local, kind_s3
+from speechportal.storage.backends import kind_local, kind_remote, kind_s3
 from speechportal.storage.backends.kind import Parameter, StorageKind
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "PARAMETERS", "Parameter", "StorageKind", "choices", "kind_of", "kinds_with"]
 
 KINDS: Mapping[str, StorageKind] = MappingProxyType(
-    {kind.name: kind for kind in (*kind_s3.KINDS, *kind_local.KINDS)}
+    {kind.name: kind for kind in (*kind_s3.KINDS, *kind_local.KINDS, *kind_remote.KINDS)}
 )
 # The parameters of all kinds, in order. Kinds that share a name share the declaration.
 PARAMETERS: Mapping[str, Parameter] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Views that read and write files of local folders by pre-signed URLs."""
+"""Views that read and write files of local folders and SFTP servers by pre-signed URLs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EXTRA_TYPES = {
 def file(request: HttpRequest, token: str) -> HttpResponseBase:
     link = local_file_links.read(token)
     connection = Connection.unscoped.filter(uid=link.connection).first() if link else None
-    if link is None or connection is None or not connection.is_local:
+    if link is None or connection is None or not connection.kind.serves_links:
         raise Http404
     wanted = "put" if request.method == "PUT" else "get"
     if link.method != wanted or connection.account.suspended_at is not None:

@@ -10,13 +10,20 @@ from email.message import Message
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.backends.local import LocalStore
 from tests.clients import Client
 
 # moto looks at neither signatures nor times.
 CHECKS_NOTHING = {"moto"}
+
+
+@pytest.fixture(autouse=True)
+def signs(request: pytest.FixtureRequest) -> None:
+    """The emulator knows no accounts: tests/storage/test_remote_kinds.py looks at Google's links."""
+    if kind(request) == "gcs":
+        pytest.skip("links need the key of a service account")
 
 
 @dataclass
@@ -27,8 +34,8 @@ class Answer:
 
 
 def ask(store: ObjectStore, address: str, method: str = "GET", data: bytes | None = None) -> Answer:
-    """What a browser gets; local folders are served by the portal itself."""
-    if isinstance(store, LocalStore):
+    """What a browser gets; some storages are served by the portal itself."""
+    if address.startswith(settings.PUBLIC_URL):
         response = Client().generic(method, urlsplit(address).path, data or b"", "audio/wav")
         streamed = getattr(response, "streaming_content", None)
         headers = Message()
@@ -77,7 +84,7 @@ def test_an_address_is_for_one_method(store: ObjectStore, request: pytest.Fixtur
     if kind(request) in CHECKS_NOTHING:
         assert written.status == 200
         return
-    assert written.status in {403, 404}
+    assert written.status in {400, 403, 404}  # Azure asks for a kind of blob first.
     assert ask(store, store.presign("key", expires=60, method="put")).status in {403, 404}
     with store.open("key") as stream:
         assert stream.read() == b"sound"
@@ -87,7 +94,7 @@ def test_an_address_is_for_one_file(store: ObjectStore, request: pytest.FixtureR
     store.put("first", b"sound")
     store.put("other", b"secret")
     address = store.presign("first", expires=60)
-    if isinstance(store, LocalStore):
+    if address.startswith(settings.PUBLIC_URL):
         token = urlsplit(address).path.rstrip("/").rpartition("/")[2]
         changed = address.replace(token, ("B" if token[0] == "A" else "A") + token[1:])
     else:

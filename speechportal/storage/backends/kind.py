@@ -35,6 +35,7 @@ class Parameter:
         choices: Values and labels; empty for free text.
         validators: Raise ``ValidationError``.
         help_topic: The help page and the heading about it.
+        multiline: Whether the value has lines, such as a key file.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Parameter:
     choices: tuple[tuple[str, _StrOrPromise], ...] = ()
     validators: tuple[Validator, ...] = ()
     help_topic: str = ""
+    multiline: bool = False
 
     def clean(self, value: str) -> None:
         """Raises ``ValidationError``."""
@@ -79,6 +81,7 @@ class StorageKind(abc.ABC):
     name: str
     label: _StrOrPromise
     parameters: tuple[Parameter, ...]
+    serves_links = False  # Whether the portal reads and writes files for browsers, by links of its own.
 
     def is_available(self) -> bool:
         """Whether new connections of this kind can be made on this installation."""

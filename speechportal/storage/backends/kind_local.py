@@ -24,6 +24,7 @@ FOLDER = "local_folder"
 class LocalKind(StorageKind):
     name = "local"
     label = _("Local folder")
+    serves_links = True
     parameters = (
         Parameter(
             FOLDER,

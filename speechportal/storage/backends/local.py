@@ -299,6 +299,14 @@ def _version(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
 
 
+def moment(seconds: float) -> datetime:
+    """A time of a file; one beyond what can be told is the latest, or the first, that can."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime(9999 if seconds > 0 else 1, 12, 31, tzinfo=UTC)
+
+
 def _stored(key: str, found: os.stat_result) -> StoredFile:
-    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    modified = moment(found.st_mtime)
     return StoredFile(key=key, size=found.st_size, version=_version(found), modified=modified)

@@ -36,6 +36,7 @@ from speechportal.storage.errors import (
     Changed,
     FileTooLarge,
     NotFound,
+    ObjectEncrypted,
     StorageFault,
     TargetExists,
     Unreachable,
@@ -258,6 +259,9 @@ class S3Store(ObjectStore, MultipartUploads):
                 if s3_errors.status_of(error) != 404:
                     if not s3_errors.has_code(error):
                         self._explain()
+                        # The bucket is in order: it is this file that is not.
+                        if s3_errors.status_of(error) == 400:
+                            raise ObjectEncrypted(key) from error
                     raise
                 # "Not found" may also be said of the bucket.
                 if time.monotonic() - self._bucket_seen > BUCKET_SEEN_SECONDS:

@@ -25,6 +25,9 @@ from speechportal.storage.errors import (
     InvalidKey,
     Misconfigured,
     NotFound,
+    ObjectArchived,
+    ObjectEncrypted,
+    ObjectLocked,
     StorageBusy,
     StorageError,
     StorageFault,
@@ -60,6 +63,8 @@ _BY_CODE: dict[type[StorageError], str] = {
     ),
     ClockSkew: "RequestTimeTooSkewed RequestExpired",
     StorageFault: "InternalError",
+    ObjectArchived: "InvalidObjectState ObjectNotInActiveTierError",
+    ObjectLocked: "ObjectLocked WORMProtectionViolation ObjectUnderRetention",
 }
 CODES = {code: kind for kind, codes in _BY_CODE.items() for code in codes.split()}
 STATUSES: dict[int, type[StorageError]] = {
@@ -112,7 +117,12 @@ def has_code(error: boto.ClientError) -> bool:
 def from_answer(error: boto.ClientError, key: str) -> StorageError:
     """Storage error for an error response of the server."""
     code, status = str(error.response.get("Error", {}).get("Code", "")), status_of(error)
+    message = str(error.response.get("Error", {}).get("Message", "")).lower()
     kind = CODES.get(code) or STATUSES.get(status, StorageFault)
+    if code == "InvalidRequest" and "encrypt" in message:
+        kind = ObjectEncrypted
+    elif code == "AccessDenied" and ("worm" in message or "object lock" in message):
+        kind = ObjectLocked
     answer = ", ".join(
         part for part in (code if has_code(error) else "", f"HTTP {status}" if status else "") if part
     )

@@ -1,0 +1,248 @@
+"""Object storages besides S3, over the clients that django-storages makes.
+
+:class:`RemoteStore` has what they share; a subclass names a few calls. A :class:`Blob` is a file as the
+service reports it, under its full key.
+"""
+
+from __future__ import annotations
+
+import abc
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from speechportal.storage import keys
+from speechportal.storage.backends.base import (
+    CHUNK,
+    CONTENT_TYPE,
+    Entry,
+    Folder,
+    ObjectStore,
+    OnUnusable,
+    Progress,
+    StoredFile,
+)
+from speechportal.storage.backends.files import write_whole
+from speechportal.storage.errors import Changed, NotFound, StorageFault, TargetExists, Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file as the service reports it. ``version`` changes with every write."""
+
+    full_key: str
+    size: int
+    version: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A page of a listing: folders with a slash at their end, and files, all with full keys."""
+
+    folders: list[str]
+    blobs: list[Blob]
+
+
+class RemoteStore(ObjectStore):
+    """Files below ``root``, which is ``""`` or ends with a slash."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    # --- What a service does
+
+    @abc.abstractmethod
+    def faults(self, key: str) -> AbstractContextManager[None]:
+        """Turns what the client raises about ``key`` into a :class:`StorageError`."""
+
+    @abc.abstractmethod
+    def levels(self, full_prefix: str) -> Iterator[Level]:
+        """What lies directly in a folder, page by page."""
+
+    @abc.abstractmethod
+    def head(self, full_key: str) -> Blob | None:
+        """The file, or ``None``."""
+
+    @abc.abstractmethod
+    def chunks(self, blob: Blob) -> Iterator[bytes]:
+        """The bytes of exactly this version."""
+
+    @abc.abstractmethod
+    def write(self, full_key: str, data: bytes | Path, content_type: str) -> None:
+        """Write a file, whole or not at all, over another one if there is one."""
+
+    @abc.abstractmethod
+    def duplicate(self, blob: Blob, full_target: str) -> None:
+        """Copy exactly this version inside the service, over nothing."""
+
+    @abc.abstractmethod
+    def remove(self, full_key: str) -> None:
+        """Delete a file; one that is not there counts as deleted."""
+
+    # --- What follows from it
+
+    def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
+        full_prefix = keys.check_folder(prefix, root=self.root)
+        pages = self.levels(full_prefix)
+        last_folder = ""
+        while True:
+            with self.faults(prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            found: dict[str, Blob | None] = {blob.full_key: blob for blob in page.blobs}
+            found.update((folder, None) for folder in page.folders)
+            for full_key in sorted(found):
+                key, blob = full_key[len(self.root) :], found[full_key]
+                if key in (prefix, last_folder):  # The marker of this folder, or told on the page before.
+                    continue
+                if blob is None:
+                    last_folder = key
+                if not (keys.is_valid_folder(key) if blob is None else keys.is_valid_key(key)):
+                    if on_unusable:
+                        on_unusable(key)
+                else:
+                    yield Folder(key) if blob is None else self._stored(blob)
+
+    def stat(self, key: str) -> StoredFile | None:
+        blob = self._head(key)
+        return self._stored(blob) if blob else None
+
+    def open(self, key: str) -> BinaryIO:
+        return cast("BinaryIO", io.BufferedReader(_Stream(self, key, self._found(key)), CHUNK))
+
+    def download(
+        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+    ) -> StoredFile:
+        blob = self._found(key)
+        if if_version is not None and blob.version != if_version:
+            raise Changed(key)
+
+        def verify(written: int) -> None:
+            if written != blob.size:
+                raise Unreachable(key, answer=f"{written} of {blob.size} bytes")
+
+        write_whole(path, self._read(key, blob), verify, on_progress)
+        return self._stored(blob)
+
+    def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
+        full_key = self.full_key(key)
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        with self.faults(key):
+            self.write(full_key, data, content_type)
+        stored = self.stat(key)
+        if stored is None or stored.size != size:
+            raise StorageFault(key, answer=f"{stored.size if stored else 0} of {size} bytes")
+        return stored
+
+    def copy(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
+        full_target = self.full_key(target)
+        before = self._found(source)
+        if if_version is not None and before.version != if_version:
+            raise Changed(source)
+        if source == target:
+            raise TargetExists(target)
+        there = self._head(target)
+        if there is not None and not self._same(source, before, target, there):
+            raise TargetExists(target)
+        if there is None:
+            with self.faults(source):
+                self.duplicate(before, full_target)
+        copied = self.stat(target)
+        if copied is None or copied.size != before.size:
+            raise StorageFault(target, answer=f"{copied.size if copied else 0} of {before.size} bytes")
+        return copied
+
+    def delete(self, key: str) -> None:
+        full_key = self.full_key(key)
+        with self.faults(key):
+            self.remove(full_key)
+
+    def create_folder(self, path: str) -> None:
+        full_path = keys.check_folder(path, root=self.root)
+        if path:
+            with self.faults(path):
+                self.write(full_path, b"", "application/x-directory")
+
+    def full_key(self, key: str) -> str:
+        """``root + key``, or :class:`InvalidKey` for one that the service cannot hold as it is."""
+        return keys.check_key(key, root=self.root)
+
+    def _head(self, key: str) -> Blob | None:
+        full_key = self.full_key(key)
+        with self.faults(key):
+            return self.head(full_key)
+
+    def _found(self, key: str) -> Blob:
+        blob = self._head(key)
+        if blob is None:
+            raise NotFound(key)
+        return blob
+
+    def _stored(self, blob: Blob) -> StoredFile:
+        return StoredFile(
+            key=blob.full_key[len(self.root) :],
+            size=blob.size,
+            version=blob.version,
+            modified=blob.modified,
+        )
+
+    def _read(self, key: str, blob: Blob) -> Iterator[bytes]:
+        """The bytes; faults of the service alone are turned into the portal's, not the reader's own."""
+        chunks = self.chunks(blob)
+        while True:
+            with self.faults(key):
+                chunk = next(chunks, b"")
+            if not chunk:
+                return
+            yield chunk
+
+    def _same(self, source: str, one: Blob, target: str, other: Blob) -> bool:
+        if one.size != other.size:
+            return False
+        with self.open(source) as left, self.open(target) as right:
+            while (chunk := left.read(CHUNK)) == right.read(CHUNK):
+                if not chunk:
+                    return True
+        return False
+
+
+class _Stream(io.RawIOBase):
+    """A file's bytes, in order. It can be moved forward before it is read, by reading."""
+
+    def __init__(self, store: RemoteStore, key: str, blob: Blob) -> None:
+        self._chunks = store._read(key, blob)  # noqa: SLF001 - one module
+        self._rest = memoryview(b"")
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        distance = offset - (self._position if whence == io.SEEK_SET else 0)
+        if whence == io.SEEK_END or distance < 0:
+            raise io.UnsupportedOperation("only forward")
+        buffer = bytearray(min(CHUNK, max(distance, 1)))
+        while distance > 0 and (size := self.readinto(memoryview(buffer)[: min(len(buffer), distance)])):
+            distance -= size
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        self._position += size
+        return size

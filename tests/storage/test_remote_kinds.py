@@ -1,0 +1,214 @@
+"""Azure, Google Cloud Storage and SFTP as kinds of connections: parameters, faults, guards and links."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from django.core.exceptions import ValidationError
+
+from speechportal.outbound.requests_adapter import GuardedAdapter, guarded_session
+from speechportal.storage import kinds, services
+from speechportal.storage.backends import kind_remote, sftp
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.backends.gcs import GcsSettings, GcsStore
+from speechportal.storage.errors import (
+    BucketMissing,
+    ConnectionRefused,
+    ExtraMissing,
+    FolderMissing,
+    ForbiddenEndpoint,
+    HostKeyUnknown,
+    StorageError,
+    WrongCredentials,
+)
+from speechportal.storage.models import Connection
+from tests.factories import make_account
+from tests.fixtures_remote import OWNER, PASSWORD, USER, SftpServer, free_port
+
+Opener = Callable[..., ObjectStore]
+pytestmark = pytest.mark.django_db
+SFTP = {"host": "sftp.example.com", "username": USER, "host_key": "SHA256:x", "password": PASSWORD}
+
+
+def key_of_service_account() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {"type": "service_account", "client_email": "portal@example.com", "private_key": pem.decode()}
+    return json.dumps({**account, "token_uri": "http://169.254.169.254/token"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "values", "place"),
+    [
+        ("azure", {"account_name": "calls", "bucket": "inputs", "account_key": "a2V5"}, "calls/inputs/"),
+        ("gcs", {"bucket": "calls", "root_path": "/a/", "service_account": "{}"}, "calls/a/"),
+        ("sftp", {**SFTP, "folder": "/upload"}, "sftp.example.com:22/upload/"),
+    ],
+)
+def test_a_connection_is_made_from_what_the_kind_declares(
+    provider: str, values: dict[str, str], place: str
+) -> None:
+    made = services.create_connection(account=make_account(), name="Calls", provider=provider, **values)
+    stored = Connection.unscoped.get(pk=made.pk)
+    assert stored.place == place
+    secrets = [each.name for each in stored.kind.parameters if each.secret and each.name in values]
+    assert secrets
+    for name in secrets:
+        assert stored.secrets()[name] == values[name]
+        assert name not in stored.parameters
+
+
+@pytest.mark.parametrize(
+    ("provider", "values", "field"),
+    [
+        ("azure", {"account_name": "Calls!", "bucket": "inputs", "account_key": "k"}, "account_name"),
+        ("azure", {"account_name": "calls", "bucket": "inputs"}, "account_key"),
+        ("gcs", {"bucket": "calls"}, "service_account"),
+        ("sftp", {**SFTP, "host": ""}, "host"),
+        ("sftp", {**SFTP, "port": "99999"}, "port"),
+        ("sftp", {**SFTP, "folder": "/a/../b"}, "folder"),
+        ("sftp", {**SFTP, "host_key": ""}, "host_key"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(provider: str, values: dict[str, str], field: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        services.create_connection(account=make_account(), name="Calls", provider=provider, **values)
+    assert list(caught.value.message_dict) == [field]
+
+
+@pytest.mark.parametrize("provider", ["azure", "gcs", "sftp"])
+def test_a_kind_whose_library_is_missing_says_so(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = kinds.kind_of(provider)
+    assert isinstance(kind, kind_remote.RemoteKind)
+    assert kind.is_available()
+    monkeypatch.setattr(type(kind), "module", "not.installed.here")
+    assert not kind.is_available()
+    with pytest.raises(ExtraMissing, match=f"speechportal\\[{kind.extra}\\]"):
+        kind.open({}, OWNER)
+
+
+def test_the_portal_starts_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of them is imported before a store is opened."""
+    usual = builtins.__import__
+
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        assert not name.startswith(("azure", "google.cloud", "paramiko")), name
+        return usual(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    import importlib
+
+    importlib.reload(kind_remote)
+
+
+# --- SFTP
+
+
+def test_a_private_key_opens_what_a_password_opens(sftp_store: Opener, sftp_server: SftpServer) -> None:
+    store = sftp_store(password="", private_key=sftp_server.private_key)
+    assert store.put("a.wav", b"sound").size == 5
+    assert all(finding.ok for finding in store.check())
+
+
+def test_wrong_credentials_and_another_server_are_refused(sftp_store: Opener) -> None:
+    with pytest.raises(WrongCredentials):
+        sftp_store(password="wrong").stat("a.wav")
+    with pytest.raises(WrongCredentials):
+        sftp_store(password="", private_key="no key").stat("a.wav")
+    with pytest.raises(HostKeyUnknown, match="SHA256:"):
+        sftp_store(host_key="SHA256:AAAA").stat("a.wav")
+
+
+def test_a_fingerprint_is_enough(sftp_store: Opener, sftp_server: SftpServer) -> None:
+    from base64 import b64decode
+
+    fingerprint = sftp.fingerprint(b64decode(sftp_server.host_key.split()[1]))
+    assert sftp_store(host_key=fingerprint).stat("a.wav") is None
+
+
+def test_a_server_that_is_away_and_a_folder_that_is_gone_are_told_apart(sftp_store: Opener) -> None:
+    with pytest.raises(ConnectionRefused):
+        sftp_store(port=str(free_port())).stat("a.wav")
+    with pytest.raises((FolderMissing, StorageError)):
+        list(sftp_store(folder="/not/there/").list_level(""))
+
+
+def test_a_connection_that_was_cut_is_made_again(sftp_store: Opener) -> None:
+    store = sftp_store()
+    store.put("a.wav", b"sound")
+    sftp.storage_for(store._given)._ssh.close()  # type: ignore[attr-defined] # as a server that restarts does
+    time.sleep(0.2)
+    assert store.stat("a.wav") is not None
+
+
+def test_no_private_address_is_reached_where_that_is_not_allowed(
+    sftp_store: Opener, gcs_store: Opener, settings: Any
+) -> None:
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = False
+    with pytest.raises(ForbiddenEndpoint):
+        sftp_store().stat("a.wav")
+    with pytest.raises(ForbiddenEndpoint):  # The transport's own check: the endpoint's is passed by here.
+        gcs_store().stat("a.wav")
+    settings.OUTBOUND_HTTP, settings.OUTBOUND_PORTS = True, []
+    values = {"endpoint_url": "http://169.254.169.254", "bucket": "calls", "service_account": "{}"}
+    with pytest.raises(ForbiddenEndpoint):
+        kinds.kind_of("gcs").open(values, OWNER)
+
+
+# --- Google
+
+
+def test_a_bucket_that_is_missing_is_told(gcs_store: Opener) -> None:
+    with pytest.raises(BucketMissing):
+        gcs_store(bucket="not-there-at-all").stat("a.wav")
+
+
+def test_a_wrong_key_of_a_service_account_is_told() -> None:
+    for text in ("no json", "[]", '{"type": "service_account"}'):
+        with pytest.raises(WrongCredentials):
+            GcsStore(GcsSettings("calls", text)).presign("a.wav", expires=60)
+
+
+def test_links_are_signed_by_the_service_account() -> None:
+    store = GcsStore(GcsSettings("calls", key_of_service_account(), root="in/"))
+    link = urlsplit(store.presign("통화.wav", expires=60, filename="a.wav"))
+    query = parse_qs(link.query)
+    assert (link.scheme, link.netloc) == ("https", "storage.googleapis.com")
+    assert link.path == "/calls/in/%ED%86%B5%ED%99%94.wav"
+    assert query["X-Goog-Expires"] == ["60"]
+    assert query["response-content-disposition"] == ['attachment; filename="a.wav"']
+    # The key's own address for tokens, which may be anybody's, is not used.
+    assert store._storage.credentials._token_uri == "https://oauth2.googleapis.com/token"
+
+
+# --- The guarded transport of both
+
+
+def test_answers_have_a_limit_and_redirects_end_it(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from speechportal.outbound import requests_adapter
+    from speechportal.outbound.errors import AnswerTooLarge
+    from speechportal.storage.endpoints import policy
+
+    monkeypatch.setattr(requests_adapter, "ANSWER_BYTES", 10)
+    monkeypatch.setattr(requests_adapter, "HEAD_BYTES", 10)
+    session = guarded_session(GuardedAdapter(policy))
+    with pytest.raises(AnswerTooLarge):
+        session.get(f"{gcs_url}/", timeout=10)
+
+
+def test_the_environment_of_the_portal_is_not_used(
+    gcs_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert gcs_store().stat("a.wav") is None
