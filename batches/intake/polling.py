@@ -1,8 +1,13 @@
-"""Polling: lists input paths and creates tasks for new media files.
+"""Polling: from an input path to tasks.
 
 A poll lists the input path level by level and never descends into folders of finished inputs, so that its
-cost depends on the waiting files, not on the finished ones. A media file becomes a task once two polls have
-seen the same size and version and it has not changed for the settle time, by the storage's own clock.
+cost follows what is waiting, not what was ever done. A media file becomes a task once two polls have seen
+the same size and version and it has not changed for the settle time: by the storage's own clock, or by ours,
+so that a file whose time lies in the future settles too. What is left alone is kept with its reason
+(:mod:`batches.intake.left_alone`).
+
+The pause between polls is the batch's own, or the portal's, which grows up to `LONGEST_PAUSE` where no file
+comes. A notification or *Look now* polls at once.
 """
 
 from __future__ import annotations
@@ -11,23 +16,25 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from batches.intake import left_alone
 from batches.models import Batch, ConnectionBackoff, PendingFile, ProcessedFolder, Task
-from batches.models.batch import UNUSABLE_NAMES_KEPT, BatchQuerySet
+from batches.models.batch import BatchQuerySet
 from batches.status import batch_status, connection_backoff
 from batches.status.failures import failure_of
 from speechportal.platform import logs, queue
-from speechportal.storage.backends.base import Folder, ObjectStore, OnUnusable, StoredFile
-from speechportal.storage.errors import StorageError, TimedOut
-from speechportal.storage.keys import printable
+from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
+from speechportal.storage.errors import AccessDenied, FolderMissing, InvalidKey, StorageError, TimedOut
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +44,7 @@ MAX_DEPTH = 50
 MOST_SECONDS = 240  # of a poll altogether; below the timeout of the queue's short cluster
 GRACE_SECONDS = 120  # … after which a poll that has not ended was killed
 LOST_SECONDS = 1800  # after which a message that nobody has worked off is taken for lost
+UNREADABLE = (AccessDenied, FolderMissing, InvalidKey)  # of a folder below the input path
 
 # File name extensions that are taken for media, of telephones, cameras and dictation machines too; decoding
 # finds out what a file contains.
@@ -49,10 +57,21 @@ MEDIA_ENDINGS = frozenset(
         ".eac3", ".weba", ".spx", ".dss", ".gsm", ".awb", ".wv", ".mxf",
     ]
 )  # fmt: skip
+QUIET_POLLS = 20  # Polls in a row without a file, after which the pause begins to grow.
+LONGEST_PAUSE = 300  # seconds
 
 
 def is_media(key: str) -> bool:
-    return PurePosixPath(key).suffix.lower() in MEDIA_ENDINGS
+    """Whether a key may be a media file's: by its ending, or because it has none."""
+    ending = PurePosixPath(key).suffix.lower()
+    return ending in MEDIA_ENDINGS or not ending
+
+
+def reason_to_leave(key: str) -> str:
+    """Why a file is left alone; empty for one that is taken."""
+    if left_alone.is_housekeeping(key):
+        return left_alone.HOUSEKEEPING
+    return "" if is_media(key) else left_alone.ENDING
 
 
 def pollable(now: datetime) -> BatchQuerySet:
@@ -96,7 +115,10 @@ def _under_way() -> BatchQuerySet:
 
 def _queue(batch_id: int, now: datetime) -> bool:
     """Mark a poll as queued, unless it is queued or runs."""
-    following = now + timedelta(seconds=settings.POLL_SECONDS)
+    batch = Batch.unscoped.only("poll_seconds", "quiet_polls").filter(pk=batch_id).first()
+    if batch is None:
+        return False
+    following = now + timedelta(seconds=pause_of(batch))
     waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_started_at=None)
     return bool(waiting.update(poll_queued_at=now, next_poll_at=following))
 
@@ -124,6 +146,31 @@ def _take_back(now: datetime) -> None:
             connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
     lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))
     lost.update(poll_queued_at=None)
+
+
+def pause_of(batch: Batch) -> int:
+    """Seconds to the next poll: twice as many for each `QUIET_POLLS` polls that found nothing."""
+    if batch.poll_seconds:
+        return batch.poll_seconds
+    usual = int(settings.POLL_SECONDS)
+    doubled = min(batch.quiet_polls // QUIET_POLLS, 10)
+    return max(usual, min(usual * 2**doubled, LONGEST_PAUSE))
+
+
+def hasten(batch: Batch) -> None:
+    """Let the next run of the scheduler poll the input path."""
+    Batch.unscoped.filter(pk=batch.pk).update(next_poll_at=timezone.now(), quiet_polls=0)
+
+
+def look_now(batch: Batch) -> None:
+    """Poll the input path at once. Raises ``ValidationError`` for a batch that is not polled at present."""
+    if not pollable(timezone.now()).filter(pk=batch.pk).exists():
+        sentence = _(
+            "The input path is not looked at now: the batch is paused, or its storage does not answer."
+        )
+        raise ValidationError(sentence, code="not_polled")
+    hasten(batch)
+    wake(batch.pk)
 
 
 def poll(batch_id: int) -> int:
@@ -155,7 +202,9 @@ def _poll_alone(batch_id: int) -> int:
         _tell(batch, error)
         return 0
     batch_status.after_successful_poll(batch.pk)
-    Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now())
+    found = created or PendingFile.unscoped.filter(batch=batch).exists()
+    quiet = 0 if found else min(batch.quiet_polls + 1, 10_000)
+    Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now(), quiet_polls=quiet)
     if created:
         queue.wake_recognition(created)
     return created
@@ -173,32 +222,39 @@ def _poll(batch: Batch, store: ObjectStore) -> int:
     poll_started = timezone.now()
     skipped = _folders_to_skip(batch)
     created = 0
-    unusable = _Unusable()
-    found = within_time(walk(store, batch.input_path, skipped, unusable.add), MOST_SECONDS)
+    left = left_alone.LeftAlone()
+    found = within_time(walk(store, batch.input_path, skipped, left), MOST_SECONDS)
     for chunk in _chunks(found, CHUNK):
         created += _take(batch, chunk, store.server_time())
     # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
     PendingFile.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
-    unusable.note(batch)
+    left.note(batch)
     return created
 
 
-class _Unusable:
-    """Collects names that cannot be keys. They are shown on the batch's page, since they become no tasks."""
+def is_watched(batch: Batch, key: str) -> bool:
+    """Whether a poll would take a file of this key."""
+    below = key.removeprefix(batch.input_path)
+    aside = any(folder and key.startswith(folder) for folder in _folders_to_skip(batch) - {batch.input_path})
+    inside = key.startswith(batch.input_path) and below.count("/") < MAX_DEPTH
+    return inside and not aside and is_media(key) and not left_alone.is_housekeeping_below(below)
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.count = 0
 
-    def add(self, name: str) -> None:
-        if name.endswith("/") or is_media(name):
-            self.count += 1
-            if self.count <= UNUSABLE_NAMES_KEPT:
-                self.names.append(printable(name))
-
-    def note(self, batch: Batch) -> None:
-        if (self.names, self.count) != (batch.unusable_names, batch.unusable_count):
-            Batch.unscoped.filter(pk=batch.pk).update(unusable_names=self.names, unusable_count=self.count)
+def take_whole(batch: Batch, files: list[StoredFile]) -> int:
+    """Make tasks of files that are known to be whole, without waiting for them to settle."""
+    if not files or not pollable(timezone.now()).filter(pk=batch.pk).exists():
+        return 0
+    with transaction.atomic():
+        locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)
+        if locked.is_deleted:
+            return 0
+        known = _known(batch, [file.key for file in files])
+        fresh = {file.key: file for file in files if (file.key, file.version) not in known}
+        PendingFile.unscoped.filter(batch=batch, key__in=fresh).delete()
+        create_tasks(locked, list(fresh.values()))
+    if fresh:
+        queue.wake_recognition(len(fresh))
+    return len(fresh)
 
 
 def _folders_to_skip(batch: Batch) -> set[str]:
@@ -209,28 +265,53 @@ def _folders_to_skip(batch: Batch) -> set[str]:
 
 
 def walk(
-    store: ObjectStore, path: str, skipped: set[str], on_unusable: OnUnusable | None = None
+    store: ObjectStore, path: str, skipped: set[str], left: left_alone.LeftAlone | None = None
 ) -> Iterator[StoredFile]:
     """Yield media files below ``path``, level by level, without the folders in ``skipped``.
 
-    ``on_unusable`` is called with names of files and folders that cannot be keys.
+    ``left`` collects what is left alone. A folder below ``path`` that cannot be read is one of these.
     """
+    left = left or left_alone.LeftAlone()
     level = [path]
-    for _ in range(MAX_DEPTH):
+    for _depth in range(MAX_DEPTH):
         below: list[str] = []
         for folder in level:
-            for entry in store.list_level(folder, on_unusable):
-                if isinstance(entry, Folder):
-                    if entry.path not in skipped:
-                        below.append(entry.path)
-                elif is_media(entry.key):
-                    yield entry
+            yield from _walk_level(store, folder, skipped, left, below, is_top=folder == path)
         if not below:
             return
         level = below
-    if on_unusable:
-        for folder in level:
-            on_unusable(folder)
+    for folder in level:
+        left.add(left_alone.NAME, folder)
+
+
+def _walk_level(
+    store: ObjectStore,
+    folder: str,
+    skipped: set[str],
+    left: left_alone.LeftAlone,
+    below: list[str],
+    *,
+    is_top: bool,
+) -> Iterator[StoredFile]:
+    def unusable(name: str) -> None:
+        if name.endswith("/") or is_media(name):
+            left.add(left_alone.NAME, name)
+
+    try:
+        for entry in store.list_level(folder, unusable):
+            if isinstance(entry, Folder):
+                if left_alone.is_housekeeping(entry.path):
+                    left.add(left_alone.HOUSEKEEPING, entry.path)
+                elif entry.path not in skipped:
+                    below.append(entry.path)
+            elif reason := reason_to_leave(entry.key):
+                left.add(reason, entry.key)
+            else:
+                yield entry
+    except UNREADABLE:
+        if is_top:
+            raise
+        left.add(left_alone.UNREADABLE, folder)
 
 
 def within_time(files: Iterable[StoredFile], seconds: float) -> Iterator[StoredFile]:
@@ -256,25 +337,50 @@ def _take(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
         if locked.is_deleted:
             return 0
         keys = [file.key for file in files]
-        known = set(
-            Task.unscoped.filter(batch=batch, original=None, input_key__in=keys)
-            .order_by()
-            .values_list("input_key", "input_version")
-        )
-        seen = PendingFile.unscoped.filter(batch=batch, key__in=keys)
-        pending = set(seen.values_list("key", "version", "size"))
-        old_enough = server_time - timedelta(seconds=settings.SETTLE_SECONDS)
+        known = _known(batch, keys)
+        pending = {
+            (each.key, each.version, each.size): each.since
+            for each in PendingFile.unscoped.filter(batch=batch, key__in=keys)
+        }
+        settle = timedelta(seconds=locked.settle_seconds_or_default)
+        old_enough, long_enough = server_time - settle, timezone.now() - settle
         settled: list[StoredFile] = []
+        returned: list[Task] = []
+        unchanged: list[str] = []
         arriving: list[StoredFile] = []
         for file in files:
-            if (file.key, file.version) in known:
+            earlier = known.get((file.key, file.version))
+            since = pending.get((file.key, file.version, file.size))
+            if earlier is not None and not earlier.was_put_back:
                 continue
-            seen_before = (file.key, file.version, file.size) in pending
-            (settled if seen_before and file.modified <= old_enough else arriving).append(file)
+            if since is None:
+                arriving.append(file)
+            elif file.modified <= old_enough or since <= long_enough:
+                settled.append(file)
+                returned += [earlier] if earlier else []
+            else:
+                unchanged.append(file.key)
         _remember(batch, arriving)
-        PendingFile.unscoped.filter(batch=batch, key__in=[file.key for file in settled]).delete()
-        create_tasks(locked, settled)
+        waiting = PendingFile.unscoped.filter(batch=batch)
+        waiting.filter(key__in=unchanged).update(seen_at=timezone.now())
+        waiting.filter(key__in=[file.key for file in settled]).delete()
+        _free_versions(returned)
+        create_tasks(locked, settled, {task.input_key for task in returned})
     return len(settled)
+
+
+def _known(batch: Batch, keys: list[str]) -> dict[tuple[str, str], Task]:
+    """The tasks of these inputs, by key and version."""
+    tasks = Task.unscoped.filter(batch=batch, original=None, input_key__in=keys).order_by()
+    columns = tasks.only("pk", "input_key", "input_version", "state", "moved_at", "notice")
+    return {(task.input_key, task.input_version): task for task in columns}
+
+
+def _free_versions(returned: list[Task]) -> None:
+    """Let finished inputs that were moved back into the input path be inputs once more."""
+    for task in returned:
+        before = f"{task.input_version[:150]} before {task.pk}"
+        Task.unscoped.filter(pk=task.pk).update(input_version=before)
 
 
 def _remember(batch: Batch, files: list[StoredFile]) -> None:
@@ -287,18 +393,22 @@ def _remember(batch: Batch, files: list[StoredFile]) -> None:
                 version=file.version,
                 size=file.size,
                 modified_at=file.modified,
+                since=now,
                 seen_at=now,
             )
             for file in files
         ],
         update_conflicts=True,
         unique_fields=["batch", "key"],
-        update_fields=["version", "size", "modified_at", "seen_at"],
+        update_fields=["version", "size", "modified_at", "since", "seen_at"],
     )
 
 
-def create_tasks(batch: Batch, files: list[StoredFile]) -> None:
-    """One task for each of ``files``, which have none yet. The caller holds the lock on the batch's row."""
+def create_tasks(batch: Batch, files: list[StoredFile], put_back: Collection[str] = ()) -> None:
+    """One task for each of ``files``, which have none yet. The caller holds the lock on the batch's row.
+
+    ``put_back`` are the keys of those that were recognised before and moved back.
+    """
     first = batch.last_task_order + 1
     Task.unscoped.bulk_create(
         Task(
@@ -311,6 +421,7 @@ def create_tasks(batch: Batch, files: list[StoredFile]) -> None:
             input_size=file.size,
             input_modified_at=file.modified,
             name=file.key.removeprefix(batch.input_path),
+            notice=Task.Notice.PUT_BACK if file.key in put_back else Task.Notice.NONE,
         )
         for order, file in enumerate(files, start=first)
     )

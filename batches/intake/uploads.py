@@ -19,6 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from batches.intake import left_alone
 from batches.intake.polling import create_tasks, is_media
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from speechportal.accounts.audit import trail
@@ -169,6 +170,8 @@ def checked_key(batch: Batch, name: str) -> str:
         keys.check_key(key)
     except InvalidKey as error:
         raise _refused("invalid_key", str(error)) from error
+    if left_alone.is_housekeeping_below(key.removeprefix(batch.input_path)):
+        raise _refused("not_media_name", _("Files with hidden names, and in bins, are left alone."))
     if not is_media(key):
         raise _refused(
             "not_media_name", _("The name does not end like that of a media file, such as .mp3 or .mp4.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -26,8 +27,24 @@ from speechportal.accounts.uids import UidField
 from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
-UNUSABLE_NAMES_KEPT = 5
-NAME_BYTES = 255  # Longest folder name that file systems take, in bytes of UTF-8.
+# Columns that execution results may have besides their usual ones, by the title in the file.
+CSV_COLUMN_TITLES = {
+    "whisper_model": "Whisper model",
+    "speaker_model": "speaker model",
+    "language": "language",
+    "speakers": "speakers",
+    "segments": "segments",
+    "input_size": "input size",
+}
+CSV_COLUMNS = [
+    ("whisper_model", _("Whisper model")),
+    ("speaker_model", _("Speaker model")),
+    ("language", _("Language")),
+    ("speakers", _("Number of speakers")),
+    ("segments", _("Number of segments")),
+    ("input_size", _("Size in bytes")),
+]
+NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
 
 # The name is also the folder that finished inputs are moved to.
 validate_batch_name = RegexValidator(
@@ -123,6 +140,35 @@ class Batch(models.Model):
         blank=True,
         help_text=_("Told about every finished task. Leave it empty for no webhook."),
     )
+    csv_columns = models.JSONField(_("more columns of execution results"), default=list, blank=True)
+    takes_requests = models.BooleanField(
+        _("takes requests that name no batch"),
+        default=False,
+        help_text=_(
+            "Files that programs send by OpenAI’s API, or by CLOVA’s for short sentences, come here unless"
+            " they name another batch. One batch of an account."
+        ),
+    )
+    poll_seconds = models.PositiveIntegerField(
+        _("seconds between looks at the input path"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(10), MaxValueValidator(86_400)],
+        help_text=_(
+            "10 to 86,400. Leave it empty for the portal’s interval, which lengthens by itself where no file"
+            " comes."
+        ),
+    )
+    settle_seconds = models.PositiveIntegerField(
+        _("seconds that a file must stay unchanged"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(86_400)],
+        help_text=_(
+            "A file is taken once it has not changed for so long. Set it above the longest pause of a"
+            " recorder that writes with pauses. Leave it empty for the portal’s time."
+        ),
+    )
     paused_at = models.DateTimeField(_("paused"), null=True, editable=False)
 
     status = models.CharField(
@@ -133,9 +179,9 @@ class Batch(models.Model):
     cause_details = models.JSONField(default=dict, blank=True, editable=False)
     # Back-off after an error that needs a person: no task is started before this time, then one as a probe.
     held_until = models.DateTimeField(null=True, editable=False)
-    # Names in the input path that cannot be keys, as the last poll found them: the first few, and the count.
-    unusable_names = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
-    unusable_count = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # What the latest poll left alone, by reason: see batches/intake/left_alone.py.
+    left_alone = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
+    quiet_polls = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)  # in a row
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
     # A poll is queued once at a time, and runs once at a time; see batches/intake/polling.py.
     poll_queued_at = models.DateTimeField(null=True, editable=False)
@@ -162,6 +208,12 @@ class Batch(models.Model):
                 condition=models.Q(deleted_at__isnull=True),
                 name="batch_name_unique",
                 violation_error_message=_("A batch with this name already exists."),
+            ),
+            models.UniqueConstraint(
+                fields=["account"],
+                condition=models.Q(deleted_at__isnull=True, takes_requests=True),
+                name="batch_takes_requests_unique",
+                violation_error_message=_("Another batch takes the requests that name none."),
             ),
             models.CheckConstraint(
                 condition=models.Q(domain__isnull=False, connection__isnull=False)
@@ -203,6 +255,8 @@ class Batch(models.Model):
             errors["formats"] = [_("Unknown file format: %s.") % ", ".join(map(str, unknown))]
         if not self.formats:
             errors["formats"] = [_("Choose at least one file format.")]
+        if unknown := [name for name in self.csv_columns or [] if name not in CSV_COLUMN_TITLES]:
+            errors["csv_columns"] = [_("Unknown column: %s.") % ", ".join(map(str, unknown))]
         for field in ("input_path", "result_path"):
             if any(part in {".", ".."} for part in getattr(self, field).split("/")):
                 errors[field] = [_("A path cannot contain “.” or “..” as a folder.")]
@@ -230,6 +284,12 @@ class Batch(models.Model):
     def folder(self) -> str:
         """Folder that finished inputs are moved to: ``<input path>/<batch name>/``."""
         return f"{self.input_path}{self.name}/"
+
+    @property
+    def settle_seconds_or_default(self) -> int:
+        """Seconds that a file must stay unchanged before it is taken."""
+        chosen = self.settle_seconds
+        return int(settings.SETTLE_SECONDS) if chosen is None else chosen
 
     @property
     def is_paused(self) -> bool:
@@ -301,6 +361,7 @@ class PendingFile(models.Model):
     version = models.CharField(max_length=200)
     size = models.BigIntegerField()
     modified_at = models.DateTimeField()
+    since = models.DateTimeField(default=timezone.now)  # when this version was first seen
     seen_at = models.DateTimeField(default=timezone.now)
 
     unscoped = models.Manager()

@@ -27,8 +27,19 @@ RULES = [
     ("batch_on_free_domain", "batch_on_free_domain", _("A Free domain cannot have a batch.")),
     ("batch_name_unique", "batch_name_unique", _("A batch with this name already exists.")),
     ("batches_batch.name", "batch_name_unique", _("A batch with this name already exists.")),
+    (
+        "batch_takes_requests_unique",
+        "batch_takes_requests_unique",
+        _("Another batch takes the requests that name none."),
+    ),
     ("batches_batch.domain_id", "batch_domain_taken", _("The domain already has a batch.")),
     ("batches_batch_domain_id", "batch_domain_taken", _("The domain already has a batch.")),
+    # SQLite names the columns; the name's own rule, above, has this one too.
+    (
+        "batches_batch.account_id",
+        "batch_takes_requests_unique",
+        _("Another batch takes the requests that name none."),
+    ),
 ]
 
 SQLITE = {

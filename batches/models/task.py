@@ -72,6 +72,17 @@ class Task(models.Model):
             _("The input file was replaced while it was recognised; the new version is a task of its own."),
         )
         REMOVED = "input_removed", _("The input file was removed while it was recognised.")
+        PUT_BACK = (
+            "input_put_back",
+            _("This file was recognised before and moved back into the input path: it is recognised again."),
+        )
+        LOCKED = (
+            "input_locked",
+            _(
+                "The storage keeps the input file from being removed (object lock or retention): it was"
+                " copied to the folder of finished inputs and also stays in the input path."
+            ),
+        )
 
     audited_with = "batch"
     FINAL = (State.COMPLETED, State.FAILED, State.CANCELLED)
@@ -242,6 +253,11 @@ class Task(models.Model):
     @property
     def is_final(self) -> bool:
         return self.state in self.FINAL
+
+    @property
+    def was_put_back(self) -> bool:
+        """Whether a file at its key can only be one that was moved back: its input was moved away."""
+        return self.is_final and self.moved_at is not None and self.notice != self.Notice.LOCKED
 
     def current_settings(self) -> TaskSettings:
         """Settings that the task would start with now: the batch's, overridden by its own."""

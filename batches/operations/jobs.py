@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches.billing import budget_alerts
-from batches.intake import polling
+from batches.intake import notifications, polling
 from batches.notifications import sending
 from batches.operations.privacy import retention
 from batches.reports import execution_results
@@ -159,6 +159,16 @@ def enforce_retention() -> None:
 def poll(batch_id: int) -> None:
     with logs.context():
         polling.poll(batch_id)
+
+
+def take_notified(batch_id: int, keys: list[str]) -> None:
+    with logs.context():
+        notifications.take(batch_id, keys)
+
+
+def confirm_subscription(url: str) -> None:
+    if not notifications.confirm_subscription(url):
+        logger.warning("a subscription to notifications could not be confirmed")
 
 
 def write_execution_result(result_id: int) -> None:

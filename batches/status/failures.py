@@ -132,6 +132,7 @@ OF_A_FILE = (
     storage.TargetExists,
     storage.InvalidKey,
     storage.FileTooLarge,
+    storage.ObjectError,
 )
 OF_A_PATH = (storage.AccessDenied, storage.FolderMissing)
 

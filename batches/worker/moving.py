@@ -17,10 +17,21 @@ from batches.models import Task, object_names
 from batches.status import connection_backoff
 from batches.worker import result_files
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
+from speechportal.storage.errors import (
+    Changed,
+    NotFound,
+    ObjectArchived,
+    ObjectEncrypted,
+    ObjectError,
+    ObjectLocked,
+    StorageError,
+    StorageFault,
+)
 
 FAILED_FOLDER = "failed/"
 REASON_ENDING = ".reason.txt"
+# Failures of files that cannot be moved either.
+_UNREADABLE = {ObjectError.code, ObjectArchived.code, ObjectEncrypted.code}
 
 
 def due() -> list[int]:
@@ -59,7 +70,10 @@ def move_input(task_id: int) -> None:
     try:
         with connection_backoff.watched(task.connection.pk):
             outcome = _tidy(task, task.connection.store())
-    except StorageError:
+    except StorageError as error:
+        if isinstance(error, ObjectError) or task.error_code in _UNREADABLE:
+            mine.update(move_due_at=None)  # It stays where it is; its version is known and not taken again.
+            return
         pause = timedelta(seconds=min(5 * 2**attempts, 3600))
         mine.update(move_due_at=timezone.now() + pause)
         raise
@@ -102,6 +116,9 @@ def _bring_over(task: Task, store: ObjectStore) -> tuple[str, str]:
     """
     try:
         return store.move(task.input_key, task.moved_key, if_version=task.input_version).version, ""
+    except ObjectLocked:
+        copied = store.stat(task.moved_key)
+        return (copied.version, Task.Notice.LOCKED) if copied else ("", Task.Notice.LOCKED)
     except (NotFound, Changed):
         # An earlier attempt moved it, or its owner removed or replaced it meanwhile.
         moved = store.stat(task.moved_key)

@@ -44,7 +44,14 @@ from batches.worker import disk_space, moving, muted_copy, result_files, work_fo
 from batches.worker.engine_options import engine_options
 from domains.offered_models import ModelPair
 from speechportal.platform import logs
-from speechportal.storage.errors import Changed, NotFound, StorageError, StorageFault
+from speechportal.storage.errors import (
+    AccessDenied,
+    Changed,
+    NotFound,
+    ObjectError,
+    StorageError,
+    StorageFault,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -316,13 +323,29 @@ def _handle_storage_error(lease: Lease, task: Task, error: StorageError, began_a
         else:
             _fail(lease, task, failure)
             return
+    if type(error) is AccessDenied and _others_can_be_read(task):
+        error = ObjectError(error.key, answer=error.answer)
     failure = failure_of(error)
+    if isinstance(error, ObjectError):
+        _fail(lease, task, failure)
+        return
     if task.connection_id is not None:
         connection_backoff.note(task.connection_id, error, began_at)
     if error.permanent:
         batch_status.set_error(task.batch_id, failure)
         Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
     _give_back(lease, task, failure, count_attempt=False)
+
+
+def _others_can_be_read(task: Task) -> bool:
+    """Whether a file of ours can be written, read and moved: then it is this input that is not readable."""
+    if task.connection is None or task.settings is None:
+        return False
+    try:
+        findings = task.connection.store().check(task.settings.result_path)
+    except StorageError:
+        return False
+    return all(finding.ok for finding in findings)
 
 
 def _what_became_of_the_input(task: Task) -> Failure:

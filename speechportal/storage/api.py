@@ -17,7 +17,7 @@ from speechportal.api.permissions import managers_only
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input, ItemParameters, ListParameters, Output, Parameters
 from speechportal.api.views import ApiView
-from speechportal.storage import browsing, kinds, services
+from speechportal.storage import browsing, kinds, notification_links, services
 from speechportal.storage.backends.kind import Parameter
 from speechportal.storage.errors import InvalidKey
 from speechportal.storage.models import Connection
@@ -90,8 +90,16 @@ class ConnectionOutput(Output):
     provider = serializers.ChoiceField(kinds.choices())
     last_ok_at = serializers.DateTimeField(allow_null=True, help_text="When a test last went well.")
     last_error = serializers.CharField(help_text="What the last test found wrong.")
+    notification_url = serializers.SerializerMethodField(
+        help_text="Where the storage's service may send notifications of new files; null for viewers."
+    )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+
+    def get_notification_url(self, connection: Connection) -> str | None:
+        if not self.context["request"].membership.can_change:
+            return None
+        return notification_links.address(connection)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         shown = {name: each for name, each in kinds.PARAMETERS.items() if not each.secret}
@@ -210,6 +218,13 @@ class ConnectionView(ApiView):
         """The files stay. Not while a batch uses it (409, `connection_in_use`)."""
         self.under_match(self.connection, lambda one: services.delete_connection(connection=one))
         return Response(status=204)
+
+    @extend_schema(request=None, responses=ConnectionOutput, summary="Make a new notification address")
+    @action(detail=True, methods=["post"], url_path="new-notification-url", pagination_class=None)
+    def new_notification_url(self, request: ApiRequest, uid: str) -> Response:
+        """Notifications to the earlier address are refused from then on."""
+        services.renew_notification_address(connection=self.connection())
+        return self.answer(self.connection())
 
     @extend_schema(request=PathInput, responses={200: FindingOutput(many=True)}, summary="Test a connection")
     @action(detail=True, methods=["post"], pagination_class=None)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from speechportal.accounts.models import Account
 from speechportal.platform import validation
-from speechportal.storage import kinds
+from speechportal.storage import kinds, notification_links
 from speechportal.storage.backends.base import Finding
 from speechportal.storage.backends.kind import Owner
 from speechportal.storage.errors import StorageError
@@ -74,6 +74,12 @@ def check_connection(*, connection: Connection, path: str = "") -> list[Finding]
         findings = [Finding("open", OPEN, error)]
     connection.note_check(findings)
     return findings
+
+
+def renew_notification_address(*, connection: Connection) -> None:
+    """Make another address for notifications: the earlier one is refused from then on."""
+    connection.notification_nonce = notification_links.new_nonce()
+    connection.save(update_fields=["notification_nonce"])
 
 
 def _save(connection: Connection, values: dict[str, str]) -> Connection:

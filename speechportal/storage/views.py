@@ -19,7 +19,7 @@ from speechportal.accounts.access import (
 from speechportal.accounts.requests import PortalRequest
 from speechportal.accounts.services import account_locked
 from speechportal.platform.forms import submit
-from speechportal.storage import browsing, services
+from speechportal.storage import browsing, notification_links, services
 from speechportal.storage.errors import StorageError
 from speechportal.storage.forms import ConnectionForm
 from speechportal.storage.models import Connection
@@ -57,7 +57,8 @@ def connection_edit(request: PortalRequest, uid: str) -> HttpResponse:
         return _checked(request, connection)
     present = _one(request, uid)
     batches = present.batches.filter(deleted_at=None).order_by("name")
-    context = {"form": form, "connection": present, "batches": batches}
+    address = notification_links.address(present)
+    context = {"form": form, "connection": present, "batches": batches, "notification_url": address}
     return render(request, "connections/form.html", context)
 
 

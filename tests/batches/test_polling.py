@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import left_alone, polling
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from batches.tasks import scheduling
 from tests.clients import Client
@@ -92,7 +92,7 @@ def test_only_media_is_taken_from_every_level(batch: Batch) -> None:
         drop(batch, name)
     polling.poll(batch.pk)
     polling.poll(batch.pk)
-    assert set(names(batch)) == {"b.WAV", "deep/er/c.mkv", "a/d.opus", ".hidden/e.mp3"}
+    assert set(names(batch)) == {"b.WAV", "deep/er/c.mkv", "a/d.opus", "no ending"}
 
 
 def test_hostile_names_come_through_as_they_are(batch: Batch) -> None:
@@ -196,22 +196,26 @@ def test_names_that_cannot_be_taken_are_said_until_they_are_gone(client: Client)
     for number in range(7):
         drop(batch, os.fsdecode(b"\xff%d.wav" % number))
     drop(batch, os.fsdecode(b"\xff.txt"))  # Nobody waits for that.
+    drop(batch, "notes.txt")
     assert (polling.poll(batch.pk), polling.poll(batch.pk)) == (0, 1)
     batch.refresh_from_db()
-    assert (batch.status, batch.unusable_count) == (Batch.Status.NORMAL, 7)
-    assert batch.unusable_names == [f"in/\\udcff{number}.wav" for number in range(5)]
+    assert batch.status == Batch.Status.NORMAL
+    names, endings = left_alone.groups(batch)
+    assert (names.reason, names.count) == ("name", 7)
+    assert names.names == tuple(f"in/\\udcff{number}.wav" for number in range(5))
+    assert (endings.reason, endings.count) == ("ending", 1)
 
     page = client.get(f"/batches/{batch.uid}/").content.decode()
-    assert "7 files or folders are left alone" in page
-    assert f"<code>{batch.unusable_names[4]}</code> …" in " ".join(page.split())
+    assert "Names that cannot be used: 7." in page
+    assert f"<code>{names.names[4]}</code>" in page
 
     for path in input_folder(batch).iterdir():
         if path.is_file():
             path.unlink()
     polling.poll(batch.pk)
     batch.refresh_from_db()
-    assert (batch.unusable_count, batch.unusable_names) == (0, [])
-    assert "unusable-names" not in client.get(f"/batches/{batch.uid}/").content.decode()
+    assert batch.left_alone == []
+    assert "left-alone" not in client.get(f"/batches/{batch.uid}/").content.decode()
 
 
 def test_folders_that_lie_too_deep_are_said(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,4 +223,4 @@ def test_folders_that_lie_too_deep_are_said(batch: Batch, monkeypatch: pytest.Mo
     drop(batch, "1/2/3/deep.wav")
     polling.poll(batch.pk)
     batch.refresh_from_db()
-    assert batch.unusable_names == ["in/1/2/"]
+    assert batch.left_alone == [{"reason": "name", "count": 1, "names": ["in/1/2/"]}]

@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 
 from batches import formats
 from batches.compat.clova import results as clova_results
-from batches.models import Batch, ClovaRequest, Correction, Delivery, SearchText, StoredTranscript, Task
+from batches.models import Batch, ClientRequest, Correction, Delivery, SearchText, StoredTranscript, Task
 from batches.operations.privacy.export import export_account
 from batches.postprocessing.detection import KINDS
 from batches.recognition.transcript import Transcript
@@ -176,7 +176,7 @@ def make_token() -> Any:
 def test_webhooks_callbacks_and_clova_answers(task: Task, language: str) -> None:
     row = StoredTranscript.unscoped.get(task=task)
     clean(payload.with_result('{"data":{}}', row).decode(), language)
-    request = ClovaRequest.unscoped.create(task=task, callback="https://example.com/x")
+    request = ClientRequest.unscoped.create(task=task, interface="clova", callback="https://example.com/x")
     clean(json.dumps(clova_results.document(task, request), ensure_ascii=False), language)
     callbacks.queue_missed()
     delivery = Delivery.unscoped.get(kind=callbacks.KIND)
