@@ -20,5 +20,9 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/", include("speechportal.api.urls")),
     path("external/v1/", include("batches.compat.clova.urls")),
+    path("recog/v1/", include("batches.compat.clova.short_urls")),
+    path("v1/", include("batches.compat.openai.urls")),
+    path("openai/<str:batch>/v1/", include("batches.compat.openai.urls", namespace="openai_batch")),
+    path("notify/", include("batches.web.notification_urls")),
     path("admin/", admin.site.urls),
 ]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
-from batches.intake import polling
+from batches.intake import left_alone, polling
 from batches.models import (
     Batch,
     Charge,
@@ -29,7 +29,7 @@ from batches.models.recognition_settings import SETTINGS
 from batches.services import batches as batch_services
 from batches.services import selectors
 from batches.services import tasks as task_services
-from batches.web.forms import COPIED, RecognitionFields, formats_field
+from batches.web.forms import COPIED, RecognitionFields, csv_columns_field, formats_field
 from batches.webhooks import endpoint
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account
@@ -44,10 +44,11 @@ class BatchAdminForm(RecognitionFields, ReasonedForm):
 
     account: Account | None = None
     formats = formats_field()
+    csv_columns = csv_columns_field()
 
     class Meta:
         model = Batch
-        fields = ["name", "domain", *COPIED]
+        fields = ["name", "domain", *COPIED, "takes_requests"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -228,7 +229,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
             (_("Found"), link_to_list(Task, f"{row.last_task_order:,}", batch=row.uid)),
             *counts,
             (_("Last look at the input path"), row.polled_at),
-            (_("Names that cannot be used"), ", ".join(row.unusable_names)),
+            *((each.title, f"{each.count}: {', '.join(each.names)}") for each in left_alone.groups(row)),
             (_("Next look"), row.next_poll_at),
             (_("Domain"), link_to(row.domain)),
             (_("Connection"), link_to(row.connection)),

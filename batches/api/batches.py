@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from batches.api.serializers import (
+    FORMAT_NAMES,
     BatchInput,
     BatchOutput,
     Count,
@@ -21,15 +24,16 @@ from batches.api.serializers import (
     UploadLink,
     UploadName,
 )
-from batches.intake import uploads
+from batches.intake import polling, uploads
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
 from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
 from batches.services.task_filters import TaskFilter
+from batches.transcripts import archive
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
-from speechportal.api.serializers import ItemParameters, ListParameters, YesOrNo
+from speechportal.api.serializers import ItemParameters, ListParameters, Parameters, YesOrNo
 from speechportal.api.views import ApiView
 
 EXAMPLE = {
@@ -52,13 +56,24 @@ class BatchList(ListParameters):
     domain = serializers.CharField(required=False, help_text="The ID of a domain.")
 
 
+class ArchiveParameters(Parameters):
+    lists = frozenset({"format"})
+    format = serializers.MultipleChoiceField(
+        choices=FORMAT_NAMES,
+        required=False,
+        allow_empty=False,
+        help_text="Several times for several formats; left out, those of the batch.",
+    )
+    finished_after = serializers.DateTimeField(required=False)
+
+
 class BatchView(ApiView):
     """Standing instructions: new files in an input path are recognised."""
 
     area = "batches"
     output = BatchOutput
     edits_match = True
-    parameter_classes = {"list": BatchList, "retrieve": ItemParameters}
+    parameter_classes = {"list": BatchList, "retrieve": ItemParameters, "results_zip": ArchiveParameters}
 
     def live(self) -> Batch:
         return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
@@ -145,6 +160,13 @@ class BatchView(ApiView):
         task_services.resume_batch(batch=self.live())
         return self.one(self.live())
 
+    @extend_schema(request=None, responses={200: BatchOutput}, summary="Look at the input path now")
+    @action(detail=True, methods=["post"], url_path="look-now")
+    def look_now(self, request: ApiRequest, uid: str) -> Response:
+        """Without waiting for the batch's next look. What is found settles as always."""
+        polling.look_now(self.live())
+        return self.one(self.live())
+
     @extend_schema(request=None, responses={200: Count}, summary="Retry all failed tasks")
     @action(detail=True, methods=["post"], url_path="retry-failed")
     @idempotent
@@ -181,6 +203,25 @@ class BatchView(ApiView):
             tasks = TaskFilter(**fields["filter"]).apply(batch)
         outcome = selected_tasks.ACTIONS[fields["action"]](batch=batch, tasks=tasks)
         return Response(TaskActionOutput(outcome).data)
+
+    @extend_schema(
+        responses={(200, "application/zip"): OpenApiResponse({"type": "string", "format": "binary"})},
+        summary="Download many results as a ZIP file",
+    )
+    @action(detail=True, url_path="results.zip", pagination_class=None)
+    def results_zip(self, request: ApiRequest, uid: str) -> StreamingHttpResponse:
+        """Of the newest tasks that have ended, up to 1,000; `manifest.json` in it lists them."""
+        asked, batch = self.parameters, self.any()
+        ended = Task.objects.for_account(request.account).filter(batch=batch, state__in=Task.FINAL)
+        if after := asked.get("finished_after"):
+            ended = ended.filter(finished_at__gte=after)
+        newest = list(ended.order_by("-pk").values_list("pk", flat=True)[: archive.LIMIT])
+        tasks = Task.objects.for_account(request.account).filter(pk__in=newest)
+        wanted = sorted(asked.get("format") or batch.formats)
+        response = StreamingHttpResponse(archive.stream(tasks, wanted), content_type="application/zip")
+        disposition = content_disposition_header(as_attachment=True, filename=f"{batch.name}.zip")
+        response.headers["Content-Disposition"] = disposition or "attachment"
+        return response
 
     @extend_schema(
         request=UploadInput,

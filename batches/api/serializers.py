@@ -10,8 +10,10 @@ from rest_framework import serializers
 
 from batches.api.setting_fields import input_field, output_field
 from batches.formats import FORMATS
+from batches.intake import left_alone
+from batches.intake.left_alone import REASONS
 from batches.models import Batch, Task
-from batches.models.batch import UNUSABLE_NAMES_KEPT, validate_batch_name
+from batches.models.batch import CSV_COLUMNS, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
 from batches.services.selected_tasks import ACTIONS
 from batches.status.failures import Failure, failure_of_batch, failure_of_task
@@ -64,6 +66,18 @@ class ProgressOutput(serializers.Serializer[Any]):
     cancelled = serializers.IntegerField()
 
 
+class LeftAloneOutput(serializers.Serializer[Any]):
+    """Files and folders that a look at the input path left alone for one reason."""
+
+    reason = serializers.ChoiceField([(reason, str(title)) for reason, (title, _advice) in REASONS.items()])
+    title = serializers.CharField()
+    advice = serializers.CharField()
+    count = serializers.IntegerField()
+    names = serializers.ListField(
+        child=serializers.CharField(), help_text=f"The first {left_alone.NAMES_KEPT} of them."
+    )
+
+
 class Priority(serializers.ChoiceField):
     """A priority: a word in the API, a number in the table, by which batches are sorted."""
 
@@ -113,6 +127,28 @@ class BatchInput(Input):
     webhook_url = StrictCharField(
         max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
     )
+    poll_seconds = StrictIntegerField(
+        required=False,
+        allow_null=True,
+        min_value=10,
+        max_value=86_400,
+        help_text="Seconds between looks at the input path; null for the portal's interval.",
+    )
+    settle_seconds = StrictIntegerField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=86_400,
+        help_text="Seconds that a file must stay unchanged before it is taken; null for the portal's time.",
+    )
+    csv_columns = serializers.ListField(
+        child=Choice(CSV_COLUMNS),
+        required=False,
+        help_text="Columns of execution results besides the usual ones.",
+    )
+    takes_requests = StrictBooleanField(
+        required=False, help_text="Whether requests by OpenAI's API that name no batch come here."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         made = {name: input_field(name, setting) for name, setting in SETTINGS.items()}
@@ -122,9 +158,7 @@ class BatchInput(Input):
 class BatchOutput(Output):
     """A standing instruction: new files in the input path are recognised."""
 
-    passing = frozenset(
-        {"status", "cause", "progress", "polled_at", "unusable_count", "unusable_names", "paused_at"}
-    )
+    passing = frozenset({"status", "cause", "progress", "polled_at", "left_alone", "paused_at"})
 
     id = serializers.CharField(source="uid", help_text="Begins with `bat_`.")
     name = serializers.CharField()
@@ -136,18 +170,16 @@ class BatchOutput(Output):
     priority = Priority()
     transcript_days = serializers.IntegerField(allow_null=True)
     webhook_url = serializers.SerializerMethodField(help_text="Viewers see its host alone.")
+    poll_seconds = serializers.IntegerField(allow_null=True)
+    settle_seconds = serializers.IntegerField(allow_null=True)
+    csv_columns = serializers.ListField(child=serializers.ChoiceField(CSV_COLUMNS))
+    takes_requests = serializers.BooleanField()
     status = serializers.ChoiceField(Batch.Status.choices)
     cause = serializers.SerializerMethodField(help_text="Why the status is `error`.")
     progress = serializers.SerializerMethodField()
     paused_at = serializers.DateTimeField(allow_null=True)
     polled_at = serializers.DateTimeField(allow_null=True, help_text="The last look at the input path.")
-    unusable_count = serializers.IntegerField(
-        help_text="Files and folders that this look left alone because of their names: an empty part, `.` or"
-        " `..` between slashes, not UTF-8, longer than 1,024 bytes, or more than 50 folders deep."
-    )
-    unusable_names = serializers.ListField(
-        child=serializers.CharField(), help_text=f"The first {UNUSABLE_NAMES_KEPT} of them."
-    )
+    left_alone = serializers.SerializerMethodField(help_text="What this look left alone, by reason.")
     created_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
 
@@ -161,6 +193,10 @@ class BatchOutput(Output):
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, batch: Batch) -> dict[str, Any] | None:
         return told(failure_of_batch(batch))
+
+    @extend_schema_field(LeftAloneOutput(many=True))
+    def get_left_alone(self, batch: Batch) -> Any:
+        return LeftAloneOutput(left_alone.groups(batch), many=True).data
 
     @extend_schema_field(ProgressOutput)
     def get_progress(self, batch: Batch) -> dict[str, Any]:
@@ -204,6 +240,12 @@ class TaskOutput(Output):
         allow_null=True,
         default=None,
         help_text="The ID of the task whose file this one recognises again.",
+    )
+    ignored_parameters = serializers.ListField(
+        source="client_request.ignored",
+        default=list,
+        child=serializers.CharField(),
+        help_text="What a request by CLOVA's or OpenAI's API asked for and that has no effect here.",
     )
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)

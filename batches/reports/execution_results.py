@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from batches import webhooks
 from batches.models import Batch, ExecutionResult, PendingFile, StoredTranscript, Task, object_names
+from batches.models.batch import CSV_COLUMN_TITLES
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
 from batches.webhooks.events import ExecutionResultCreated
@@ -38,7 +39,16 @@ COLUMNS = [
     "mean log-probability",
     "flags",
 ]
-LEASE = timedelta(minutes=1)  # after which another writer may try
+# Columns that a batch may add at the end (Batch.csv_columns), and what stands in them.
+OPTIONAL_COLUMNS: dict[str, Callable[[Task, Transcript | None], str]] = {
+    "whisper_model": lambda task, _transcript: task.whisper_model,
+    "speaker_model": lambda task, _transcript: task.speaker_model,
+    "language": lambda _task, transcript: transcript.language if transcript else "",
+    "speakers": lambda _task, transcript: str(len(transcript.speakers)) if transcript else "",
+    "segments": lambda _task, transcript: str(len(transcript.segments)) if transcript else "",
+    "input_size": lambda task, _transcript: str(task.input_size),
+}
+LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
 
 
 def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
@@ -143,12 +153,16 @@ def render(result: ExecutionResult) -> bytes:
     tasks = rows.prefetch_related("result_files")
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows(_row(task) for task in tasks)
+    added = [name for name in result.batch.csv_columns if name in OPTIONAL_COLUMNS]
+    writer.writerow([*COLUMNS, *(CSV_COLUMN_TITLES[name] for name in added)])
+    writer.writerows(_row(task, added) for task in tasks)
     return text.getvalue().encode("utf-8-sig")
 
 
-def _row(task: Task) -> Iterable[str]:
+def _row(task: Task, added: list[str]) -> Iterable[str]:
+    checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
+    ended = checkpoint is not None and task.state == Task.State.COMPLETED
+    transcript = checkpoint.published() if checkpoint and ended else None
     started, finished = task.started_at, task.finished_at
     names = [file.key for file in task.result_files.all() if file.written_at]
     return (
@@ -162,16 +176,15 @@ def _row(task: Task) -> Iterable[str]:
         neutral(task.error_message),
         f"{task.media_duration / 1000:.1f}" if task.media_duration is not None else "",
         task.uid,
-        *_quality(task),
+        *_quality(transcript),
+        *(neutral(OPTIONAL_COLUMNS[name](task, transcript)) for name in added),
     )
 
 
-def _quality(task: Task) -> Iterable[str]:
-    """Quality columns of a task's row; empty without a transcript."""
-    checkpoint: StoredTranscript | None = getattr(task, "transcript", None)
-    if checkpoint is None or task.state != Task.State.COMPLETED:
+def _quality(transcript: Transcript | None) -> Iterable[str]:
+    """How far the transcript can be trusted; nothing where there is none."""
+    if transcript is None:
         return ("", "", "", "")
-    transcript = checkpoint.published()
     return (
         f"{transcript.confidence:.2f}",
         f"{transcript.no_speech_share:.2f}",

@@ -43,6 +43,10 @@ class BatchFields(TypedDict, total=False):
     priority: int
     transcript_days: int | None
     webhook_url: str
+    takes_requests: bool
+    poll_seconds: int | None
+    settle_seconds: int | None
+    csv_columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,11 @@ FIELD_OF_RULE = {
     "batch_on_free_domain": "domain",
     "batch_domain_taken": "domain",
     "batch_name_unique": "name",
+    "batch_takes_requests_unique": "takes_requests",
 }
+
+
+UNIQUE_FIELDS = {"batch_name_unique": "name", "batch_takes_requests_unique": "takes_requests"}
 
 
 def create_batch(
@@ -170,7 +178,7 @@ def _check(batch: Batch, refused_url: ValidationError | None) -> None:
     """Raise ``ValidationError`` with all errors of the fields, the URL's (found earlier) included."""
     wrong: dict[str, list[ValidationError]] = {}
     try:
-        validation.clean(batch, {"batch_name_unique": "name"}, {"domain": _rule("batch_domain_taken")})
+        validation.clean(batch, UNIQUE_FIELDS, {"domain": _rule("batch_domain_taken")})
     except ValidationError as error:
         wrong = error.update_error_dict(wrong)
     if refused_url is not None:

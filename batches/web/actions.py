@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
+from batches.intake import polling
 from batches.models import Batch
 from batches.services import batches as batch_services
 from batches.services import dry_run, selectors
@@ -123,6 +124,19 @@ def resume(request: PortalRequest) -> HttpResponse:
 def _live_batch(request: PortalRequest, uid: str) -> Batch:
     live = Batch.objects.for_account(request.account).live().select_related("account")
     return get_object_or_404(live, uid=uid)
+
+
+@manager_required
+@require_POST
+def look_now(request: PortalRequest, uid: str) -> HttpResponse:
+    batch = _live_batch(request, uid)
+    try:
+        polling.look_now(batch)
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    else:
+        messages.success(request, _("The input path is looked at now."))
+    return redirect("batches:detail", uid)
 
 
 @manager_required

@@ -10,10 +10,13 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
+from batches.intake import left_alone
 from batches.models import Batch, Task
 from batches.operations import progress_forecast
 from batches.reports import execution_results
@@ -21,6 +24,7 @@ from batches.services import batches as batch_services
 from batches.services import selectors
 from batches.services.task_filters import TaskFilter
 from batches.status.failures import failure_of_batch, failure_of_task
+from batches.transcripts import archive
 from batches.web import uploads
 from batches.web.forms import COPIED, BatchForm
 from batches.web.fragments import HEADER, render_live
@@ -183,6 +187,19 @@ def result_download(request: PortalRequest, uid: str, result_uid: str) -> HttpRe
 
 
 @member_required
+def batch_archive(request: PortalRequest, uid: str) -> HttpResponseBase:
+    """The newest results in the batch's formats, as a ZIP file."""
+    batch = any_batch(request, uid)
+    ended = Task.objects.for_account(request.account).filter(batch=batch, state__in=Task.FINAL)
+    newest = list(ended.order_by("-pk").values_list("pk", flat=True)[: archive.LIMIT])
+    tasks = Task.objects.for_account(request.account).filter(pk__in=newest)
+    response = StreamingHttpResponse(archive.stream(tasks, batch.formats), content_type="application/zip")
+    disposition = content_disposition_header(as_attachment=True, filename=f"{batch.name}.zip")
+    response.headers["Content-Disposition"] = disposition or "attachment"
+    return response
+
+
+@member_required
 def batch_activity(request: PortalRequest, uid: str) -> HttpResponse:
     """Audit trail of the batch, its tasks and its webhook."""
     batch = any_batch(request, uid)
@@ -204,6 +221,7 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
         "progress": selectors.progress_of(request.account, [batch])[batch.pk],
         "forecast": progress_forecast.forecasts_for(request.account, [batch]).get(batch.pk),
         "result_count": batch.last_execution_result,
+        "left_alone": left_alone.groups(batch),
     }
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models import Batch
+from batches.models.batch import CSV_COLUMNS
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, Words
 from batches.services import selectors
 from domains.offered_models import DEFAULT
@@ -21,9 +22,13 @@ from speechportal.storage.models import Connection
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
-ADVANCED = ("webhook_url", "priority", "transcript_days")
-# Fields that a duplicate copies: all but the name and the domain, which are unique to a batch.
-COPIED = ("connection", "input_path", "result_path", "formats", *ADVANCED)
+TIMING = ("poll_seconds", "settle_seconds")
+ADVANCED = ("webhook_url", "priority", "transcript_days", *TIMING, "csv_columns", "takes_requests")
+# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+COPIED = (
+    *("connection", "input_path", "result_path", "formats", "webhook_url", "priority", "transcript_days"),
+    *(*TIMING, "csv_columns"),
+)
 
 
 class ConnectionSelect(forms.Select):
@@ -43,6 +48,15 @@ def formats_field(help_text: _StrOrPromise = "") -> forms.MultipleChoiceField:
         choices=[(each.name, _(each.label)) for each in FORMATS.values()],
         widget=forms.CheckboxSelectMultiple,
         initial=field_defaults.formats,
+    )
+
+
+def csv_columns_field() -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        label=_("More columns of execution results"),
+        required=False,
+        choices=CSV_COLUMNS,
+        widget=forms.CheckboxSelectMultiple,
     )
 
 
@@ -113,12 +127,17 @@ class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
         "webhook_url": "webhooks",
         "priority": "batches#priority-and-retention",
         "transcript_days": "batches#priority-and-retention",
+        "poll_seconds": "batches#adding-files",
+        "settle_seconds": "batches#adding-files",
+        "csv_columns": "batches#execution-results",
+        "takes_requests": "openai#which-batch-takes-the-file",
     }
+    csv_columns = csv_columns_field()
     formats = formats_field(_("Each recognised file gets a result file in every format you choose."))
 
     class Meta:
         model = Batch
-        fields = ["name", "domain", *COPIED]
+        fields = ["name", "domain", *COPIED, "takes_requests"]
         widgets = {"connection": ConnectionSelect, "webhook_url": forms.URLInput}
         help_texts = {
             "domain": _("Free domains, and domains that already have a batch, are not listed."),

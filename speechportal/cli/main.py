@@ -1,4 +1,4 @@
-"""``speechportal batches list | tasks list | upload | wait | download``.
+"""``speechportal batches list | batches look | tasks list | upload | wait | download``.
 
 Exit status: 0 success, 1 an error (on standard error), 2 wrong usage, 3 a file could not be recognised, 4 not
 finished in time.
@@ -49,13 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for noun, listing in (("batches", _list_batches), ("tasks", _list_tasks)):
-        group = commands.add_parser(noun, help=f"list {noun}").add_subparsers(required=True, metavar="list")
+        group = commands.add_parser(noun, help=f"list {noun}").add_subparsers(required=True, metavar="ACTION")
         command = group.add_parser("list", help=f"list {noun}")
         command.add_argument("--json", action="store_true", help="one JSON object a line")
         if noun == "tasks":
             command.add_argument("batch", help="name or ID of a batch")
             command.add_argument("--state", action="append", help="only these; several times for several")
         command.set_defaults(run=listing)
+        if noun == "batches":
+            look = group.add_parser("look", help="look at a batch's input path now")
+            look.add_argument("batch", help="name or ID of a batch")
+            look.set_defaults(run=_look)
     _add_upload(commands.add_parser("upload", help="put files into a batch's input path"))
     _add_wait(commands.add_parser("wait", help="wait until files are recognised"))
     _add_download(commands.add_parser("download", help="save results"))
@@ -122,6 +126,13 @@ def _list_tasks(portal: Portal, arguments: argparse.Namespace) -> int:
     lines = [("ID", "NAME", "STATE", "PROGRESS")]
     lines += [(row["id"], row["name"], row["state"], f"{row['progress']} %") for row in rows]
     return _print_table(lines)
+
+
+def _look(portal: Portal, arguments: argparse.Namespace) -> int:
+    batch = portal.batch(arguments.batch)
+    portal.call("POST", f"batches/{batch['id']}/look-now")
+    print(f"{batch['name']}: looking at the input path")
+    return 0
 
 
 def _upload(portal: Portal, arguments: argparse.Namespace) -> int:

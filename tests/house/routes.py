@@ -76,6 +76,8 @@ ROUTES: dict[str, Route] = {
     "batches:cancel_waiting": Route(Guard.MANAGER, kwargs=BATCH),
     "batches:result": Route(Guard.MEMBER, kwargs={**BATCH, "result_uid": "result"}),
     "batches:detail": Route(Guard.MEMBER, kwargs=BATCH),
+    "batches:archive": Route(Guard.MEMBER, kwargs=BATCH),
+    "batches:look_now": Route(Guard.MANAGER, "POST", BATCH),
     "batches:settings": Route(Guard.MANAGER, kwargs=BATCH),
     "batches:results": Route(Guard.MEMBER, kwargs=BATCH),
     "batches:result_download": Route(Guard.MEMBER, kwargs={**BATCH, "result_uid": "result"}),
@@ -129,6 +131,7 @@ ROUTES: dict[str, Route] = {
     "text_rules:delete_originals": Route(Guard.OWNER, "POST", DOMAIN),
     "text_rules:proposal": Route(Guard.MANAGER, "POST", DOMAIN),
     "text_rules:replacements": Route(Guard.MEMBER, kwargs={**DOMAIN, "ending": "ending"}),
+    "notified": Route(Guard.SIGNED, "POST", {"uid": "connection", "token": "token"}),
     "help:index": Route(Guard.OPEN),
     "help:search": Route(Guard.OPEN),
     "help:llms": Route(Guard.OPEN),
@@ -141,4 +144,4 @@ ROUTES: dict[str, Route] = {
 # Everything below these is for support staff, by the admin site itself.
 STAFF_NAMESPACES = ("admin",)
 # These are for programs: tests/api/test_routes.py walks them.
-TOKEN_NAMESPACES = ("api", "clova")
+TOKEN_NAMESPACES = ("api", "clova", "clova_short", "openai", "openai_batch")

@@ -55,8 +55,10 @@ DEFINES = "defines the managers"
 UNSCOPED = {
     "batches.admin": STAFF,
     "batches.billing": OF_A_ROW,
-    "batches.compat.clova.intake": OF_A_ROW,
     "batches.compat.clova.results": OF_A_ROW,
+    "batches.compat.intake": OF_A_ROW,
+    "batches.compat.openai.results": OF_A_ROW,
+    "batches.compat.waiting": OF_A_ROW,
     "batches.intake.polling": ALL_ACCOUNTS,
     "batches.models": DEFINES,
     "batches.operations": ALL_ACCOUNTS,

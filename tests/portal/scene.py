@@ -98,8 +98,8 @@ def make_world(server: str) -> World:
     domain = make_domain(account, name="고객 상담", code="call-center")
     Keyword.unscoped.bulk_create(Keyword(domain=domain, text=text) for text in ("한빛", "배송 조회"))
     batch = make_batch(account, name="calls", domain=domain, connection=connection, speakers=True)
-    batch.unusable_names, batch.unusable_count = ["in//왼쪽.wav", "in/../오른쪽.wav"], 2
-    batch.save(update_fields=["unusable_names", "unusable_count"])
+    batch.left_alone = [{"reason": "name", "count": 2, "names": ["in//왼쪽.wav", "in/../오른쪽.wav"]}]
+    batch.save(update_fields=["left_alone"])
     make_domain(account, name="Free trial", code="free-trial", plan="free")
     done, failed, waiting = _tasks(batch, folder)
     return World(

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.db import models
 
 from batches.models import (
-    ClovaRequest,
+    ClientRequest,
     ConnectionBackoff,
     Correction,
     PendingFile,
@@ -26,7 +26,7 @@ from tests.privacy.test_erasure import furnished
 
 BY_THE_MACHINE = {
     # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
-    *("Adjustment", "PendingFile", "Charge", "ClovaRequest", "ConnectionBackoff", "Delivery"),
+    *("Adjustment", "PendingFile", "Charge", "ClientRequest", "ConnectionBackoff", "Delivery"),
     *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
     *(
         "BatchEvent",
@@ -69,7 +69,7 @@ def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> Non
     Keyword.unscoped.create(domain=domain, text="Ada")
     Correction.unscoped.create(task=task, lines={})
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
-    ClovaRequest.unscoped.create(task=task)
+    ClientRequest.unscoped.create(task=task)
     ConnectionBackoff.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
     ProcessedFolder.unscoped.create(connection=batch.connection, path="in/x/")
     PendingFile.unscoped.create(batch=batch, key="in/x", version="1", size=1, modified_at=task.created_at)
