@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from pytest_django.fixtures import Settings
 
 from speechportal.platform import request_bodies
@@ -36,6 +38,16 @@ class Endless(io.RawIOBase):
 @pytest.fixture(autouse=True)
 def small(settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = LIMIT
+
+
+@pytest.fixture
+def kept_connection() -> Iterator[None]:
+    """As Django's test client does it: the test's transaction outlives a request."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 def call(app: Any, path: str, body: Any, **environ: Any) -> tuple[str, bytes]:
@@ -105,6 +117,7 @@ def test_a_slow_body_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("kept_connection")
 def test_a_chunked_put_stores_what_was_sent(settings: Settings, tmp_path: Path) -> None:
     connection = make_connection(make_account())
     address = local_file_links.make(connection.uid, "in/a.wav", 60, "put", None)
