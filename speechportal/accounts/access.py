@@ -10,12 +10,14 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import addresses
 from speechportal.accounts.models import Membership, User
 from speechportal.accounts.requests import PortalRequest, attach
 from speechportal.accounts.sign_in import resubmission
+from speechportal.accounts.single_sign_on import session as company_session
 from speechportal.platform import logs
 
 SESSION_KEY = "account"  # the uid of the account used last
@@ -39,7 +41,9 @@ def find_membership(request: HttpRequest) -> Membership | None:
     cached: Membership | None = getattr(request, "found_membership", None)
     if cached is not None:
         return cached
-    memberships = Membership.objects.filter(user=user).select_related("account")
+    memberships = company_session.opened(
+        request, Membership.objects.filter(user=user).select_related("account")
+    )
     if uid := addresses.account_in(request.path_info):
         membership = memberships.filter(account__uid=uid).first()
     else:
@@ -55,6 +59,8 @@ def member_required(view: View[P]) -> PlainView[P]:
     @wraps(view)
     def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         membership = find_membership(request)
+        if membership is None and company_session.is_needed(request):
+            return render(request, "accounts/company_sign_in_needed.html", status=403)
         if membership is None:
             raise Http404
         logs.bind(account=membership.account.uid)

@@ -150,6 +150,11 @@ class Account(models.Model):
         validators=[MinValueValidator(30), MaxValueValidator(LONGEST_RETENTION)],
         help_text=_("Of activity and deliveries, at least 30. Leave it empty to keep them."),
     )
+    single_sign_on_only = models.BooleanField(
+        _("company sign-in only"),
+        default=False,
+        help_text=_("Members open this account only after signing in with their company's account."),
+    )
     # Its data was deleted; the row stays for the ledger.
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
@@ -324,12 +329,14 @@ from speechportal.accounts.sign_in.recovery_codes import RecoveryCode  # noqa: E
 from speechportal.accounts.sign_in.second_factor import AuthenticatorApp  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.sessions import MemberSession  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.throttling import SignInFailures  # noqa: E402 - likewise
+from speechportal.accounts.single_sign_on.identities import ExternalIdentity  # noqa: E402 - likewise
 
 __all__ = [
     "Account",
     "ApiToken",
     "AuditEntry",
     "AuthenticatorApp",
+    "ExternalIdentity",
     "Invitation",
     "MemberSession",
     "Membership",

@@ -28,6 +28,7 @@ class AccountFields(TypedDict, total=False):
     transcript_days: int | None
     log_days: int | None
     support_reads_until: datetime | None
+    single_sign_on_only: bool
 
 
 def update_account(*, account: Account, **fields: Unpack[AccountFields]) -> Account:

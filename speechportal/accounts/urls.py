@@ -1,12 +1,12 @@
 """Addresses of signing in and of a person's own settings; and those of an account (`account_pages`)."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from speechportal.accounts.members import views as member_views
 from speechportal.accounts.privacy import views as privacy_views
 from speechportal.accounts.sign_in import password_reset, resubmission, second_factor_views, security_views
 from speechportal.accounts.sign_in import views as sign_in_views
+from speechportal.accounts.single_sign_on import views as single_sign_on_views
 from speechportal.accounts.tokens import views as token_views
 
 account_pages = [
@@ -23,7 +23,9 @@ account_pages = [
 ]
 urlpatterns = [
     path("login/", sign_in_views.SignIn.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", single_sign_on_views.SignOut.as_view(), name="logout"),
+    path("login/company/", single_sign_on_views.start, name="company_sign_in"),
+    path("login/company/callback/", single_sign_on_views.callback, name="company_sign_in_callback"),
     path("account/switch/", sign_in_views.switch_account, name="switch_account"),
     path("invitations/<str:token>/", member_views.accept_invitation, name="accept_invitation"),
     path("send-again/", resubmission.send_again, name="send_again"),

@@ -14,6 +14,7 @@ SECTIONS: dict[str, str | Promise] = {
     "secrets": gettext_lazy("Secrets"),
     "web": gettext_lazy("Web server"),
     "sign_in": gettext_lazy("Sign-in"),
+    "single_sign_on": gettext_lazy("Sign-in with company accounts"),
     "mail": gettext_lazy("Mail"),
     "batches": gettext_lazy("Batches and limits"),
     "storage": gettext_lazy("Storage"),

@@ -42,6 +42,51 @@ STAFF_TWO_FACTOR = env.flag(
     shown=TRUE_IN_PRODUCTION,
     description=_("Support staff enter a code of an authenticator app after their password."),
 )
+# Sign-in with a company's own accounts.
+env.section = "single_sign_on"
+OIDC_ISSUER = env.text(
+    "OIDC_ISSUER", description=_("Address of the OpenID provider. Empty: no sign-in with company accounts.")
+)
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", description=_("The portal's client ID at the provider."))
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", description=_("The portal's secret at the provider."))
+OIDC_LABEL = env.text("OIDC_LABEL", description=_("Text of the button on the sign-in page."))
+OIDC_SCOPES = env.text(
+    "OIDC_SCOPES",
+    "openid email profile",
+    description=_("Scopes to ask for. With offline_access the provider gives a refresh token."),
+)
+OIDC_GROUPS_CLAIM = env.text(
+    "OIDC_GROUPS_CLAIM", "groups", description=_("The claim that holds a person's groups.")
+)
+OIDC_TRUST_EMAIL = env.flag(
+    "OIDC_TRUST_EMAIL",
+    default=False,
+    description=_("Take addresses for verified where the provider does not say whether they are."),
+)
+OIDC_RECHECK_SECONDS = env.integer(
+    "OIDC_RECHECK_SECONDS",
+    300,
+    minimum=5,
+    description=_("Seconds between two questions to the provider whether a session still holds."),
+)
+SSO_GROUPS = env.words(
+    "SSO_GROUPS",
+    description=_("Roles that groups give, such as callcentre=acc_0123456789abcdef:manager, with commas."),
+)
+SSO_BREAK_GLASS = env.words(
+    "SSO_BREAK_GLASS",
+    description=_("Addresses of owners who may use a password in accounts that take only company sign-in."),
+)
+GATEWAY_EMAIL_HEADER = env.text(
+    "GATEWAY_EMAIL_HEADER",
+    description=_("Header in which a gateway names the person who is signed in there. Empty: none."),
+)
+GATEWAY_GROUPS_HEADER = env.text(
+    "GATEWAY_GROUPS_HEADER", description=_("Header with that person's groups, with commas.")
+)
+GATEWAY_NETWORKS = env.networks(
+    "GATEWAY_NETWORKS", description=_("Addresses of the gateway. From others the header is refused.")
+)
 LOGIN_URL = "login"
 CSRF_FAILURE_VIEW = "speechportal.accounts.sign_in.resubmission.csrf_failure"
 LOGIN_REDIRECT_URL = "home"

@@ -63,6 +63,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "speechportal.accounts.single_sign_on.middleware.GatewayMiddleware",
+    "speechportal.accounts.single_sign_on.middleware.CompanySessionMiddleware",
     "speechportal.accounts.middleware.AccountMiddleware",
     "speechportal.accounts.audit.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -39,6 +39,8 @@ ROUTES: dict[str, Route] = {
     "home": Route(Guard.MEMBER),
     "login": Route(Guard.OPEN),
     "logout": Route(Guard.OPEN, "POST"),
+    "company_sign_in": Route(Guard.OPEN),
+    "company_sign_in_callback": Route(Guard.OPEN),
     "password_reset": Route(Guard.OPEN),
     "password_reset_confirm": Route(Guard.OPEN, kwargs={"uidb64": "token", "token": "token"}),
     "set_language": Route(Guard.OPEN, "POST"),

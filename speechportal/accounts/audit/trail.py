@@ -65,6 +65,7 @@ VERBS = {
     "recovery_codes_made": _("given new recovery codes"),
     "recovery_code_used": _("identified by a recovery code"),
     "password_reset_asked": _("asked for a new password"),
+    "company_sign_in": _("signed in with a company account"),
     "sessions_ended": _("signed out elsewhere"),
 }
 

@@ -27,6 +27,8 @@ from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.requests import PortalRequest
 from speechportal.accounts.services import account_locked, update_account
+from speechportal.accounts.single_sign_on import session as company_session
+from speechportal.accounts.single_sign_on.configuration import provider
 from speechportal.platform.forms import submit
 from speechportal.platform.versioned_forms import VersionedForm
 
@@ -61,7 +63,7 @@ class InvitationForm(forms.ModelForm[Invitation]):
 class AccountForm(VersionedForm, forms.ModelForm[Account]):
     class Meta:
         model = Account
-        fields = ["name", "monthly_budget", "time_zone"]
+        fields = ["name", "monthly_budget", "time_zone", "single_sign_on_only"]
 
     time_zone = forms.ChoiceField(
         label=gettext_lazy("Time zone"),
@@ -73,6 +75,21 @@ class AccountForm(VersionedForm, forms.ModelForm[Account]):
     def clean_time_zone(self) -> str:
         """A form that does not name it leaves it."""
         return str(self.cleaned_data["time_zone"] or self.instance.time_zone)
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+        if provider() is None:
+            del self.fields["single_sign_on_only"]
+
+    def clean_single_sign_on_only(self) -> bool:
+        """Only an owner whose session would still open the account turns it on."""
+        wanted: bool = self.cleaned_data["single_sign_on_only"]
+        if wanted and not self.instance.single_sign_on_only and not company_session.may_open(self.request):
+            raise forms.ValidationError(
+                _("Sign in with your company’s account first, to see that it works for you."), code="untried"
+            )
+        return wanted
 
 
 @member_required
@@ -192,7 +209,7 @@ def _membership(request: PortalRequest, pk: int) -> Membership:
 def account_settings(request: PortalRequest) -> HttpResponse:
     with account_locked(request.account):
         account = Account.objects.get(pk=request.account.pk)
-        form = AccountForm(request.POST or None, instance=account)
+        form = AccountForm(request.POST or None, instance=account, request=request)
         saved = submit(form, lambda: update_account(account=account, **form.cleaned_data))
     if saved is not None:
         messages.success(request, _("The settings of the account were saved."))

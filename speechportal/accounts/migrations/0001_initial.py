@@ -120,6 +120,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "single_sign_on_only",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Members open this account only after signing in with their company's account.",
+                        verbose_name="company sign-in only",
+                    ),
+                ),
+                (
                     "closed_at",
                     models.DateTimeField(blank=True, editable=False, null=True, verbose_name="closed"),
                 ),
@@ -386,6 +394,32 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ExternalIdentity",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("issuer", models.CharField(max_length=500, verbose_name="issuer")),
+                ("subject", models.CharField(max_length=255, verbose_name="subject")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="since")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="external_identities",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "external identity",
+                "verbose_name_plural": "external identities",
+            },
+        ),
+        migrations.CreateModel(
             name="Invitation",
             fields=[
                 (
@@ -624,6 +658,10 @@ class Migration(migrations.Migration):
                 fields=["request_id"],
                 name="audit_of_request",
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="externalidentity",
+            constraint=models.UniqueConstraint(fields=("issuer", "subject"), name="external_identity_unique"),
         ),
         migrations.AddConstraint(
             model_name="invitation",

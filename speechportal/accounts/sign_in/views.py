@@ -19,6 +19,7 @@ from speechportal.accounts.access import signed_in_required
 from speechportal.accounts.forms import LoginForm, ProfileForm
 from speechportal.accounts.models import Membership, User
 from speechportal.accounts.sign_in import fresh_password, resubmission, sessions, throttling
+from speechportal.accounts.single_sign_on.configuration import provider
 
 
 class SignIn(LoginView):
@@ -28,7 +29,8 @@ class SignIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """With the form that was sent before the session ended, if any, also after a wrong password."""
-        return super().get_context_data(typed=self.request.POST.get(resubmission.FIELD, ""), **kwargs)
+        typed = self.request.POST.get(resubmission.FIELD, "")
+        return super().get_context_data(typed=typed, company_sign_in=provider(), **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if throttling.is_refused(request):

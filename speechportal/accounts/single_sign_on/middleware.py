@@ -1,0 +1,79 @@
+"""Checks of company sign-in on each request: of the provider's sessions, and of a gateway's header."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from speechportal.accounts.models import User
+from speechportal.accounts.single_sign_on import members, session
+from speechportal.accounts.single_sign_on.configuration import group_rules
+from speechportal.accounts.single_sign_on.protocol import SignInError
+
+BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
+GATEWAY_KEY = "gateway_sign_in"  # the address that the gateway gave
+
+
+class CompanySessionMiddleware:
+    """Ends sessions that the OpenID provider no longer stands for."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if session.KEY in request.session and isinstance(request.user, User):
+            session.check(request, request.user)
+        return self.get_response(request)
+
+
+class GatewayMiddleware:
+    """Signs in whom a gateway names in a header (``SPEECHPORTAL_GATEWAY_EMAIL_HEADER``).
+
+    A request with that header which does not come from the gateway is refused.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        name = settings.GATEWAY_EMAIL_HEADER
+        if not name:
+            return self.get_response(request)
+        email = request.headers.get(name, "").strip()
+        if email and not _is_gateway(request):
+            return HttpResponse("This header is the gateway's to set.", status=400, content_type="text/plain")
+        if request.session.get(GATEWAY_KEY, email) != email:
+            logout(request)  # Another person, or nobody, is at the gateway now.
+        if email and request.session.get(GATEWAY_KEY) != email:
+            try:
+                _sign_in(request, email)
+            except SignInError as error:
+                return HttpResponse(str(error.sentence), status=403, content_type="text/plain; charset=utf-8")
+        return self.get_response(request)
+
+
+def _sign_in(request: HttpRequest, email: str) -> None:
+    rules = group_rules()
+    groups = request.headers.get(settings.GATEWAY_GROUPS_HEADER, "") if settings.GATEWAY_GROUPS_HEADER else ""
+    roles = members.roles_of({group.strip() for group in groups.split(",") if group.strip()}, rules)
+    user = members.user_by_address(email, roles)
+    if not user.is_active:
+        raise members.NotAMember("the user is deactivated")
+    if settings.GATEWAY_GROUPS_HEADER:
+        members.apply_roles(user, roles, rules)
+    login(request, user, backend=BACKEND)
+    request.session[GATEWAY_KEY] = email
+
+
+def _is_gateway(request: HttpRequest) -> bool:
+    """Whether the peer of the connection itself, not an address in a header, is the gateway."""
+    try:
+        peer = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return False
+    return any(peer in ipaddress.ip_network(network) for network in settings.GATEWAY_NETWORKS)
