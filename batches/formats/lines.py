@@ -133,6 +133,8 @@ def segment_of(transcript: Transcript, line: Line) -> Segment:
         confidence=sum(word.probability for word in words) / len(words) if words else first.confidence,
         speaker=line.speaker,
         flags=list(dict.fromkeys(flag for source in sources for flag in source.flags)),
+        changes=[],  # Their places are those of the recognised line.
+        machine_text="",
     )
 
 

@@ -174,6 +174,7 @@ def _turn(task: Task, by: User | None, turn: Turn) -> Correction:
         draft = draft_of(task, transcript, correction)
         before = draft_of(task, transcript, correction)
         turn(correction.history, draft, correction.version + 1, by.pk if by else None)
+        redact(draft, redacted_kinds(task))
         _save(correction, draft, by)
         _note_words(task, before, draft)
         trail.record("task.corrected", task)

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from batches.models import Correction, ResultFile, StoredTranscript, Task
+from batches.formats.lines import words_of
+from batches.models import CorrectedWord, Correction, ResultFile, StoredTranscript, Task
 from batches.models.task import PreparedTranscript
 from batches.models.task_settings import TaskSettings
+from batches.postprocessing.transcript import redacted_texts
+from batches.recognition.transcript import Transcript
 from batches.transcripts import corrections, search
 from batches.worker import muted_copy
 from domains.models import Domain
@@ -131,6 +136,7 @@ def apply(transcript_id: int) -> Task | None:
             forbidden_action=today.forbidden_action,
             redaction=domain.redaction.at_least(chosen.redaction),
         )
+        before = row.published()
         stored = PreparedTranscript.of(task, row.recognised(), chosen, final=True)
         Task.unscoped.filter(pk=task.pk).update(settings=chosen)
         values = {"document": stored.document, "original": stored.original}
@@ -138,10 +144,47 @@ def apply(transcript_id: int) -> Task | None:
         task.settings = chosen
         correction = Correction.unscoped.select_for_update().filter(task=task).first()
         if correction is not None:
-            draft = corrections.draft_of(task, stored.published, correction)
-            corrections.redact(draft, chosen.redaction.kinds)
-            correction.lines, correction.speaker_names = draft.edits, draft.names
-            correction.history = []  # What can be undone would show what is redacted now.
-            correction.save(update_fields=["lines", "speaker_names", "history"])
+            _apply_to_corrections(correction, before, stored.published, chosen.redaction.kinds)
         search.index(task, stored.published, correction)
     return task
+
+
+def _apply_to_corrections(
+    correction: Correction, before: Transcript, after: Transcript, kinds: Mapping[str, str]
+) -> None:
+    """Bring corrections in line with a transcript that was processed anew.
+
+    Earlier states of lines may hold what is redacted now: none of them can be gone back to.
+    """
+    task = correction.task
+    correction.lines = moved_lines(correction.lines, before, after)
+    draft = corrections.draft_of(task, after, correction)
+    corrections.redact(draft, kinds)
+    correction.lines, correction.speaker_names, correction.history = draft.edits, draft.names, []
+    correction.save(update_fields=["lines", "speaker_names", "history"])
+    noted = list(CorrectedWord.unscoped.filter(task=task))
+    told = redacted_texts([f"{word.heard} {word.written}" for word in noted], kinds)
+    gone = [word.pk for word, text in zip(noted, told, strict=True) if text != f"{word.heard} {word.written}"]
+    CorrectedWord.unscoped.filter(pk__in=gone).delete()
+
+
+def moved_lines(lines: Mapping[str, Any], before: Transcript, after: Transcript) -> dict[str, Any]:
+    """Corrected lines whose spans count the words of ``after`` instead of those of ``before``."""
+    moved: dict[str, Any] = {}
+    for uid, line in lines.items():
+        if line is not None:
+            spans = [
+                [at, _moved(before, after, at, first), _moved(before, after, at, stop)]
+                for at, first, stop in line["spans"]
+            ]
+            line = {**line, "spans": spans}
+        moved[uid] = line
+    return moved
+
+
+def _moved(before: Transcript, after: Transcript, segment: int, place: int) -> int:
+    """The place among a segment's words of today that begins when the place of before did."""
+    old, new = words_of(before.segments[segment]), words_of(after.segments[segment])
+    if place >= len(old):
+        return len(new)
+    return sum(word.start < old[place].start for word in new)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -327,6 +328,43 @@ def test_what_was_redacted_stays_redacted_when_the_domain_redacts_less(
     for pk in reprocessing.due():
         reprocessing.reprocess(pk)
     clean((folder(batch) / "out/a.mp3.json").read_text(), language)
+
+
+def test_what_was_corrected_before_redaction_cannot_be_undone_into_sight(batch: Batch) -> None:
+    assert batch.domain is not None
+    batch.domain.redaction = RedactionSettings()
+    batch.domain.save()
+    drop(batch)
+    task = work(Planted("ko"))
+    alice = make_user("carol@example.com")
+    corrections.correct_text(task=task, index=0, text="전화 010-2345-6789", by=alice)
+    corrections.correct_text(task=task, index=2, text="010-2345-6789 맞아요", by=alice)
+    redacting(batch)
+    reprocessing.request(domain=batch.domain)
+    for pk in reprocessing.due():
+        reprocessing.reprocess(pk)
+    correction = Correction.unscoped.get(task=task)
+    assert "2345" not in json.dumps([correction.lines, correction.history])
+    with pytest.raises(ValidationError):
+        corrections.undo(task=Task.unscoped.get(pk=task.pk), by=alice)
+
+
+def test_a_line_that_was_split_keeps_its_words_when_others_are_redacted(batch: Batch) -> None:
+    assert batch.domain is not None
+    batch.domain.redaction = RedactionSettings()
+    batch.domain.save()
+    drop(batch)
+    task = work(Planted("ko"))
+    text = Task.unscoped.get(pk=task.pk).transcript.published().segments[5].text
+    corrections.change(task=task, edit=lambda draft: draft.split("5", text.index("이메일은")), by=None)
+    redacting(batch)
+    reprocessing.request(domain=batch.domain)
+    for pk in reprocessing.due():
+        reprocessing.reprocess(pk)
+    lines = (folder(batch) / "out/a.mp3.txt").read_text()
+    assert "주민번호는 ****" in lines
+    assert "이메일은 **** 입니다" in lines
+    clean((folder(batch) / "out/a.mp3.json").read_text(), "ko")
 
 
 # --- Nothing reads a transcript past the redaction ---------------------------------------------------
