@@ -18,6 +18,7 @@ from speechportal.accounts import addresses
 from speechportal.accounts.access import find_membership
 from speechportal.accounts.models import User
 from speechportal.accounts.sign_in import second_factor, sessions
+from speechportal.accounts.single_sign_on import session as company_session
 
 SAID = re.compile(r"/a/[^/]+/(?:transcripts/|batches/[^/]+/tasks/)")  # pages that show what was said
 
@@ -57,7 +58,9 @@ def _to_account_used_last(request: HttpRequest) -> HttpResponseBase:
         return redirect_to_login(request.get_full_path())
     uid = _last_used(request)
     if uid is None:
-        return render(request, "accounts/no_account.html", status=403)
+        needed = company_session.is_needed(request)
+        page = "accounts/company_sign_in_needed.html" if needed else "accounts/no_account.html"
+        return render(request, page, status=403)
     if request.method not in {"GET", "HEAD"}:
         return render(request, "accounts/address_without_account.html", status=409)
     return HttpResponseRedirect(f"/a/{uid}{request.get_full_path()}")

@@ -211,11 +211,11 @@ def test_an_owner_cannot_lock_the_account_with_a_password_session(issuer: str, a
     client = Client()
     client.force_login(User.objects.get(email="alice@example.com"))
     fields = {"name": "Ours", "single_sign_on_only": "on"}
-    page = client.post(reverse("account_settings"), fields, follow=True)
+    page = client.post(f"/a/{account.uid}/account/settings/", fields, follow=True)
     assert b"Sign in with your company" in page.content
     assert not Account.objects.get(pk=account.pk).single_sign_on_only
     sign_in(client, person(issuer, "alice-1", email="alice@example.com", groups=[]))
-    client.post(reverse("account_settings"), fields, follow=True)
+    client.post(f"/a/{account.uid}/account/settings/", fields, follow=True)
     assert Account.objects.get(pk=account.pk).single_sign_on_only
 
 
