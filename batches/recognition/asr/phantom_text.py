@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from batches.recognition.alignment.coverage import Region, overlap
 from batches.recognition.contracts import TimedWord
 
-# Known from public collections of what Whisper writes for non-speech. Compared in lower case, without
-# punctuation and spaces.
+# Closing phrases of videos and credits of subtitles. Compared in lower case, without punctuation and spaces.
 _PHRASES = frozenset(
     re.sub(r"[\W_]+", "", phrase)
     for phrase in (
