@@ -66,7 +66,8 @@ SHAPES: dict[str, Any] = {
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch(settings: Any) -> Batch:
+    settings.SETTLE_SECONDS = 0
     return make_batch()
 
 
