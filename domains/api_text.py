@@ -26,7 +26,10 @@ class ReplacementInput(Input):
 
 
 class ReplacementsInput(Input):
-    replacements = ReplacementInput(many=True, max_length=REPLACEMENT_LIMIT)
+    replacements = ReplacementInput(
+        many=True,
+        max_length=REPLACEMENT_LIMIT,  # type: ignore[call-arg] # the stubs leave out what lists take
+    )
 
 
 class ReplacementOutput(serializers.Serializer[Any]):

@@ -7,11 +7,10 @@ from typing import Any
 
 from django import test
 from django.contrib.auth import SESSION_KEY as USER_KEY
-from django.contrib.auth.base_user import AbstractBaseUser
 
 from speechportal.accounts import addresses
 from speechportal.accounts.access import SESSION_KEY
-from speechportal.accounts.models import Membership
+from speechportal.accounts.models import Membership, User
 from speechportal.accounts.sign_in import fresh_password
 
 
@@ -22,7 +21,7 @@ class Client(test.Client):
     addresses in the test. An address with an account, or ``without_account=True``, is sent as it is.
     """
 
-    def force_login(self, user: AbstractBaseUser, backend: str | None = None) -> None:
+    def force_login(self, user: User, backend: str | None = None) -> None:
         super().force_login(user, backend)
         session = self.session
         session[fresh_password.SESSION_KEY] = int(time.time())

@@ -25,7 +25,11 @@ SAMPLE_LENGTH = 100_000
 class AttemptInput(Input):
     """Rules that are left out are the domain's own."""
 
-    replacements = ReplacementInput(many=True, required=False, max_length=REPLACEMENT_LIMIT)
+    replacements = ReplacementInput(
+        many=True,
+        required=False,
+        max_length=REPLACEMENT_LIMIT,  # type: ignore[call-arg] # the stubs leave out what lists take
+    )
     redaction = RedactionInput(required=False)
     text = StrictCharField(
         required=False, max_length=SAMPLE_LENGTH, help_text="What to try them on, one segment a line."

@@ -99,7 +99,7 @@ def usable(batch: Batch) -> Batch:
 
 
 @contextmanager
-def received(media: UploadedFile) -> Iterator[Path]:
+def received(media: UploadedFile[bytes]) -> Iterator[Path]:
     """An uploaded file as a file on this machine, for the length of the context."""
     if (media.size or 0) > settings.MAX_MEDIA_BYTES:
         raise Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))

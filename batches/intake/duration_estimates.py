@@ -47,7 +47,7 @@ def _milliseconds_per_byte(account: Account) -> dict[str, float]:
         "input_key", "media_duration", "input_size"
     )[:LATEST]:
         sizes[_kind(key)] += size
-        lengths[_kind(key)] += duration
+        lengths[_kind(key)] += duration or 0
     return {kind: lengths[kind] / sizes[kind] for kind in sizes}
 
 

@@ -153,8 +153,8 @@ def pause_of(batch: Batch) -> int:
     if batch.poll_seconds:
         return batch.poll_seconds
     usual = int(settings.POLL_SECONDS)
-    doubled = min(batch.quiet_polls // QUIET_POLLS, 10)
-    return max(usual, min(usual * 2**doubled, LONGEST_PAUSE))
+    factor: int = 2 ** min(batch.quiet_polls // QUIET_POLLS, 10)
+    return max(usual, min(usual * factor, LONGEST_PAUSE))
 
 
 def hasten(batch: Batch) -> None:

@@ -31,7 +31,7 @@ def record(
 
     Returns whether it is a change of its own, not more typing in the same line.
     """
-    entry = {
+    entry: Entry = {
         "number": number,
         "by": by,
         "at": at.isoformat(),

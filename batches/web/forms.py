@@ -83,7 +83,9 @@ class RecognitionFields(forms.BaseForm):
 
     instance: Batch
     # Read by the metaclass of the forms that have this mixin.
-    declared_fields = {name: setting_field(setting) for name, setting in SETTINGS.items()}
+    declared_fields: ClassVar[dict[str, forms.Field]] = {
+        name: setting_field(setting) for name, setting in SETTINGS.items()
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

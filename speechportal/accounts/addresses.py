@@ -66,7 +66,7 @@ def account_in(path: str) -> str | None:
 
 def is_address_without_account(path: str) -> bool:
     """Whether this is the path of an account's page that lacks its prefix."""
-    return not is_valid_path(path) and is_valid_path(f"/a/acc_0{path}")
+    return not is_valid_path(path) and bool(is_valid_path(f"/a/acc_0{path}"))
 
 
 def bind(account: Callable[[], str | None]) -> Callable[[], None]:

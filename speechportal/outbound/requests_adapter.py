@@ -38,11 +38,11 @@ class _Https(GuardedConnection, HTTPSConnection):
 
 
 class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http  # type: ignore[assignment] # the mixin changes how it connects
+    ConnectionCls = _Http
 
 
 class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https  # type: ignore[assignment] # likewise
+    ConnectionCls = _Https
 
 
 @contextmanager
@@ -67,10 +67,8 @@ class GuardedAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
-    def send(  # type: ignore[override] # the arguments are requests' own
-        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
-    ) -> requests.Response:
-        sent = int((request.headers or {}).get("Content-Length") or 0)
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        sent = int(request.headers.get("Content-Length") or 0) if request.headers else 0
         size = _expected.get()
         seconds = CALL_SECONDS + (sent + size) / SLOWEST_BYTES
         exchange = Exchange(self._policy(), Deadline(seconds), ANSWER_BYTES + size + HEAD_BYTES)

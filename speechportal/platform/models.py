@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
@@ -21,7 +21,7 @@ class NamedLease(models.Model):
     held_until = models.DateTimeField(default=timezone.now)
     last_run_at = models.DateTimeField(null=True)
 
-    objects: models.Manager[Self] = models.Manager()
+    objects: ClassVar[models.Manager[Self]] = models.Manager()
 
     def __str__(self) -> str:
         return self.name

@@ -44,7 +44,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         # One byte more than is left tells a body of exactly the limit from one beyond it.
         wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
         return self._count(self._stream.read(wanted))

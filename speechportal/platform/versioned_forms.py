@@ -15,11 +15,12 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.db.models import Model
 from django.http import QueryDict
+from django.utils.choices import normalize_choices
 from django.utils.translation import gettext as _
 
 NAME = "opened_with"
@@ -30,7 +31,9 @@ MOST_LINES = 20  # lines of a list that differ, in a message
 class VersionedForm(forms.BaseForm):
     """Mixin of forms that edit something which other people may edit too. Put it before ``ModelForm``."""
 
-    declared_fields = {NAME: forms.CharField(required=False, widget=forms.HiddenInput)}
+    declared_fields: ClassVar[dict[str, forms.Field]] = {
+        NAME: forms.CharField(required=False, widget=forms.HiddenInput)
+    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -142,7 +145,8 @@ class VersionedForm(forms.BaseForm):
         if isinstance(field, forms.BooleanField):
             return _("yes") if text == "True" else _("no")
         if isinstance(field, forms.ChoiceField):
-            text = next((str(label) for value, label in field.choices if str(value) == text), text)
+            choices: Iterable[tuple[Any, Any]] = normalize_choices(field.choices)
+            text = next((str(label) for value, label in choices if str(value) == text), text)
         return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 

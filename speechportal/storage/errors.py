@@ -246,7 +246,7 @@ class Misconfigured(StorageError):
     code = "misconfigured"
     permanent = True
     sentence = _("The connection does not fit the storage.")
-    advice = _("Check its endpoint and region.")
+    advice: ClassVar[_StrOrPromise] = _("Check its endpoint and region.")
 
 
 class ClockSkew(Misconfigured):

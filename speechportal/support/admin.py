@@ -88,7 +88,11 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Only the list's own filters. By Django's rule any column may be compared with any text or pattern,
         which reads hidden ones letter by letter."""
-        own = {each.parameter_name for each in self.list_filter if hasattr(each, "parameter_name")}
+        own = {
+            each.parameter_name
+            for each in self.list_filter
+            if isinstance(each, type) and hasattr(each, "parameter_name")
+        }
         named = {each for each in self.list_filter if isinstance(each, str)}
         return lookup in own | {f"{each}__exact" for each in named}
 

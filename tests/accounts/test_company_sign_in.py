@@ -17,7 +17,8 @@ from joserfc.jwk import RSAKey
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts.models import Account, AuditEntry, ExternalIdentity, Membership, User
-from speechportal.accounts.single_sign_on import configuration, protocol, session
+from speechportal.accounts.single_sign_on import configuration, protocol
+from speechportal.platform.models import NamedLease
 from tests.factories import add_member, make_account, make_user
 
 pytestmark = pytest.mark.django_db
@@ -138,7 +139,7 @@ def test_other_memberships_and_the_last_owner_stay(issuer: str, account: Account
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     now = time.time()
-    monkeypatch.setattr(session.time, "time", lambda: now + seconds)
+    monkeypatch.setattr(time, "time", lambda: now + seconds)
 
 
 def test_deactivation_at_the_provider_ends_the_session(issuer: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_deactivation_at_the_provider_ends_the_session(issuer: str, monkeypatch:
     assert "_auth_user_id" in client.session
     requests.post(f"{issuer}/users/{subject}/revoke-tokens", timeout=10).raise_for_status()
     later(monkeypatch, 800)
-    session.NamedLease.objects.all().delete()
+    NamedLease.objects.all().delete()
     assert client.get("/batches/")["Location"].startswith("/login/")
     assert "_auth_user_id" not in client.session
 
@@ -186,7 +187,7 @@ def test_a_provider_that_is_away_ends_sessions_only_after_a_while(
     monkeypatch.setattr(protocol, "renew", away)
     later(monkeypatch, 400)
     assert client.get("/batches/", follow=True).status_code == 200
-    session.NamedLease.objects.all().delete()
+    NamedLease.objects.all().delete()
     later(monkeypatch, settings.OIDC_RECHECK_SECONDS * 13)
     assert client.get("/batches/")["Location"].startswith("/login/")
 

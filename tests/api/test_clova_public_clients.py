@@ -180,7 +180,7 @@ def test_the_short_api_answers_with_the_text_alone(alice: Api, batch: Batch, set
     settings.SYNC_SECONDS = 1
     headers = {"X-NCP-APIGW-API-KEY-ID": "an-id-of-theirs", "X-NCP-APIGW-API-KEY": alice.plain}
     path = "/recog/v1/stt?lang=Kor"
-    sent = {"data": b"sound", "content_type": "application/octet-stream"}
+    sent: dict[str, Any] = {"data": b"sound", "content_type": "application/octet-stream"}
     late = Client().post(path, headers=headers, **sent)
     assert (late.status_code, late.json()["errorCode"]) == (504, "STT998")
     task = Task.unscoped.get()
@@ -273,7 +273,7 @@ class Answer:
     eventTypes: list[Any]  # noqa: N815
 
 
-TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool}
+TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
 
 
 def typed(kind: Any, told: dict[str, Any]) -> Any:
@@ -331,6 +331,6 @@ def test_an_asynchronous_client_reads_result_message_and_token(alice: Api, batch
 def test_the_short_api_needs_a_batch_that_takes_it(alice: Api, batch: Batch) -> None:
     make_batch(alice.account)
     headers = {"X-NCP-APIGW-API-KEY": alice.plain}
-    sent = {"data": b"sound", "content_type": "application/octet-stream"}
+    sent: dict[str, Any] = {"data": b"sound", "content_type": "application/octet-stream"}
     answer = Client().post("/recog/v1/stt?lang=Kor", headers=headers, **sent)
     assert (answer.status_code, answer.json()["errorCode"]) == (409, "batch_ambiguous")

@@ -113,10 +113,9 @@ def test_texts(api: Api, batch: Batch, response_format: str, kind: str, start: s
 
 
 def test_verbose_json_has_segments_and_words(api: Api, batch: Batch) -> None:
+    wanted: dict[str, Any] = {"timestamp_granularities[]": ["word", "segment"]}
     with worker():
-        answer = transcribe(
-            api, response_format="verbose_json", **{"timestamp_granularities[]": ["word", "segment"]}
-        )
+        answer = transcribe(api, response_format="verbose_json", **wanted)
         usual = transcribe(api, response_format="verbose_json").json()
     told = answer.json()
     assert (told["task"], told["language"], told["duration"]) == ("transcribe", "korean", 2.6)
@@ -251,6 +250,7 @@ def test_models_are_listed(api: Api, batch: Batch) -> None:
 
 
 def test_a_prompt_of_prose_is_ignored_and_said_so(api: Api, batch: Batch) -> None:
+    assert batch.domain is not None
     Keyword.unscoped.create(domain=batch.domain, text="Ryzen")
     with worker():
         answer = transcribe(

@@ -132,7 +132,7 @@ def test_the_month_turns_at_midnight_utc(monkeypatch: pytest.MonkeyPatch) -> Non
     account_holds.reconcile()
     assert scheduling.claim_next("test") is not None
     assert budget.month_start(
-        datetime(2031, 2, 1, 8, 0, tzinfo=timezone.get_fixed_timezone(9 * 60))
+        datetime(2031, 2, 1, 8, 0, tzinfo=timezone.get_fixed_timezone(9 * 60)), UTC
     ) == datetime(2031, 1, 1, tzinfo=UTC)
 
 

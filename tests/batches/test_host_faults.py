@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -19,6 +21,7 @@ from batches.recognition.errors import FfmpegUnavailable
 from batches.recognition.media.decoding import decode
 from batches.tasks import model_hosts, scheduling
 from batches.worker import engines, host_faults
+from domains import offered_models
 from speechportal.platform.models import NamedLease
 from speechportal.storage.models import Connection
 from tests import factories
@@ -149,7 +152,7 @@ def test_a_task_that_meets_a_fault_marks_its_host(batch: Batch) -> None:
     ServedModel.objects.update(problem_at=timezone.now() - model_hosts.RETRY)
     model_hosts.report()
     assert work(Engine()).state == Task.State.COMPLETED
-    pair = scheduling.offered_models.resolve([], [])
+    pair = offered_models.resolve([], [])
     model_hosts.note_loaded(pair, pair)
     model_hosts.reconcile()
     batch.refresh_from_db()
@@ -167,8 +170,8 @@ def test_the_recognition_cluster_waits_for_its_work_folder(
         if len(looked) == 2:
             unwritable.unlink()
 
-    monkeypatch.setattr(engines.time, "sleep", mend_after_two)
-    monkeypatch.setattr(engines.connections, "close_all", lambda: None)  # the test's transaction
+    monkeypatch.setattr(time, "sleep", mend_after_two)
+    monkeypatch.setattr(connections, "close_all", lambda: None)  # the test's transaction
     companion = engines.ClusterEngines()
     companion.close()
     assert len(looked) == 2

@@ -29,7 +29,7 @@ def test_sums_have_no_error_of_floating_point() -> None:
     account = make_account(monthly_budget=Decimal(1000))
     amounts = ["0.1", "0.2", "0.3", "1.1001", "99999999.9999", *["33.4033"] * 15]
     charges(account, amounts)
-    expected = sum(map(Decimal, amounts))
+    expected = sum(map(Decimal, amounts), Decimal())
     total = Charge.unscoped.filter(account=account).aggregate(total=MoneySum("amount"))["total"]
     assert str(total) == str(expected.quantize(Decimal("0.0001")))
     assert budget.spent(account) == expected

@@ -67,6 +67,7 @@ def let_time_pass(**span: int) -> None:
     for event in BatchEvent.unscoped.all():
         BatchEvent.unscoped.filter(pk=event.pk).update(created_at=event.created_at - age)
     for task in Task.unscoped.exclude(finished_at=None):
+        assert task.finished_at is not None
         Task.unscoped.filter(pk=task.pk).update(finished_at=task.finished_at - age)
 
 

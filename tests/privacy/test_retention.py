@@ -32,7 +32,7 @@ def heard(account: Account, days_ago: int) -> Task:
     document = Transcript("en", 1.0, 1000, [Segment(0, 1000, "Hello.")])
     StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "hello"})
-    Correction.unscoped.create(task=task, texts={"0": "Hello!"})
+    Correction.unscoped.create(task=task, lines={"0": {"text": "Hello!"}})
     delivery = Delivery.unscoped.create(
         account=account,
         batch=batch,

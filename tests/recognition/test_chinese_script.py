@@ -31,6 +31,9 @@ class FixedWords:
         words = [TimedWord(text, 0.2 * at, 0.2 * at + 0.1, 0.9) for at, text in enumerate(self._texts)]
         return RecognisedFile([RecognisedChunk(words, "zh")], "zh", 1.0)
 
+    def close(self) -> None:
+        """It runs nothing."""
+
 
 def written(language: str, *texts: str) -> tuple[str, list[str]]:
     track = AudioTrack(np.zeros(32_000, dtype=np.float32), [(0.0, 2.0)])

@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from batches.recognition.media import decoding, parts
+from batches.recognition.media import parts
 from batches.recognition.media.decoding import SAMPLE_RATE, decode
 from batches.recognition.runtime import seats
 from batches.recognition.runtime.client import RecognitionClient
@@ -131,7 +131,7 @@ def test_giving_a_file_up_ends_all_its_processes(
     def give_up(_share: float) -> None:
         raise GivenUp
 
-    monkeypatch.setattr(decoding.subprocess, "Popen", Noted)
+    monkeypatch.setattr(subprocess, "Popen", Noted)
     with pytest.raises(GivenUp):
         decode(path, processes=3, progress=give_up)
     assert len(started) >= 3
@@ -157,10 +157,12 @@ def test_a_worker_shares_a_file_among_cores_only_before_a_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Path, device: str, several: bool
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(
-        "batches.recognition.media.sounds.decode",
-        lambda *_arguments, processes, **_options: asked.append(processes) or decode(source),
-    )
+
+    def noted(*_arguments: Any, processes: int, **_options: Any) -> Any:
+        asked.append(processes)
+        return decode(source)
+
+    monkeypatch.setattr("batches.recognition.media.sounds.decode", noted)
     client = RecognitionClient([Endpoint(tmp_path, 0, device, 2)])
     client.decode_ahead(source, decoding_options(), lambda _share: None)
     assert asked == [min(8, len(os.sched_getaffinity(0))) if several else 1]

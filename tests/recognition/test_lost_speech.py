@@ -43,6 +43,9 @@ class Silent:
             [RecognisedChunk([TimedWord(" Yes.", 0.0, 0.8, 0.9)], "en") for _ in chunks], "en", 1.0
         )
 
+    def close(self) -> None:
+        """It runs nothing."""
+
 
 def test_speech_that_stays_without_words_is_flagged_with_its_times() -> None:
     track = AudioTrack(np.zeros(20 * SAMPLE_RATE, dtype=np.float32), [(1.0, 2.0), (5.0, 9.0)])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.recognition.alignment import sentences
-from batches.recognition.asr.chunks import SPEECH_MARGIN, Region
+from batches.recognition.alignment.coverage import Region
+from batches.recognition.asr.chunks import SPEECH_MARGIN
 from batches.recognition.transcript import Word
 
 _MARGIN_MS = round(SPEECH_MARGIN * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from datetime import timedelta
 
@@ -211,7 +212,7 @@ def test_log_lines_hold_no_live_links_and_no_line_feeds() -> None:
     ]
     for line in lines:
         assert "SECRET" not in logs.without_secrets(line), line
-    record = logs.logging.LogRecord("a", 30, "", 1, "task %s failed", ("x\nERROR forged\r\x1b[31m",), None)
+    record = logging.LogRecord("a", 30, "", 1, "task %s failed", ("x\nERROR forged\r\x1b[31m",), None)
     assert "\n" not in logs.LineFormatter("%(message)s").format(record)
 
 

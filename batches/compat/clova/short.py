@@ -40,7 +40,7 @@ class SoundParser(BaseParser):
 
     media_type = "*/*"
 
-    def parse(
+    def parse(  # type: ignore[override] # the stubs know of forms and JSON only
         self,
         stream: IO[Any],
         media_type: str | None = None,

@@ -101,7 +101,7 @@ class Transcriptions(OpenAiView):
             response.headers[IGNORED_HEADER] = ascii_list(wanted.ignored)
         return response
 
-    def _task(self, batch: Batch, wanted: Transcription, media: UploadedFile) -> Task:
+    def _task(self, batch: Batch, wanted: Transcription, media: UploadedFile[bytes]) -> Task:
         """A new task; or, for a request that an SDK sends again, the one that it has made already."""
         with intake.received(media) as path:
             fingerprint = _fingerprint(self.request, batch, wanted, path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from batches.recognition.asr.chunks import SPEECH_MARGIN, Region
+from batches.recognition.alignment.coverage import Region
+from batches.recognition.asr.chunks import SPEECH_MARGIN
 from batches.recognition.transcript import Segment, Word
 
 MAX_SEGMENT_MS = 15_000

@@ -132,7 +132,7 @@ def likeness(keyword: str, text: str) -> float:
 
 def _costs(letter: str, codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
     """(letters,) what it costs to find each of these in place of ``letter``."""
-    costs = (codes != ord(letter)).astype(np.float64)
+    costs: npt.NDArray[np.float64] = (codes != ord(letter)).astype(np.float64)
     for kind in _KINDS:
         if letter in kind:
             near = np.isin(codes, [ord(other) for other in kind]) & (codes != ord(letter))

@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batches.recognition.asr.chunks import Region, split_at_quiet
+from batches.recognition.alignment.coverage import Region
+from batches.recognition.asr.chunks import split_at_quiet
 from batches.recognition.contracts import SpeechChunk
 
 LONGEST_WINDOW = 5.0  # s

@@ -261,8 +261,11 @@ class _FileRecognition:
         if chunk.logprob < _UNSURE_LOGPROB:
             yield from self._search(chunk, samples)
         yield from self._spell_keywords(chunk, samples)
-        if not chunk.went_wrong:
-            return
+        if chunk.went_wrong:
+            yield from self._retry(chunk, samples)
+
+    def _retry(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+        """Decode what went wrong at full context and with noise, until an attempt did not."""
         retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
         ahead = self._submit(*retries) if self._retries_at_once else []
         for number, request in enumerate(retries):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from batches.recognition import chinese_script, languages
 from batches.recognition.alignment import coverage, sentences
-from batches.recognition.asr.chunks import Chunk, Region, make_chunks
+from batches.recognition.alignment.coverage import Region
+from batches.recognition.asr.chunks import Chunk, make_chunks
 from batches.recognition.contracts import (
     Progress,
     RecognisedChunk,

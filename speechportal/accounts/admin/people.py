@@ -34,7 +34,8 @@ def may_act_on(acting: User, row: User) -> bool:
 
 def refuse_above(row: User) -> None:
     """Raise ``ValidationError`` where the staff member who acts may not change this person."""
-    acting = User.objects.filter(pk=current_actor().user_id).first()
+    user_id = current_actor().user_id
+    acting = None if user_id is None else User.objects.filter(pk=user_id).first()
     if acting is not None and not may_act_on(acting, row):
         raise ValidationError(_("Only a superuser does this to a superuser, and an administrator to staff."))
 

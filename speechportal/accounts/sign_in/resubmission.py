@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -54,7 +55,8 @@ class TypedForm:
         size = sum(len(name) + len(value) for name, value in fields)
         if not fields or is_credentials or size > LONGEST:
             return None
-        return cls(request.get_full_path(), fields, [file.name for file in request.FILES.values()])
+        files = [file.name or "" for file in request.FILES.values() if isinstance(file, UploadedFile)]
+        return cls(request.get_full_path(), fields, files)
 
     def sealed(self) -> str:
         return signing.dumps([self.path, self.fields, self.files], salt=SALT, compress=True)

@@ -11,7 +11,6 @@ from typing import Any
 from django.contrib.auth import login
 from django.contrib.auth.views import LogoutView
 from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -91,7 +90,7 @@ def _failed(request: HttpRequest, error: SignInError) -> HttpResponse:
 class SignOut(LogoutView):
     """Signs out here, and at the provider where it signed this session in."""
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         elsewhere = self._end_session_url(request)
         response = super().post(request, *args, **kwargs)
         if not elsewhere:

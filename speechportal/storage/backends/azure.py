@@ -197,7 +197,7 @@ class AzureStore(RemoteStore):
         try:
             return _blob(self._container.get_blob_client(full_key).get_blob_properties())
         except azure.ResourceNotFoundError as error:
-            if error.error_code == "ContainerNotFound":
+            if getattr(error, "error_code", None) == "ContainerNotFound":
                 raise
             self._container.get_container_properties()  # A HEAD gives no reason: the container may be gone.
             return None

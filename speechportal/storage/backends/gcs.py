@@ -80,6 +80,8 @@ class GcsSettings:
 class GuardedGcsStorage(GoogleCloudStorage):  # type: ignore[misc] # django-storages ships no types
     """django-storages' Google storage, told everything, over the guarded transport."""
 
+    _client: Client | None
+
     def __init__(self, given: GcsSettings) -> None:
         self.given = given
         self.adapter = GuardedAdapter(policy)

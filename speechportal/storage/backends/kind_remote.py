@@ -208,7 +208,7 @@ class SftpKind(RemoteKind):
             "folder": folder.rstrip("/") + "/" if folder else "",
         }
 
-    def clean(self, values: Values, owner: Owner, others: object) -> Values:  # type: ignore[override] # unused
+    def clean(self, values: Values, owner: Owner, others: object) -> Values:
         values = super().clean(values, owner, list)
         if any(part == ".." for part in values.get("folder", "").split("/")):
             raise ValidationError({"folder": _("A path cannot contain “.” or “..” as a folder.")})

@@ -27,7 +27,14 @@ from speechportal.storage.backends.base import (
     StoredFile,
 )
 from speechportal.storage.backends.files import write_whole
-from speechportal.storage.errors import Changed, NotFound, StorageFault, TargetExists, Unreachable
+from speechportal.storage.errors import (
+    Changed,
+    FileTooLarge,
+    NotFound,
+    StorageFault,
+    TargetExists,
+    Unreachable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +124,19 @@ class RemoteStore(ObjectStore):
         return cast("BinaryIO", io.BufferedReader(_Stream(self, key, self._found(key)), CHUNK))
 
     def download(
-        self, key: str, path: Path, *, if_version: str | None = None, on_progress: Progress | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        if_version: str | None = None,
+        limit: int | None = None,
+        on_progress: Progress | None = None,
     ) -> StoredFile:
         blob = self._found(key)
         if if_version is not None and blob.version != if_version:
             raise Changed(key)
+        if limit is not None and blob.size > limit:
+            raise FileTooLarge(key, answer=f"{blob.size} bytes")
 
         def verify(written: int) -> None:
             if written != blob.size:

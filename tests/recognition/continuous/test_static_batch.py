@@ -15,9 +15,10 @@ from whisper.model import Whisper
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.encoder import Encoder
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton, KeywordTables
-from batches.recognition.asr.continuous.static_batch import RowStart, StaticBatch, bytes_per_row
+from batches.recognition.asr.continuous.static_batch import RowStart, StaticBatch
 from batches.recognition.asr.continuous.weights import DeviceWeights, load_weights
 from batches.recognition.asr.keywords import KeywordTree
+from batches.recognition.models.gpu_memory import bytes_per_row
 from tests.recognition.continuous.small_model import ALIGNMENT_HEADS, DIMS, noises, small_weights, tokenizer
 
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
