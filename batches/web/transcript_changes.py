@@ -30,9 +30,13 @@ def task_lines(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
     correction = correction or Correction(task=task)
     since = request.GET.get("since", "")
     try:
-        return _answer(request, task, correction, int(since) if since.isdigit() and len(since) < 10 else None)
+        return _answer(request, task, correction, int(since) if _is_number(since) else None)
     except ValidationError as error:
         return JsonResponse({"message": error.messages[0]}, status=404)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 @manager_required

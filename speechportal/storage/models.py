@@ -16,11 +16,10 @@ from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.encryption import EncryptedCredentials, EncryptionError
-from speechportal.storage import kinds
+from speechportal.storage import field_defaults, kinds
 from speechportal.storage.backends.base import Finding, ObjectStore
 from speechportal.storage.backends.kind import Owner, StorageKind
 from speechportal.storage.errors import SecretUnreadable
-from speechportal.storage.notification_links import new_nonce
 
 SECRET_FIELD = "secrets"  # noqa: S105 - the name that its ciphertext is bound to
 
@@ -39,7 +38,9 @@ class Connection(models.Model):
     last_ok_at = models.DateTimeField(_("last found in order"), null=True, editable=False)
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     # Part of the signed address for notifications: another one makes the old address invalid.
-    notification_nonce = models.CharField(max_length=32, default=new_nonce, editable=False)
+    notification_nonce = models.CharField(
+        max_length=32, default=field_defaults.notification_nonce, editable=False
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 

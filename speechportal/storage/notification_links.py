@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -13,10 +12,6 @@ if TYPE_CHECKING:
     from speechportal.storage.models import Connection
 
 SALT = "speechportal.storage.notification_links"
-
-
-def new_nonce() -> str:
-    return secrets.token_hex(8)
 
 
 def token_of(connection: Connection) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from speechportal.accounts.models import Account
 from speechportal.platform import validation
-from speechportal.storage import kinds, notification_links
+from speechportal.storage import field_defaults, kinds
 from speechportal.storage.backends.base import Finding
 from speechportal.storage.backends.kind import Owner
 from speechportal.storage.errors import StorageError
@@ -78,7 +78,7 @@ def check_connection(*, connection: Connection, path: str = "") -> list[Finding]
 
 def renew_notification_address(*, connection: Connection) -> None:
     """Make another address for notifications: the earlier one is refused from then on."""
-    connection.notification_nonce = notification_links.new_nonce()
+    connection.notification_nonce = field_defaults.notification_nonce()
     connection.save(update_fields=["notification_nonce"])
 
 

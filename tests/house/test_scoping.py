@@ -30,6 +30,7 @@ from speechportal.accounts.models import (
     MemberSession,
     Membership,
     RecoveryCode,
+    SignInFailures,
     User,
 )
 from speechportal.accounts.scoping import ScopedManager, UnscopedQuery
@@ -38,7 +39,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("speechportal", "domains", "batches")
 OWN_APPS = {"accounts", "api", "storage", "domains", "batches"}
 # Models that are not one tenant's: the tenant itself, people, and the installation's own rows.
-SHARED = {Account, AuthenticatorApp, Membership, MemberSession, RecoveryCode, ServedModel, User}
+SHARED = {
+    Account,
+    AuthenticatorApp,
+    Membership,
+    MemberSession,
+    RecoveryCode,
+    ServedModel,
+    SignInFailures,
+    User,
+}
 
 TENANT_MODELS = [
     model

@@ -99,7 +99,10 @@ def test_tracks_with_two_people_are_both_recognised(
 ) -> None:
     video = two_tracks(tmp_path / "a.mp4", diane, chicago)
     transcript = recognise(engine, video, Options(language="en"))
-    said = {segment.speaker: segment.text for segment in transcript.segments}
+    said = {
+        speaker: " ".join(each.text for each in transcript.segments if each.speaker == speaker)
+        for speaker in ("1", "2")
+    }
     assert "Jersey" in said["1"]
     assert "Chicago" in said["2"]
     assert transcript.engine["tracks"] == 2

@@ -24,7 +24,7 @@ FILES = 8
 MAKE_BATCH = """
 from tests.factories import make_batch
 batch = make_batch(name="calls", formats=["json"], language="en-US")
-print(batch.connection.local_folder)
+print(batch.connection.parameters["local_folder"])
 """
 
 
