@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TIMING = ("poll_seconds", "settle_seconds")
 ADVANCED = ("webhook_url", "priority", "transcript_days", *TIMING, "csv_columns", "takes_requests")
+# Values of advanced settings that a member need not see.
+UNSEEN = (None, "", 0, "0", DEFAULT, [])
 # What a duplicate takes over: all but the name and the domain, which are each batch's own.
 COPIED = (
     *("connection", "input_path", "result_path", "formats", "webhook_url", "priority", "transcript_days"),
@@ -177,4 +179,4 @@ class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
     def advanced_open(self) -> bool:
         """Whether the advanced settings have an error or a value that must be seen."""
         folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
-        return any(field.errors or field.value() not in {None, "", 0, "0", DEFAULT} for field in folded)
+        return any(field.errors or field.value() not in UNSEEN for field in folded)

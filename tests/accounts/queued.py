@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 
 def work_off() -> None:
-    for message in OrmQ.objects.order_by("pk"):
-        task = SignedPackage.loads(message.payload)
-        if task["func"].startswith("speechportal.accounts."):
+    """Run what is queued about people, and what that queues in turn."""
+    while due := _due():
+        for message, task in due:
             import_string(task["func"])(*task["args"])
             message.delete()
+
+
+def _due() -> list[tuple[OrmQ, dict[str, Any]]]:
+    queued = [(each, SignedPackage.loads(each.payload)) for each in OrmQ.objects.order_by("pk")]
+    return [(each, task) for each, task in queued if task["func"].startswith("speechportal.accounts.")]

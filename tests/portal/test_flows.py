@@ -140,7 +140,9 @@ def test_creating_a_batch(world: World, page: Page) -> None:
     page.get_by_role("button", name="Check").click()
     dialog = page.locator("dialog[open]")
     expect(dialog).to_contain_text("Both paths work")
-    expect(dialog).to_contain_text("1 media file, 2.0 KB. Recognising them costs 0.10 USD.")
+    expect(dialog).to_contain_text(
+        "1 media file, 2.0 KB. They hold less than a minute of media. Recognising them costs 0.10 USD."
+    )
     dialog.get_by_role("link", name="Close").click()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("weekly")
@@ -281,7 +283,7 @@ def test_inviting_a_member(world: World, page: Page, new_context: OpenContext) -
     page.get_by_label("E-mail address").fill(email)
     page.locator("#id_role").select_option("manager")
     page.get_by_role("button", name="Invite").click()
-    link = page.locator(".note .copy").inner_text()
+    link = page.locator(".note .secret code").inner_text()
     other = new_context().new_page()
     other.goto(link)
     other.locator("#id_password1").fill("a-long-password-2")
