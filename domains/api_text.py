@@ -60,6 +60,12 @@ class RedactionInput(Input):
     )
 
     def to_internal_value(self, data: Any) -> RedactionSettings:
+        if self.root is not self:
+            # By itself: a change of a domain may leave fields of the domain out, but none of these.
+            whole = RedactionInput(data=data, context=self.context)
+            whole.is_valid(raise_exception=True)
+            settings: RedactionSettings = whole.validated_data
+            return settings
         found = super().to_internal_value(data)
         return RedactionSettings(
             kinds=dict(found["kinds"]),

@@ -193,3 +193,21 @@ def test_strangers_find_nothing(alice: Api, charlie: Api) -> None:
         assert answer.status_code == 404, (method, path, answer.content)
         assert "secret" not in answer.content.decode()
     assert Domain.unscoped.filter(pk=domain.pk).exists()
+
+
+def test_redaction_is_changed_as_a_whole(alice: Api) -> None:
+    address = f"domains/{make_domain(alice.account).uid}"
+    first = {"kinds": {"card": "mask"}, "keep_original": False, "muted_copy": True}
+    assert alice.patch(address, {"redaction": first}).json()["redaction"] == first
+    changed = alice.patch(address, {"redaction": {"kinds": {"phone": "label"}}})
+    assert changed.status_code == 200, changed.content
+    second = {"kinds": {"phone": "label"}, "keep_original": True, "muted_copy": False}
+    assert changed.json()["redaction"] == second
+    refused = alice.patch(address, {"redaction": {"colour": "red", "muted_copy": 1}})
+    assert refused.status_code == 422
+    assert {(each["field"], each["code"]) for each in refused.json()["errors"]} == {
+        ("redaction.kinds", "required"),
+        ("redaction.colour", "unknown_field"),
+        ("redaction.muted_copy", "invalid"),
+    }
+    assert alice.get(address).json()["redaction"] == second
