@@ -25,7 +25,7 @@ from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from speechportal.accounts.audit import trail
 from speechportal.platform import queue
 from speechportal.storage import keys
-from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.backends.base import ObjectStore, StoredFile
 from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.errors import InvalidKey
 
@@ -122,7 +122,7 @@ def finish(*, batch: Batch, name: str) -> Task:
     """
     key = checked_key(batch, name)
     own = Task.objects.for_account(batch.account).filter(batch=batch, original=None, input_key=key)
-    file = _store(batch).stat(key)
+    file = _stat(_store(batch), key)
     if file is None:
         if (moved := own.order_by("-task_order").first()) is not None:
             return moved  # A poll found it first, and it is recognised already.
@@ -197,8 +197,16 @@ def _expiry() -> datetime:
     return timezone.now() + timedelta(seconds=UPLOAD_SECONDS)
 
 
+def _stat(store: ObjectStore, key: str) -> StoredFile | None:
+    """Raises ``ValidationError`` for a name that this storage, unlike others, cannot have."""
+    try:
+        return store.stat(key)
+    except InvalidKey as error:
+        raise _refused("invalid_key", str(error)) from error
+
+
 def _check_free(store: ObjectStore, key: str) -> None:
-    if store.stat(key) is not None:
+    if _stat(store, key) is not None:
         sentence = _("A file with this name is waiting there already.")
         raise ValidationError(sentence, code="upload_exists")
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import requests
-from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from batches.intake import polling
 from batches.models import Batch, PendingFile, Task
 from speechportal.accounts.models import AuditEntry, Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_user
 
 pytestmark = pytest.mark.django_db
+LONG = f"{'0' * 260}.mp3"  # An object storage takes such a name, a file system does not.
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_each_file_of_a_plan_is_judged_by_itself(alice: User, batch: Batch, sett
         ("large.mp3", 1001),
         ("../call.mp3", 5),
         ("finished/call.mp3", 5),
+        (LONG, 5),
     ]
     answer = ask(alice, batch, "plan", {"files": [{"name": name, "size": size} for name, size in files]})
     assert answer.status_code == 200, answer.content
@@ -67,6 +69,7 @@ def test_each_file_of_a_plan_is_judged_by_itself(alice: User, batch: Batch, sett
         ("large.mp3", "file_too_large"),
         ("../call.mp3", "invalid_key"),
         ("finished/call.mp3", "not_watched"),
+        (LONG, "invalid_key"),
     ]
     assert all(bool(each["message"]) == bool(each["code"]) for each in answer.json()["files"])
 
