@@ -241,10 +241,7 @@ class TaskOutput(Output):
         default=None,
         help_text="The ID of the task whose file this one recognises again.",
     )
-    ignored_parameters = serializers.ListField(
-        source="client_request.ignored",
-        default=list,
-        child=serializers.CharField(),
+    ignored_parameters = serializers.SerializerMethodField(
         help_text="What a request by CLOVA's or OpenAI's API asked for and that has no effect here.",
     )
     created_at = serializers.DateTimeField()
@@ -253,6 +250,12 @@ class TaskOutput(Output):
 
     def get_input_key(self, task: Task) -> str:
         return task.moved_key if task.moved_at else task.input_key
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_ignored_parameters(self, task: Task) -> list[str]:
+        # The reverse of a one-to-one relation raises where there is no row.
+        request = getattr(task, "client_request", None)
+        return [] if request is None else list(request.ignored)
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, task: Task) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from speechportal.api.views import ApiView
 SAMPLE_LENGTH = 100_000
 
 
-class AttemptInput(Input):
+class RuleTrialInput(Input):
     """Rules that are left out are the domain's own."""
 
     replacements = ReplacementInput(
@@ -37,14 +37,14 @@ class AttemptInput(Input):
     task = AccountRelatedField(Task, required=False, help_text="Or the ID of a task with a transcript.")
 
 
-class AttemptLine(serializers.Serializer[Any]):
+class RuleTrialLine(serializers.Serializer[Any]):
     before = serializers.CharField()
     after = serializers.CharField()
 
 
-class AttemptOutput(serializers.Serializer[Any]):
+class RuleTrialOutput(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="How many lines change.")
-    lines = AttemptLine(many=True, help_text="The first 200 of them.")
+    lines = RuleTrialLine(many=True, help_text="The first 200 of them.")
     text = serializers.CharField(help_text="The whole text as it would be.")
 
 
@@ -57,10 +57,10 @@ class TextRulesView(ApiView):
     def domain(self) -> Domain:
         return self.found(Domain.objects.for_account(self.request.account), self.kwargs["uid"])
 
-    @extend_schema(request=AttemptInput, responses={200: AttemptOutput}, summary="Try text rules")
+    @extend_schema(request=RuleTrialInput, responses={200: RuleTrialOutput}, summary="Try text rules")
     def attempt(self, request: ApiRequest, uid: str) -> Response:
         """Nothing is kept. What was redacted in a task stays redacted, whatever the rules."""
-        domain, fields = self.domain(), self.read(AttemptInput)
+        domain, fields = self.domain(), self.read(RuleTrialInput)
         rows = fields.get("replacements")
         trial = rule_trials.run(
             domain=domain,
@@ -71,7 +71,7 @@ class TextRulesView(ApiView):
             sample=fields.get("text", ""),
             task=fields.get("task"),
         )
-        return Response(AttemptOutput(trial).data)
+        return Response(RuleTrialOutput(trial).data)
 
     @extend_schema(request=None, responses={200: Count}, summary="Apply the rules to old transcripts")
     def apply(self, request: ApiRequest, uid: str) -> Response:

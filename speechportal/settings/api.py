@@ -53,6 +53,8 @@ SPECTACULAR_SETTINGS = {
         "TaskState": "batches.models.Task.State",
         "DeliveryState": "batches.models.Delivery.State",
         "WebhookState": "batches.models.Webhook.State",
+        "DeliveryKind": "batches.webhooks.kinds.labels",
+        "RedactionAction": "domains.api_text.CHOICES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [

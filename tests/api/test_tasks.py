@@ -43,6 +43,7 @@ def test_a_task_tells_all_about_itself(alice: Api) -> None:
     assert (told["state"], told["name"], told["task_order"]) == ("completed", "talk.wav", 1)
     assert [file["key"] for file in told["result_files"]] == ["out/talk.wav.json"]
     assert (told["cause"], told["original"], told["execution_result"]) == (None, None, None)
+    assert told["ignored_parameters"] == []
 
 
 def test_tasks_are_filtered(alice: Api) -> None:
