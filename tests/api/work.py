@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 from django.db import connection
 from django.utils import timezone
@@ -53,7 +54,7 @@ def worker(batch: Batch) -> Iterator[None]:
 
 
 def _end(task: Task) -> None:
-    if "bad" not in task.name:
+    if "bad" not in PurePosixPath(task.name).name:  # Folders have random names.
         complete(task, f"Heard in {task.name}.")
         return
     now = timezone.now()
