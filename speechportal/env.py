@@ -175,7 +175,7 @@ class Env:
         words = _split(self._read(name) or default)
         if words == ["any"]:
             return []
-        if any(not word.isdigit() or not 0 < int(word) < 65536 for word in words):
+        if any(not word.isdecimal() or not 0 < int(word) < 65536 for word in words):
             raise ImproperlyConfigured(f"{PREFIX}{name} must be ports such as 80,443, or any, not {words}.")
         return [int(word) for word in words]
 

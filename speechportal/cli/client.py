@@ -136,7 +136,7 @@ def _date(answer: requests.Response) -> datetime:
 
 def _wait(answer: requests.Response, attempt: int) -> float:
     asked = answer.headers.get("Retry-After", "")
-    return float(min(int(asked), 60)) if asked.isdigit() else float(attempt)
+    return float(min(int(asked), 60)) if asked.isdecimal() else float(attempt)
 
 
 def _problem(answer: requests.Response) -> str:
