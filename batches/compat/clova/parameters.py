@@ -282,6 +282,8 @@ def _can_be_kept(given: Any) -> bool:
 def _sent(setting: Setting, value: Any) -> Any:
     """A value of CLOVA's as ours: left out is on or not set, and -1 or 0 a number that is not set."""
     if isinstance(setting, Number):
-        number = int(value) if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() else value
+        number = (
+            int(value) if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() else value
+        )
         return None if type(number) is int and number in {-1, 0} else number
     return True if value is None else _as_flag(value)
