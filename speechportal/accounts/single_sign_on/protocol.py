@@ -216,7 +216,7 @@ def _decoded(provider: Provider, id_token: str) -> jwt.Token:
         raise BadToken(type(error).__name__) from error
 
 
-def _tokens(answer: Mapping[str, Any], refresh_token: str, id_token: str = "") -> Tokens:
+def _tokens(answer: Mapping[str, Any], refresh_token: str, id_token: str = "") -> Tokens:  # nosec B107
     found = Tokens(
         str(answer.get("id_token") or id_token),
         str(answer.get("access_token", "")),
