@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 import oidc_provider_mock
 import pytest
 import requests
-from django.test import Client
 from django.urls import reverse
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -19,6 +18,7 @@ from pytest_django.fixtures import Settings
 from speechportal.accounts.models import Account, AuditEntry, ExternalIdentity, Membership, User
 from speechportal.accounts.single_sign_on import configuration, protocol
 from speechportal.platform.models import NamedLease
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_user
 
 pytestmark = pytest.mark.django_db

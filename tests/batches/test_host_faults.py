@@ -9,7 +9,6 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 from django.db import connections
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -25,6 +24,7 @@ from domains import offered_models
 from speechportal.platform.models import NamedLease
 from speechportal.storage.models import Connection
 from tests import factories
+from tests.clients import Client
 from tests.sample_speech import sample_folder
 from tests.workbench import Engine, again_at_once, drop, work
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
-from django.test import Client
 from pytest_django.fixtures import Settings
 
 from batches import formats
@@ -30,6 +29,7 @@ from batches.worker import result_files
 from domains.redaction import RedactionSettings
 from domains.replacements import Replacement
 from speechportal.accounts.models import Account, AuditEntry, Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_user
 from tests.formats.samples import text_of
 from tests.postprocessing import planted

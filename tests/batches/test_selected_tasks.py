@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from batches.models import Batch, Task
 from batches.services import selected_tasks
 from batches.services.task_filters import TaskFilter
 from speechportal.accounts.models import Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db

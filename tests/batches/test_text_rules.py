@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 
 from batches.models import Batch, CorrectedWord, StoredTranscript, Task
 from batches.transcripts import corrections, proposals, reprocessing
@@ -15,6 +14,7 @@ from domains.models import Domain
 from domains.redaction import RedactionSettings
 from domains.replacements import Replacement, as_text, parse_replacements
 from speechportal.accounts.models import AuditEntry, Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 from tests.postprocessing.test_transcripts import said
 

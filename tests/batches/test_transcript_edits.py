@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.test import Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from batches.transcripts import changes, corrections, history, search, transcrip
 from batches.transcripts.drafts import Conflict, Draft
 from batches.worker.result_files import result_context
 from speechportal.accounts.models import Membership, User
+from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
 TEXT = "Good morning. How are you?"

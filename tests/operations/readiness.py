@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.test import Client
+from tests.clients import Client
 
 
 def ready(client: Client, role: str = "") -> dict[str, Any]:
