@@ -48,7 +48,9 @@ def test_resuming_polls_and_goes_on_at_once() -> None:
     task_services.pause_batch(batch=batch)
     Batch.unscoped.update(next_poll_at="2100-01-01T00:00Z")
     task_services.resume_batch(batch=batch)
-    assert polling.claim_due() == [batch.pk]
+    batch.refresh_from_db()
+    assert batch.poll_queued_at is not None  # at once, and not queued again
+    assert polling.claim_due() == []
     assert scheduling.claim_next("test") is not None
 
 
