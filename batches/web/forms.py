@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TIMING = ("poll_seconds", "settle_seconds")
 ADVANCED = ("webhook_url", "priority", "transcript_days", *TIMING, "csv_columns", "takes_requests")
 # Values of advanced settings that a member need not see.
-UNSEEN = (None, "", 0, "0", DEFAULT, [])
+UNSEEN: tuple[object, ...] = (None, "", 0, "0", DEFAULT, [])
 # What a duplicate takes over: all but the name and the domain, which are each batch's own.
 COPIED = (
     *("connection", "input_path", "result_path", "formats", "webhook_url", "priority", "transcript_days"),
