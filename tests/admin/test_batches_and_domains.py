@@ -151,6 +151,10 @@ def test_a_deleted_batch_is_only_looked_at(account: Account) -> None:
 def test_a_domain_is_created_and_edited_with_its_keywords(account: Account) -> None:
     client = signed_in("support")
     given = {"account": account.pk, "name": "Calls", "code": "calls", "plan": "basic", "keywords": "Ada, Bob"}
+    given |= {
+        "forbidden_action": "mask",
+        "clova_result": Domain._meta.get_field("clova_result").get_default(),
+    }
     assert client.post(ADD_DOMAIN, given).status_code == 302
     domain = Domain.unscoped.get()
     assert list(domain.keywords.values_list("text", flat=True)) == ["Ada", "Bob"]

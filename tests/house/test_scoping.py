@@ -34,6 +34,7 @@ from speechportal.accounts.models import (
     User,
 )
 from speechportal.accounts.scoping import ScopedManager, UnscopedQuery
+from speechportal.accounts.single_sign_on.identities import ExternalIdentity
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("speechportal", "domains", "batches")
@@ -42,6 +43,7 @@ OWN_APPS = {"accounts", "api", "storage", "domains", "batches"}
 SHARED = {
     Account,
     AuthenticatorApp,
+    ExternalIdentity,
     Membership,
     MemberSession,
     RecoveryCode,

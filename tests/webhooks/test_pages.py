@@ -112,7 +112,7 @@ def test_the_list_asks_the_database_as_often_for_many_as_for_few(
 ) -> None:
     for _ in range(40):
         make_delivery(batch)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(17):
         bob.get(path("deliveries", batch))
 
 
