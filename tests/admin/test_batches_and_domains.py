@@ -151,17 +151,17 @@ def test_a_deleted_batch_is_only_looked_at(account: Account) -> None:
 def test_a_domain_is_created_and_edited_with_its_keywords(account: Account) -> None:
     client = signed_in("support")
     given = {"account": account.pk, "name": "Calls", "code": "calls", "plan": "basic", "keywords": "Ada, Bob"}
-    given |= {
+    text = {
         "forbidden_action": "mask",
         "clova_result": Domain._meta.get_field("clova_result").get_default(),
     }
+    given |= text
     assert client.post(ADD_DOMAIN, given).status_code == 302
     domain = Domain.unscoped.get()
     assert list(domain.keywords.values_list("text", flat=True)) == ["Ada", "Bob"]
     page = reverse("admin:domains_domain_change", args=[domain.pk])
-    response = client.post(
-        page, {"name": "Talks", "code": "calls", "plan": "basic", "keywords": "Ada", "reason": "By mail."}
-    )
+    changed = {"name": "Talks", "code": "calls", "plan": "basic", "keywords": "Ada", "reason": "By mail."}
+    response = client.post(page, {**changed, **text})
     assert response.status_code == 302
     domain.refresh_from_db()
     assert domain.name == "Talks"
