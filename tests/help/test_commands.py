@@ -141,7 +141,12 @@ def test_requests_are_answered(live_server: LiveServer, settings: Settings, tmp_
         return ended.stdout
 
     # The same lines stand on the page of each language.
-    requests = {block.code: block for block in BLOCKS if block.language == "sh" and "curl " in block.code}
+    # A transcription waits for a worker, which none is here: tests/api/test_openai_entry.py has one.
+    requests = {
+        block.code: block
+        for block in BLOCKS
+        if block.language == "sh" and "curl " in block.code and "/v1/audio/" not in block.code
+    }
     assert len(requests) >= 4
     for code in requests:
         text = re.sub(r"^export .*\n", "", code, flags=re.MULTILINE)

@@ -71,8 +71,12 @@ UNSCOPED = {
     "batches.compat.intake": OF_A_ROW,
     "batches.compat.openai.results": OF_A_ROW,
     "batches.compat.waiting": OF_A_ROW,
+    "batches.intake.left_alone": ALL_ACCOUNTS,
+    "batches.intake.notifications": OF_A_ROW,
     "batches.intake.polling": ALL_ACCOUNTS,
+    "batches.intake.uploads": OF_A_ROW,
     "batches.models": DEFINES,
+    "batches.notifications.sending": ALL_ACCOUNTS,
     "batches.operations": ALL_ACCOUNTS,
     "batches.reports": ALL_ACCOUNTS,
     "batches.services.batches": OF_A_ROW,
@@ -86,6 +90,7 @@ UNSCOPED = {
     "batches.transcripts.reprocessing": OF_A_ROW,
     "batches.transcripts.rule_trials": OF_A_ROW,
     "batches.transcripts.search": "indexes every transcript; its search takes an account",
+    "batches.web.storage_notifications": "a signed address names the connection",
     "batches.webhooks": ALL_ACCOUNTS,
     "batches.worker": ALL_ACCOUNTS,
     "domains.admin": STAFF,
@@ -101,6 +106,7 @@ UNSCOPED = {
 }
 # Interfaces of members and programs that may use it all the same: each is one of the reasons above.
 INTERFACES = {
+    "batches.web.storage_notifications",
     "speechportal.accounts.members.invitations",
     "speechportal.accounts.sign_in.password_reset",
     "speechportal.storage.local_file_views",

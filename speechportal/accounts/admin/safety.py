@@ -126,7 +126,9 @@ class SignInFailuresAdmin(ReadOnlyAdmin[SignInFailures]):
     portal_actions = [LetTryAgain]
 
     def matching(self, queryset: QuerySet[SignInFailures], text: str) -> Q:
-        return Q(network=throttling.network_named(text)) | Q(email=normalised(text))
+        # An empty column stands for every network or every address, and is not what was searched for.
+        network = throttling.network_named(text)
+        return (Q(network=network) & ~Q(network="")) | (Q(email=normalised(text)) & ~Q(email=""))
 
 
 def _register_queue_tables() -> None:
