@@ -18,6 +18,7 @@ a mail when the wait of their address begins. A day without failures forgets the
 from __future__ import annotations
 
 import ipaddress
+import logging
 from datetime import timedelta
 
 from django.conf import settings
@@ -32,6 +33,8 @@ from speechportal.accounts.email_addresses import normalised
 from speechportal.accounts.sign_in import notices
 from speechportal.accounts.sign_in.sessions import MemberSession
 from speechportal.platform.http import client_address
+
+logger = logging.getLogger(__name__)
 
 IPV6_NETWORK = 64  # bits: what one customer of a provider has
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -124,6 +127,7 @@ def refused(request: HttpRequest) -> HttpResponse:
 def count_failure(request: HttpRequest, email: str | None = None) -> None:
     """Count a wrong password or code for all three subjects, and begin the waits that are due."""
     email = address_of(request) if email is None else normalised(email)
+    logger.warning("a sign-in was refused: %s from %s", email, client_address(request))
     network = network_of(request)
     tries = settings.SIGN_IN_TRIES
     pair_wait = timedelta(minutes=settings.SIGN_IN_WAIT_MINUTES)
