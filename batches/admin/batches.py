@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
-from batches.intake import left_alone, polling
+from batches.intake import left_alone, poll_schedule
 from batches.models import (
     Batch,
     Charge,
@@ -76,7 +76,7 @@ class PollNow(Action):
         if row.is_deleted:
             raise ValidationError(_("The batch was deleted."))
         trail.record("batch.polled", row)
-        polling.wake(row.pk)
+        poll_schedule.wake(row.pk)
         return gettext("The input path is looked at as soon as a worker is free.")
 
 

@@ -24,7 +24,7 @@ from batches.api.serializers import (
     UploadLink,
     UploadName,
 )
-from batches.intake import polling, uploads
+from batches.intake import poll_schedule, uploads
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
 from batches.services import selected_tasks, selectors
@@ -164,7 +164,7 @@ class BatchView(ApiView):
     @action(detail=True, methods=["post"], url_path="look-now")
     def look_now(self, request: ApiRequest, uid: str) -> Response:
         """Without waiting for the batch's next look. What is found settles as always."""
-        polling.look_now(self.live())
+        poll_schedule.look_now(self.live())
         return self.one(self.live())
 
     @extend_schema(request=None, responses={200: Count}, summary="Retry all failed tasks")

@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 
 from batches.billing import budget
 from batches.intake import uploads
-from batches.intake.polling import is_media
+from batches.intake.input_path import is_media
 from batches.models import Batch, ClientRequest, Task
 from batches.models.task_settings import TaskOverrides
 from batches.services import selectors

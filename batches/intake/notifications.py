@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from batches.intake import polling
+from batches.intake import input_path, new_tasks, poll_schedule
 from batches.models import Batch
 from speechportal.outbound import client
 from speechportal.outbound.errors import OutboundError
@@ -187,12 +187,12 @@ def take(batch_id: int, wanted: list[str]) -> int:
     Batch.unscoped.filter(pk=batch.pk).update(quiet_polls=0)
     try:
         store = batch.connection.store()
-        looks = (_stat(store, key) for key in wanted if polling.is_watched(batch, key))
+        looks = (_stat(store, key) for key in wanted if input_path.is_watched(batch, key))
         found = [file for file in looks if file is not None]
     except StorageError:
-        polling.hasten(batch)
+        poll_schedule.hasten(batch)
         return 0
-    return polling.take_whole(batch, found)
+    return new_tasks.take_whole(batch, found)
 
 
 def _stat(store: Any, key: str) -> StoredFile | None:

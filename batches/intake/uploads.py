@@ -20,7 +20,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.intake import left_alone
-from batches.intake.polling import create_tasks, is_media
+from batches.intake.input_path import is_media
+from batches.intake.new_tasks import create_tasks
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from speechportal.accounts.audit import trail
 from speechportal.platform import queue

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from batches.intake import polling
+from batches.intake import poll_schedule
 from batches.models import Task
 from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
@@ -140,7 +140,7 @@ def _scheduler(now: datetime) -> float:
 
 
 def _poll(now: datetime) -> float:
-    due = polling.pollable(now).filter(next_poll_at__lte=now)
+    due = poll_schedule.pollable(now).filter(next_poll_at__lte=now)
     return _since(due.aggregate(oldest=Min("next_poll_at"))["oldest"], now)
 
 

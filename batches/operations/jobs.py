@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches.billing import budget_alerts
-from batches.intake import notifications, polling
+from batches.intake import notifications, poll_schedule, polling
 from batches.notifications import sending
 from batches.operations.privacy import retention
 from batches.reports import execution_results
@@ -85,8 +85,8 @@ def _reap() -> None:
 
 
 def _poll_due() -> None:
-    for batch_id in polling.claim_due():
-        queue.enqueue(polling.JOB, batch_id)
+    for batch_id in poll_schedule.claim_due():
+        queue.enqueue(poll_schedule.JOB, batch_id)
 
 
 def _report_due() -> None:

@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from batches.intake import polling
+from batches.intake import poll_schedule
 from batches.models import Batch, PendingFile, ProcessedFolder
 from batches.models.limits import RULES, as_validation_error
 from batches.models.recognition_settings import SettingValue
@@ -91,7 +91,7 @@ def create_batch(
             if batch.webhook_url:
                 endpoint.address_changed(batch)
             _remember_folder(batch)
-            polling.wake(batch.pk)
+            poll_schedule.wake(batch.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return batch
@@ -125,7 +125,7 @@ def update_batch(
             if locked.webhook_url != url:
                 endpoint.address_changed(locked)
             _remember_folder(locked)
-            polling.wake(locked.pk)
+            poll_schedule.wake(locked.pk)
     except IntegrityError as error:
         raise _as_validation_error(error) from error
     return locked

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
-from batches.intake import duration_estimates, polling
+from batches.intake import duration_estimates, input_path
 from batches.models import ProcessedFolder
 from batches.models.batch import as_folder
 from batches.services import tasks as task_services
@@ -60,7 +60,7 @@ def preview(*, connection: Connection, input_path: str, result_path: str) -> Pre
 def _counted(connection: Connection, store: ObjectStore, source: str, found: Preview) -> Preview:
     folders = ProcessedFolder.objects.for_account(connection.account).filter(connection=connection)
     skipped = set(folders.values_list("path", flat=True))
-    waiting = list(itertools.islice(polling.walk(store, source, skipped), MOST_FILES + 1))
+    waiting = list(itertools.islice(input_path.walk(store, source, skipped), MOST_FILES + 1))
     counted = waiting[:MOST_FILES]
     return Preview(
         found.input_findings,

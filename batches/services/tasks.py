@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.billing import budget
-from batches.intake import polling
+from batches.intake import poll_schedule
 from batches.models import Batch, Task
 from batches.tasks import lifecycle
 from speechportal.accounts.audit import trail
@@ -62,7 +62,7 @@ def resume_batch(*, batch: Batch) -> Batch:
             locked.paused_at = None
             locked.next_poll_at = timezone.now()
             locked.save(update_fields=["paused_at", "next_poll_at"])
-            polling.wake(locked.pk)
+            poll_schedule.wake(locked.pk)
             wake(locked)
     return locked
 

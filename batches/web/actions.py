@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from batches.intake import polling
+from batches.intake import poll_schedule
 from batches.models import Batch
 from batches.services import batches as batch_services
 from batches.services import dry_run, selectors
@@ -131,7 +131,7 @@ def _live_batch(request: PortalRequest, uid: str) -> Batch:
 def look_now(request: PortalRequest, uid: str) -> HttpResponse:
     batch = _live_batch(request, uid)
     try:
-        polling.look_now(batch)
+        poll_schedule.look_now(batch)
     except ValidationError as error:
         messages.warning(request, error.messages[0])
     else:

@@ -14,7 +14,7 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from batches import formats
-from batches.intake.polling import MEDIA_ENDINGS
+from batches.intake.input_path import MEDIA_ENDINGS
 from batches.models import languages as language_choices
 from batches.recognition.transcript import Segment, Transcript, Word
 from batches.status.failures import CATALOGUE, FailureReason, Level

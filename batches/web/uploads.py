@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from batches.intake import uploads
-from batches.intake.polling import MEDIA_ENDINGS
+from batches.intake.input_path import MEDIA_ENDINGS
 from batches.models import Batch
 from speechportal.accounts.access import manager_required
 from speechportal.accounts.requests import PortalRequest

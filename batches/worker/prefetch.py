@@ -24,8 +24,10 @@ from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
 from batches.tasks import model_hosts, scheduling
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
-from batches.worker import disk_space, processing
+from batches.worker import disk_space, outcomes, processing
 from batches.worker.loaded_models import LoadedModels
+from batches.worker.progress import DOWNLOADED, Progress, Stopping
+from batches.worker.workspaces import media_of, workspace_of
 from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +101,7 @@ class Prefetcher:
     def close(self) -> None:
         """Release the prefetched task that was not taken."""
         if self._thread is not None and (lease := self._end(self._thread)) is not None:
-            processing.give_back(lease, self._forget)
+            outcomes.release_unstarted(lease, self._forget)
 
     def _end(self, thread: threading.Thread) -> Lease | None:
         self._taken.set()
@@ -110,26 +112,26 @@ class Prefetcher:
 
     def _hold(self, lease: Lease) -> None:
         task = Task.unscoped.select_related("connection", "batch").get(pk=lease.task_id)
-        workspace = processing.workspace_of(task, lease)
-        progress = processing.Progress(lease, self._must_end)
+        workspace = workspace_of(task, lease)
+        progress = Progress(lease, self._must_end)
         try:
             self._prepare(task, progress)
             self._ready.set()
             end = time.monotonic() + HOLD_SECONDS
             while not self._taken.wait(HEARTBEAT_SECONDS):
-                progress.report(Task.Stage.DOWNLOADING, processing.DOWNLOADED)
+                progress.report(Task.Stage.DOWNLOADING, DOWNLOADED)
                 if time.monotonic() > end:
                     self._lease = None
-                    processing.give_back(lease, self._forget)
+                    outcomes.release_unstarted(lease, self._forget)
                     break
-        except processing.Stopping:
+        except Stopping:
             pass  # The worker gives it back, or takes it over without its input.
         except (LeaseLost, CancelRequested) as reason:
             self._lease = None
-            self._forget(processing.media_of(task, workspace))
+            self._forget(media_of(task, workspace))
             shutil.rmtree(workspace, ignore_errors=True)
             if isinstance(reason, CancelRequested):
-                processing.confirm_cancel(lease, task)
+                outcomes.confirm_cancel(lease, task)
         except Exception:
             # The worker meets the fault again when it takes the task over, and deals with it there.
             logger.exception("task %s: prefetching failed", task.uid)
@@ -139,11 +141,11 @@ class Prefetcher:
     def _must_end(self) -> bool:
         return self.stopping() or (self._taken.is_set() and not self._ready.is_set())
 
-    def _prepare(self, task: Task, progress: processing.Progress) -> None:
+    def _prepare(self, task: Task, progress: Progress) -> None:
         try:
-            media = processing.fetch(task, processing.workspace_of(task, progress.lease), progress)
+            media = processing.fetch(task, workspace_of(task, progress.lease), progress)
             if self.decoder is not None:
-                report = progress.within(Task.Stage.DOWNLOADING, processing.DOWNLOADED, processing.DOWNLOADED)
+                report = progress.within(Task.Stage.DOWNLOADING, DOWNLOADED, DOWNLOADED)
                 self.decoder.decode_ahead(media, processing.options_of(task), report)
         except (StorageError, RecognitionError) as error:
             # As above: in the task's own turn it is reported and counted.

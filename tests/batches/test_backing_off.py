@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import poll_schedule, polling
 from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
 from batches.reports import execution_results
 from batches.status import connection_backoff
@@ -134,10 +134,10 @@ def test_polls_moves_and_reports_wait_too(batch: Batch, request: Any) -> None:
     Task.unscoped.update(move_due_at=timezone.now())
     assert moving.due() == []
     assert execution_results.due() == []
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
     later(1)
     assert moving.due() == [claim.task_id]
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
 
 
 def test_a_passing_fault_is_shown_only_when_it_stays(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import poll_schedule, polling
 from batches.models import Batch, Charge, ExecutionResult, Task, limits
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
@@ -168,7 +168,7 @@ def test_two_polls_at_once_make_one_task_of_a_file(settings: Settings) -> None:
 
 def test_a_due_poll_goes_to_one_of_two_beats() -> None:
     batch = make_batch()
-    outcomes = at_once(*[polling.claim_due] * 4)
+    outcomes = at_once(*[poll_schedule.claim_due] * 4)
     assert sorted(outcomes) == [[], [], [], [batch.pk]]
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import input_path, poll_schedule, polling
 from batches.models import Batch, ConnectionBackoff
 from speechportal.storage.backends.base import StoredFile
 from speechportal.storage.errors import TimedOut
@@ -22,20 +22,20 @@ pytestmark = pytest.mark.django_db
 
 def test_a_poll_is_not_queued_again_before_it_has_run() -> None:
     batch = make_batch()
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
     Batch.unscoped.update(next_poll_at=timezone.now())
-    assert polling.claim_due() == []
-    assert not polling.wake(batch.pk)
+    assert poll_schedule.claim_due() == []
+    assert not poll_schedule.wake(batch.pk)
     polling.poll(batch.pk)
     Batch.unscoped.update(next_poll_at=timezone.now())
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
 
 
 def test_pressing_look_now_often_queues_one_message() -> None:
     batch = make_batch()
     OrmQ.objects.all().delete()
     Batch.unscoped.update(poll_queued_at=None)
-    assert [polling.wake(batch.pk) for _number in range(5)] == [True, False, False, False, False]
+    assert [poll_schedule.wake(batch.pk) for _number in range(5)] == [True, False, False, False, False]
     assert OrmQ.objects.count() == 1
 
 
@@ -49,22 +49,24 @@ def test_a_poll_does_not_run_twice_at_once() -> None:
 
 def test_a_poll_that_was_killed_counts_as_a_fault_and_backs_off() -> None:
     batch = make_batch()
-    long_ago = timezone.now() - timedelta(seconds=polling.MOST_SECONDS + polling.GRACE_SECONDS + 1)
+    long_ago = timezone.now() - timedelta(
+        seconds=poll_schedule.MOST_SECONDS + poll_schedule.GRACE_SECONDS + 1
+    )
     Batch.unscoped.update(poll_started_at=long_ago, next_poll_at=timezone.now())
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
     fault = ConnectionBackoff.unscoped.get(connection=batch.connection)
     assert fault.code == TimedOut.code
     batch.refresh_from_db()
     assert batch.poll_started_at is None
     ConnectionBackoff.unscoped.update(retry_at=timezone.now())
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
 
 
 def test_a_lost_message_is_forgotten() -> None:
     batch = make_batch()
-    lost = timezone.now() - timedelta(seconds=polling.LOST_SECONDS + 1)
+    lost = timezone.now() - timedelta(seconds=poll_schedule.LOST_SECONDS + 1)
     Batch.unscoped.update(poll_queued_at=lost, next_poll_at=timezone.now())
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
 
 
 def test_accounts_take_turns_and_leave_workers_to_others(settings: Settings) -> None:
@@ -73,16 +75,16 @@ def test_accounts_take_turns_and_leave_workers_to_others(settings: Settings) -> 
     many = [make_batch(busy) for _number in range(6)]
     one = make_batch(quiet)
     Batch.unscoped.update(poll_queued_at=None, next_poll_at=timezone.now())
-    claimed = polling.claim_due()
+    claimed = poll_schedule.claim_due()
     assert one.pk in claimed[:2]
     assert len([pk for pk in claimed if pk != one.pk]) == 2
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
     for batch in many:
         polling.poll(batch.pk)
-    assert len(polling.claim_due()) == 2
+    assert len(poll_schedule.claim_due()) == 2
 
 
 def test_an_endless_listing_ends() -> None:
     file = StoredFile(key="in/a.wav", size=1, version="1", modified=timezone.now())
     with pytest.raises(TimedOut):
-        collections.deque(polling.within_time(itertools.repeat(file), 0.05), maxlen=0)
+        collections.deque(input_path.within_time(itertools.repeat(file), 0.05), maxlen=0)

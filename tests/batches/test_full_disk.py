@@ -22,7 +22,7 @@ from batches.recognition.errors import WorkDiskFull
 from batches.recognition.media.decoding import decode
 from batches.recognition.transcript import Transcript
 from batches.tasks import lifecycle, scheduling
-from batches.worker import processing
+from batches.worker import outcomes, processing
 from batches.worker.prefetch import Prefetcher
 from tests.factories import make_batch, make_task
 from tests.sample_speech import sample_folder
@@ -177,9 +177,9 @@ def test_the_task_goes_back_as_soon_as_the_database_takes_it(
         refuse()
         release(*arguments, **options)  # type: ignore[arg-type] # passed on
 
-    monkeypatch.setattr(processing, "DATABASE_PAUSE", 0.0)
+    monkeypatch.setattr(outcomes, "DATABASE_PAUSE", 0.0)
     monkeypatch.setattr(
-        "batches.worker.processing.connection.close", lambda: None
+        "batches.worker.outcomes.connection.close", lambda: None
     )  # The test's own transaction.
     monkeypatch.setattr(lifecycle, "heartbeat", heartbeat_refused)
     monkeypatch.setattr(lifecycle, "release", release_refused)

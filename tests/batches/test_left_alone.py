@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from batches.intake import left_alone, polling, uploads
+from batches.intake import left_alone, poll_schedule, polling, uploads
 from batches.models import Batch, PendingFile, Task
 from batches.tasks import scheduling
 from speechportal.storage.backends.local import LocalStore
@@ -200,13 +200,13 @@ def test_polls_grow_rare_where_nothing_comes_and_usual_where_something_does(
     batch: Batch, settings: Any
 ) -> None:
     settings.POLL_SECONDS = 30
-    assert polling.pause_of(batch) == 30
+    assert poll_schedule.pause_of(batch) == 30
     batch.quiet_polls = 20
-    assert polling.pause_of(batch) == 60
+    assert poll_schedule.pause_of(batch) == 60
     batch.quiet_polls = 1000
-    assert polling.pause_of(batch) == polling.LONGEST_PAUSE
+    assert poll_schedule.pause_of(batch) == poll_schedule.LONGEST_PAUSE
     batch.poll_seconds = 10
-    assert polling.pause_of(batch) == 10
+    assert poll_schedule.pause_of(batch) == 10
     for _turn in range(3):
         polling.poll(batch.pk)
     batch.refresh_from_db()

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import poll_schedule, polling
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
 from batches.services import tasks as task_services
@@ -26,7 +26,7 @@ def test_a_paused_batch_is_neither_polled_nor_claimed_from(settings: Settings) -
     assert task_services.pause_batch(batch=batch).is_paused
     assert scheduling.claim_next("test") is None
     assert not scheduling.claimable().exists()
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
     polling.poll(batch.pk)
     assert polling.poll(batch.pk) == 0
     batch.refresh_from_db()
@@ -50,7 +50,7 @@ def test_resuming_polls_and_goes_on_at_once() -> None:
     task_services.resume_batch(batch=batch)
     batch.refresh_from_db()
     assert batch.poll_queued_at is not None  # at once, and not queued again
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
     assert scheduling.claim_next("test") is not None
 
 

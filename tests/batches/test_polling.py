@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from batches.intake import left_alone, polling
+from batches.intake import input_path, left_alone, poll_schedule, polling
 from batches.models import Batch, PendingFile, ProcessedFolder, Task
 from batches.tasks import scheduling
 from tests.clients import Client
@@ -159,12 +159,12 @@ def test_a_deleted_batch_is_not_polled(batch: Batch) -> None:
     drop(batch, "a.mp3")
     Batch.unscoped.filter(pk=batch.pk).update(deleted_at=batch.created_at, domain=None, connection=None)
     assert polling.poll(batch.pk) == 0
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == []
 
 
 def test_a_due_poll_is_claimed_once(batch: Batch) -> None:
-    assert polling.claim_due() == [batch.pk]
-    assert polling.claim_due() == []
+    assert poll_schedule.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == []
 
 
 def test_more_files_than_a_chunk(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_names_that_cannot_be_taken_are_said_until_they_are_gone(client: Client)
 
 
 def test_folders_that_lie_too_deep_are_said(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "MAX_DEPTH", 2)
+    monkeypatch.setattr(input_path, "MAX_DEPTH", 2)
     drop(batch, "1/2/3/deep.wav")
     polling.poll(batch.pk)
     batch.refresh_from_db()

@@ -17,6 +17,8 @@ from batches.tasks import lifecycle, scheduling
 from batches.tasks.leases import Lease
 from batches.worker import engines, prefetch, processing
 from batches.worker.prefetch import Prefetcher
+from batches.worker.progress import DOWNLOADED, SEPARATED, Progress
+from batches.worker.workspaces import workspace_of
 from speechportal.storage.errors import Unreachable
 from tests.factories import make_batch
 from tests.workbench import Engine, drop
@@ -72,7 +74,7 @@ def test_the_next_input_is_there_when_its_turn_comes(
     assert claim is not None
     assert claim.task_id == task.pk
     assert Task.unscoped.filter(pk=task.pk, started_at__gte=handed_over_at).exists()
-    workspace = processing.workspace_of(task, claim)
+    workspace = workspace_of(task, claim)
     assert [path.name for path in workspace.iterdir()] == ["input.mp3"]
     store = type(batch.connection.store()) if batch.connection else None
     monkeypatch.setattr(store, "download", lambda *_args, **_options: pytest.fail("it was fetched"))
@@ -102,12 +104,12 @@ def test_a_task_that_has_just_come_is_left_to_an_idle_worker(batch: Batch, prefe
 def test_nothing_is_fetched_ahead_of_a_long_work(batch: Batch) -> None:
     claim = scheduling.claim_next("test", timedelta(0)) or _claim(batch)
     calls: list[float] = []
-    progress = processing.Progress(claim, lambda: False, lambda: calls.append(time.monotonic()))
-    progress.report(Task.Stage.RECOGNISING, processing.DOWNLOADED)
+    progress = Progress(claim, lambda: False, lambda: calls.append(time.monotonic()))
+    progress.report(Task.Stage.RECOGNISING, DOWNLOADED)
     progress._recognising_since = time.monotonic() - 3600
     progress.report(Task.Stage.RECOGNISING, 50)
     assert calls == []
-    progress.report(Task.Stage.RECOGNISING, processing.SEPARATED - 1)
+    progress.report(Task.Stage.RECOGNISING, SEPARATED - 1)
     assert len(calls) == 1
 
 

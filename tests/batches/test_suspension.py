@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.intake import polling
+from batches.intake import poll_schedule, polling
 from batches.models import Batch, Task
 from batches.services import batches as batch_services
 from batches.status import account_holds
@@ -27,7 +27,7 @@ def test_a_suspended_account_stands_still(settings: Settings) -> None:
     polling.poll(batch.pk)
     batch_services.suspend_account(account=batch.account)
     assert batch.account.is_suspended
-    assert polling.claim_due() == [other.pk]
+    assert poll_schedule.claim_due() == [other.pk]
     assert polling.poll(batch.pk) == 0
     assert scheduling.claim_next("test") is None
     batch.refresh_from_db()
@@ -45,7 +45,7 @@ def test_it_goes_on_once_it_is_reinstated() -> None:
     batch_services.reinstate_account(account=batch.account)
     batch.refresh_from_db()
     assert batch.status == Batch.Status.NORMAL
-    assert polling.claim_due() == [batch.pk]
+    assert poll_schedule.claim_due() == [batch.pk]
     assert scheduling.claim_next("test") is not None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.intake import polling
+from batches.intake import poll_schedule
 from batches.operations.demo import report
 from batches.operations.demo.scene import EMAIL, Scene, set_up
 from speechportal.env import stored_secret
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             supervisor.stop_on_signals()
             stack.callback(supervisor.stop)
             scene.drop_files()
-            polling.wake(scene.batch.pk)
+            poll_schedule.wake(scene.batch.pk)
             supervisor.start()
             self._follow(scene, supervisor)
             if supervisor.stopped.is_set():

@@ -1,0 +1,134 @@
+"""When input paths are polled: which batches are due, whose turn it is, and the pause between two polls.
+
+The pause is the batch's own, or the portal's, which grows up to `LONGEST_PAUSE` where no file comes. A
+notification or *Look now* polls at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from batches.models import Batch
+from batches.models.batch import BatchQuerySet
+from batches.status import connection_backoff
+from speechportal.platform import queue
+from speechportal.storage.errors import TimedOut
+
+logger = logging.getLogger(__name__)
+
+JOB = "batches.operations.jobs.poll"
+MOST_CLAIMED = 1000  # at once
+MOST_SECONDS = 240  # of a poll altogether; below the timeout of the queue's short cluster
+GRACE_SECONDS = 120  # … after which a poll that has not ended was killed
+LOST_SECONDS = 1800  # after which a message that nobody has worked off is taken for lost
+QUIET_POLLS = 20  # Polls in a row without a file, after which the pause begins to grow.
+LONGEST_PAUSE = 300  # seconds
+
+
+def pollable(now: datetime) -> BatchQuerySet:
+    """Batches that may be polled: neither paused nor suspended, on a connection without back-off."""
+    blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
+    return Batch.unscoped.live().filter(~Exists(blocked), paused_at=None, account__suspended_at=None)
+
+
+def claim_due() -> list[int]:
+    """Batches whose poll is due; marked as queued, so that nobody queues them again before it has run.
+
+    Accounts take turns, and of one account no more polls are under way than leave workers for the others: a
+    storage that drips its answers keeps nobody else's waiting.
+    """
+    now = timezone.now()
+    _take_back(now)
+    under_way = Counter(_under_way().values_list("account_id", flat=True))
+    most = max(1, settings.SHORT_WORKERS // 2)
+    due = pollable(now).filter(next_poll_at__lte=now, poll_queued_at=None, poll_started_at=None)
+    claimed = []
+    for batch_id, account_id in _in_turns(
+        due.order_by("next_poll_at").values_list("pk", "account_id")[:MOST_CLAIMED]
+    ):
+        if under_way[account_id] < most and _queue(batch_id, now):
+            under_way[account_id] += 1
+            claimed.append(batch_id)
+    return claimed
+
+
+def wake(batch_id: int) -> bool:
+    """Have the input path looked at as soon as a worker is free; nothing where that is queued already."""
+    if not _queue(batch_id, timezone.now()):
+        return False
+    queue.enqueue(JOB, batch_id)
+    return True
+
+
+def pause_of(batch: Batch) -> int:
+    """Seconds to the next poll: twice as many for each `QUIET_POLLS` polls that found nothing."""
+    if batch.poll_seconds:
+        return batch.poll_seconds
+    usual = int(settings.POLL_SECONDS)
+    factor: int = 2 ** min(batch.quiet_polls // QUIET_POLLS, 10)
+    return max(usual, min(usual * factor, LONGEST_PAUSE))
+
+
+def hasten(batch: Batch) -> None:
+    """Let the next run of the scheduler poll the input path."""
+    Batch.unscoped.filter(pk=batch.pk).update(next_poll_at=timezone.now(), quiet_polls=0)
+
+
+def look_now(batch: Batch) -> None:
+    """Poll the input path at once. Raises ``ValidationError`` for a batch that is not polled at present."""
+    if not pollable(timezone.now()).filter(pk=batch.pk).exists():
+        sentence = _(
+            "The input path is not looked at now: the batch is paused, or its storage does not answer."
+        )
+        raise ValidationError(sentence, code="not_polled")
+    hasten(batch)
+    wake(batch.pk)
+
+
+def _under_way() -> BatchQuerySet:
+    return Batch.unscoped.live().exclude(poll_queued_at=None, poll_started_at=None)
+
+
+def _queue(batch_id: int, now: datetime) -> bool:
+    """Mark a poll as queued, unless it is queued or runs."""
+    batch = Batch.unscoped.only("poll_seconds", "quiet_polls").filter(pk=batch_id).first()
+    if batch is None:
+        return False
+    following = now + timedelta(seconds=pause_of(batch))
+    waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_started_at=None)
+    return bool(waiting.update(poll_queued_at=now, next_poll_at=following))
+
+
+def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """One batch of each account, then the second of each, and so on; within an account in the given order."""
+    own: dict[int, list[int]] = {}
+    for batch_id, account_id in due:
+        own.setdefault(account_id, []).append(batch_id)
+    for round_of_polls in itertools.zip_longest(*own.values()):
+        yield from (
+            (batch_id, account_id)
+            for account_id, batch_id in zip(own, round_of_polls, strict=True)
+            if batch_id is not None
+        )
+
+
+def _take_back(now: datetime) -> None:
+    """Polls that were killed count as a fault of the connection; messages that were lost are forgotten."""
+    killed = Batch.unscoped.filter(poll_started_at__lt=now - timedelta(seconds=MOST_SECONDS + GRACE_SECONDS))
+    for batch in killed.select_related("connection"):
+        taken = Batch.unscoped.filter(pk=batch.pk, poll_started_at=batch.poll_started_at)
+        if taken.update(poll_started_at=None) and batch.connection_id is not None:
+            logger.warning("batch %s: a poll did not end", batch.uid)
+            connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
+    lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))
+    lost.update(poll_queued_at=None)

@@ -1,0 +1,198 @@
+"""How a task ends that was not recognised: each kind of error fails it, releases it, or lets it wait."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+
+from batches.models import Batch, Task
+from batches.recognition.errors import (
+    ModelUnavailable,
+    RecognitionError,
+    WorkDiskFull,
+    WorkFolderUnwritable,
+)
+from batches.status import batch_status, connection_backoff, failures
+from batches.status.failures import Failure, Level, failure_of
+from batches.tasks import lifecycle, model_hosts
+from batches.tasks.leases import CancelRequested, Lease, LeaseLost
+from batches.tasks.model_hosts import HostFault
+from batches.tasks.scheduling import PROBE
+from batches.worker import disk_space, moving, work_folder
+from batches.worker.workspaces import media_of, workspace_of
+from domains.offered_models import ModelPair
+from speechportal.storage.errors import (
+    AccessDenied,
+    Changed,
+    NotFound,
+    ObjectError,
+    StorageError,
+    StorageFault,
+)
+
+logger = logging.getLogger(__name__)
+
+DATABASE_DELAYS = 10  # releases after which a database error counts as the task's own: about two hours
+DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a failing database
+
+
+def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
+    """Fail the task if the error is permanent or was its last attempt; release it otherwise."""
+    failure = failure_of(error)
+    logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
+    if isinstance(error, ModelUnavailable):
+        pair = ModelPair(task.whisper_model, task.speaker_model)
+        model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
+    elif error.code in failures.HOST_FAULTS:
+        model_hosts.note_fault(HostFault(error.code, error.message))
+    # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
+    counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
+    if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
+        _fail(lease, task, failure)
+    else:
+        release(lease, task, failure, count_attempt=counts)
+
+
+def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
+    """Fail the task if only its input is concerned; let the connection, or the batch, wait otherwise."""
+    logger.warning("task %s: storage: %s", task.uid, error.code)
+    if isinstance(error, (NotFound, Changed)):
+        try:
+            failure = _what_became_of_the_input(task)
+        except StorageError as second:
+            error = second
+        else:
+            _fail(lease, task, failure)
+            return
+    if type(error) is AccessDenied and _others_can_be_read(task):
+        error = ObjectError(error.key, answer=error.answer)
+    failure = failure_of(error)
+    if isinstance(error, ObjectError):
+        _fail(lease, task, failure)
+        return
+    if task.connection_id is not None:
+        connection_backoff.note(task.connection_id, error, began_at)
+    if error.permanent:
+        batch_status.set_error(task.batch_id, failure)
+        Batch.unscoped.filter(pk=task.batch_id).update(held_until=timezone.now() + PROBE)
+    release(lease, task, failure, count_attempt=False)
+
+
+def after_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
+    """Release the task once the database, which was down, locked or full, accepts writes again.
+
+    Gives up when the lease has expired: the periodic job then reaps the task.
+    """
+    logger.error("task %s: the database: %s", task.uid, type(error).__name__)
+    failure = failures.failure("database_fault")
+    counts = task.delays >= DATABASE_DELAYS
+    if counts and task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(lease, task, failure)
+        return
+    end = time.monotonic() + settings.LEASE_SECONDS
+    while True:
+        try:
+            release(lease, task, failure, count_attempt=counts)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end or stopping():
+                raise
+            connection.close()
+            time.sleep(DATABASE_PAUSE)
+        else:
+            return
+
+
+def after_unexpected_error(lease: Lease, task: Task, error: Exception) -> None:
+    """Release the task. A fault of this machine counts no attempt; after the last attempt the task fails."""
+    if disk_space.is_lacking(error):
+        logger.error("task %s: no space left in the work folder", task.uid)
+        model_hosts.note_fault(HostFault(WorkDiskFull.code, WorkDiskFull().message))
+        release(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
+        return
+    if work_folder.is_not_writable(error):
+        logger.error("task %s: the work folder cannot be written: %s", task.uid, error)
+        model_hosts.note_fault(HostFault(WorkFolderUnwritable.code, str(error)))
+        release(lease, task, failure_of(WorkFolderUnwritable()), count_attempt=False)
+        return
+    logger.error("task %s: unexpected error", task.uid, exc_info=error)
+    failure = failures.failure("internal_error", error=type(error).__name__)
+    if task.attempts >= settings.MAX_ATTEMPTS:
+        _fail(lease, task, failure)
+    else:
+        release(lease, task, failure, count_attempt=True)
+
+
+def confirm_cancel(lease: Lease, task: Task) -> None:
+    """Confirm a cancellation that the worker has noticed, and move the input."""
+    lifecycle.confirm_cancel(lease)
+    move_input(task)
+
+
+def release_unstarted(lease: Lease, forget: Callable[[Path], None]) -> None:
+    """Release a task that was claimed and not started. ``forget`` is called with the path of its input."""
+    task = Task.unscoped.select_related("connection").get(pk=lease.task_id)
+    workspace = workspace_of(task, lease)
+    forget(media_of(task, workspace))
+    shutil.rmtree(workspace, ignore_errors=True)
+    release(lease, task)
+
+
+def release(lease: Lease, task: Task, failure: Failure | None = None, *, count_attempt: bool = False) -> None:
+    """Release a task to be claimed again, or confirm a cancellation that came meanwhile."""
+    try:
+        lifecycle.release(lease, failure, count_attempt=count_attempt)
+    except CancelRequested:
+        confirm_cancel(lease, task)
+    except LeaseLost:
+        pass
+
+
+def _fail(lease: Lease, task: Task, failure: Failure) -> None:
+    try:
+        lifecycle.fail(lease, failure)
+    except CancelRequested:
+        lifecycle.confirm_cancel(lease)
+    except LeaseLost:
+        return
+    move_input(task)
+
+
+def move_input(task: Task) -> None:
+    """Move the input of a task in its final state; after an error the scheduler repeats the move."""
+    try:
+        moving.move_input(task.pk)
+    except StorageError as error:
+        logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
+
+
+def _others_can_be_read(task: Task) -> bool:
+    """Whether a file of ours can be written, read and moved: then it is this input that is not readable."""
+    if task.connection is None or task.settings is None:
+        return False
+    try:
+        findings = task.connection.store().check(task.settings.result_path)
+    except StorageError:
+        return False
+    return all(finding.ok for finding in findings)
+
+
+def _what_became_of_the_input(task: Task) -> Failure:
+    """Failure reason of an input that the storage does not find. Raises StorageFault if it exists after all.
+
+    One wrong answer of a storage must not fail a task, so it is asked twice.
+    """
+    looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
+    if not any(looks):
+        return failures.failure("input_missing")
+    versions = {look.version if look else "" for look in looks}
+    if len(versions) > 1 or task.input_version in versions:
+        raise StorageFault(task.input_key)
+    return failures.failure("input_replaced")
