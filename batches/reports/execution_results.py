@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from batches import webhooks
 from batches.models import Batch, ExecutionResult, PendingFile, StoredTranscript, Task, object_names
 from batches.models.batch import CSV_COLUMN_TITLES
 from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
+from batches.webhooks import outbox
 from batches.webhooks.events import ExecutionResultCreated
 from speechportal.platform import queue
 from speechportal.platform.http import neutral
@@ -144,7 +144,7 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
     with transaction.atomic():
         if ExecutionResult.unscoped.filter(pk=result.pk, written_at=None).update(written_at=now, due_at=None):
             result.written_at = now
-            webhooks.announce(result.batch, ExecutionResultCreated(result))
+            outbox.announce(result.batch, ExecutionResultCreated(result))
 
 
 def render(result: ExecutionResult) -> bytes:

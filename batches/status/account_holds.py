@@ -6,11 +6,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from batches import webhooks
 from batches.billing import budget
 from batches.models import Batch
 from batches.status import batch_status, failures
 from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED
+from batches.webhooks import outbox
 from batches.webhooks.events import BudgetReached
 from speechportal.accounts.models import Account
 
@@ -46,7 +46,7 @@ def hold_for_budget(account: Account) -> None:
         if changed and account.monthly_budget is not None:
             month = f"{budget.month_start(timezone.now(), account.zone):%Y-%m}"
             reached = BudgetReached(account, month, account.monthly_budget, budget.spent(account))
-            webhooks.announce_to_account(account, reached)
+            outbox.announce_to_account(account, reached)
 
 
 def reconcile() -> None:

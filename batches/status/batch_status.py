@@ -11,10 +11,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from batches import webhooks
 from batches.models import Batch, BatchEvent, Task
 from batches.models.batch import BatchQuerySet
 from batches.status.failures import ACCOUNT_SUSPENDED, BUDGET_REACHED, HOST_FAULTS, MODEL_NOT_SERVED, Failure
+from batches.webhooks import outbox
 from batches.webhooks.events import BatchRecovered, BatchTurnedToError
 
 HELD = (ACCOUNT_SUSPENDED, BUDGET_REACHED)
@@ -59,7 +59,7 @@ def announce_error(batches: BatchQuerySet, failure: Failure) -> int:
         for batch in announced:
             batch.cause_code, batch.cause = failure.code, failure.message
             if batch.webhook_url:
-                webhooks.announce(batch, BatchTurnedToError(batch.uid, failure.code, failure.message))
+                outbox.announce(batch, BatchTurnedToError(batch.uid, failure.code, failure.message))
         _note(announced, failure.code, failure.message)
     return changed
 
@@ -73,7 +73,7 @@ def recover(batches: BatchQuerySet, **values: Any) -> None:
         batches.update(**_NORMAL, **values)
         for batch in announced:
             if batch.webhook_url:
-                webhooks.announce(batch, BatchRecovered(batch.uid, batch.cause_code, batch.cause))
+                outbox.announce(batch, BatchRecovered(batch.uid, batch.cause_code, batch.cause))
         _note(announced, "", "")
 
 

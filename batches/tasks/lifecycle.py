@@ -17,13 +17,12 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from batches import webhooks
 from batches.models import Batch, Charge, StoredTranscript, Task
 from batches.reports import execution_results
 from batches.status import batch_status, failures
 from batches.status.failures import Failure
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
-from batches.webhooks import callbacks
+from batches.webhooks import callbacks, outbox
 
 State = Task.State
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
@@ -99,7 +98,7 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
         Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
         batch_status.set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
-    webhooks.announce_task(batch, task_id)
+    outbox.announce_task(batch, task_id)
     callbacks.queue_for(task_id)
     return True
 

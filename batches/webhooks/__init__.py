@@ -6,7 +6,3 @@ report. ``events`` and ``kinds`` are the registries of webhook events and messag
 batch's secret and health; ``redelivery`` and ``selectors`` are for members. ``payload``, ``signing`` and
 ``retry_policy`` are the arithmetic.
 """
-
-from batches.webhooks.outbox import announce, announce_task, announce_to_account
-
-__all__ = ["announce", "announce_task", "announce_to_account"]

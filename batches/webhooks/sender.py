@@ -28,9 +28,9 @@ from batches.models import Delivery, StoredTranscript
 from batches.webhooks import delivery_lifecycle, kinds, retry_policy
 from batches.webhooks.delivery_lifecycle import Channel, Outcome
 from speechportal.outbound import client
-from speechportal.outbound.client import Policy
 from speechportal.outbound.errors import OutboundError
 from speechportal.outbound.policy import policy
+from speechportal.outbound.transport import Policy
 
 logger = logging.getLogger(__name__)
 

@@ -41,8 +41,6 @@ from speechportal.outbound.transport import (
     tls_context,
 )
 
-__all__ = ["OutboundError", "Policy", "Response", "check_endpoint", "get", "post"]
-
 USER_AGENT = "SpeechPortal/1"
 _LONGEST_URL = 2048
 _CHUNK = 64 * 1024

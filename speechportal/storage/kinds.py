@@ -17,8 +17,6 @@ from speechportal.storage.backends.kind import Parameter, StorageKind
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
-__all__ = ["KINDS", "PARAMETERS", "Parameter", "StorageKind", "choices", "kind_of", "kinds_with"]
-
 KINDS: Mapping[str, StorageKind] = MappingProxyType(
     {kind.name: kind for kind in (*kind_s3.KINDS, *kind_local.KINDS, *kind_remote.KINDS)}
 )

@@ -10,11 +10,10 @@ from pathlib import PurePosixPath
 from django.db import connection
 from django.utils import timezone
 
-from batches import webhooks
 from batches.intake import polling
 from batches.models import Batch, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
-from batches.webhooks import callbacks
+from batches.webhooks import callbacks, outbox
 
 
 def complete(task: Task, text: str = "안녕하세요.") -> None:
@@ -26,7 +25,7 @@ def complete(task: Task, text: str = "안녕하세요.") -> None:
     Task.unscoped.filter(pk=task.pk).update(
         state="completed", started_at=now, finished_at=now, settings=wanted
     )
-    webhooks.announce_task(Batch.unscoped.select_related("account").get(pk=task.batch_id), task.pk)
+    outbox.announce_task(Batch.unscoped.select_related("account").get(pk=task.batch_id), task.pk)
     callbacks.queue_for(task.pk)
 
 

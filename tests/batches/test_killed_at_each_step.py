@@ -54,7 +54,7 @@ WORK: list[Step] = [
         "after",
         1,
     ),  # in the transaction of the end, as are the next two
-    ("batches.webhooks.announce_task", "after", 1),
+    ("batches.webhooks.outbox.announce_task", "after", 1),
     ("batches.tasks.lifecycle._charge", "after", 1),
     ("batches.tasks.lifecycle.finish", "after", 1),
     ("batches.worker.moving._reserve", "after", 1),
@@ -67,11 +67,11 @@ REPORT: list[Step] = [
     ("batches.reports.execution_results._write", "before", 1),
     ("batches.models.object_names.reserve", "after", 3),  # the results have the first two
     ("speechportal.storage.backends.local.LocalStore.put", "after", 3),
-    ("batches.webhooks.announce", "after", 1),  # in the transaction
+    ("batches.webhooks.outbox.announce", "after", 1),  # in the transaction
 ]
 REFUSED: list[Step] = [
     ("batches.tasks.lifecycle.fail", "before", 1),
-    ("batches.webhooks.announce_task", "after", 1),
+    ("batches.webhooks.outbox.announce_task", "after", 1),
     ("batches.tasks.lifecycle.fail", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.move", "after", 1),
     ("speechportal.storage.backends.local.LocalStore.put", "after", 1),  # the reason

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from speechportal.outbound.addresses import is_allowed
-from speechportal.outbound.client import STRICT, Policy, check_endpoint, post
+from speechportal.outbound.client import STRICT, check_endpoint, post
 from speechportal.outbound.errors import (
     AddressNotAllowed,
     BadUrl,
@@ -17,6 +17,7 @@ from speechportal.outbound.errors import (
     PortNotAllowed,
     TimedOut,
 )
+from speechportal.outbound.transport import Policy
 from tests.outbound.servers import OK, allowing_loopback, answering, leading_to, serving
 
 INSIDE = [

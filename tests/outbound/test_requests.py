@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from speechportal.outbound.client import Policy, Response, check_endpoint, get, post
+from speechportal.outbound.client import Response, check_endpoint, get, post
 from speechportal.outbound.errors import (
     AddressNotAllowed,
     AnswerTooLarge,
@@ -18,6 +18,7 @@ from speechportal.outbound.errors import (
     TimedOut,
     UnexpectedStatus,
 )
+from speechportal.outbound.transport import Policy
 from tests.outbound.servers import OK, Server, allowing_loopback, answering, leading_to, serving
 
 LOOPBACK = allowing_loopback()

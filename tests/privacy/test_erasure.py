@@ -12,8 +12,9 @@ from django.core.management import CommandError, call_command
 from batches.models import Batch, Charge, SearchText, StoredTranscript, Task
 from batches.operations.privacy.erasure import close_account, erase_person
 from batches.recognition.transcript import Segment, Transcript
-from batches.webhooks import announce, endpoint
+from batches.webhooks import endpoint
 from batches.webhooks.events import WebhookTest
+from batches.webhooks.outbox import announce
 from domains.models import Domain
 from speechportal.accounts.models import Account, ApiToken, AuditEntry, Membership, User
 from speechportal.accounts.tokens import api_tokens

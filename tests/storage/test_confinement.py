@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 
 from speechportal.accounts.models import Account
 from speechportal.storage.backends import confined
-from speechportal.storage.backends.base import Folder, NotFound, ObjectStore, StorageError, TargetExists
-from speechportal.storage.errors import ForbiddenFolder
+from speechportal.storage.backends.base import Folder, ObjectStore
+from speechportal.storage.errors import ForbiddenFolder, NotFound, StorageError, TargetExists
 from speechportal.storage.local_folders import allowed_root
 from speechportal.storage.models import Connection
 

@@ -13,22 +13,26 @@ from pathlib import Path
 import pytest
 
 from speechportal.storage import gateway
-from speechportal.storage.backends.base import (
+from speechportal.storage.backends.base import ObjectStore
+from speechportal.storage.backends.s3 import S3Store
+from speechportal.storage.embedded.swift import SwiftServer
+from speechportal.storage.errors import (
     AccessDenied,
     BucketMissing,
+    ConnectionRefused,
     FolderMissing,
+    HostUnknown,
+    Misconfigured,
     NotFound,
-    ObjectStore,
     StorageError,
     StorageFault,
     StorageFull,
     Throttled,
+    TlsFailed,
     Unreachable,
     WrongCredentials,
+    sentence_of,
 )
-from speechportal.storage.backends.s3 import S3Store
-from speechportal.storage.embedded.swift import SwiftServer
-from speechportal.storage.errors import ConnectionRefused, HostUnknown, Misconfigured, TlsFailed, sentence_of
 from speechportal.storage.models import Connection
 from speechportal.storage.providers import Provider
 

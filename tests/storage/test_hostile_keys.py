@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechportal.storage import keys
-from speechportal.storage.backends.base import Folder, InvalidKey, ObjectStore, StorageError
+from speechportal.storage.backends.base import Folder, ObjectStore
+from speechportal.storage.errors import InvalidKey, StorageError
 
 HANGUL = "한국어 녹음.wav"
 KEYS = {

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from speechportal.storage.backends import s3
-from speechportal.storage.backends.base import Folder, FolderMissing, InvalidKey, ObjectStore, StoredFile
+from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.backends.s3_client import S3Settings
 from speechportal.storage.backends.sftp import SftpStore
+from speechportal.storage.errors import FolderMissing, InvalidKey
 from speechportal.storage.models import Connection
 
 

@@ -8,17 +8,11 @@ import time
 
 import pytest
 
-from speechportal.storage.backends.base import (
-    Changed,
-    NotFound,
-    ObjectStore,
-    StorageError,
-    StoredFile,
-    TargetExists,
-)
+from speechportal.storage.backends.base import ObjectStore, StoredFile
 from speechportal.storage.backends.local import LocalStore
 from speechportal.storage.backends.s3 import S3Store
 from speechportal.storage.backends.sftp import SftpStore
+from speechportal.storage.errors import Changed, NotFound, StorageError, TargetExists
 
 
 def content(store: ObjectStore, key: str) -> bytes:

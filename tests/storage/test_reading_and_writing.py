@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from speechportal.storage.backends.base import Changed, NotFound, ObjectStore
+from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.s3 import S3Store
+from speechportal.storage.errors import Changed, NotFound
 
 
 def test_what_is_put_is_read(store: ObjectStore) -> None:

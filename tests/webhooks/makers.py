@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batches.models import Batch, Delivery, StoredTranscript, Task
-from batches.webhooks import announce, endpoint
+from batches.webhooks import endpoint
 from batches.webhooks.events import EVENTS, WebhookTest
+from batches.webhooks.outbox import announce
 from tests.factories import make_batch, make_task
 
 DOCUMENT = {

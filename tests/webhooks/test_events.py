@@ -17,8 +17,9 @@ from batches.reports import execution_results
 from batches.status import account_holds, batch_status
 from batches.status.failures import Failure
 from batches.tasks import lifecycle, scheduling
-from batches.webhooks import announce, announce_task, events
+from batches.webhooks import events
 from batches.webhooks.events import EVENTS, BatchRecovered, WebhookTest
+from batches.webhooks.outbox import announce, announce_task
 from tests.factories import claimed, make_account, make_batch, make_task
 from tests.webhooks.makers import make_hooked_batch, make_transcript
 

@@ -13,7 +13,8 @@ from pytest_django.fixtures import Settings
 from standardwebhooks import Webhook as Verifier
 
 from batches.models import Delivery, DeliveryAttempt, StoredTranscript
-from batches.webhooks import announce_task, endpoint
+from batches.webhooks import endpoint
+from batches.webhooks.outbox import announce_task
 from tests.webhooks.conftest import Clock
 from tests.webhooks.makers import make_completed, make_delivery, make_hooked_batch
 from tests.webhooks.receiver import receiving, status

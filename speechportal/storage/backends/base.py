@@ -14,43 +14,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.storage.errors import (
-    AccessDenied,
-    BucketMissing,
     Changed,
-    FolderMissing,
-    InvalidKey,
-    Misconfigured,
     NotFound,
     StorageError,
     StorageFault,
-    StorageFull,
-    TargetExists,
-    Throttled,
-    Unreachable,
-    WrongCredentials,
 )
-
-__all__ = [
-    "AccessDenied",
-    "BucketMissing",
-    "Changed",
-    "Entry",
-    "Finding",
-    "Folder",
-    "FolderMissing",
-    "InvalidKey",
-    "Misconfigured",
-    "NotFound",
-    "ObjectStore",
-    "StorageError",
-    "StorageFault",
-    "StorageFull",
-    "StoredFile",
-    "TargetExists",
-    "Throttled",
-    "Unreachable",
-    "WrongCredentials",
-]
 
 Progress = Callable[[int], None]
 OnUnusable = Callable[[str], None]
