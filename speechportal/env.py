@@ -46,7 +46,7 @@ LOST_REDIS = {"socket_connect_timeout": "5", "socket_timeout": "10", "socket_kee
 
 
 @dataclass(frozen=True)
-class Setting:
+class Variable:
     """A setting as the settings reference lists it (help page "settings").
 
     ``shown_default`` is written for people: a value, or a sentence where the value depends on the machine.
@@ -67,7 +67,7 @@ class Setting:
 
 
 class Env:
-    """Reads one environment, and keeps a :class:`Setting` for each variable that it was asked for.
+    """Reads one environment, and keeps a :class:`Variable` for each variable that it was asked for.
 
     All readers take ``description`` (one sentence for the settings reference), ``shown`` (the default as the
     reference shows it, where the value itself would mislead) and, except for flags and numbers, ``required``
@@ -78,7 +78,7 @@ class Env:
         self.environ = os.environ if environ is None else environ
         self.production = production
         self.section = ""
-        self.settings: dict[str, Setting] = {}
+        self.settings: dict[str, Variable] = {}
 
     @property
     def names(self) -> list[str]:
@@ -206,7 +206,7 @@ class Env:
     ) -> None:
         self.settings.setdefault(
             name,
-            Setting(name, kind, shown_default, required, description, self.section, choices, minimum),
+            Variable(name, kind, shown_default, required, description, self.section, choices, minimum),
         )
 
     def _default(self, name: str, default: str, *, required: bool) -> str:

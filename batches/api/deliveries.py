@@ -211,7 +211,7 @@ class WebhookView(ApiView):
     def batch(self) -> Batch:
         return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
 
-    def told(self) -> Response:
+    def webhook_response(self) -> Response:
         batch = self.batch()
         return Response(
             self.shown(webhooks.webhook_of(self.request.account, batch) or endpoint.for_batch(batch))
@@ -219,7 +219,7 @@ class WebhookView(ApiView):
 
     @extend_schema(responses=WebhookOutput, summary="Read a batch's webhook")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        return self.told()
+        return self.webhook_response()
 
     @extend_schema(request=None, responses={200: SecretOutput}, summary="Get the webhook's secret, once")
     @idempotent
@@ -237,7 +237,7 @@ class WebhookView(ApiView):
     @idempotent
     def resume(self, request: ApiRequest, uid: str) -> Response:
         endpoint.resume(batch=self.batch())
-        return self.told()
+        return self.webhook_response()
 
     @extend_schema(request=None, responses={201: DeliveryOutput}, summary="Send a test")
     @idempotent

@@ -192,7 +192,7 @@ class BatchOutput(Output):
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, batch: Batch) -> dict[str, Any] | None:
-        return told(failure_of_batch(batch))
+        return cause_document(failure_of_batch(batch))
 
     @extend_schema_field(LeftAloneOutput(many=True))
     def get_left_alone(self, batch: Batch) -> Any:
@@ -259,7 +259,7 @@ class TaskOutput(Output):
 
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, task: Task) -> dict[str, Any] | None:
-        return told(failure_of_task(task))
+        return cause_document(failure_of_task(task))
 
     @extend_schema_field(ResultFileOutput(many=True))
     def get_result_files(self, task: Task) -> Any:
@@ -334,5 +334,5 @@ class TaskActionOutput(serializers.Serializer[Any]):
     passed_over = serializers.IntegerField(help_text="Their state does not allow the action.")
 
 
-def told(failure: Failure | None) -> dict[str, Any] | None:
+def cause_document(failure: Failure | None) -> dict[str, Any] | None:
     return dict(CauseOutput(failure).data) if failure else None

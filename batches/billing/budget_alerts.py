@@ -20,19 +20,21 @@ def notify() -> int:
     The threshold is stored first, by a conditional update that one caller wins, so no alert is sent twice. A
     mail that cannot be sent is not tried again; the usage page shows the same at any time.
     """
-    told = 0
+    mailed = 0
     for account in Account.objects.filter(monthly_budget__isnull=False).order_by("pk"):
         state = usage.budget_state(account)
         if state is None or not state.reached:
             continue
         mark = _mark(budget.month_start(timezone.now(), account.zone), state.reached)
-        if account.budget_told >= mark:
+        if account.budget_alerted >= mark:
             continue
-        won = Account.objects.filter(pk=account.pk, budget_told=account.budget_told).update(budget_told=mark)
+        won = Account.objects.filter(pk=account.pk, budget_alerted=account.budget_alerted).update(
+            budget_alerted=mark
+        )
         if won:
             _mail(account, state)
-            told += 1
-    return told
+            mailed += 1
+    return mailed
 
 
 def _mark(month: datetime, threshold: int) -> str:

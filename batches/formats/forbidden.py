@@ -61,8 +61,8 @@ class _Hidden:
     remove: bool
 
     def text(self, text: str) -> str:
-        told = self._hidden(text, masked=not self.remove)
-        return _SPACES.sub(" ", told).strip() if self.remove and told != text else told
+        shown_text = self._hidden(text, masked=not self.remove)
+        return _SPACES.sub(" ", shown_text).strip() if self.remove and shown_text != text else shown_text
 
     def _hidden(self, text: str, *, masked: bool) -> str:
         """Chinese words are found in either script: the one of the list may not be the transcript's."""
@@ -87,7 +87,7 @@ class _Hidden:
         """As one text, since a forbidden word may be several of the engine's; a mask is as long as its
         word."""
         whole = self._hidden("".join(word.text for word in words), masked=True)
-        told, start = [], 0
+        shown_text, start = [], 0
         for word in words:
             end = start + len(word.text)
             text = whole[start:end]
@@ -96,5 +96,5 @@ class _Hidden:
                 text = text.replace("*", "") if "*" not in word.text else text
                 if not text.strip():
                     continue
-            told.append(replace(word, text=text))
-        return told
+            shown_text.append(replace(word, text=text))
+        return shown_text

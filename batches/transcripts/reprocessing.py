@@ -163,8 +163,12 @@ def _apply_to_corrections(
     correction.lines, correction.speaker_names, correction.history = draft.edits, draft.names, []
     correction.save(update_fields=["lines", "speaker_names", "history"])
     noted = list(CorrectedWord.unscoped.filter(task=task))
-    told = redacted_texts([f"{word.heard} {word.written}" for word in noted], kinds)
-    gone = [word.pk for word, text in zip(noted, told, strict=True) if text != f"{word.heard} {word.written}"]
+    heard = [f"{word.heard} {word.written}" for word in noted]
+    gone = [
+        word.pk
+        for word, text, redacted in zip(noted, heard, redacted_texts(heard, kinds), strict=True)
+        if text != redacted
+    ]
     CorrectedWord.unscoped.filter(pk__in=gone).delete()
 
 

@@ -61,10 +61,10 @@ def run(
     context = Context(
         forbidden=joined_words(", ".join(forbidden_words), own), forbidden_action=forbidden_action
     )
-    told, _context = without_forbidden(process(base or shown, rules), context)
+    tried, _context = without_forbidden(process(base or shown, rules), context)
     pairs = [
         TrialLine(old.text.strip(), new.text.strip())
-        for old, new in zip(shown.segments, told.segments, strict=True)
+        for old, new in zip(shown.segments, tried.segments, strict=True)
     ]
     changed = [pair for pair in pairs if pair.before != pair.after]
     return RuleTrial(changed[:SHOWN], len(changed), "\n".join(pair.after for pair in pairs))

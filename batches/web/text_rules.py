@@ -124,12 +124,12 @@ def text_rules(request: PortalRequest, uid: str) -> HttpResponse:
 @require_POST
 def reprocess(request: PortalRequest, uid: str) -> HttpResponse:
     count = reprocessing.request(domain=_domain(request, uid))
-    told = ngettext(
+    count_sentence = ngettext(
         "The rules are being applied to %d transcript; its result files are written again.",
         "The rules are being applied to %d transcripts; their result files are written again.",
         count,
     )
-    messages.success(request, told % count)
+    messages.success(request, count_sentence % count)
     return redirect("text_rules:page", uid)
 
 
@@ -137,12 +137,12 @@ def reprocess(request: PortalRequest, uid: str) -> HttpResponse:
 @require_POST
 def delete_originals(request: PortalRequest, uid: str) -> HttpResponse:
     count = reprocessing.delete_originals(domain=_domain(request, uid))
-    told = ngettext(
+    count_sentence = ngettext(
         "The original of %d transcript was deleted.",
         "The originals of %d transcripts were deleted.",
         count,
     )
-    messages.success(request, told % count)
+    messages.success(request, count_sentence % count)
     return redirect("text_rules:page", uid)
 
 

@@ -20,7 +20,7 @@ class AccountsConfig(AppConfig):
             User,
         )
 
-        follow(Account, ignore=["last_claimed_at", "turns_used_until", "budget_told"])
+        follow(Account, ignore=["last_claimed_at", "turns_used_until", "budget_alerted"])
         follow(Membership)
         follow(Invitation, ignore=["digest"])
         follow(User, ignore=["last_login", "date_joined"], secret=["password"])

@@ -81,7 +81,7 @@ class User(AbstractUser):
         super().save(*args, **kwargs)
         if is_new_password:
             second_factor.forget_unconfirmed(self.pk)
-            notices.tell(self.pk, "password_changed")
+            notices.send_later(self.pk, "password_changed")
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -129,7 +129,7 @@ class Account(models.Model):
         help_text=_("Months of usage and of the budget begin at midnight there."),
     )
     # The month and threshold that its owners were last told about, such as "2026-11:080".
-    budget_told = models.CharField(max_length=12, blank=True, editable=False)
+    budget_alerted = models.CharField(max_length=12, blank=True, editable=False)
     # Set by support staff: nothing of the account is polled or started any more.
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
     # Until then support staff may read its transcripts; each reading is in the audit trail.

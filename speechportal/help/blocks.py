@@ -6,7 +6,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from speechportal.env import Setting
+from speechportal.env import Variable
 from speechportal.settings import env
 
 SECTIONS: dict[str, str | Promise] = {
@@ -38,7 +38,7 @@ def settings_reference() -> str:
     return "\n\n".join(parts)
 
 
-def _row(setting: Setting) -> str:
+def _row(setting: Variable) -> str:
     default = str(setting.shown_default) if setting.shown_default != "" else "–"
     if isinstance(setting.shown_default, str) and setting.shown_default:
         default = f"`{default}`"
@@ -46,7 +46,7 @@ def _row(setting: Setting) -> str:
     return f"| `{setting.variable}` | {default} | {setting.description} *{_kind(setting)}.*{required} |"
 
 
-def _kind(setting: Setting) -> str:
+def _kind(setting: Variable) -> str:
     kinds = {
         "text": _("Text"),
         "flag": _("`true` or `false`"),

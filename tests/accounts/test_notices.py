@@ -31,7 +31,7 @@ def alice(settings: Settings) -> User:
     return user
 
 
-def told() -> list[str]:
+def subjects() -> list[str]:
     mail.outbox.clear()
     work_off()
     assert all(message.to == ["alice@example.com"] for message in mail.outbox)
@@ -43,7 +43,7 @@ def test_a_changed_password(alice: User) -> None:
     client.force_login(alice)
     form = {"old_password": PASSWORD, "new_password1": "another phrase", "new_password2": "another phrase"}
     assert client.post("/profile/password/", form, REMOTE_ADDR="203.0.113.7").status_code == 302
-    assert told() == ["Your password was changed"]
+    assert subjects() == ["Your password was changed"]
     body = str(mail.outbox[0].body)
     assert "From: 203.0.113.7" in body
     assert "KST" in body
@@ -59,7 +59,7 @@ def test_a_password_that_is_only_hashed_anew_is_the_same(alice: User, settings: 
     assert alice.check_password(PASSWORD)
     alice.refresh_from_db()
     assert alice.password != before
-    assert told() == []
+    assert subjects() == []
 
 
 def test_two_factor_sign_in(alice: User) -> None:
@@ -70,15 +70,15 @@ def test_two_factor_sign_in(alice: User) -> None:
     form = {"password": PASSWORD, "code": code(app)}
     page = client.post("/profile/security/two-factor/", form)
     assert page.status_code == 200
-    assert told() == ["Two-factor sign-in was turned on"]
+    assert subjects() == ["Two-factor sign-in was turned on"]
     recovery = {"password": PASSWORD, "code": page.context["codes"][0]}
     assert client.post("/profile/security/recovery-codes/", recovery).status_code == 200
-    assert told() == [
+    assert subjects() == [
         "A recovery code was used in place of the authenticator app",
         "New recovery codes were made; the earlier ones no longer work",
     ]
     call_command("reset_two_factor", alice.email, "--reason", "lost phone")
-    assert told() == ["Two-factor sign-in was turned off"]
+    assert subjects() == ["Two-factor sign-in was turned off"]
     assert "By: System" in str(mail.outbox[0].body)
 
 

@@ -57,7 +57,7 @@ def test_a_leap_over_several_is_told_once(batch: Batch) -> None:
 
 def test_a_new_month_is_told_anew(batch: Batch) -> None:
     charge(batch, 5)
-    Account.objects.filter(pk=batch.account_id).update(budget_told="2000-01:100")
+    Account.objects.filter(pk=batch.account_id).update(budget_alerted="2000-01:100")
     assert budget_alerts.notify() == 1
 
 
@@ -72,6 +72,6 @@ def test_without_a_budget_or_mail_nothing_is_sent(batch: Batch, settings: Settin
     settings.EMAIL_HOST = ""
     charge(batch, 8)
     assert budget_alerts.notify() == 1
-    Account.objects.filter(pk=batch.account_id).update(monthly_budget=None, budget_told="")
+    Account.objects.filter(pk=batch.account_id).update(monthly_budget=None, budget_alerted="")
     assert budget_alerts.notify() == 0
     assert mail.outbox == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batches.recognition.errors import DamagedMedia
+from batches.recognition.errors import NotMedia
 from batches.recognition.media import decoding, muting
 
 
@@ -49,7 +49,7 @@ def test_a_recording_without_spans_sounds_throughout(tmp_path: Path) -> None:
 
 def test_what_is_no_media_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no sound at all")
-    with pytest.raises(DamagedMedia):
+    with pytest.raises(NotMedia):
         muting.mute(tmp_path / "a.wav", tmp_path / "out.mp3", [(0, 10)])
 
 

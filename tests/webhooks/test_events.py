@@ -30,7 +30,7 @@ URL = "http://127.0.0.1:9/hook"
 CAUSE = Failure("access_denied", "The key may not list the bucket.", {})
 
 
-def told(batch: Batch) -> list[dict[str, Any]]:
+def messages_of(batch: Batch) -> list[dict[str, Any]]:
     rows = Delivery.unscoped.filter(batch=batch).order_by("pk")
     return [json.loads(row.payload) for row in rows]
 
@@ -40,7 +40,7 @@ def test_a_completed_task_is_announced_with_its_completion() -> None:
     task, claim = claimed(batch)
     make_transcript(task)
     lifecycle.finish(claim)
-    (message,) = told(batch)
+    (message,) = messages_of(batch)
     assert message["type"] == "task.completed"
     data = message["data"]
     assert data["account"] == {"id": batch.account.uid}
@@ -73,7 +73,7 @@ def test_a_failed_task_says_why_and_each_failure_is_an_event_of_its_own() -> Non
     again = scheduling.claim_next("test")
     assert again is not None
     lifecycle.fail(again, Failure("not_media", "This is no media file.", {}))
-    first, second = told(batch)
+    first, second = messages_of(batch)
     assert first["type"] == second["type"] == "task.failed"
     assert first["data"]["cause"] == {"code": "not_media", "message": "This is no media file."}
     assert first["data"]["result"] == {
@@ -92,7 +92,7 @@ def test_a_batch_in_error_is_announced_once_for_each_cause_and_its_recovery_too(
     batch_status.set_error(batch.pk, Failure("bucket_missing", "There is no such bucket.", {}))
     batch_status.set_normal(batch.pk)
     batch_status.set_normal(batch.pk)
-    assert [(each["type"], each["data"]["cause"]["code"]) for each in told(batch)] == [
+    assert [(each["type"], each["data"]["cause"]["code"]) for each in messages_of(batch)] == [
         ("batch.error", "access_denied"),
         ("batch.error", "bucket_missing"),
         ("batch.recovered", "bucket_missing"),
@@ -105,10 +105,10 @@ def test_an_execution_result_is_announced_once_its_file_is_there() -> None:
     with transaction.atomic():
         result = execution_results.collect(batch, at_least=1)
     assert result is not None
-    assert told(batch) == []
+    assert messages_of(batch) == []
     execution_results.write(result.pk)
     execution_results.write(result.pk)
-    (message,) = told(batch)
+    (message,) = messages_of(batch)
     assert message["type"] == "execution_result.created"
     result = ExecutionResult.unscoped.get()
     assert message["data"]["execution_result"]["path"] == result.key
@@ -125,11 +125,11 @@ def test_a_reached_budget_is_told_by_every_batch_of_the_account_once_a_month_and
     account_holds.hold_for_budget(account)
     account_holds.hold_for_budget(account)
     for batch in (one, other):
-        reached = [each for each in told(batch) if each["type"] == "budget.reached"]
+        reached = [each for each in messages_of(batch) if each["type"] == "budget.reached"]
         assert len(reached) == 1
         assert reached[0]["data"]["budget"]["amount"] == "5.0000"
         assert reached[0]["data"]["budget"]["currency"] == account.currency
-    assert told(silent) == told(stranger) == []
+    assert messages_of(silent) == messages_of(stranger) == []
 
 
 def test_a_batch_without_a_webhook_makes_no_rows() -> None:
@@ -146,7 +146,7 @@ def test_a_worker_that_died_too_often_is_announced_as_a_failure(settings: Settin
     task, _claim = claimed(batch)
     Task.unscoped.filter(pk=task.pk).update(lease_expires_at="2020-01-01T00:00:00Z")
     assert lifecycle.reap() == 1
-    (message,) = told(batch)
+    (message,) = messages_of(batch)
     assert (message["type"], message["data"]["cause"]["code"]) == ("task.failed", "worker_died")
 
 

@@ -45,8 +45,8 @@ def document(task: Task, request: ClientRequest | None) -> dict[str, Any]:
     if task.state == State.FAILED:
         failure = failure_of_task(task)
         message = failure.sentence if failure else task.error_message
-        told = {"result": "FAILED", "message": message, "token": task.uid, "code": task.error_code}
-        return {**told, "params": {"userdata": _answer(request).get("userdata", {})}}
+        document = {"result": "FAILED", "message": message, "token": task.uid, "code": task.error_code}
+        return {**document, "params": {"userdata": _answer(request).get("userdata", {})}}
     found = _transcript(task) if task.state == State.COMPLETED else None
     if found is None:
         result, message = WITHOUT_RESULT.get(task.state, ("FAILED", "The transcript was deleted"))

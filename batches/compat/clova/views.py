@@ -104,7 +104,7 @@ class ClovaView(APIView):
         held = HeldTask(
             seconds=settings.SYNC_SECONDS,
             start=start,
-            answer=told,
+            answer=result_response,
             problem=lambda error: error_response(error, {"request": self.request, "view": self}),
             late=_late,
         )
@@ -190,10 +190,10 @@ class Result(ClovaView):
 
     def get(self, _request: Request, token: str, **_kwargs: Any) -> HttpResponse:
         self.domain()
-        return told(self.task(token))
+        return result_response(self.task(token))
 
 
-def told(task: Task) -> HttpResponse:
+def result_response(task: Task) -> HttpResponse:
     """The answer about a task, in the format that was asked for."""
     request = results.request_of(task)
     if (found := results.rendered(task, request)) is not None:

@@ -36,11 +36,11 @@ LASTING = {"budget_reached", "batch_paused", "batch_ambiguous", "no_batch", "acc
 def response(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """The answer to a request that failed with ``error``."""
     handled = problems.handle(error, context)
-    told: Any = handled.data
+    document: Any = handled.data
     # A rule that is broken is a wrong request; OpenAI's SDKs would repeat a 409.
     status = {409: 400, 422: 400}.get(handled.status_code, handled.status_code)
-    code = told["code"]
-    errors = told.get("errors") or [{"field": None, "message": told["detail"]}]
+    code = document["code"]
+    errors = document.get("errors") or [{"field": None, "message": document["detail"]}]
     param = getattr(error, "param", None) or errors[0]["field"] or None
     message = " ".join(": ".join(filter(None, (each["field"], each["message"]))) for each in errors)
     kind = "insufficient_quota" if code == "budget_reached" else TYPES.get(status, "server_error")

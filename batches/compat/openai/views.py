@@ -183,6 +183,6 @@ def _fingerprint(request: ApiRequest, batch: Batch, wanted: Transcription, path:
     """Of token, batch, parameters and file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    told = [request.auth.uid, batch.uid, repr(wanted.answer), repr(wanted.overrides.to_json())]
-    digest.update("\n".join(told).encode("utf-8", "surrogatepass"))
+    parts = [request.auth.uid, batch.uid, repr(wanted.answer), repr(wanted.overrides.to_json())]
+    digest.update("\n".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

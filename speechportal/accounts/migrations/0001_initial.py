@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                         verbose_name="time zone",
                     ),
                 ),
-                ("budget_told", models.CharField(blank=True, editable=False, max_length=12)),
+                ("budget_alerted", models.CharField(blank=True, editable=False, max_length=12)),
                 (
                     "suspended_at",
                     models.DateTimeField(blank=True, editable=False, null=True, verbose_name="suspended"),

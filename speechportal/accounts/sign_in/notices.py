@@ -27,7 +27,7 @@ SENTENCES = {
 }
 
 
-def tell(user_id: int, what: str) -> None:
+def send_later(user_id: int, what: str) -> None:
     """Queue a notice; with the database as broker it belongs to the current transaction.
 
     ``what`` is one of ``SENTENCES``. Who acts, and from where, is known from the actor.

@@ -64,7 +64,7 @@ def use(app: AuthenticatorApp, text: str) -> bool:
         trail.record(
             "user.recovery_code_used", app.user, changes={"recovery codes": [left(app) + 1, left(app)]}
         )
-        notices.tell(app.user_id, "recovery_code_used")
+        notices.send_later(app.user_id, "recovery_code_used")
     return True
 
 

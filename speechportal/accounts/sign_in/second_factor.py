@@ -110,7 +110,7 @@ def verify(app: AuthenticatorApp, code: str) -> bool:
         step = _matching_step(locked, digits)
         if step is not None:
             if locked.confirmed_at is None:
-                notices.tell(locked.user_id, "two_factor_on")
+                notices.send_later(locked.user_id, "two_factor_on")
             locked.last_step, locked.confirmed_at = step, locked.confirmed_at or timezone.now()
         elif not recovery_codes.use(locked, code):
             _note_failure(locked)
@@ -130,7 +130,7 @@ def remove(user_id: int) -> bool:
     was_on = app_of(user_id) is not None
     removed = bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
     if was_on:
-        notices.tell(user_id, "two_factor_off")
+        notices.send_later(user_id, "two_factor_off")
     return removed
 
 

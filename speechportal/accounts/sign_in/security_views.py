@@ -115,7 +115,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
 
     def renew(app: AuthenticatorApp) -> HttpResponse:
         codes = recovery_codes.renew(app)
-        notices.tell(app.user_id, "recovery_codes_made")
+        notices.send_later(app.user_id, "recovery_codes_made")
         return _show_codes(request, codes, turned_on=False)
 
     return _confirm(request, "accounts/recovery_codes_new.html", renew)

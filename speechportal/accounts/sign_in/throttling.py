@@ -196,4 +196,4 @@ def _tell_owner(email: str) -> None:
 
     user = User.objects.filter(email=email, is_active=True).first()
     if user is not None:
-        notices.tell(user.pk, "sign_in_refused")
+        notices.send_later(user.pk, "sign_in_refused")
