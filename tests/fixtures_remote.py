@@ -25,6 +25,7 @@ from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.gcs import GcsSettings, GcsStore
 from speechportal.storage.backends.kind import Owner
 from speechportal.storage.models import Connection
+from tests.programs import required
 
 OWNER = Owner("acc_0000000000000000", "con_0000000000000000")
 AZURE_ACCOUNT = "devstoreaccount1"
@@ -178,10 +179,15 @@ def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("azurite"), free_port()
     program = shutil.which("azurite-blob")
     if program is None:
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("Node.js is not installed")
-        install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "azurite@3"]
+        install = [
+            required("npm"),
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            str(folder),
+            "azurite@3",
+        ]
         subprocess.run(install, check=True, capture_output=True, timeout=900)
         program = str(folder / "node_modules" / ".bin" / "azurite-blob")
     command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,28 +17,29 @@ from tests.api.conftest import MakeApi
 from tests.api.portal_server import serving
 from tests.api.work import worker
 from tests.factories import make_account, make_batch, make_user
+from tests.programs import required
 
 NODE = """
 import OpenAI from "openai";
 import fs from "node:fs";
 const client = new OpenAI({ baseURL: process.env.BASE + "/v1", apiKey: process.env.KEY, maxRetries: 0 });
 const file = () => fs.createReadStream(process.env.FILE);
-const told = {};
-told.models = (await client.models.list()).data.map((model) => model.id);
-told.text = (await client.audio.transcriptions.create({ file: file(), model: "whisper-1" })).text;
-told.words = (await client.audio.transcriptions.create({
+const seen = {};
+seen.models = (await client.models.list()).data.map((model) => model.id);
+seen.text = (await client.audio.transcriptions.create({ file: file(), model: "whisper-1" })).text;
+seen.words = (await client.audio.transcriptions.create({
   file: file(), model: "whisper-1", response_format: "verbose_json", timestamp_granularities: ["segment"],
 })).segments.length;
-told.events = [];
+seen.events = [];
 const wanted = { file: file(), model: "gpt-4o-transcribe", stream: true };
 const stream = await client.audio.transcriptions.create(wanted);
-for await (const event of stream) told.events.push(event.type);
+for await (const event of stream) seen.events.push(event.type);
 try {
   await client.audio.transcriptions.create({ file: file(), model: "none" });
 } catch (error) {
-  told.error = [error.status, error.code];
+  seen.error = [error.status, error.code];
 }
-console.log(JSON.stringify(told));
+console.log(JSON.stringify(seen));
 """
 
 
@@ -118,12 +118,10 @@ def test_the_python_sdk_raises_what_it_should(portal: str, api: Api, tmp_path: P
     assert Task.unscoped.count() == 2
 
 
+@pytest.mark.programs
 def test_curl_as_other_programs_call_it(portal: str, api: Api, recording: Path) -> None:
     """Open WebUI sends the file and the model, PBXs also a response format and a language."""
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("curl is not installed")
-    command = [curl, "--silent", "--show-error", f"{portal}/v1/audio/transcriptions"]
+    command = [required("curl"), "--silent", "--show-error", f"{portal}/v1/audio/transcriptions"]
     command += ["--header", f"Authorization: Bearer {api.plain}"]
     command += ["--form", f"file=@{recording};type=audio/mpeg", "--form", "model=whisper-1"]
     usual = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -136,9 +134,7 @@ def test_curl_as_other_programs_call_it(portal: str, api: Api, recording: Path) 
 
 @pytest.mark.programs
 def test_the_node_sdk(portal: str, api: Api, tmp_path: Path, recording: Path) -> None:
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("Node.js is not installed")
+    npm, node = required("npm"), required("node")
     install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(tmp_path), "openai@6"]
     subprocess.run(install, check=True, capture_output=True, timeout=600)
     script = tmp_path / "try.mjs"
@@ -154,9 +150,9 @@ def test_the_node_sdk(portal: str, api: Api, tmp_path: Path, recording: Path) ->
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert "base" in told["models"]
-    assert told["text"].endswith("/회의.mp3.")
-    assert told["words"] == 1
-    assert told["events"] == ["transcript.text.delta", "transcript.text.done"]
-    assert told["error"] == [404, "model_not_found"]
+    seen = json.loads(done.stdout)
+    assert "base" in seen["models"]
+    assert seen["text"].endswith("/회의.mp3.")
+    assert seen["words"] == 1
+    assert seen["events"] == ["transcript.text.delta", "transcript.text.done"]
+    assert seen["error"] == [404, "model_not_found"]

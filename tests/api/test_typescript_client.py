@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from speechportal.api import docs
 from tests.api.conftest import MakeApi
 from tests.factories import make_account, make_connection, make_domain, make_user
+from tests.programs import required
 
 pytestmark = pytest.mark.programs
 
@@ -62,9 +62,7 @@ PACKAGES = ["openapi-typescript@7", "openapi-fetch@0", "typescript@5", "@types/n
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the compiled program."""
-    npm, npx = shutil.which("npm"), shutil.which("npx")
-    if npm is None or npx is None:
-        pytest.skip("Node.js is not installed")
+    npm, npx = required("npm"), required("npx")
     folder = tmp_path_factory.mktemp("typescript")
     (folder / "package.json").write_text(json.dumps({"type": "module"}))
     (folder / "openapi.json").write_text(json.dumps(docs.document(), default=str), encoding="utf-8")
@@ -83,20 +81,18 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_makes_a_batch_and_reads_it(generated: Path, live_server: LiveServer, make_api: MakeApi) -> None:
     user = make_user()
     api = make_api(make_account(owner=user), user)
-    node = shutil.which("node")
-    assert node is not None
     environ = {
         "BASE": live_server.url,
         "KEY": api.plain,
         "DOMAIN": make_domain(api.account).uid,
         "CONNECTION": make_connection(api.account).uid,
     }
-    command = [node, str(generated / "out" / "program.js")]
+    command = [required("node"), str(generated / "out" / "program.js")]
     done = subprocess.run(
         command, cwd=generated, env=environ, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["id"].startswith("bat_")
-    assert (told["names"], told["speakers"]) == (["Calls"], False)
-    assert told["refused"] == [422, "validation_failed"]
+    seen = json.loads(done.stdout)
+    assert seen["id"].startswith("bat_")
+    assert (seen["names"], seen["speakers"]) == (["Calls"], False)
+    assert seen["refused"] == [422, "validation_failed"]

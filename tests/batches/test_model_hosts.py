@@ -176,7 +176,6 @@ def test_a_task_without_speaker_separation_needs_no_speaker_model(settings: Sett
 def test_a_model_that_comes_with_its_package_is_not_missing(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("pocketsphinx")
     settings.WHISPER_MODELS = ["base", POCKETSPHINX]
     call_command("models", "list")
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}

@@ -190,7 +190,6 @@ def test_random_weights_decode_the_same_number_of_tokens(random_weights: Whisper
 
 
 def test_transformers_runs_the_same_weights(random_weights: WhisperCheckpoint) -> None:
-    pytest.importorskip("transformers")
     from batches.recognition.bench import transformers_whisper
 
     model, features, tokenizer = transformers_whisper.load(random_weights, "cpu")
@@ -201,7 +200,8 @@ def test_transformers_runs_the_same_weights(random_weights: WhisperCheckpoint) -
 
 
 def test_whisper_cpp_runs_the_same_weights(random_weights: WhisperCheckpoint, tmp_path: Path) -> None:
-    model_module = pytest.importorskip("pywhispercpp.model")
+    from pywhispercpp import model as model_module
+
     path = ggml_file(random_weights, tmp_path)
     model = model_module.Model(str(path), n_threads=1, redirect_whispercpp_logs_to=None, print_progress=False)
     options = {"no_timestamps": True, "single_segment": True, "temperature_inc": 0.0}
@@ -210,7 +210,6 @@ def test_whisper_cpp_runs_the_same_weights(random_weights: WhisperCheckpoint, tm
 
 
 def test_one_variant_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
-    pytest.importorskip("pywhispercpp")
     figures = tmp_path / "figures.json"
     stdout = StringIO()
     options = {"only": ["whisper.cpp"], "shape": "tiny", "rounds": 1, "json": figures}
