@@ -23,6 +23,7 @@ def production(tmp_path: Path) -> dict[str, str]:
         "SPEECHPORTAL_API_TOKEN_PEPPERS": "pepper",
         "SPEECHPORTAL_ALLOWED_HOSTS": "portal.example",
         "SPEECHPORTAL_DATABASE_URL": "postgresql://portal@db.example/portal",
+        "SPEECHPORTAL_BEHIND_PROXY": "true",
     }
 
 
@@ -34,6 +35,13 @@ def manage(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProc
 def test_production_passes_the_deployment_check(tmp_path: Path) -> None:
     result = manage("check", "--deploy", "--fail-level", "WARNING", environ=production(tmp_path))
     assert result.returncode == 0, result.stderr
+
+
+def test_https_without_a_proxy_that_says_so_is_warned_of(tmp_path: Path) -> None:
+    environ = production(tmp_path) | {"SPEECHPORTAL_BEHIND_PROXY": "false"}
+    result = manage("check", "--deploy", "--fail-level", "WARNING", environ=environ)
+    assert result.returncode != 0
+    assert "speechportal.W004" in result.stderr
 
 
 @pytest.mark.parametrize(

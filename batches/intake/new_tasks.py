@@ -54,6 +54,13 @@ def take_settled(batch: Batch, files: list[StoredFile], server_time: datetime) -
     return len(settled)
 
 
+def put_back(batch: Batch, files: list[StoredFile]) -> set[str]:
+    """Keys of files that are listed although their tasks have moved them away."""
+    known = _known(batch, [file.key for file in files])
+    earlier = {file.key: known.get((file.key, file.version)) for file in files}
+    return {key for key, task in earlier.items() if task is not None and task.was_put_back}
+
+
 def take_whole(batch: Batch, files: list[StoredFile]) -> int:
     """Make tasks of files that are known to be whole, without waiting for them to settle."""
     if not files or not pollable(timezone.now()).filter(pk=batch.pk).exists():

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from batches.intake import left_alone
 from batches.intake.input_path import folders_to_skip, walk, within_time
-from batches.intake.new_tasks import take_settled
+from batches.intake.new_tasks import put_back, take_settled
 from batches.intake.poll_schedule import MOST_SECONDS, pollable
 from batches.models import Batch, ConnectionBackoff, PendingFile
 from batches.status import batch_status, connection_backoff
@@ -84,11 +84,23 @@ def _list_and_take(batch: Batch, store: ObjectStore) -> int:
     left = left_alone.LeftAlone()
     found = within_time(walk(store, batch.input_path, skipped, left), MOST_SECONDS)
     for chunk in _chunks(found, CHUNK):
-        created += take_settled(batch, chunk, store.server_time())
+        created += take_settled(batch, _without_stale(batch, store, chunk), store.server_time())
     # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
     PendingFile.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
     left.note(batch)
     return created
+
+
+def _without_stale(batch: Batch, store: ObjectStore, files: list[StoredFile]) -> list[StoredFile]:
+    """Without files that were moved away: a listing may be older than the move, so the storage is asked."""
+    moved = put_back(batch, files)
+    gone = {file.key for file in files if file.key in moved and not _is_there(store, file)}
+    return [file for file in files if file.key not in gone]
+
+
+def _is_there(store: ObjectStore, file: StoredFile) -> bool:
+    found = store.stat(file.key)
+    return found is not None and found.version == file.version
 
 
 def _chunks(files: Iterable[StoredFile], size: int) -> Iterator[list[StoredFile]]:

@@ -163,6 +163,7 @@ OUTBOUND_ADVICE: dict[type[OutboundError], _StrOrPromise] = {
     outbound.NameNotFound: _("Check the host name for typing errors."),
     outbound.ConnectionFailed: RESENT,
     outbound.NoTrust: _("Renew the receiver’s certificate, or have the operator trust its authority."),
+    outbound.Busy: RESENT,
     outbound.TimedOut: _("Have the receiver answer at once and work on the message afterwards."),
     outbound.BadAnswer: _("Check that the address is that of an HTTP server."),
     outbound.UnexpectedStatus: _("Give the address of the file itself."),

@@ -20,12 +20,13 @@ from django.core.exceptions import (
     SuspiciousOperation,
 )
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import Http404, JsonResponse
+from django.http import Http404, JsonResponse, UnreadablePostError
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from speechportal.outbound.errors import Busy
+from speechportal.platform.request_bodies import BodyTooLarge
 from speechportal.storage.errors import FolderMissing, NotFound, StorageBusy, StorageError
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024**2
         sentence = _("The body has more than %(limit)d MB, which is the limit.") % {"limit": limit}
         error = Problem(413, "body_too_large", sentence)
+    elif isinstance(error, UnreadablePostError):
+        error = _of_body(error)
     elif isinstance(error, SuspiciousOperation):  # Too many fields or files.
         error = Problem(400, "malformed_body", str(error))
     elif isinstance(error, StorageError | Busy):
@@ -97,6 +100,13 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
         "An unexpected fault of the portal. Try again; if it stays, tell support staff the request ID."
     )
     return 500, {}, _document(500, "internal_error", sentence)
+
+
+def _of_body(error: UnreadablePostError) -> Problem:
+    """Why a body could not be read to its end."""
+    if isinstance(error.__cause__, BodyTooLarge):
+        return Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
+    return Problem(400, "malformed_body", _("The body ended too early, or came too slowly."))
 
 
 def _of_storage(error: StorageError | Busy) -> tuple[int, dict[str, str], dict[str, Any]]:

@@ -135,7 +135,8 @@ def _hand_over(request: Any, response: HeldResponse) -> NoReturn:
     other.close()
     headers = {name: value for name, value in response.headers.items() if name != "Content-Length"}
     cookies = [morsel.OutputString() for morsel in response.cookies.values()]
-    holder.take(Waiting(response.held, taken, headers, cookies, response.context))
+    is_chunked = request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
+    holder.take(Waiting(response.held, taken, headers, cookies, response.context, is_chunked))
     response.close()  # Sends Django's signal for the end of a request, too.
     raise StopIteration
 
@@ -149,6 +150,7 @@ class Waiting:
     headers: dict[str, str]
     cookies: list[str]
     context: contextvars.Context
+    is_chunked: bool  # A stream is sent in chunks, so that its client gets each part, and knows the end.
     since: float = field(default_factory=time.monotonic)
     begun: bool = False
     busy: bool = False  # A thread works on it.
@@ -171,10 +173,17 @@ class Waiting:
         self.client.sendall(data)
         self.sent_at = time.monotonic()
 
+    def send_part(self, data: bytes) -> None:
+        """Send a part of a stream."""
+        if data:
+            self.send(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
+
     def finish(self, answer: HttpResponse) -> None:
         """Send the answer, or the rest of a stream, and close the connection."""
         if self.held.streams and self.sent_at:
-            self.send(answer.content)
+            self.send_part(answer.content)
+            if self.is_chunked:
+                self.send(b"0\r\n\r\n")
         else:
             self.send(self.head_of(answer, len(answer.content)) + answer.content)
         self.close()
@@ -184,6 +193,8 @@ class Waiting:
         headers = {**self.headers, **dict(answer.headers), "Connection": "close"}
         if length is not None:
             headers["Content-Length"] = str(length)
+        elif self.is_chunked:
+            headers["Transfer-Encoding"] = "chunked"
         lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += [f"Set-Cookie: {cookie}" for cookie in self.cookies]
@@ -205,7 +216,7 @@ class Waiting:
         if answer is not None:
             self.finish(answer)
         elif self.held.streams:
-            self.send(self.held.events(seen) or self.held.keep_alive)
+            self.send_part(self.held.events(seen) or self.held.keep_alive)
         self.seen = seen
 
 

@@ -31,11 +31,15 @@ HEADERS = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"
 
 
 class BodyRefused(OSError):
-    """The body is longer than its limit, or comes too slowly. Django reports it as an unreadable POST."""
+    """The body comes too slowly. Django reports this and its kind as an unreadable POST."""
+
+
+class BodyTooLarge(BodyRefused):
+    """The body is longer than its limit."""
 
 
 class _Bounded(io.RawIOBase):
-    """A body that ends in :class:`BodyRefused` at its limit, or when it comes too slowly."""
+    """A body that raises `BodyTooLarge` at its limit, and `BodyRefused` when it comes too slowly."""
 
     def __init__(self, stream: Any, limit: int) -> None:
         self._stream, self._left = stream, limit
@@ -57,7 +61,7 @@ class _Bounded(io.RawIOBase):
         self._left -= len(data)
         self._read += len(data)
         if self._left < 0:
-            raise BodyRefused("the body is longer than its limit")
+            raise BodyTooLarge("the body is longer than its limit")
         if time.monotonic() - self._began > FREE_SECONDS + self._read / SLOWEST_BYTES:
             raise BodyRefused("the body comes too slowly")
         return data
@@ -95,7 +99,8 @@ def _unchunk(environ: Environ, limit: int, *, is_file: bool) -> None:
     stream = _Bounded(environ["wsgi.input"], limit)
     if is_file:
         environ[STREAMED] = True
-        environ["CONTENT_LENGTH"] = str(limit)
+        # Readers stop at the length: only one that reads on beyond the limit notices that it was passed.
+        environ["CONTENT_LENGTH"] = str(limit + 1)
         environ["wsgi.input"] = stream
         return
     data = bytearray()

@@ -156,7 +156,8 @@ def test_the_cause_of_an_error_is_told(alice: Api) -> None:
     Batch.unscoped.filter(pk=batch.pk).update(status="error", cause_code="access_denied", cause="No access.")
     [told] = alice.get("batches?status=error").json()["results"]
     assert told["cause"]["code"] == "access_denied"
-    assert "list, read, write and delete" in told["cause"]["message"]
+    assert told["cause"]["message"] == "The storage denies access."
+    assert "list, read, write and delete" in told["cause"]["advice"]
 
 
 def test_a_list_costs_the_same_however_long_it_is(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from batches.models import Batch
@@ -27,7 +28,7 @@ def test_the_chosen_ones_and_no_others() -> None:
         asked = client.get(path, given).content.decode()
         assert word in asked
         assert foreign.name not in asked
-        assert client.post(path, given)["Location"] == "/batches/"
+        assert client.post(path, given)["Location"] == reverse("batches:list")
         paused_now = set(Batch.unscoped.filter(paused_at__isnull=False))
         assert paused_now == ({first, second} if paused else set())
     assert "1 task is waiting." in asked

@@ -175,7 +175,7 @@ NAMES = [
     "q\"uo'te`.mp3",
     "100%+#?&;=.mp3",
     "%2e%2e%2fa.mp3",
-    "..a../b...mp3",
+    "a..b../c...mp3",
     " lead and trail /x .mp3",
     "new\nline.mp3",
     "back\\slash.mp3",

@@ -64,6 +64,8 @@ def test_example() -> None:
         "engine": {"name": "openai-whisper", "version": "20250625", "model": "base"},
         "quality": {"noSpeechShare": 0.3, "meanLogProbability": -0.25, "flags": []},
         "flags": [],
+        "missingDuration": 0,
+        "unrecognisedSpeech": [],
     }
     assert segments[1] == {
         "start": 3200,

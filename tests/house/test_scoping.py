@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -126,6 +129,20 @@ def modules() -> Iterator[ModuleType]:
 
 
 MODULES = {module.__name__: module for module in modules()}
+
+
+def test_importing_the_product_patches_no_thread() -> None:
+    """Swift's packages bring eventlet, which turns the threads of the whole process into its own."""
+    program = f"""
+import importlib, sys
+for name in {sorted(MODULES)}:
+    importlib.import_module(name)
+print([name for name in ("eventlet", "gevent", "swift") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", f"import django; django.setup()\n{program}"]
+    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "speechportal.settings"}
+    found = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
 
 
 def uses(module: ModuleType) -> set[int]:

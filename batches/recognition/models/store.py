@@ -291,7 +291,6 @@ def _fetch_from_hub(name: str, folder: Path, token: str, *, ignored: Sequence[st
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -320,7 +319,7 @@ def _fetch_from_hub(name: str, folder: Path, token: str, *, ignored: Sequence[st
             "SPEECHPORTAL_HF_TOKEN to a token that may read it."
         )
         raise ModelUnavailable(reason, name=name) from error
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the hub's client raises whatever its transport does
         raise ModelUnavailable(
             f"'{name}' could not be fetched from Hugging Face: {type(error).__name__}.", name=name
         ) from error

@@ -1,7 +1,7 @@
 """Writes the rings of the embedded Swift, which assign objects to servers.
 
-A separate program, since importing Swift changes the importing process. Arguments: the folder, and the ports
-of the account, container and object servers.
+A separate program, since importing Swift changes the importing process: its threads become green threads of
+eventlet. Arguments: the folder, and the ports of the account, container and object servers.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from swift.common.ring import RingBuilder
-
 HOST = "127.0.0.1"
 DEVICE = "d1"
 PART_POWER = 4  # One device: sixteen partitions are plenty. Data that is there depends on it.
 
 
 def main(folder: Path, ports: dict[str, int]) -> None:
+    """Write one ring for each server."""
+    from swift.common.ring import RingBuilder
+
     for name, port in ports.items():
         builder = RingBuilder(PART_POWER, replicas=1, min_part_hours=1)
         builder.add_dev({"region": 1, "zone": 1, "ip": HOST, "port": port, "device": DEVICE, "weight": 1.0})
