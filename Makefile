@@ -62,7 +62,7 @@ test: $(READY) models
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not chaos and not hosts and not programs" $(ARGS)
 
 # Tests of pure code: no database, no models, no servers.
-PURE := tests/formats tests/house/test_imports.py tests/outbound/test_addresses.py tests/batches/test_keys.py \
+PURE := tests/formats tests/house/test_imports.py tests/outbound/test_addresses.py tests/models/test_object_names.py \
     tests/recognition/test_assignment.py tests/recognition/test_chunks.py tests/recognition/test_clustering.py \
     tests/recognition/test_quality.py tests/recognition/test_word_times.py tests/storage/test_hostile_keys.py \
     tests/webhooks/test_schedule.py tests/webhooks/test_signing.py

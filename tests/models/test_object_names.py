@@ -1,3 +1,5 @@
+"""Names of results and moved inputs: free ones are found, and none is longer than a key may be."""
+
 from __future__ import annotations
 
 import itertools
