@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from speechportal.storage.backends.base import CHUNK, Progress
+from speechportal.storage.backends.base import CHUNK, Progress, StoredFile
+from speechportal.storage.errors import Changed, FileTooLarge, Unreachable
 
 # Begins the name of a file that is not whole yet. Nothing that begins so is listed or can be a key.
 TEMPORARY = ".speechportal-"
@@ -21,6 +22,20 @@ def temporary_name() -> str:
 def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
     while chunk := stream.read(CHUNK):
         yield chunk
+
+
+def require(file: StoredFile, if_version: str | None, limit: int | None) -> None:
+    """Raise Changed unless a file that is to be downloaded has ``if_version``; FileTooLarge above ``limit``."""
+    if if_version is not None and file.version != if_version:
+        raise Changed(file.key)
+    if limit is not None and file.size > limit:
+        raise FileTooLarge(file.key, answer=f"{file.size} bytes")
+
+
+def require_all_of(file: StoredFile, written: int) -> None:
+    """Raise Unreachable if a download ended early."""
+    if written != file.size:
+        raise Unreachable(file.key, answer=f"{written} of {file.size} bytes")
 
 
 def write_whole(

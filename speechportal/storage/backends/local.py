@@ -24,10 +24,9 @@ from speechportal.storage.backends.base import (
     StoredFile,
 )
 from speechportal.storage.backends.confined import Place, Root
-from speechportal.storage.backends.files import TEMPORARY, chunks_of, temporary_name, write_whole
+from speechportal.storage.backends.files import TEMPORARY, chunks_of, require, temporary_name, write_whole
 from speechportal.storage.errors import (
     Changed,
-    FileTooLarge,
     FolderMissing,
     InvalidKey,
     NotFound,
@@ -89,10 +88,7 @@ class LocalStore(ObjectStore):
     ) -> StoredFile:
         stream, file = self._open(key)
         with stream:
-            if if_version is not None and file.version != if_version:
-                raise Changed(key)
-            if limit is not None and file.size > limit:
-                raise FileTooLarge(key, answer=f"{file.size} bytes")
+            require(file, if_version, limit)
 
             def verify(written: int) -> None:
                 if written != file.size or _stored(key, os.fstat(stream.fileno())) != file:

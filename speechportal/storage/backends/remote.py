@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,14 +27,12 @@ from speechportal.storage.backends.base import (
     Progress,
     StoredFile,
 )
-from speechportal.storage.backends.files import write_whole
+from speechportal.storage.backends.files import require, require_all_of, write_whole
 from speechportal.storage.errors import (
     Changed,
-    FileTooLarge,
     NotFound,
     StorageFault,
     TargetExists,
-    Unreachable,
 )
 
 
@@ -133,17 +132,10 @@ class RemoteStore(ObjectStore):
         on_progress: Progress | None = None,
     ) -> StoredFile:
         blob = self._found(key)
-        if if_version is not None and blob.version != if_version:
-            raise Changed(key)
-        if limit is not None and blob.size > limit:
-            raise FileTooLarge(key, answer=f"{blob.size} bytes")
-
-        def verify(written: int) -> None:
-            if written != blob.size:
-                raise Unreachable(key, answer=f"{written} of {blob.size} bytes")
-
-        write_whole(path, self._read(key, blob), verify, on_progress)
-        return self._stored(blob)
+        file = self._stored(blob)
+        require(file, if_version, limit)
+        write_whole(path, self._read(key, blob), partial(require_all_of, file), on_progress)
+        return file
 
     def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
         full_key = self.full_key(key)

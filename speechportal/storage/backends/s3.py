@@ -9,6 +9,7 @@ import mimetypes
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -28,18 +29,16 @@ from speechportal.storage.backends.base import (
     Progress,
     StoredFile,
 )
-from speechportal.storage.backends.files import write_whole
+from speechportal.storage.backends.files import require, require_all_of, write_whole
 from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.backends.s3_client import MIB, ExplicitS3Storage, S3Settings, storage_for
 from speechportal.storage.errors import (
     AccessDenied,
     Changed,
-    FileTooLarge,
     NotFound,
     ObjectEncrypted,
     StorageFault,
     TargetExists,
-    Unreachable,
 )
 
 if TYPE_CHECKING:
@@ -146,16 +145,8 @@ class S3Store(ObjectStore, MultipartUploads):
         # From the headers of the very answer whose body is read: nothing can come in between.
         file = _stored(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
         with answer["Body"] as body:
-            if if_version is not None and file.version != if_version:
-                raise Changed(key)
-            if limit is not None and file.size > limit:
-                raise FileTooLarge(key, answer=f"{file.size} bytes")
-
-            def verify(written: int) -> None:
-                if written != file.size:
-                    raise Unreachable(key, answer=f"{written} of {file.size} bytes")
-
-            write_whole(path, _chunks(body, key), verify, on_progress)
+            require(file, if_version, limit)
+            write_whole(path, _chunks(body, key), partial(require_all_of, file), on_progress)
         return file
 
     def put(self, key: str, data: bytes | Path, content_type: str = CONTENT_TYPE) -> StoredFile:
