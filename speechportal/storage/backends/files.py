@@ -25,7 +25,7 @@ def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def require(file: StoredFile, if_version: str | None, limit: int | None) -> None:
-    """Raise Changed unless a file that is to be downloaded has ``if_version``; FileTooLarge above ``limit``."""
+    """Raise Changed unless a file to be downloaded has ``if_version``; FileTooLarge above ``limit``."""
     if if_version is not None and file.version != if_version:
         raise Changed(file.key)
     if limit is not None and file.size > limit:
