@@ -32,9 +32,9 @@ PHASES = {
         "--phases",
         "examples,coverage,fuzzing",
         "--max-examples",
-        "8",
+        "4",
     ],
-    "sequences of requests": ["--phases", "stateful", "--max-examples", "15"],
+    "sequences of requests": ["--phases", "stateful", "--max-examples", "10"],
 }
 
 
