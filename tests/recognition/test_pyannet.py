@@ -61,3 +61,13 @@ def test_recognition_starts_without_importing_pyannote() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_pyannote_starts_no_thread_for_its_telemetry() -> None:
+    """In a forked child a second thread would keep the child from leaving the network."""
+    program = (
+        "import batches.recognition.diarization.torchaudio_compat, pyannote.audio, threading, sys; "
+        "print(threading.active_count(), 'pyannote.audio.telemetry.metrics' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["1", "False"]

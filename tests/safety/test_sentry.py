@@ -27,7 +27,7 @@ import django
 django.setup()
 from django.conf import settings
 from tests.clients import Client
-from speechportal import logs
+from speechportal.platform import logs
 
 settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 headers = {{"authorization": "Bearer {CANARY}", "referer": "http://other/?t={CANARY}", "host": "127.0.0.1"}}

@@ -33,8 +33,25 @@ def _install_stand_in() -> None:
     sys.modules[name] = module
 
 
-# pyannote reports the use of its models to its makers unless told otherwise; ours says nothing to anyone.
-os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+def _track_nothing(*_args: object, **_kwargs: object) -> None:
+    """Stands for each function of pyannote's telemetry."""
+
+
+def _silence_telemetry() -> None:
+    """Keep pyannote from reporting the use of its models to its makers.
+
+    Even where its metrics are off, its telemetry starts a thread, and starts it again in every child process
+    after a fork, where a second thread keeps :func:`sandbox.leave_network` from leaving the network. So the
+    module is replaced.
+    """
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+    module = types.ModuleType("pyannote.audio.telemetry")
+    for name in ("track_model_init", "track_pipeline_init", "track_pipeline_apply"):
+        setattr(module, name, _track_nothing)
+    sys.modules.setdefault(module.__name__, module)
+
+
 # pyannote would decode files with torchcodec, which does not load here; it is given waveforms instead.
 warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed correctly")
 _install_stand_in()
+_silence_telemetry()
