@@ -54,6 +54,9 @@ class BatchList(ListParameters):
     status = serializers.ChoiceField(Batch.Status.choices, required=False)
     paused = YesOrNo(required=False)
     domain = serializers.CharField(required=False, help_text="The ID of a domain.")
+    deleted = YesOrNo(
+        required=False, help_text="`true`: instead, deleted batches of which there still are transcripts."
+    )
 
 
 class ArchiveParameters(Parameters):
@@ -95,7 +98,8 @@ class BatchView(ApiView):
     @extend_schema(responses=BatchOutput(many=True), summary="List batches")
     def list(self, request: ApiRequest) -> Response:
         asked = self.parameters
-        batches = selectors.list_batches(request.account, asked.get("q", ""))
+        listed = selectors.list_deleted_batches if asked.get("deleted") else selectors.list_batches
+        batches = listed(request.account, asked.get("q", ""))
         if status := asked.get("status"):
             batches = batches.filter(status=status)
         if (paused := asked.get("paused")) is not None:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
-from batches.models import Batch, ExecutionResult, Task
+from batches.models import Batch, ExecutionResult, StoredTranscript, Task
 from batches.models.batch import BatchQuerySet
 from domains.models import Domain, DomainQuerySet
 from speechportal.accounts.models import Account
@@ -39,6 +39,17 @@ def list_batches(account: Account, query: str = "") -> BatchQuerySet:
     """Live batches, newest first; ``query`` is part of a name or ID, or of the domain's name or code."""
     batches = Batch.objects.for_account(account).live().select_related("domain", "connection")
     return batches.matching(query) if query else batches
+
+
+def list_deleted_batches(account: Account, query: str = "") -> BatchQuerySet:
+    """Deleted batches of which there still are transcripts, the latest deleted first.
+
+    ``query`` is part of a name or an ID.
+    """
+    transcripts = StoredTranscript.objects.for_account(account).filter(task__batch=OuterRef("pk"))
+    deleted = Batch.objects.for_account(account).filter(deleted_at__isnull=False)
+    batches = deleted.filter(Exists(transcripts)).order_by("-deleted_at", "-pk")
+    return batches.filter(Q(name__icontains=query) | Q(uid__icontains=query)) if query else batches
 
 
 SORTS = {

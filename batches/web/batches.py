@@ -65,8 +65,20 @@ def batch_list(request: PortalRequest) -> HttpResponse:
         "sort": sort,
         "keep": {"sort": sort} if sort else {},
         "used": used,
+        "deleted": selectors.list_deleted_batches(request.account),
     }
     return render_live(request, "batches/list.html", "batches/_list.html", context)
+
+
+@member_required
+def deleted_list(request: PortalRequest) -> HttpResponse:
+    """Deleted batches whose transcripts can still be read."""
+    query = request.GET.get("q", "").strip()
+    batches = selectors.list_deleted_batches(request.account, query)
+    page = Paginator(batches, PAGE_SIZE).get_page(request.GET.get("page"))
+    progress = selectors.progress_of(request.account, page.object_list)
+    rows = [(batch, progress[batch.pk]) for batch in page.object_list]
+    return render(request, "batches/deleted.html", {"page": page, "rows": rows, "query": query})
 
 
 @member_required

@@ -30,6 +30,7 @@ delivery_pages = [
 batch_pages: list[URLPattern | URLResolver] = [
     path("", batches.batch_list, name="list"),
     path("new/", batches.batch_create, name="create"),
+    path("deleted/", batches.deleted_list, name="deleted"),
     path("service/", batches.service_details, name="service"),
     path("check/", actions.check, name="check"),
     path("try-webhook/", actions.try_webhook, name="try_webhook"),

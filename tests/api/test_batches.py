@@ -8,7 +8,9 @@ import pytest
 import requests
 from pytest_django import DjangoAssertNumQueries
 
-from batches.models import Batch, Task
+from batches.models import Batch, StoredTranscript, Task
+from batches.recognition.transcript import Segment, Transcript
+from batches.services import batches as batch_services
 from tests.api.client import Api
 from tests.clients import Client
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task
@@ -238,3 +240,21 @@ def test_strangers_find_nothing_and_viewers_only_look(alice: Api, vera: Api, cha
 def test_an_account_without_batches_sees_an_empty_list(charlie: Api) -> None:
     make_batch(make_account())
     assert charlie.get("batches").json() == {"next": None, "previous": None, "results": []}
+
+
+def test_deleted_batches_with_transcripts_are_listed_on_request(alice: Api, charlie: Api) -> None:
+    batch, empty = make_batch(alice.account, name="old"), make_batch(alice.account, name="empty")
+    task = make_task(batch, state="completed")
+    document = Transcript("en", 1.0, 1500, [Segment(0, 1500, "Good morning.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
+    for each in (batch, empty):
+        batch_services.delete_batch(batch=each)
+    live = make_batch(alice.account)
+    [row] = alice.get("batches?deleted=true").json()["results"]
+    assert (row["id"], row["domain"], row["connection"]) == (batch.uid, None, None)
+    assert row["deleted_at"]
+    assert [row["id"] for row in alice.get("batches").json()["results"]] == [live.uid]
+    assert [row["id"] for row in alice.get("batches?deleted=false").json()["results"]] == [live.uid]
+    assert alice.get("batches?deleted=true&q=new").json()["results"] == []
+    assert charlie.get("batches?deleted=true").json()["results"] == []
+    assert alice.get(f"tasks/{task.uid}/transcript").json()["text"] == "Good morning."

@@ -68,6 +68,7 @@ ROUTES: dict[str, Route] = {
     "account_privacy": Route(Guard.OWNER),
     "batches:list": Route(Guard.MEMBER),
     "batches:create": Route(Guard.MANAGER),
+    "batches:deleted": Route(Guard.MEMBER),
     "batches:service": Route(Guard.MEMBER),
     "batches:check": Route(Guard.MANAGER),
     "batches:try_webhook": Route(Guard.MANAGER, "POST"),
