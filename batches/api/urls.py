@@ -12,6 +12,7 @@ from batches.api.execution_results import ExecutionResultView
 from batches.api.formats import FormatView
 from batches.api.tasks import TaskView
 from batches.api.text_rules import TextRulesView
+from batches.api.transcript_search import TranscriptSearchView
 from batches.api.transcripts import TranscriptView
 from batches.api.usage import AccountView, ChargeView, UsageView
 from speechportal.api.views import UID
@@ -19,6 +20,7 @@ from speechportal.api.views import UID
 router = SimpleRouter(trailing_slash=False)
 router.register("batches", BatchView, "batch")
 router.register("tasks", TaskView, "task")
+router.register("transcripts", TranscriptSearchView, "transcript-search")
 router.register("formats", FormatView, "format")
 router.register("execution-results", ExecutionResultView, "execution-result")
 router.register("deliveries", DeliveryView, "delivery")

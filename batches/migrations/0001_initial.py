@@ -947,6 +947,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("text", models.TextField()),
+                ("language", models.CharField(blank=True, default="", max_length=20)),
+                ("domain_code", models.CharField(blank=True, default="", max_length=50)),
+                ("speakers", models.TextField(blank=True, default="")),
                 (
                     "account",
                     models.ForeignKey(
@@ -967,6 +970,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "search texts",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["account", "language"], name="search_text_by_language")],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),

@@ -88,7 +88,7 @@ class CorrectedWord(models.Model):
 
 
 class SearchText(models.Model):
-    """Search index of a transcript: its corrected text, case-folded, one segment per line.
+    """Search index of a transcript: the file's name, then its corrected text, folded, one segment per line.
 
     Only :mod:`batches.transcripts.search` writes it.
     """
@@ -96,6 +96,9 @@ class SearchText(models.Model):
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="search_text")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     text = models.TextField()
+    language = models.CharField(max_length=20, blank=True, default="")  # code, as recognised
+    domain_code = models.CharField(max_length=50, blank=True, default="")  # of the domain at its start
+    speakers = models.TextField(blank=True, default="")  # names that members gave, folded, one per line
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager()
@@ -105,6 +108,7 @@ class SearchText(models.Model):
         verbose_name_plural = "search texts"
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
+        indexes = [models.Index(fields=["account", "language"], name="search_text_by_language")]
 
     def __str__(self) -> str:
         return str(self.task)

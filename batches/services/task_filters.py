@@ -49,8 +49,8 @@ class TaskFilter:
             state=_one_of(query.get("state", ""), Task.State.values),
             q=query.get("q", "").strip(),
             model=query.get("model", "").strip(),
-            since=_day(query.get("since", "")),
-            until=_day(query.get("until", "")),
+            since=day_of(query.get("since", "")),
+            until=day_of(query.get("until", "")),
             shortest=_minutes(query.get("shortest", "")),
             longest=_minutes(query.get("longest", "")),
             sort=_one_of(query.get("sort", ""), [*SORTS, *(f"-{name}" for name in SORTS)]),
@@ -100,7 +100,8 @@ def _one_of(value: str, known: list[str]) -> str:
     return value if value in known else ""
 
 
-def _day(value: str) -> date | None:
+def day_of(value: str) -> date | None:
+    """Day of a page's address, ``2026-12-31``; ``None`` where it cannot be read or is out of range."""
     try:
         day = date.fromisoformat(value)
     except ValueError:

@@ -1,19 +1,15 @@
-"""Search of an account's transcripts by words.
+"""Search of an account's transcripts by words, phrases and file names.
 
-Each transcript has one row of text, folded and spelt as a query is (:func:`spell`). All words of a query must
-be in it, anywhere and as parts of longer words: Korean attaches particles to nouns without a space, so
-whole-word search would miss most hits. On PostgreSQL a trigram index (migration 0002) serves such a search;
-SQLite reads the account's rows.
-
-A trigram is three characters, and most Korean words are two syllables, too short for it. So each syllable is
-stored as its three letters, with a placeholder for a missing last one. "상품" then has six characters, and
-matches only where these two syllables are, since first, middle and last letters are different characters.
+Each transcript has one row of text, folded and spelt as a query is
+(:mod:`batches.transcripts.search_query`): the file's name in the first line, then the lines of the
+transcript. All terms of a query must be in it, anywhere and as parts of longer words: Korean attaches
+particles to nouns without a space, so whole-word search would miss most hits. On PostgreSQL a trigram index
+(migration 0002) serves such a search; SQLite reads the account's rows.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,27 +18,18 @@ from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, V
 from django.db.models.functions import Length, Replace
 from django.db.models.lookups import Contains
 
+from batches.formats.characters import one_line
 from batches.formats.lines import Line, recognised_text
 from batches.formats.lines import lines_of as edited_lines
 from batches.models import Correction, SearchText, StoredTranscript, Task
-from batches.recognition.chinese_script import simplified
 from batches.recognition.transcript import Transcript
+from batches.transcripts.search_filter import SearchFilter
+from batches.transcripts.search_query import SearchQuery, fold, spell
 from speechportal.accounts.models import Account
 
-WORD_LIMIT = 8  # of a query
 HIT_LIMIT = 5  # lines shown of one transcript
 RANKED = 500  # The newest that match are put in order of how well they do; to rank is to read each.
-
-# A Hangul syllable is a first letter, a vowel, and a last letter or none (Unicode, chapter 3.12).
-SYLLABLES, FIRSTS, VOWELS, LASTS = 0xAC00, 0x1100, 0x1161, 0x11A7
-NO_LAST = "\u11ff"  # A last letter that no syllable has.
-SPELLING = {
-    SYLLABLES + 588 * first + 28 * vowel + last: f"{chr(FIRSTS + first)}{chr(VOWELS + vowel)}"
-    + (chr(LASTS + last) if last else NO_LAST)
-    for first in range(19)
-    for vowel in range(21)
-    for last in range(28)
-}
+EVERYTHING = SearchFilter()
 
 
 @dataclass(frozen=True)
@@ -53,42 +40,42 @@ class Hit:
     start: int  # ms
     speaker: str  # label
     text: str  # as corrected
+    find: str  # what of the query stands there as it is, for the search field of the transcript's page
 
 
 @dataclass(frozen=True)
 class Found:
+    """A file that was found: how many of its lines have words of the query, and the best of these."""
+
     task: Task
     hits: list[Hit]
-    more: int  # lines found beside those
+    count: int  # lines
     speaker_names: dict[str, str]
+    is_named: bool = False  # whether words of the query are in the file's name
+    language: str = ""
 
-
-def fold(text: str) -> str:
-    """The same for spellings that a person takes for the same: width, case, composed letters, spaces, and
-    Traditional or Simplified Chinese characters."""
-    return " ".join(_folded(text).split())
-
-
-def _folded(text: str) -> str:
-    return simplified(unicodedata.normalize("NFKC", text).casefold())
-
-
-def spell(text: str) -> str:
-    """Fold a text and write every Hangul syllable as three letters."""
-    return text.translate(SPELLING)
-
-
-def query_words(query: str) -> list[str]:
-    # PostgreSQL takes no NUL, and nobody says one.
-    return list(dict.fromkeys(fold(query.replace("\0", " ")).split()))[:WORD_LIMIT]
+    @property
+    def more(self) -> int:
+        """Lines found beside those that are shown."""
+        return self.count - len(self.hits)
 
 
 def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
     """Write the search index row of a transcript, as corrected."""
-    lines = (spell(fold(text)) for _line, text in corrected_lines(transcript, correction))
-    SearchText.unscoped.update_or_create(
-        task=task, defaults={"account_id": task.account_id, "text": "\n".join(lines)}
-    )
+    lines = (text for _line, text in corrected_lines(transcript, correction))
+    names = correction.speaker_names.values() if correction else ()
+    columns = {
+        "account_id": task.account_id,
+        "text": _spelt_lines([task.name, *lines]),
+        "language": transcript.language,
+        "domain_code": task.settings.domain if task.settings else "",
+        "speakers": _spelt_lines(one_line(name) for name in names),
+    }
+    SearchText.unscoped.update_or_create(task=task, defaults=columns)
+
+
+def _spelt_lines(lines: Iterable[str]) -> str:
+    return "\n".join(spell(fold(line)) for line in lines)
 
 
 def corrected_lines(transcript: Transcript, correction: Correction | None) -> list[tuple[Line, str]]:
@@ -106,70 +93,79 @@ def index_transcript(*, instance: StoredTranscript, **_kwargs: Any) -> None:
     index(instance.task, instance.published(), correction)
 
 
-def matching(account: Account, query: str) -> QuerySet[Task]:
-    """Tasks of the account whose transcript contains every word of ``query``."""
-    words = query_words(query)
-    if not words:
+def matching(account: Account, query: str, chosen: SearchFilter = EVERYTHING) -> QuerySet[Task]:
+    """Tasks of the account whose transcript or name has every term of ``query``, and none it excludes.
+
+    With neither a query nor a filter there are none.
+    """
+    asked = SearchQuery.parse(query)
+    if asked.is_empty and (query.strip() or chosen.is_empty):
         return Task.objects.for_account(account).none()
-    texts = containing(SearchText.objects.for_account(account), words)
+    texts = chosen.apply(containing(SearchText.objects.for_account(account), asked), account)
     return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
 
 
-def containing(texts: QuerySet[SearchText], words: list[str]) -> QuerySet[SearchText]:
-    """Filter texts that contain every word, by the index if there is one."""
+def containing(texts: QuerySet[SearchText], asked: SearchQuery) -> QuerySet[SearchText]:
+    """Filter texts that contain every term and none of the excluded ones, by the index if there is one."""
     if connections[texts.db].vendor == "postgresql":
         looked_into = Func("text", function="speechportal_search_text", output_field=TextField())
-        for word in words:
-            texts = texts.filter(Contains(looked_into, spell(word)))
-        return texts
-    for word in words:
-        texts = texts.filter(text__contains=spell(word))
+        for term in asked.wanted:
+            texts = texts.filter(Contains(looked_into, spell(term)))
+    else:
+        for term in asked.wanted:
+            texts = texts.filter(text__contains=spell(term))
+    for term in asked.unwanted:
+        texts = texts.exclude(text__contains=spell(term))
     return texts
 
 
-def search(account: Account, query: str) -> QuerySet[Task]:
+def search(account: Account, query: str, chosen: SearchFilter = EVERYTHING) -> QuerySet[Task]:
     """Matching tasks, ranked: adjacent words first, then by frequency, then the newest."""
-    tasks = matching(account, query)
-    words = [spell(word) for word in query_words(query)]
+    tasks = matching(account, query, chosen)
+    related = tasks.select_related("batch", "transcript", "correction")
+    words = [spell(word) for word in SearchQuery.parse(query).wanted]
+    if not words:
+        return related.order_by("-pk")
     edge = next(iter(tasks.order_by("-pk").values_list("pk", flat=True)[RANKED - 1 : RANKED]), 0)
     text = "search_text__text"
     said = sum((Length(text) - Length(Replace(text, Value(word), Value("")))) / len(word) for word in words)
     together = Q(pk__gte=edge) & Q(search_text__text__contains=" ".join(words))
-    tasks = tasks.annotate(
+    ranked = related.annotate(
         together=Case(When(together, then=1), default=0, output_field=IntegerField()),
         said=Case(When(pk__gte=edge, then=said), default=0, output_field=IntegerField()),
     )
-    return tasks.select_related("batch", "transcript", "correction").order_by("-together", "-said", "-pk")
+    return ranked.order_by("-together", "-said", "-pk")
 
 
-def lines_of(task: Task, query: str) -> Found:
-    """Best lines of a task that :func:`search` returned, in order of time."""
-    words = [spell(word) for word in query_words(query)]
+def lines_of(task: Task, query: str, chosen: SearchFilter = EVERYTHING) -> Found:
+    """Best lines of a task that :func:`search` returned, in order of time.
+
+    Where the filter asks for a speaker, only that speaker's lines count.
+    """
+    asked = SearchQuery.parse(query).wanted
     transcript = task.transcript.published()
     correction: Correction | None = getattr(task, "correction", None)
+    names = dict(correction.speaker_names) if correction else {}
     counted = []
     for line, text in corrected_lines(transcript, correction):
-        spelt = spell(fold(text))
-        if count := sum(word in spelt for word in words):
-            counted.append((count, Hit(line.uid, line.start, line.speaker, text)))
+        if chosen.speaker and not chosen.has_spoken(names.get(line.speaker, "")):
+            continue
+        terms = _terms_in(text, asked)
+        if terms:
+            find = " ".join(asked) if " ".join(asked) in fold(text) else terms[0]
+            counted.append((len(terms), Hit(line.uid, line.start, line.speaker, text, find)))
     best = max((count for count, _ in counted), default=0)
-    hits = [hit for count, hit in counted if count == best]
-    names = dict(correction.speaker_names) if correction else {}
-    return Found(task, hits[:HIT_LIMIT], max(0, len(hits) - HIT_LIMIT), names)
+    hits = [hit for count, hit in counted if count == best][:HIT_LIMIT]
+    is_named = bool(_terms_in(task.name, asked))
+    return Found(task, hits, len(counted), names, is_named, transcript.language)
 
 
-def marked(text: str, query: str) -> list[tuple[str, bool]]:
-    """Split a text into parts, each with whether it is one of the query's words.
+def _terms_in(text: str, terms: Iterable[str]) -> list[str]:
+    spelt = spell(fold(text))
+    return [term for term in terms if spell(term) in spelt]
 
-    Folding may change the length of a text (NFKC); then no part is marked.
-    """
-    folded = _folded(text)
-    words = query_words(query)
-    if len(folded) != len(text) or not words:
-        return [(text, False)]
-    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
-    parts, at = [], 0
-    for match in pattern.finditer(folded):
-        parts += [(text[at : match.start()], False), (text[match.start() : match.end()], True)]
-        at = match.end()
-    return [(part, found) for part, found in [*parts, (text[at:], False)] if part]
+
+def languages_of(account: Account) -> list[str]:
+    """Codes of the languages that the account's transcripts are in."""
+    found = SearchText.objects.for_account(account).exclude(language="").order_by("language")
+    return list(found.values_list("language", flat=True).distinct())

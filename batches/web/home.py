@@ -11,15 +11,21 @@ from django.utils import timezone
 
 from batches.billing import usage
 from batches.formats.context import default_speaker_name
-from batches.models import Task
+from batches.models import Batch, Task
 from batches.operations import dashboard
+from batches.services import selectors
 from batches.transcripts import search
+from batches.transcripts.search_filter import SearchFilter
+from batches.transcripts.search_query import marked
+from batches.transcripts.transcript_page import LANGUAGES
 from batches.web.fragments import render_live
+from domains.models import Domain
 from speechportal.accounts.access import member_required
 from speechportal.accounts.requests import PortalRequest
 
 PAGE_SIZE = 20
 RECENT = 8
+MOST_DELETED = 100  # deleted batches that the search offers to look into
 
 
 @member_required
@@ -45,27 +51,38 @@ def _completed(request: PortalRequest) -> list[Task]:
 
 @member_required
 def transcripts(request: PortalRequest) -> HttpResponse:
-    """Search the account's transcripts; without a query, list the latest ones."""
-    query = request.GET.get("q", "").strip()
-    context: dict[str, object] = {"query": query}
-    if query:
-        page = Paginator(search.search(request.account, query), PAGE_SIZE).get_page(request.GET.get("page"))
-        found = [search.lines_of(task, query) for task in page.object_list]
-        context |= {"page": page, "found": [(each, _spoken(each, query)) for each in found]}
+    """Search the account's transcripts; with neither a query nor a filter, list the latest ones."""
+    account = request.account
+    query, chosen = request.GET.get("q", "").strip(), SearchFilter.from_query(request.GET)
+    context: dict[str, object] = {
+        "query": query,
+        "filter": chosen,
+        "batches": list(Batch.objects.for_account(account).live().order_by("name")),
+        "deleted_batches": list(selectors.list_deleted_batches(account)[:MOST_DELETED]),
+        "domains": list(Domain.objects.for_account(account).order_by("name")),
+        "languages": [(code, LANGUAGES.get(code, code)) for code in search.languages_of(account)],
+    }
+    if query or not chosen.is_empty:
+        tasks = search.search(account, query, chosen)
+        page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))
+        found = [search.lines_of(task, query, chosen) for task in page.object_list]
+        context |= {"page": page, "found": [_shown(each, query) for each in found], "searched": True}
     else:
         context["recent"] = _completed(request)
     return render(request, "home/transcripts.html", context)
 
 
-def _spoken(found: search.Found, query: str) -> list[dict[str, object]]:
-    """Hits of a transcript as the page shows them: speaker, time, and text with the found words marked."""
-    return [
+def _shown(found: search.Found, query: str) -> dict[str, object]:
+    """A file as the page shows it: its name and lines, each with the found words marked."""
+    names = found.speaker_names
+    lines = [
         {
             "start": hit.start,
-            "speaker": found.speaker_names.get(hit.speaker) or default_speaker_name(hit.speaker)
-            if hit.speaker
-            else "",
-            "parts": search.marked(hit.text, query),
+            "speaker": (names.get(hit.speaker) or default_speaker_name(hit.speaker)) if hit.speaker else "",
+            "parts": marked(hit.text, query),
+            "find": hit.find,
         }
         for hit in found.hits
     ]
+    name = {"parts": marked(found.task.name, query)}
+    return {"task": found.task, "count": found.count, "more": found.more, "name": name, "lines": lines}

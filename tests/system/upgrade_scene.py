@@ -29,6 +29,7 @@ from batches import models  # noqa: E402 - as above
 from batches.models import Task  # noqa: E402 - as above
 from batches.tasks import lifecycle  # noqa: E402 - as above
 from batches.transcripts import search  # noqa: E402 - as above
+from batches.transcripts.search_query import fold, spell  # noqa: E402 - as above
 from speechportal.accounts.models import Account, User  # noqa: E402 - as above
 from speechportal.accounts.uids import new_uid  # noqa: E402 - as above
 from speechportal.encryption import EncryptedCredentials  # noqa: E402 - as above
@@ -169,7 +170,7 @@ class Past:
     def results(self, common: dict[str, Any], task: Any) -> None:
         now = timezone.now()
         self.make("batches.StoredTranscript", task=task, stage="words", document=DOCUMENT)
-        words = search.spell(search.fold(DOCUMENT["segments"][0]["text"]))  # type: ignore[index] # a document
+        words = spell(fold(DOCUMENT["segments"][0]["text"]))  # type: ignore[index] # a document
         self.make("batches.SearchText", task=task, account=common["account"], text=words)
         file = {"format": "json", "key": "out/completed.mp3.json", "size": 9, "written_at": now}
         self.make("batches.ResultFile", task=task, connection=common["connection"], **file)

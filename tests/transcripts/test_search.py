@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from batches.models import SearchText, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
 from batches.transcripts import corrections, search
+from batches.transcripts.search_query import NO_LAST, SearchQuery, fold, marked, spell
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_task
 
@@ -46,7 +47,7 @@ def test_chinese_is_found_in_either_script(query: str) -> None:
     account = make_account()
     both = [recognised(account, "請說您的訂單號碼。"), recognised(account, "请说您的订单号码。")]
     assert set(search.search(account, query)) == set(both)
-    assert search.marked("請說您的訂單號碼。", query) == [
+    assert marked("請說您的訂單號碼。", query) == [
         ("請說您的", False),
         ("訂單號碼", True),
         ("。", False),
@@ -57,18 +58,18 @@ def test_chinese_is_found_in_either_script(query: str) -> None:
 @example("각", "가")
 @example("가나", "나")
 def test_what_is_spelt_is_found_exactly_where_it_stands(text: str, word: str) -> None:
-    text, word = search.fold(text), search.fold(word)
+    text, word = fold(text), fold(word)
     assume(word)
     # But a lone letter is part of syllables, as somebody means who has typed only that.
     assume(not any(0x1100 <= ord(letter) <= 0x11FF for letter in text + word))
-    assert (search.spell(word) in search.spell(text)) == (word in text)
+    assert (spell(word) in spell(text)) == (word in text)
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3)))
 def test_a_syllable_is_three_letters_and_one_spelling(text: str) -> None:
-    spelt = search.spell(text)
+    spelt = spell(text)
     assert len(spelt) == 3 * len(text)
-    assert unicodedata.normalize("NFC", spelt.replace(search.NO_LAST, "")) == text
+    assert unicodedata.normalize("NFC", spelt.replace(NO_LAST, "")) == text
 
 
 def test_a_syllable_is_not_found_inside_another() -> None:
@@ -103,11 +104,11 @@ def test_postgresql_finds_words_of_two_syllables_by_the_index(query: str) -> Non
     batch = make_batch(account)
     for number in range(40):
         task = make_task(batch)
-        SearchText.unscoped.create(task=task, account=account, text=search.spell(f"다른 말 {number}"))
+        SearchText.unscoped.create(task=task, account=account, text=spell(f"다른 말 {number}"))
     recognised(account, "지난주에 주문한 상품의 배송 조회를 하고 싶어요. my order")
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE batches_searchtext")
-    texts = search.containing(SearchText.unscoped.all(), search.query_words(query))
+    texts = search.containing(SearchText.unscoped.all(), SearchQuery.parse(query))
     assert "batches_searchtext_trigrams" in texts.explain()
     assert search.search(account, query).count() == 1
 

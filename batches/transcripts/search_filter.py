@@ -1,0 +1,72 @@
+"""Search filter: which of an account's transcripts a search looks into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Self
+
+from django.db.models import Q, QuerySet
+
+from batches.models import SearchText
+from batches.services.task_filters import day_of
+from batches.transcripts.search_query import fold, spell
+from domains.models import Domain
+from speechportal.accounts.models import Account
+
+
+@dataclass(frozen=True)
+class SearchFilter:
+    """Conditions on transcripts; empty ones do not filter.
+
+    ``batch`` and ``domain`` are IDs, ``speaker`` is part of a name that a member gave, ``language`` is the
+    code of the language that was recognised. Days are those on which tasks ended, inclusive, in the current
+    time zone.
+    """
+
+    batch: str = ""
+    domain: str = ""
+    speaker: str = ""
+    language: str = ""
+    since: date | None = None
+    until: date | None = None
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """From the parameters of a page's address. Days that cannot be read do not filter."""
+        texts = {
+            name: query.get(name, "").replace("\0", "").strip()
+            for name in ("batch", "domain", "speaker", "language")
+        }
+        return cls(**texts, since=day_of(query.get("since", "")), until=day_of(query.get("until", "")))
+
+    @property
+    def is_empty(self) -> bool:
+        return all(getattr(self, field.name) in ("", None) for field in fields(self))
+
+    def apply(self, texts: QuerySet[SearchText], account: Account) -> QuerySet[SearchText]:
+        """Narrow the account's search index to the transcripts that match."""
+        found = Q()
+        if self.batch:
+            found &= Q(task__batch__uid=self.batch)
+        if self.domain:
+            found &= self._of_domain(account)
+        if self.language:
+            found &= Q(language=self.language)
+        if speaker := spell(fold(self.speaker)):
+            found &= Q(speakers__contains=speaker)
+        if self.since:
+            found &= Q(task__finished_at__date__gte=self.since)
+        if self.until:
+            found &= Q(task__finished_at__date__lte=self.until)
+        return texts.filter(found)
+
+    def _of_domain(self, account: Account) -> Q:
+        """Transcripts recognised with the domain, or whose batch has it now: a deleted batch has none."""
+        codes = Domain.objects.for_account(account).filter(uid=self.domain).values("code")
+        return Q(domain_code__in=codes) | Q(task__batch__domain__uid=self.domain)
+
+    def has_spoken(self, name: str) -> bool:
+        """Whether a speaker's name is one that the filter asks for."""
+        return fold(self.speaker) in fold(name)
