@@ -12,7 +12,7 @@ from batches.api.setting_fields import input_field, output_field
 from batches.formats import FORMATS
 from batches.intake import left_alone
 from batches.intake.left_alone import REASONS
-from batches.models import Batch, Task
+from batches.models import Batch, Task, TaskAttempt
 from batches.models.batch import CSV_COLUMNS, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
 from batches.services.selected_tasks import ACTIONS
@@ -210,6 +210,20 @@ class ResultFileOutput(serializers.Serializer[Any]):
     written_at = serializers.DateTimeField()
 
 
+class TaskAttemptOutput(serializers.Serializer[Any]):
+    """An attempt that did not complete the task."""
+
+    started_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField()
+    outcome = serializers.ChoiceField(TaskAttempt.Outcome.choices)
+    cause = serializers.SerializerMethodField(help_text="Why it ended; null for a cancelled one.")
+    host = serializers.CharField(source="worker", help_text="The worker that tried.")
+
+    @extend_schema_field(CauseOutput(allow_null=True))
+    def get_cause(self, attempt: TaskAttempt) -> dict[str, Any] | None:
+        return cause_document(failure_of_task(attempt))
+
+
 class TaskOutput(Output):
     """One input file, from its discovery to its final state."""
 
@@ -224,6 +238,9 @@ class TaskOutput(Output):
     progress = serializers.IntegerField(help_text="In per cent.")
     attempts = serializers.IntegerField()
     cause = serializers.SerializerMethodField(help_text="Why it failed, or what holds it up.")
+    attempt_history = serializers.SerializerMethodField(
+        help_text="Attempts that did not complete it, also those before a retry: the latest 20, oldest first."
+    )
     media_duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
     whisper_model = serializers.CharField(
         help_text="The model that turns its speech into text; empty until it starts."
@@ -260,6 +277,10 @@ class TaskOutput(Output):
     @extend_schema_field(CauseOutput(allow_null=True))
     def get_cause(self, task: Task) -> dict[str, Any] | None:
         return cause_document(failure_of_task(task))
+
+    @extend_schema_field(TaskAttemptOutput(many=True))
+    def get_attempt_history(self, task: Task) -> Any:
+        return TaskAttemptOutput(task.attempt_history.all(), many=True).data
 
     @extend_schema_field(ResultFileOutput(many=True))
     def get_result_files(self, task: Task) -> Any:

@@ -33,7 +33,8 @@ class TaskList(ListParameters):
     )
     q = serializers.CharField(required=False, help_text="Part of a name.")
     text = serializers.CharField(
-        required=False, help_text="Words that were said: all must be in the transcript."
+        required=False,
+        help_text="Words that were said, or parts of the file's name, as in `GET /transcripts`.",
     )
     name = serializers.CharField(required=False, help_text="Exactly this name.")
     created_after = serializers.DateTimeField(required=False)
@@ -50,7 +51,7 @@ class TaskView(ApiView):
     def tasks(self) -> Any:
         tasks = Task.objects.for_account(self.request.account)
         related = tasks.select_related("batch", "execution_result", "original", "client_request")
-        return related.prefetch_related("result_files")
+        return related.prefetch_related("result_files", "attempt_history")
 
     def task(self) -> Task:
         found: Task = get_object_or_404(self.tasks(), uid=self.kwargs["uid"])

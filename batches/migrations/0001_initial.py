@@ -977,6 +977,56 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="TaskAttempt",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("released", "Put back into the queue"),
+                            ("stopped", "The worker was shut down"),
+                            ("lost", "The worker stopped responding"),
+                        ],
+                        max_length=10,
+                        verbose_name="outcome",
+                    ),
+                ),
+                ("error_code", models.CharField(blank=True, max_length=50, verbose_name="error code")),
+                ("error_message", models.TextField(blank=True, verbose_name="cause")),
+                ("error_details", models.JSONField(blank=True, default=dict)),
+                ("worker", models.CharField(blank=True, max_length=100, verbose_name="worker")),
+                ("started_at", models.DateTimeField(verbose_name="started")),
+                ("ended_at", models.DateTimeField(verbose_name="ended")),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempt_history",
+                        to="batches.task",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "attempt at a task",
+                "verbose_name_plural": "attempts at tasks",
+                "ordering": ["pk"],
+                "base_manager_name": "unscoped",
+                "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["ended_at"], name="task_attempt_by_end")],
+            },
+            managers=[
+                ("unscoped", django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
             name="ResultFile",
             fields=[
                 (

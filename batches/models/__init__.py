@@ -13,6 +13,7 @@ from batches.models.ledger import Charge, ExecutionResult
 from batches.models.notifications import BatchEvent, ChatChannel, Subscription
 from batches.models.served_model import ServedModel
 from batches.models.task import ResultFile, StoredTranscript, Task
+from batches.models.task_attempt import TaskAttempt
 
 __all__ = [
     "Adjustment",
@@ -35,5 +36,6 @@ __all__ = [
     "StoredTranscript",
     "Subscription",
     "Task",
+    "TaskAttempt",
     "Webhook",
 ]

@@ -17,7 +17,7 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches.models import Batch, Task
+from batches.models import Batch, Task, TaskAttempt
 from batches.recognition import errors as recognition
 from batches.recognition.errors import RecognitionError
 from speechportal.outbound import errors as outbound
@@ -293,8 +293,8 @@ def failure_of(error: RecognitionError | StorageError) -> Failure:
         return Failure(error.code, str(error), error.details)
 
 
-def failure_of_task(task: Task) -> Failure | None:
-    """Failure of a task that failed or was released; ``None`` if it has none."""
+def failure_of_task(task: Task | TaskAttempt) -> Failure | None:
+    """Failure of a task that failed or was released, or of one attempt at it; ``None`` if it has none."""
     return Failure(task.error_code, task.error_message, task.error_details) if task.error_code else None
 
 

@@ -17,14 +17,16 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, Charge, StoredTranscript, Task
+from batches.models import Batch, Charge, StoredTranscript, Task, TaskAttempt
 from batches.reports import execution_results
 from batches.status import batch_status, failures
 from batches.status.failures import Failure
+from batches.tasks import attempts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.webhooks import callbacks, outbox
 
 State = Task.State
+Outcome = TaskAttempt.Outcome
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
 NO_FAILURE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
 UNCLAIMED: dict[str, Any] = {
@@ -89,18 +91,24 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
 
     ``task`` selects one row at most. Returns ``False`` if another process was first.
     """
-    now = timezone.now()
-    task_id = task.values_list("pk", flat=True).first()
-    if not task.update(state=state, **_final(now), **values) or task_id is None:
+    now, row = timezone.now(), _attempt_of(task)
+    if not task.update(state=state, **_final(now), **values) or row is None:
         return False
+    if state == State.FAILED:
+        attempts.record(row, Outcome.FAILED, values)
     Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
     if state == State.COMPLETED and batch.held_until is not None:
         Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
         batch_status.set_normal(batch.pk)
     execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
-    outbox.announce_task(batch, task_id)
-    callbacks.queue_for(task_id)
+    outbox.announce_task(batch, row.pk)
+    callbacks.queue_for(row.pk)
     return True
+
+
+def _attempt_of(task: QuerySet[Task]) -> Task | None:
+    """The row that ``task`` selects, with what is recorded of its attempt; ``None`` if it is gone."""
+    return task.order_by().only("pk", "worker", "started_at").first()
 
 
 def _final(now: datetime) -> dict[str, Any]:
@@ -150,20 +158,23 @@ def release(claim: Lease, failure: Failure | None, *, count_attempt: bool) -> No
     task = claim.row.filter(state=State.IN_PROGRESS).first()
     if task is None:
         raise _why_lost(claim)
-    attempts = task.attempts if count_attempt else max(task.attempts - 1, 0)
+    counted = task.attempts if count_attempt else max(task.attempts - 1, 0)
     delays = task.delays + 1 if failure else 0
     delay = BACKOFF[min(delays, len(BACKOFF)) - 1] if failure else timedelta(0)
-    released = claim.row.filter(state=State.IN_PROGRESS).update(
-        state=State.WAITING,
-        progress=0,
-        attempts=attempts,
-        delays=delays,
-        available_at=timezone.now() + delay,
-        **UNCLAIMED,
-        **(_columns(failure) if failure else NO_FAILURE),
-    )
-    if not released:
-        raise _why_lost(claim)
+    error = _columns(failure) if failure else NO_FAILURE
+    with transaction.atomic():
+        released = claim.row.filter(state=State.IN_PROGRESS).update(
+            state=State.WAITING,
+            progress=0,
+            attempts=counted,
+            delays=delays,
+            available_at=timezone.now() + delay,
+            **UNCLAIMED,
+            **error,
+        )
+        if not released:
+            raise _why_lost(claim)
+        attempts.record(task, Outcome.RELEASED if failure else Outcome.STOPPED, error)
 
 
 def confirm_cancel(claim: Lease) -> None:
@@ -172,7 +183,13 @@ def confirm_cancel(claim: Lease) -> None:
 
 
 def _cancel(claimed: QuerySet[Task]) -> int:
-    return claimed.update(state=State.CANCELLED, **_final(timezone.now()))
+    """Cancel the claimed task that ``claimed`` selects. Returns 0 if another process was first."""
+    with transaction.atomic():
+        row = _attempt_of(claimed)
+        cancelled = claimed.update(state=State.CANCELLED, **_final(timezone.now()))
+        if cancelled and row is not None:
+            attempts.record(row, Outcome.CANCELLED)
+    return cancelled
 
 
 def cancel(tasks: QuerySet[Task]) -> int:
@@ -216,13 +233,17 @@ def _reap(task: Task, claim: Lease) -> int:
         return _cancel(late)
     failure = failures.failure("worker_died", attempts=task.attempts)
     if task.attempts < settings.MAX_ATTEMPTS:
-        return late.filter(state=State.IN_PROGRESS).update(
-            state=State.WAITING,
-            progress=0,
-            available_at=timezone.now(),
-            **UNCLAIMED,
-            **_columns(failure),
-        )
+        with transaction.atomic():
+            reaped = late.filter(state=State.IN_PROGRESS).update(
+                state=State.WAITING,
+                progress=0,
+                available_at=timezone.now(),
+                **UNCLAIMED,
+                **_columns(failure),
+            )
+            if reaped:
+                attempts.record(task, Outcome.LOST, _columns(failure))
+        return reaped
     with transaction.atomic():
         batch = _locked_batch(claim)
         return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_columns(failure)))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from batches.models import Charge, ResultFile, Task
+from batches.models import Charge, ResultFile, Task, TaskAttempt
 from batches.operations import progress_forecast
 from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
@@ -47,6 +47,10 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         "batch": task.batch,
         "cause": failure_of_task(task),
         "events": _events(task),
+        "attempts": [
+            (attempt, failure_of_task(attempt))
+            for attempt in TaskAttempt.objects.for_account(account).filter(task=task)
+        ],
         "place": progress_forecast.place_of(task),
         "charge": Charge.objects.for_account(account).filter(task=task).first(),
         "result_files": ResultFile.objects.for_account(account).filter(task=task, written_at__isnull=False),

@@ -28,6 +28,7 @@ from batches.models import (
     StoredTranscript,
     Subscription,
     Task,
+    TaskAttempt,
 )
 from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import endpoint
@@ -160,7 +161,15 @@ def test_no_page_has_anything_inline(secrets: list[str]) -> None:
 
 # A session's key opens the portal, and the admin calls a row by its key: staff see their number alone.
 # Members' own choices, what a page of theirs shows, and how a provider names a person.
-WITHOUT_A_PAGE = {BatchEvent, ChatChannel, CorrectedWord, ExternalIdentity, MemberSession, Subscription}
+WITHOUT_A_PAGE = {
+    BatchEvent,
+    ChatChannel,
+    CorrectedWord,
+    ExternalIdentity,
+    MemberSession,
+    Subscription,
+    TaskAttempt,
+}
 
 
 def test_every_own_table_has_a_page() -> None:

@@ -11,9 +11,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from batches.models import ResultFile, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
+from batches.status.failures import Failure
+from batches.tasks import lifecycle
 from tests.api.client import Api
 from tests.clients import Client
-from tests.factories import make_batch, make_task
+from tests.factories import claimed, make_batch, make_task
 
 
 def completed(api: Api, text: str = "Good morning.") -> Task:
@@ -148,12 +150,12 @@ def test_a_list_costs_the_same_however_long_it_is(
 ) -> None:
     for _number in range(3):
         completed(alice)
-    # token, membership, count of the request, tasks, their result files
-    with django_assert_num_queries(5):
+    # token, membership, count of the request, tasks, their result files and earlier attempts
+    with django_assert_num_queries(6):
         assert len(alice.get("tasks").json()["results"]) == 3
     for _number in range(4):
         completed(alice)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(alice.get("tasks").json()["results"]) == 7
 
 
@@ -222,3 +224,18 @@ def test_a_correction_is_made_as_a_whole_or_not_at_all(alice: Api) -> None:
         "lines.0.txt",
     }
     assert alice.get(path).json()["segments"][0]["textEdited"] == "Good morning."
+
+
+def test_a_task_tells_of_earlier_attempts(alice: Api, charlie: Api) -> None:
+    task, claim = claimed(make_batch(alice.account))
+    lifecycle.fail(claim, Failure("not_media", "This is not an audio or video file.", {}))
+    Task.unscoped.filter(pk=task.pk).update(move_due_at=None, execution_result=None)
+    assert alice.post(f"tasks/{task.uid}/retry").status_code == 200
+    told = alice.get(f"tasks/{task.uid}").json()
+    assert (told["state"], told["cause"]) == ("waiting", None)
+    [attempt] = told["attempt_history"]
+    assert (attempt["outcome"], attempt["host"]) == ("failed", "test")
+    assert attempt["cause"]["code"] == "not_media"
+    assert attempt["cause"]["advice"]
+    assert attempt["started_at"] <= attempt["ended_at"]
+    assert charlie.get(f"tasks/{task.uid}").status_code == 404

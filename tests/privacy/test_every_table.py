@@ -14,6 +14,7 @@ from batches.models import (
     ProcessedFolder,
     SearchText,
     Task,
+    TaskAttempt,
 )
 from batches.operations.privacy.erasure import close_account
 from batches.operations.privacy.export import TABLES
@@ -33,6 +34,7 @@ BY_THE_MACHINE = {
         "CorrectedWord",
         "SearchText",
         "Task",
+        "TaskAttempt",
         "StoredTranscript",
         "Webhook",
         "Keyword",
@@ -70,10 +72,13 @@ def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> Non
     Correction.unscoped.create(task=task, lines={})
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
     ClientRequest.unscoped.create(task=task)
+    attempt = TaskAttempt(task=task, outcome="failed", started_at=task.created_at, ended_at=task.created_at)
+    attempt.save()
     ConnectionBackoff.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)
     ProcessedFolder.unscoped.create(connection=batch.connection, path="in/x/")
     PendingFile.unscoped.create(batch=batch, key="in/x", version="1", size=1, modified_at=task.created_at)
     close_account(account=account)
+    assert not TaskAttempt.unscoped.exists()
     left = set()
     for model in [*TENANT_MODELS, apps.get_model("accounts", "Membership")]:
         manager = model._meta.managers_map.get("objects")

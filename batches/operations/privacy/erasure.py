@@ -35,6 +35,7 @@ from batches.models import (
     StoredTranscript,
     Subscription,
     Task,
+    TaskAttempt,
     Webhook,
 )
 from batches.models.task_settings import TaskOverrides
@@ -126,6 +127,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         ("corrections", Correction.unscoped.filter(task__account=account)),
         ("search texts", SearchText.unscoped.filter(task__account=account)),
         ("transcripts", StoredTranscript.unscoped.filter(task__account=account)),
+        ("attempts at tasks", TaskAttempt.unscoped.filter(task__account=account)),
         ("client requests", ClientRequest.unscoped.filter(task__account=account)),
         ("result file entries", ResultFile.unscoped.filter(task__account=account)),
         ("delivery attempts", DeliveryAttempt.unscoped.filter(delivery__account=account)),

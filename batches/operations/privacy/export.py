@@ -29,6 +29,7 @@ from batches.models import (
     StoredTranscript,
     Subscription,
     Task,
+    TaskAttempt,
 )
 from domains.models import Domain, Keyword
 from speechportal.accounts.audit import trail
@@ -64,6 +65,7 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
     ("chat_channels", ChatChannel, "account"),
     ("processed_folders", ProcessedFolder, "connection__account"),
     ("tasks", Task, "account"),
+    ("task_attempts", TaskAttempt, "task__account"),
     ("transcripts", StoredTranscript, "task__account"),
     ("client_requests", ClientRequest, "task__account"),
     ("corrections", Correction, "task__account"),

@@ -20,6 +20,7 @@ from batches.models import (
     SearchText,
     StoredTranscript,
     Task,
+    TaskAttempt,
 )
 from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry, MemberSession, SignInFailures
 
@@ -73,12 +74,15 @@ def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
 
 
 def remove_logs(account: Account, before: datetime) -> Counter[str]:
-    """Delete deliveries that ended before a time, with their attempts, and the audit trail up to it."""
+    """Delete deliveries that ended before a time, with their attempts, attempts at tasks, and the audit trail
+    up to it."""
     ended = Delivery.unscoped.filter(account=account, state__in=Delivery.FINAL, ended_at__lt=before)
     removed: Counter[str] = Counter()
     removed["delivery attempts"] = in_chunks(DeliveryAttempt.unscoped.filter(delivery__in=ended))
     removed["deliveries"] = in_chunks(ended)
     removed["status events"] = in_chunks(BatchEvent.unscoped.filter(account=account, created_at__lt=before))
+    attempts = TaskAttempt.unscoped.filter(task__account=account, ended_at__lt=before)
+    removed["attempts at tasks"] = in_chunks(attempts)
     trail = AuditEntry.unscoped.filter(account=account)
     removed["audit entries"] = trail.expire(before)
     return removed
