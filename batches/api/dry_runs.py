@@ -11,7 +11,9 @@ from rest_framework.response import Response
 from batches.api.usage import EstimateOutput
 from batches.models import Batch
 from batches.services import dry_run
+from batches.services.batches import BatchFields
 from batches.webhooks import endpoint_check
+from domains.models import Domain
 from speechportal.api.fields import AccountRelatedField, StrictCharField
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Input
@@ -24,6 +26,25 @@ class CheckInput(Input):
     connection = AccountRelatedField(Connection, help_text="The ID of the connection that holds both paths.")
     input_path = StrictCharField(max_length=900, allow_blank=True, default="")
     result_path = StrictCharField(max_length=900, allow_blank=True, default="")
+    name = StrictCharField(max_length=100, required=False, help_text="The batch's name, if it has one yet.")
+    domain = AccountRelatedField(Domain, required=False, help_text="The ID of its domain, likewise.")
+    batch = AccountRelatedField(
+        Batch,
+        required=False,
+        help_text="The ID of the batch whose settings are to change: it does not stand in its own way.",
+    )
+
+    def validate_batch(self, batch: Batch) -> Batch:
+        if batch.deleted_at:
+            self.fields["batch"].fail("does_not_exist", value=batch.uid)
+        return batch
+
+
+class RefusalOutput(serializers.Serializer[Any]):
+    """What creating or changing the batch would refuse."""
+
+    field = serializers.CharField(allow_blank=True, help_text="Empty for what is about the whole batch.")
+    message = serializers.CharField()
 
 
 class CheckOutput(serializers.Serializer[Any]):
@@ -34,6 +55,7 @@ class CheckOutput(serializers.Serializer[Any]):
     result_path = FindingOutput(
         many=True, source="result_findings", help_text="Empty where both paths are the same."
     )
+    refused = RefusalOutput(many=True, help_text="What creating it would refuse of what was given.")
     files = serializers.IntegerField(help_text="Media files that wait in the input path.")
     size = serializers.IntegerField(help_text="Of these, in bytes.")
     media_duration = serializers.IntegerField(
@@ -80,8 +102,23 @@ class TrialView(ApiView):
 
     @extend_schema(request=CheckInput, responses={200: CheckOutput}, summary="Try the paths of a batch")
     def check(self, request: ApiRequest) -> Response:
-        """Tests with a small file all that a batch does on its paths; counts waiting files and their cost."""
-        found = dry_run.preview(**self.read(CheckInput))
+        """Tests with a small file all that a batch does on its paths; counts waiting files and their cost.
+
+        Says in `refused` what creating it would refuse, in the same sentences.
+        """
+        given = self.read(CheckInput)
+        others = BatchFields()
+        if "name" in given:
+            others["name"] = given["name"]
+        if "domain" in given:
+            others["domain"] = given["domain"]
+        found = dry_run.preview(
+            connection=given["connection"],
+            input_path=given["input_path"],
+            result_path=given["result_path"],
+            batch=given.get("batch"),
+            others=others,
+        )
         return Response(CheckOutput(found).data)
 
     @extend_schema(request=TryInput, responses={200: TrialOutput}, summary="Try a webhook URL")

@@ -131,6 +131,39 @@ def update_batch(
     return locked
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What is wrong with one field of a batch; ``field`` is empty for what is about the whole batch."""
+
+    field: str
+    message: str
+
+    @property
+    def label(self) -> str:
+        """Name of the field for people."""
+        name = str(Batch._meta.get_field(self.field).verbose_name) if self.field else _("batch")
+        return name[:1].upper() + name[1:]
+
+
+def refusals(*, account: Account, batch: Batch | None = None, **fields: Unpack[BatchFields]) -> list[Refusal]:
+    """What :func:`create_batch`, or :func:`update_batch` of ``batch``, would refuse, in the same sentences.
+
+    Nothing is said about fields that are not given: a form is checked before it is complete. Nothing is
+    saved, but ``batch`` is changed in memory.
+    """
+    checked = Batch(account=account) if batch is None else batch
+    _apply(checked, fields)
+    found = []
+    if batch is None and Batch.unscoped.live().filter(account=account).count() >= account.batch_limit:
+        found.append(Refusal("", _rule("batch_limit").messages[0]))
+    try:
+        _check(checked, None)
+    except ValidationError as error:
+        for field, messages in error.message_dict.items():
+            found += [Refusal(field, message) for message in messages if field in fields]
+    return found
+
+
 def delete_batch(*, batch: Batch) -> None:
     """Delete a batch: cancel its unfinished tasks. Files in the storage, results and charges stay.
 

@@ -1,16 +1,19 @@
-"""Dry run of a batch before it is created: tests its paths and counts the files that wait in them."""
+"""Dry run of a batch before it is saved: validates what is filled in, tests its paths and counts the files
+that wait in them."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.utils.translation import gettext_lazy as _
 
 from batches.intake import duration_estimates, input_path
-from batches.models import ProcessedFolder
+from batches.models import Batch, ProcessedFolder
 from batches.models.batch import as_folder
+from batches.services import batches as batch_services
 from batches.services import tasks as task_services
+from batches.services.batches import BatchFields, Refusal
 from speechportal.storage import keys
 from speechportal.storage.backends.base import Finding, ObjectStore
 from speechportal.storage.errors import StorageError
@@ -31,14 +34,37 @@ class Preview:
     names: list[str] = field(default_factory=list)  # the first few
     media_duration: int | None = None  # ms, estimated; None where it cannot be told
     estimate: task_services.Estimate | None = None
+    refused: list[Refusal] = field(default_factory=list)  # by the rules of batches
+
+    @property
+    def paths_work(self) -> bool:
+        return all(finding.ok for finding in [*self.input_findings, *self.result_findings])
 
     @property
     def is_fine(self) -> bool:
-        return all(finding.ok for finding in [*self.input_findings, *self.result_findings])
+        return self.paths_work and not self.refused
 
 
-def preview(*, connection: Connection, input_path: str, result_path: str) -> Preview:
-    """Test both paths with a small file, and count the media files that wait in the input path."""
+def preview(
+    *,
+    connection: Connection,
+    input_path: str,
+    result_path: str,
+    batch: Batch | None = None,
+    others: BatchFields | None = None,
+) -> Preview:
+    """Say what saving would refuse, test both paths with a small file, and count the waiting media files.
+
+    ``batch`` is the one whose settings are edited, if any: its own paths do not count against it. ``others``
+    has what else is filled in.
+    """
+    fields = others or BatchFields()
+    fields |= {"connection": connection, "input_path": input_path, "result_path": result_path}
+    refused = batch_services.refusals(account=connection.account, batch=batch, **fields)
+    return replace(_tried(connection, input_path, result_path), refused=refused)
+
+
+def _tried(connection: Connection, input_path: str, result_path: str) -> Preview:
     source, target = as_folder(input_path), as_folder(result_path)
     try:
         for path in (source, target):
@@ -49,7 +75,7 @@ def preview(*, connection: Connection, input_path: str, result_path: str) -> Pre
     except StorageError as error:
         return Preview([], [Finding("open", _("Open the storage"), error)])
     found = Preview(store.check(source), store.check(target) if target != source else [])
-    if not found.is_fine:
+    if not found.paths_work:
         return found
     try:
         return _counted(connection, store, source, found)

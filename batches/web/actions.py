@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -17,12 +19,16 @@ from batches.models import Batch
 from batches.services import batches as batch_services
 from batches.services import dry_run, selectors
 from batches.services import tasks as task_services
+from batches.services.batches import BatchFields
 from batches.webhooks import endpoint_check
+from domains.models import Domain
 from speechportal.accounts.access import manager_required
 from speechportal.accounts.requests import PortalRequest
 from speechportal.storage.models import Connection
 
 MAX_KEY_DIGITS = 18  # A longer number is no primary key: SQLite and PostgreSQL hold 64 bits.
+CHECKED = ("batch", "name", "domain", "connection", "input_path", "result_path")
+M = TypeVar("M", bound=Model)
 
 
 def _selected(request: PortalRequest) -> list[Batch]:
@@ -62,19 +68,35 @@ def _each(request: PortalRequest, batches: list[Batch], act: Callable[[Batch], o
     return done
 
 
+def _by_key(rows: QuerySet[M], key: str) -> M | None:
+    """The row that a select of the form names by its primary key."""
+    is_key = key.isascii() and key.isdigit() and len(key) <= MAX_KEY_DIGITS
+    return rows.filter(pk=key).first() if is_key else None
+
+
 @manager_required
 def check(request: PortalRequest) -> HttpResponse:
-    """Dry run with the connection and paths of the form; nothing is created."""
+    """Dry run with what the form has of name, domain, connection and paths; nothing is saved.
+
+    ``batch`` is the ID of the one whose settings are open.
+    """
+    given = {name: request.GET.get(name, "").replace("\0", "").strip() for name in CHECKED}
     connections = Connection.objects.for_account(request.account).select_related("account")
-    chosen = request.GET.get("connection", "")
-    is_key = chosen.isascii() and chosen.isdigit() and len(chosen) <= MAX_KEY_DIGITS
-    connection = connections.filter(pk=chosen).first() if is_key else None
+    connection = _by_key(connections, given["connection"])
+    live = Batch.objects.for_account(request.account).live().select_related("account")
     found = None
     if connection is not None:
+        others = BatchFields()
+        if given["name"]:
+            others["name"] = given["name"]
+        if domain := _by_key(Domain.objects.for_account(request.account), given["domain"]):
+            others["domain"] = domain
         found = dry_run.preview(
             connection=connection,
-            input_path=request.GET.get("input_path", ""),
-            result_path=request.GET.get("result_path", ""),
+            input_path=given["input_path"],
+            result_path=given["result_path"],
+            batch=live.filter(uid=given["batch"]).first(),
+            others=others,
         )
     return render(request, "batches/check.html", {"connection": connection, "found": found})
 

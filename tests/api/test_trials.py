@@ -11,7 +11,7 @@ from batches.models import Delivery
 from batches.services import batches as batch_services
 from batches.webhooks import endpoint
 from tests.api.client import Api
-from tests.factories import make_connection
+from tests.factories import make_batch, make_connection, make_domain
 from tests.webhooks.makers import make_hooked_batch
 from tests.webhooks.receiver import receiving, status
 
@@ -48,6 +48,25 @@ def test_a_path_that_does_not_work_is_told_with_its_fault(alice: Api) -> None:
     assert fault["message"]
     outside = alice.post(CHECK, {"connection": connection.uid, "input_path": "../up/"}).json()
     assert outside["ok"] is False
+
+
+def test_what_creating_would_refuse_is_told_in_its_words(alice: Api, charlie: Api) -> None:
+    batch = make_batch(alice.account, name="calls", input_path="in/")
+    assert batch.connection is not None
+    given = {"connection": batch.connection.uid, "input_path": "in/", "result_path": "out/", "name": "calls"}
+    told = alice.post(CHECK, given).json()
+    assert told["ok"] is False
+    assert all(each["ok"] for each in told["input_path"])
+    domain = make_domain(alice.account)
+    refused = alice.post("batches", {**given, "domain": domain.uid}).json()
+    assert {(each["field"], each["message"]) for each in told["refused"]} == {
+        (each["field"], each["message"]) for each in refused["errors"]
+    }
+    assert {each["field"] for each in told["refused"]} == {"input_path", "name"}
+    own = alice.post(CHECK, {**given, "batch": batch.uid}).json()
+    assert (own["ok"], own["refused"]) == (True, [])
+    others = {"connection": make_connection(charlie.account).uid, "batch": batch.uid}
+    assert charlie.post(CHECK, others).status_code == 422
 
 
 def test_a_stranger_s_connection_is_unknown(alice: Api, charlie: Api) -> None:
