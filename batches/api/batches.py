@@ -193,7 +193,7 @@ class BatchView(ApiView):
                 "All failed ones", {"action": "retry", "filter": {"state": "failed"}}, request_only=True
             )
         ],
-        summary="Retry, cancel or recognise many tasks again",
+        summary="Retry, cancel, acknowledge or recognise many tasks again",
     )
     @action(detail=True, methods=["post"], url_path="task-actions")
     @idempotent
@@ -205,7 +205,8 @@ class BatchView(ApiView):
             tasks = own.filter(uid__in=fields["ids"])
         else:
             tasks = TaskFilter(**fields["filter"]).apply(batch)
-        outcome = selected_tasks.ACTIONS[fields["action"]](batch=batch, tasks=tasks)
+        extra = {"note": fields.get("note", "")} if fields["action"] == "acknowledge" else {}
+        outcome = selected_tasks.ACTIONS[fields["action"]](batch=batch, tasks=tasks, **extra)
         return Response(TaskActionOutput(outcome).data)
 
     @extend_schema(

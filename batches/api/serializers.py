@@ -15,7 +15,7 @@ from batches.intake.left_alone import REASONS
 from batches.models import Batch, Task, TaskAttempt
 from batches.models.batch import CSV_COLUMNS, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
-from batches.services.selected_tasks import ACTIONS
+from batches.services.selected_tasks import ACTIONS, NOTE_LENGTH
 from batches.status.failures import Failure, failure_of_batch, failure_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
@@ -241,6 +241,10 @@ class TaskOutput(Output):
     attempt_history = serializers.SerializerMethodField(
         help_text="Attempts that did not complete it, also those before a retry: the latest 20, oldest first."
     )
+    acknowledged_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a member marked its failure as seen."
+    )
+    acknowledgement = serializers.CharField(allow_blank=True, help_text="The member's note.")
     media_duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
     whisper_model = serializers.CharField(
         help_text="The model that turns its speech into text; empty until it starts."
@@ -341,11 +345,18 @@ class TaskActionInput(Input):
         help_text="Tasks of this batch. Either these or `filter`.",
     )
     filter = TaskFilterInput(required=False)
+    note = StrictCharField(
+        max_length=NOTE_LENGTH, allow_blank=True, required=False, help_text="Of `acknowledge`."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("ids" in attrs) == ("filter" in attrs):
             raise serializers.ValidationError(_("Give either ids or filter."), code="ids_or_filter")
         return attrs
+
+
+class AcknowledgeInput(Input):
+    note = StrictCharField(max_length=NOTE_LENGTH, allow_blank=True, default="")
 
 
 class TaskActionOutput(serializers.Serializer[Any]):

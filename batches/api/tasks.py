@@ -1,4 +1,4 @@
-"""REST endpoints of tasks: list, retry, cancel, recognise again."""
+"""REST endpoints of tasks: list, retry, cancel, acknowledge, recognise again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from batches.api.serializers import TaskOutput
+from batches.api.serializers import AcknowledgeInput, TaskOutput
 from batches.models import Task
-from batches.services import selectors
+from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
 from batches.transcripts import search
 from speechportal.api.idempotency import idempotent
@@ -106,3 +106,12 @@ class TaskView(ApiView):
         repeat = task_services.recognise_again(task=self.task())
         task = get_object_or_404(self.tasks(), uid=repeat.uid)
         return self.answer(task, status=201, location=self.address(task))
+
+    @extend_schema(request=AcknowledgeInput, responses={200: TaskOutput}, summary="Acknowledge a failure")
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def acknowledge(self, request: ApiRequest, uid: str) -> Response:
+        """Marks the failure as seen: Home no longer names it. A retry removes the mark."""
+        fields = self.read(AcknowledgeInput)
+        selected_tasks.acknowledge_task(task=self.task(), note=fields["note"])
+        return self.answer(self.task())

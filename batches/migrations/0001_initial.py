@@ -801,6 +801,11 @@ class Migration(migrations.Migration):
                 ("reserved", models.DecimalField(decimal_places=4, max_digits=12, null=True)),
                 ("error_code", models.CharField(blank=True, max_length=50, verbose_name="error code")),
                 ("error_message", models.TextField(blank=True, verbose_name="cause")),
+                ("acknowledged_at", models.DateTimeField(null=True, verbose_name="acknowledged")),
+                (
+                    "acknowledgement",
+                    models.CharField(blank=True, default="", max_length=500, verbose_name="note"),
+                ),
                 ("error_details", models.JSONField(blank=True, default=dict)),
                 ("whisper_model", models.CharField(blank=True, max_length=200, verbose_name="Whisper model")),
                 ("speaker_model", models.CharField(blank=True, max_length=200, verbose_name="speaker model")),

@@ -133,6 +133,10 @@ class Task(models.Model):
     error_message = models.TextField(_("cause"), blank=True)
     error_details = models.JSONField(default=dict, blank=True)
 
+    # A member has seen its failure; a retry clears both.
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
+    acknowledgement = models.CharField(_("note"), max_length=500, blank=True, default="")
+
     # Models that recognise it: those its sender asked for from the beginning, the batch's from the claim on.
     whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)
     speaker_model = models.CharField(_("speaker model"), max_length=offered_models.NAME_LENGTH, blank=True)

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from batches.models import Batch, Charge, Task, Webhook
 from batches.status.failures import failure_of_batch
+from batches.tasks import lifecycle
 from domains.models import Domain
 from speechportal.accounts.models import Account
 from speechportal.storage.models import Connection
@@ -28,6 +29,7 @@ class Alert:
     title: str
     detail: str
     address: str
+    acknowledge: str = ""  # address of the question that acknowledges it, where that is possible
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _stopped_webhooks(account: Account) -> list[Alert]:
 def _failed_tasks(account: Account) -> list[Alert]:
     since = timezone.now() - FAILED_FOR
     failed = Task.objects.for_account(account).filter(
-        state=Task.State.FAILED, finished_at__gte=since, batch__deleted_at__isnull=True
+        lifecycle.acknowledgeable(), finished_at__gte=since, batch__deleted_at__isnull=True
     )
     rows = failed.order_by().values("batch__uid", "batch__name").annotate(count=Count("pk"))
     return [
@@ -119,6 +121,7 @@ def _failed_tasks(account: Account) -> list[Alert]:
             )
             % row["count"],
             f"{reverse('batches:detail', args=[row['batch__uid']])}?state=failed",
+            f"{reverse('batches:selected_tasks', args=[row['batch__uid'], 'acknowledge'])}?state=failed",
         )
         for row in rows.order_by("-count")
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.models import Batch, Task
@@ -19,6 +20,7 @@ from batches.tasks import lifecycle
 from speechportal.accounts.audit import trail
 
 State = Task.State
+NOTE_LENGTH = 500  # characters of an acknowledgement
 MOST_REPEATS = 500  # Each is a transaction and a charge of its own.
 
 
@@ -36,6 +38,7 @@ def fitting(action: str, tasks: QuerySet[Task]) -> QuerySet[Task]:
         "retry": lifecycle.retryable(),
         "cancel": lifecycle.cancellable(),
         "recognise-again": lifecycle.repeatable(),
+        "acknowledge": lifecycle.acknowledgeable(),
     }
     return tasks.filter(conditions[action])
 
@@ -86,8 +89,43 @@ def recognise_again(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
     return Outcome(done, asked - done)
 
 
+def acknowledge(*, batch: Batch, tasks: QuerySet[Task], note: str = "") -> Outcome:
+    """Mark failures as seen, with a note: Home no longer names them.
+
+    A retry removes the mark: if the task fails again, that is another failure. Raises ``ValidationError`` for
+    a note that is too long.
+    """
+    with transaction.atomic():
+        locked = task_services.lock_batch(batch)
+        asked = tasks.count()
+        done = _acknowledge(fitting("acknowledge", tasks.order_by()), note)
+        if done:
+            trail.record("batch.acknowledged", locked, changes={"tasks": [None, done], "note": [None, note]})
+    return Outcome(done, asked - done)
+
+
+def acknowledge_task(*, task: Task, note: str = "") -> Task:
+    """Mark one task's failure as seen. Raises ``ValidationError`` where there is none, or for a long note."""
+    with transaction.atomic():
+        found = Task.objects.for_account(task.account).filter(pk=task.pk)
+        if not _acknowledge(fitting("acknowledge", found), note):
+            raise ValidationError(
+                _("Only a failure that nobody has acknowledged yet can be acknowledged."),
+                code="task_not_acknowledgeable",
+            )
+        trail.record("task.acknowledged", task, changes={"note": [None, note]})
+    return found.get()
+
+
+def _acknowledge(tasks: QuerySet[Task], note: str) -> int:
+    if len(note) > NOTE_LENGTH:
+        raise ValidationError(_("A note has at most %d characters.") % NOTE_LENGTH, code="note_too_long")
+    return tasks.update(acknowledged_at=timezone.now(), acknowledgement=note)
+
+
 ACTIONS: dict[str, Callable[..., Outcome]] = {
     "retry": retry,
     "cancel": cancel,
     "recognise-again": recognise_again,
+    "acknowledge": acknowledge,
 }

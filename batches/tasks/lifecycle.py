@@ -269,6 +269,11 @@ def retryable() -> Q:
     return ended & reported & Q(batch__deleted_at=None)
 
 
+def acknowledgeable() -> Q:
+    """Failed tasks whose failure no member has acknowledged."""
+    return Q(state=State.FAILED, acknowledged_at=None)
+
+
 def cancellable() -> Q:
     """Tasks that have not ended and that nobody has cancelled yet."""
     return Q(state__in=[State.WAITING, State.IN_PROGRESS])
@@ -310,6 +315,8 @@ def _retry(task: Task) -> int:
         moved_at=None,
         move_attempts=0,
         notice="",
+        acknowledged_at=None,
+        acknowledgement="",
         **NO_FAILURE,
     )
     if retried and task.settings and task.current_settings().makes_other_transcripts(task.settings):

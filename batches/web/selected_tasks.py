@@ -35,8 +35,9 @@ def act(request: PortalRequest, uid: str, action: str) -> HttpResponse:
     if request.method != "POST":
         return _ask(request, batch, action, selected, matching, chosen)
     tasks = matching if given.get("all") else selected
+    extra = {"note": given.get("note", "").replace("\0", "").strip()} if action == "acknowledge" else {}
     try:
-        outcome = selected_tasks.ACTIONS[action](batch=batch, tasks=tasks)
+        outcome = selected_tasks.ACTIONS[action](batch=batch, tasks=tasks, **extra)
     except ValidationError as error:
         messages.error(request, error.messages[0])
     else:
@@ -83,6 +84,9 @@ def _report(request: PortalRequest, action: str, outcome: selected_tasks.Outcome
         "cancel": ngettext("%d task was cancelled.", "%d tasks were cancelled.", outcome.done),
         "recognise-again": ngettext(
             "%d file is recognised again.", "%d files are recognised again.", outcome.done
+        ),
+        "acknowledge": ngettext(
+            "%d failure was acknowledged.", "%d failures were acknowledged.", outcome.done
         ),
     }[action] % outcome.done
     if outcome.done:

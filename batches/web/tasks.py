@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from batches.models import Charge, ResultFile, Task, TaskAttempt
 from batches.operations import progress_forecast
+from batches.services import selected_tasks
 from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
 from batches.transcripts import originals, recordings
@@ -119,6 +120,19 @@ def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         any_task(request, uid, task_uid),
         lambda task: task_services.cancel_task(task=task),
         _("The task is cancelled. Its input file stays where it is."),
+    )
+
+
+@manager_required
+@require_POST
+def task_acknowledge(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
+    """Mark the failure as seen, with the note of the form; Home no longer names it."""
+    note = request.POST.get("note", "").replace("\0", "").strip()
+    return _act(
+        request,
+        any_task(request, uid, task_uid),
+        lambda task: selected_tasks.acknowledge_task(task=task, note=note),
+        _("The failure was acknowledged."),
     )
 
 

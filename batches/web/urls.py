@@ -67,6 +67,7 @@ batch_pages: list[URLPattern | URLResolver] = [
     ),
     path("<str:uid>/tasks/<str:task_uid>/retry/", tasks.task_retry, name="task_retry"),
     path("<str:uid>/tasks/<str:task_uid>/cancel/", tasks.task_cancel, name="task_cancel"),
+    path("<str:uid>/tasks/<str:task_uid>/acknowledge/", tasks.task_acknowledge, name="task_acknowledge"),
     path("<str:uid>/tasks/<str:task_uid>/again/", tasks.task_repeat, name="task_repeat"),
     path("<str:uid>/tasks/<str:task_uid>/lines/", transcript_changes.task_lines, name="task_lines"),
     path("<str:uid>/tasks/<str:task_uid>/changes/", transcript_changes.change, name="task_change"),

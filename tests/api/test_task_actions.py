@@ -67,3 +67,25 @@ def test_a_name_that_the_storage_cannot_have_is_a_wrong_field(alice: Api, below:
     answer = alice.post(f"batches/{make_batch(alice.account).uid}/{below}", {"name": f"{'0' * 260}.mp3"})
     assert answer.status_code == 422, answer.content
     assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [("name", "invalid_key")]
+
+
+def test_failures_are_acknowledged_one_by_one_and_many_at_once(alice: Api, vera: Api, charlie: Api) -> None:
+    batch = make_batch(alice.account)
+    one, two, waiting = (
+        make_task(batch, state=state) for state in (State.FAILED, State.FAILED, State.WAITING)
+    )
+    address = f"tasks/{one.uid}/acknowledge"
+    assert charlie.post(address, {"note": "x"}).status_code == 404
+    assert vera.post(address, {"note": "x"}).status_code == 403
+    told = alice.post(address, {"note": "a test file"})
+    assert told.status_code == 200, told.content
+    assert (told.json()["state"], told.json()["acknowledgement"]) == ("failed", "a test file")
+    assert told.json()["acknowledged_at"]
+    again = alice.post(address, {"note": "later"})
+    assert (again.status_code, again.json()["code"]) == (409, "task_not_acknowledgeable"), again.content
+    body = {"action": "acknowledge", "filter": {}, "note": "known"}
+    assert alice.post(f"batches/{batch.uid}/task-actions", body).json() == {"done": 1, "passed_over": 2}
+    told = alice.get(f"tasks/{two.uid}").json()
+    assert told["acknowledgement"] == "known"
+    assert alice.get(f"tasks/{waiting.uid}").json()["acknowledged_at"] is None
+    assert alice.post(address, {"note": "x" * 501}).status_code == 422

@@ -89,6 +89,7 @@ ROUTES: dict[str, Route] = {
     "batches:task_original": Route(Guard.OWNER, "POST", TASK),
     "batches:task_original_delete": Route(Guard.OWNER, "POST", TASK),
     "batches:task_retry": Route(Guard.MANAGER, "POST", TASK),
+    "batches:task_acknowledge": Route(Guard.MANAGER, "POST", TASK),
     "batches:task_cancel": Route(Guard.MANAGER, "POST", TASK),
     "batches:task_repeat": Route(Guard.MANAGER, kwargs=TASK),
     "batches:task_media_there": Route(Guard.MEMBER, kwargs=TASK),

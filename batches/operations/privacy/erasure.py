@@ -154,6 +154,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         worker="",
         error_message="",
         error_details={},
+        acknowledgement="",
     )
     batches = Batch.unscoped.filter(account=account)
     report.removed["batches"] += in_chunks(batches.filter(tasks=None, charges=None))
