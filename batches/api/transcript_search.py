@@ -29,7 +29,7 @@ class TranscriptSearchParameters(ListParameters):
     speaker = serializers.CharField(
         required=False,
         max_length=100,
-        help_text="Part of a name that a member gave to a speaker: only this speaker's lines are returned.",
+        help_text="Part of a name that a member gave to a speaker: this speaker must have said the words.",
     )
     language = serializers.CharField(
         required=False, max_length=20, help_text="The code of the language that was recognised: `ko`."

@@ -954,7 +954,7 @@ class Migration(migrations.Migration):
                 ("text", models.TextField()),
                 ("language", models.CharField(blank=True, default="", max_length=20)),
                 ("domain_code", models.CharField(blank=True, default="", max_length=50)),
-                ("speakers", models.TextField(blank=True, default="")),
+                ("spoken", models.TextField(blank=True, default="")),
                 (
                     "account",
                     models.ForeignKey(

@@ -98,7 +98,8 @@ class SearchText(models.Model):
     text = models.TextField()
     language = models.CharField(max_length=20, blank=True, default="")  # code, as recognised
     domain_code = models.CharField(max_length=50, blank=True, default="")  # of the domain at its start
-    speakers = models.TextField(blank=True, default="")  # names that members gave, folded, one per line
+    # Lines of speakers whom members named, folded: the name, a separator, the text.
+    spoken = models.TextField(blank=True, default="")
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager()

@@ -58,8 +58,9 @@ def preview(
     ``batch`` is the one whose settings are edited, if any: its own paths do not count against it. ``others``
     has what else is filled in.
     """
-    fields = others or BatchFields()
-    fields |= {"connection": connection, "input_path": input_path, "result_path": result_path}
+    fields = BatchFields(connection=connection, input_path=input_path, result_path=result_path)
+    if others:
+        fields.update(others)
     refused = batch_services.refusals(account=connection.account, batch=batch, **fields)
     return replace(_tried(connection, input_path, result_path), refused=refused)
 

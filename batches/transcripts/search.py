@@ -18,12 +18,11 @@ from django.db.models import Case, Func, IntegerField, Q, QuerySet, TextField, V
 from django.db.models.functions import Length, Replace
 from django.db.models.lookups import Contains
 
-from batches.formats.characters import one_line
 from batches.formats.lines import Line, recognised_text
 from batches.formats.lines import lines_of as edited_lines
 from batches.models import Correction, SearchText, StoredTranscript, Task
 from batches.recognition.transcript import Transcript
-from batches.transcripts.search_filter import SearchFilter
+from batches.transcripts.search_filter import SearchFilter, spoken_line
 from batches.transcripts.search_query import SearchQuery, fold, spell
 from speechportal.accounts.models import Account
 
@@ -62,20 +61,17 @@ class Found:
 
 def index(task: Task, transcript: Transcript, correction: Correction | None = None) -> None:
     """Write the search index row of a transcript, as corrected."""
-    lines = (text for _line, text in corrected_lines(transcript, correction))
-    names = correction.speaker_names.values() if correction else ()
+    lines = corrected_lines(transcript, correction)
+    names = correction.speaker_names if correction else {}
+    spoken = [(names[line.speaker], text) for line, text in lines if names.get(line.speaker)]
     columns = {
         "account_id": task.account_id,
-        "text": _spelt_lines([task.name, *lines]),
-        "language": transcript.language,
+        "text": "\n".join(spell(fold(text)) for text in [task.name, *(text for _line, text in lines)]),
+        "language": transcript.language[:20],
         "domain_code": task.settings.domain if task.settings else "",
-        "speakers": _spelt_lines(one_line(name) for name in names),
+        "spoken": "\n".join(spoken_line(name, text) for name, text in spoken),
     }
     SearchText.unscoped.update_or_create(task=task, defaults=columns)
-
-
-def _spelt_lines(lines: Iterable[str]) -> str:
-    return "\n".join(spell(fold(line)) for line in lines)
 
 
 def corrected_lines(transcript: Transcript, correction: Correction | None) -> list[tuple[Line, str]]:
@@ -101,7 +97,7 @@ def matching(account: Account, query: str, chosen: SearchFilter = EVERYTHING) ->
     asked = SearchQuery.parse(query)
     if asked.is_empty and (query.strip() or chosen.is_empty):
         return Task.objects.for_account(account).none()
-    texts = chosen.apply(containing(SearchText.objects.for_account(account), asked), account)
+    texts = chosen.apply(containing(SearchText.objects.for_account(account), asked), account, asked)
     return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
 
 

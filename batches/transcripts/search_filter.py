@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
@@ -11,9 +12,23 @@ from django.db.models import Q, QuerySet
 
 from batches.models import SearchText
 from batches.services.task_filters import day_of
-from batches.transcripts.search_query import fold, spell
+from batches.transcripts.search_query import SearchQuery, fold, spell
 from domains.models import Domain
 from speechportal.accounts.models import Account
+
+# Between a speaker's name and the text: white space to ``fold``, so it stands in neither.
+SEPARATOR = "\x1f"
+
+
+def spoken_line(name: str, text: str) -> str:
+    """Line of the search index that says who spoke a line of the transcript."""
+    return f"{spell(fold(name))}{SEPARATOR}{spell(fold(text))}"
+
+
+def _said_by(speaker: str, term: str) -> str:
+    """Regular expression for a line by a speaker that has the term. SQLite and PostgreSQL read it alike."""
+    name = f"[^\n{SEPARATOR}]*"
+    return f"(^|\n){name}{re.escape(speaker)}{name}{SEPARATOR}[^\n]*{re.escape(term)}"
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,13 @@ class SearchFilter:
     def is_empty(self) -> bool:
         return all(getattr(self, field.name) in ("", None) for field in fields(self))
 
-    def apply(self, texts: QuerySet[SearchText], account: Account) -> QuerySet[SearchText]:
-        """Narrow the account's search index to the transcripts that match."""
+    def apply(
+        self, texts: QuerySet[SearchText], account: Account, asked: SearchQuery
+    ) -> QuerySet[SearchText]:
+        """Narrow the account's search index to the transcripts that match.
+
+        Where a speaker is asked for, that speaker's own lines must have the terms of the query.
+        """
         found = Q()
         if self.batch:
             found &= Q(task__batch__uid=self.batch)
@@ -55,7 +75,8 @@ class SearchFilter:
         if self.language:
             found &= Q(language=self.language)
         if speaker := spell(fold(self.speaker)):
-            found &= Q(speakers__contains=speaker)
+            for term in asked.wanted or ("",):
+                found &= Q(spoken__regex=_said_by(speaker, spell(term)))
         if self.since:
             found &= Q(task__finished_at__date__gte=self.since)
         if self.until:

@@ -147,6 +147,11 @@ def test_a_speaker_is_found_by_name_and_only_what_they_said_is_shown(account: Ac
     assert ids(account, "order", speaker="영희") == []
     found = search.lines_of(search.search(account, "order", chosen)[0], "order", chosen)
     assert [hit.text for hit in found.hits] == ["which order"]
+    assert ids(account, "which order", speaker="김 민수") == ["named.wav"]
+    assert ids(account, "please", speaker="민수") == []  # said by the other one
+    assert ids(account, "", speaker="민수") == ["named.wav"]
+    assert ids(account, "order", speaker="which") == []  # a word, not a name
+    assert ids(account, "order", speaker=".*") == []
     corrections.name_speakers(task=task, names={"2": ""}, by=None)
     assert ids(account, "order", speaker="민수") == []
 
@@ -160,7 +165,7 @@ def test_the_page_filters_marks_and_counts(account: Account, owner: User) -> Non
     page = client.get("/transcripts/", {"q": "order", "batch": batch.uid, "since": "2020-01-01"})
     text = page.content.decode()
     assert "lines found: 2" in text
-    assert f'href="/batches/{batch.uid}/tasks/{task.uid}/"' in text
+    assert f'/batches/{batch.uid}/tasks/{task.uid}/"' in text
     assert "<mark>order</mark>s.wav" in text
     assert "elsewhere.wav" not in text
     assert f'<option value="{batch.uid}" selected>' in text
