@@ -141,7 +141,8 @@ class Refusal:
     @property
     def label(self) -> str:
         """Name of the field for people."""
-        name = str(Batch._meta.get_field(self.field).verbose_name) if self.field else _("batch")
+        field = Batch._meta.get_field(self.field) if self.field else None
+        name = str(getattr(field, "verbose_name", _("batch")))
         return name[:1].upper() + name[1:]
 
 
