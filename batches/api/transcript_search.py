@@ -86,11 +86,14 @@ class TranscriptSearchView(ApiView):
 
     @extend_schema(responses=FoundTranscriptOutput(many=True), summary="Search the transcripts")
     def list(self, request: ApiRequest) -> Response:
-        """Grouped by file, the newest first. With neither `text` nor a filter the list is empty."""
+        """Grouped by file, the newest first. Without `text` and filters it lists all transcripts."""
         asked = self.parameters
         text = asked.get("text", "")
         chosen = SearchFilter.from_query({name: str(value) for name, value in asked.items()})
-        tasks = search.matching(request.account, text, chosen)
+        if "text" in asked or not chosen.is_empty:
+            tasks = search.matching(request.account, text, chosen)
+        else:
+            tasks = search.with_transcript(request.account)
         related = tasks.select_related("batch", "transcript", "correction")
         rows = self.paginate_queryset(related) or []
         found = [search.lines_of(task, text, chosen) for task in rows]

@@ -101,6 +101,12 @@ def matching(account: Account, query: str, chosen: SearchFilter = EVERYTHING) ->
     return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
 
 
+def with_transcript(account: Account) -> QuerySet[Task]:
+    """All tasks of the account that have a transcript."""
+    texts = SearchText.objects.for_account(account)
+    return Task.objects.for_account(account).filter(pk__in=texts.order_by().values("task"))
+
+
 def containing(texts: QuerySet[SearchText], asked: SearchQuery) -> QuerySet[SearchText]:
     """Filter texts that contain every term and none of the excluded ones, by the index if there is one."""
     if connections[texts.db].vendor == "postgresql":

@@ -87,6 +87,8 @@ def _add_finished_task(batch: Batch) -> None:
     original = batch.tasks.first()
     task = make_task(batch, state="completed", execution_result=result, original=original)
     make_charge(task)
+    document = Transcript("en", 1.0, 1000, [Segment(0, 900, "A line.")])
+    StoredTranscript.unscoped.create(task=task, stage="words", document=document.to_dict())
 
 
 def _add_delivery(batch: Batch) -> None:

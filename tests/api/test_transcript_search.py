@@ -25,6 +25,8 @@ def test_the_api_groups_by_file_with_counts(alice: Api, charlie: Api) -> None:
     [row] = alice.get("transcripts?text=order&speaker=kim").json()["results"]
     assert [line["speaker"] for line in row["lines"]] == ["1"]
     assert [row["name"] for row in alice.get("transcripts?text=order%20-two").json()["results"]] == ["b.wav"]
-    assert alice.get("transcripts").json()["results"] == []
+    assert [row["name"] for row in alice.get("transcripts").json()["results"]] == ["b.wav", "a.wav"]
+    assert alice.get("transcripts?text=%22").json()["results"] == []
+    assert charlie.get("transcripts").json()["results"] == []
     assert alice.get("transcripts?since=yesterday").status_code == 400
     assert charlie.get(f"transcripts?text=order&batch={batch.uid}").json()["results"] == []
