@@ -96,12 +96,14 @@ class TextRulesFields(forms.BaseForm):
         return self.cleaned_data["forbidden_action"] or Domain.ForbiddenAction.MASK
 
     def clean(self) -> dict[str, Any]:
+        """``redaction`` is made of the fields that are there, and of the present settings for the others."""
         cleaned = super().clean() or self.cleaned_data
-        kinds = {kind: cleaned.pop(f"redact_{kind}", OFF) for kind in KINDS}
+        present = self.instance.redaction
+        kinds = {kind: cleaned.pop(f"redact_{kind}", present.kinds.get(kind, OFF)) for kind in KINDS}
         cleaned["redaction"] = RedactionSettings(
             kinds={kind: action for kind, action in kinds.items() if action},
-            keep_original=bool(cleaned.pop("keep_original", True)),
-            muted_copy=bool(cleaned.pop("muted_copy", False)),
+            keep_original=bool(cleaned.pop("keep_original", present.keep_original)),
+            muted_copy=bool(cleaned.pop("muted_copy", present.muted_copy)),
         )
         return cleaned
 

@@ -25,13 +25,16 @@ from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.members.views import owner_required
 from speechportal.accounts.models import Membership
 from speechportal.accounts.requests import PortalRequest
+from speechportal.accounts.services import account_locked
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download, neutral
+from speechportal.platform.versioned_forms import VersionedForm
 
 
-class TextRulesForm(TextRulesFields, forms.ModelForm[Domain]):
+class TextRulesForm(TextRulesFields, VersionedForm, forms.ModelForm[Domain]):
     """The rules of one domain. ``replacement_file`` takes the place of the table that is typed in."""
 
+    unversioned = frozenset({"sample", "task"})
     help_topics = {
         "replacements": "redaction#replacements",
         "forbidden_words": "redaction#forbidden-words",
@@ -90,7 +93,16 @@ class TextRulesForm(TextRulesFields, forms.ModelForm[Domain]):
 
     def rules(self) -> dict[str, Any]:
         """The cleaned data without what is only tried."""
-        return {name: value for name, value in self.cleaned_data.items() if name not in {"sample", "task"}}
+        return {name: value for name, value in self.cleaned_data.items() if name not in self.unversioned}
+
+    def tried(self) -> dict[str, Any]:
+        """The cleaned data, with the present rules where the sender changed nothing."""
+        present = {
+            "replacements": self.instance.replacements,
+            "forbidden_words": self.instance.forbidden_words,
+            "forbidden_action": self.instance.forbidden_action,
+        }
+        return present | self.cleaned_data
 
 
 def _domain(request: PortalRequest, uid: str) -> Domain:
@@ -100,21 +112,26 @@ def _domain(request: PortalRequest, uid: str) -> Domain:
 @manager_required
 def text_rules(request: PortalRequest, uid: str) -> HttpResponse:
     """Edit the rules, or, with ``try``, see what they would do without saving them."""
-    domain = _domain(request, uid)
-    form = TextRulesForm(request.POST or None, request.FILES or None, instance=domain)
     trial = None
     if "try" in request.POST:
-        trial = submit(form, lambda: rule_trials.run(domain=domain, **form.cleaned_data))
-    elif submit(form, lambda: services.update_domain(domain=domain, **form.rules())) is not None:
-        messages.success(request, _("The text rules of “%s” were saved.") % domain.name)
-        return redirect("text_rules:page", uid)
-    saved = _domain(request, uid)
+        domain = _domain(request, uid)
+        form = TextRulesForm(request.POST, request.FILES or None, instance=domain)
+        trial = submit(form, lambda: rule_trials.run(domain=domain, **form.tried()))
+    else:
+        with account_locked(request.account):
+            domain = _domain(request, uid)
+            form = TextRulesForm(request.POST or None, request.FILES or None, instance=domain)
+            saved = submit(form, lambda: services.update_domain(domain=domain, **form.rules()))
+        if saved is not None:
+            messages.success(request, _("The text rules of “%s” were saved.") % domain.name)
+            return redirect("text_rules:page", uid)
+    present = _domain(request, uid)
     context = {
         "form": form,
-        "domain": saved,
+        "domain": present,
         "trial": trial,
-        "proposals": proposals.proposals(saved),
-        "transcripts": reprocessing.transcripts_of(saved).count(),
+        "proposals": proposals.proposals(present),
+        "transcripts": reprocessing.transcripts_of(present).count(),
         "is_owner": request.membership.role == Membership.Role.OWNER,
     }
     return render(request, "domains/text_rules.html", context)

@@ -5,7 +5,8 @@ A form carries a digest of every value that it was opened with. When it comes ba
 - not touched by the sender: it is left out of the cleaned data, so that it is not written;
 - changed by the sender alone: it is written;
 - changed by the sender and by somebody else, to something different: a conflict. The form comes back with
-  what was typed and says what is there now. Sent again, it overwrites that knowingly.
+  what was typed, and shows both values (``conflicts``, templates/includes/field_errors.html). The sender
+  chooses which to keep; sent again without a choice, the typed value is written.
 """
 
 from __future__ import annotations
@@ -14,18 +15,38 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import QueryDict
 from django.utils.choices import normalize_choices
 from django.utils.translation import gettext as _
 
 NAME = "opened_with"
-LONGEST_SHOWN = 300  # characters of a value in a message
-MOST_LINES = 20  # lines of a list that differ, in a message
+KEEP = "keep_"  # before a field's name: the choice between the two values of a conflict
+THEIRS = "theirs"
+LONGEST_SHOWN = 300  # characters of a line that is shown
+MOST_LINES = 20  # lines of a value that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """A line of a value. ``differs``: the other value lacks it."""
+
+    text: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """Two values of one field, as the page shows them side by side. Without lines, a value is empty."""
+
+    choice: str  # name of the radio buttons; their values are "theirs" and "yours"
+    theirs: list[ShownLine]
+    yours: list[ShownLine]
 
 
 class VersionedForm(forms.BaseForm):
@@ -34,11 +55,13 @@ class VersionedForm(forms.BaseForm):
     declared_fields: ClassVar[dict[str, forms.Field]] = {
         NAME: forms.CharField(required=False, widget=forms.HiddenInput)
     }
+    unversioned: ClassVar[frozenset[str]] = frozenset()  # fields that are no value of what is edited
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._prepared = False
         self.changed_by_sender: set[str] = set()
+        self.conflicts: dict[str, FieldConflict] = {}
 
     def unchanged_since(self, form: VersionedForm) -> None:
         """Raise ``ValidationError`` if what the sender changed is no longer what this form compared it with.
@@ -67,22 +90,23 @@ class VersionedForm(forms.BaseForm):
         opened = _read(cleaned.pop(NAME, ""))
         if not opened:
             return cleaned
-        untouched, is_conflict = [], False
-        for name in [name for name in self._versioned() if name in cleaned and name in opened]:
-            typed = _digest(_text(cleaned[name]))
+        names = [name for name in self._versioned() if name in opened]
+        untouched = [name for name in names if self._takes_theirs(name)]
+        for name in untouched:
+            cleaned.pop(name, None)
+            self.errors.pop(name, None)
+        for name in [name for name in names if name in cleaned]:
+            typed = _digest(self._text(name, cleaned[name]))
             present = _digest(self._present[name])
             if typed == opened[name]:
                 del cleaned[name]
                 untouched.append(name)
             elif present not in {opened[name], typed}:
-                sentence = self._conflict(name, cleaned[name])
-                self.add_error(name, forms.ValidationError(sentence, code="conflict"))
+                self._add_conflict(name, cleaned[name])
                 cleaned.pop(name, None)
-                is_conflict = True
             else:
                 self.changed_by_sender.add(name)
-        if is_conflict:
-            self._renew(untouched)
+        self._renew(untouched)
         return cleaned
 
     def _versioned(self) -> list[str]:
@@ -93,11 +117,15 @@ class VersionedForm(forms.BaseForm):
         return [
             name
             for name, field in self.fields.items()
-            if name != NAME
+            if name not in {NAME, *self.unversioned}
             and not field.disabled
             and not isinstance(field, forms.FileField)
             and not isinstance(field.widget, forms.PasswordInput)
         ]
+
+    def _takes_theirs(self, name: str) -> bool:
+        """Whether the sender chose the other value of a conflict that the form was sent back with."""
+        return bool(self.data.get(self.add_prefix(KEEP + name)) == THEIRS)
 
     def _initial_text(self, name: str) -> str:
         """The present value as it reads after it was cleaned, so that both sides are comparable."""
@@ -106,6 +134,12 @@ class VersionedForm(forms.BaseForm):
         if not isinstance(field, forms.ModelChoiceField):  # which would ask the database
             with suppress(forms.ValidationError):  # a choice that is offered no longer
                 value = field.to_python(value)
+        return self._text(name, value)
+
+    def _text(self, name: str, value: Any) -> str:
+        """One spelling of a field's value; what was chosen from a list has no order."""
+        if isinstance(self.fields[name], forms.MultipleChoiceField | forms.ModelMultipleChoiceField):
+            return "\n".join(sorted(_text(each) for each in value or ()))
         return _text(value)
 
     def _renew(self, untouched: Iterable[str]) -> None:
@@ -126,36 +160,55 @@ class VersionedForm(forms.BaseForm):
                 data[key] = "" if value is None else str(value)
         self.data = data
 
-    def _conflict(self, name: str, typed: Any) -> str:
-        present, own = self._present[name].splitlines(), _text(typed).splitlines()
-        if len(present) > 1 or len(own) > 1:
-            added, removed = _lines(present, own), _lines(own, present)
-            return _(
-                "Somebody else changed this meanwhile. Only there: %(there)s. Only here: %(here)s."
-                " Save again to keep what is here."
-            ) % {"there": added or "–", "here": removed or "–"}
-        return _(
+    def _add_conflict(self, name: str, typed: Any) -> None:
+        theirs, yours = self._labels(name, self._present[name]), self._labels(name, self._text(name, typed))
+        self.conflicts[name] = FieldConflict(
+            choice=self.add_prefix(KEEP + name), theirs=_lines(theirs, yours), yours=_lines(yours, theirs)
+        )
+        sentence = _(
             "Somebody else changed this to “%(there)s” meanwhile; you entered “%(here)s”."
             " Save again to keep yours."
-        ) % {"there": self._shown(name, self._present[name]), "here": self._shown(name, _text(typed))}
+        ) % {"there": _joined(self.conflicts[name].theirs), "here": _joined(self.conflicts[name].yours)}
+        self.add_error(name, forms.ValidationError(sentence, code="conflict"))
 
-    def _shown(self, name: str, text: str) -> str:
-        """A value as the page shows it: the label of a choice, yes or no."""
+    def _labels(self, name: str, text: str) -> list[str]:
+        """The lines of a value as the page shows them: the labels of choices, yes or no."""
         field = self.fields[name]
         if isinstance(field, forms.BooleanField):
-            return _("yes") if text == "True" else _("no")
-        if isinstance(field, forms.ChoiceField):
+            return [_("yes") if text == "True" else _("no")]
+        lines = text.splitlines()
+        if isinstance(field, forms.ChoiceField | forms.ModelMultipleChoiceField):
             choices: Iterable[tuple[Any, Any]] = normalize_choices(field.choices)
-            text = next((str(label) for value, label in choices if str(value) == text), text)
-        return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+            labels = {str(value): str(label) for value, label in _flat(choices)}
+            return [labels.get(line, line) for line in lines or [""] if line or "" in labels]
+        return lines
 
 
-def _lines(lines: list[str], others: list[str]) -> str:
-    """The lines that the others lack."""
+def _flat(choices: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+    """The choices without their groups."""
+    for value, label in choices:
+        if isinstance(label, list | tuple):
+            yield from label
+        else:
+            yield value, label
+
+
+def _lines(lines: list[str], others: list[str]) -> list[ShownLine]:
+    """The lines of a value, or of a long one those that the other lacks."""
     known = set(others)
-    found = [line for line in lines if line not in known]
-    more = ["…"] if len(found) > MOST_LINES else []
-    return ", ".join(found[:MOST_LINES] + more)
+    shown = [
+        ShownLine(line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…", line not in known)
+        for line in lines
+    ]
+    if max(len(lines), len(others)) > MOST_LINES:
+        shown = [line for line in shown if line.differs]
+        if len(shown) < len(lines) or len(shown) > MOST_LINES:
+            shown = [*shown[:MOST_LINES], ShownLine("…", differs=False)]
+    return shown
+
+
+def _joined(lines: list[ShownLine]) -> str:
+    return ", ".join(line.text for line in lines) or "–"
 
 
 def _text(value: Any) -> str:
@@ -165,6 +218,8 @@ def _text(value: Any) -> str:
             return ""
         case Model():
             return str(value.pk)
+        case QuerySet():
+            return "\n".join(_text(each) for each in value)
         case Decimal():
             return format(value.normalize(), "f")
         case str():

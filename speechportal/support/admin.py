@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -19,6 +20,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.audit.actor import with_reason
+from speechportal.accounts.models import Account
+from speechportal.platform.versioned_forms import NAME as VERSION
+from speechportal.platform.versioned_forms import VersionedForm
 from speechportal.support.actions import Action, run
 from speechportal.support.lists import NOTHING, KeysetChangeList, beginning_with, having
 
@@ -27,9 +31,14 @@ MOST_AT_ONCE = 500
 FOUND_AT_MOST = 5
 
 
-class ReasonedForm(forms.ModelForm[Any]):
-    """Form that asks for the reason of a change, and shows a service's refusal at the field it is about."""
+class ReasonedForm(VersionedForm, forms.ModelForm[Any]):
+    """Form that asks for the reason of a change, and shows a service's refusal at the field it is about.
 
+    It carries the version that it was opened with: what somebody else saved meanwhile is not overwritten
+    unseen.
+    """
+
+    unversioned = frozenset({"reason"})
     reason = forms.CharField(
         label=_("Reason"),
         max_length=1000,
@@ -167,13 +176,14 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
     def get_fieldsets(self, request: HttpRequest, obj: M | None = None) -> Any:
         fieldsets = list(super().get_fieldsets(request, obj))
         names = {name for _title, options in fieldsets for name in options["fields"]}
-        if "reason" in names:  # Found by itself in the form.
+        own = ("reason", VERSION)
+        if names & set(own):  # Found by themselves in the form.
             fieldsets = [
-                (title, {**options, "fields": [name for name in options["fields"] if name != "reason"]})
+                (title, {**options, "fields": [name for name in options["fields"] if name not in own]})
                 for title, options in fieldsets
             ]
         if obj is not None and self.has_change_permission(request, obj):
-            fieldsets.append((None, {"fields": ["reason"]}))
+            fieldsets.append((None, {"fields": own}))
         return fieldsets
 
     def get_form(
@@ -192,11 +202,33 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         context = {**(extra_context or {}), **self._page_context(request, object_id)}
         with with_reason(request.POST.get("reason", "")):
             try:
-                return super().changeform_view(request, object_id, form_url, context)
+                with self._locked(request, object_id):
+                    return super().changeform_view(request, object_id, form_url, context)
             except ValidationError as error:
                 # A service said no, and everything was rolled back: the same page again, with its words.
                 request.refused = error  # type: ignore[attr-defined] # read in get_form
                 return super().changeform_view(request, object_id, form_url, context)
+
+    @contextmanager
+    def _locked(self, request: HttpRequest, object_id: str | None) -> Iterator[None]:
+        """A transaction in which nobody else saves this row's form. Services lock the account first, too."""
+        row = self.get_object(request, object_id) if object_id and request.method == "POST" else None
+        if row is None:
+            yield
+            return
+        account = row if isinstance(row, Account) else getattr(row, "account", None)
+        locked: models.Model = account or row
+        with transaction.atomic():
+            type(locked)._base_manager.select_for_update(no_key=True).filter(pk=locked.pk).first()
+            yield
+
+    def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
+        """Write what the sender changed, and no column that somebody else may have changed meanwhile."""
+        if not change:
+            obj.save()
+            return
+        writable = {field.name for field in self.opts.concrete_fields} & set(form.cleaned_data)
+        obj.save(update_fields=[name for name in form.changed_data if name in writable])
 
     def _page_context(self, request: HttpRequest, object_id: str | None) -> dict[str, Any]:
         row = self.get_object(request, object_id) if object_id else None

@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 
 import pytest
+from django.urls import reverse
 
 from batches.models import Batch
 from domains.models import Domain
@@ -57,14 +58,29 @@ def test_two_people_change_two_fields(browser: Client, account: Account) -> None
     assert (account.name, account.monthly_budget) == ("Renamed", Decimal(70))
 
 
+def shown_versions(page: str) -> list[tuple[str, str, list[str]]]:
+    """(name and value of the radio button, lines) of each value of each conflict on a page."""
+    found = []
+    for label in re.findall(r"<label>(.*?)</label>", page.split('class="versions"', 1)[1], re.DOTALL):
+        radio = re.search(r'type="radio" name="([^"]+)" value="([^"]+)"', label)
+        if radio is not None:
+            lines = re.findall(r'<span class="line[^"]*">(.*?)</span>', label, re.DOTALL)
+            found.append((*radio.groups(), [html.unescape(line) for line in lines]))
+    return found
+
+
 def test_a_conflict_shows_both_and_writes_nothing(browser: Client, account: Account) -> None:
     mine, theirs = settings_form(browser), settings_form(browser)
     browser.post("/account/settings/", {**theirs, "name": "Theirs", "monthly_budget": "70"})
     answer = browser.post("/account/settings/", {**mine, "name": "Mine"})
     page = html.unescape(answer.content.decode())
     assert answer.status_code == 200
-    assert "“Theirs”" in page
-    assert "“Mine”" in page
+    assert shown_versions(answer.content.decode()) == [
+        ("keep_name", "yours", ["<mark>Mine</mark>"]),
+        ("keep_name", "theirs", ["<mark>Theirs</mark>"]),
+    ]
+    assert "Nothing of yours is saved yet" in page
+    assert 'id="id_name_error"' in page, "the control is described by both values"
     assert 'value="Mine"' in page
     assert 'value="70' in page, "what was not touched is what is there now"
     account.refresh_from_db()
@@ -80,6 +96,58 @@ def test_a_conflict_shows_both_and_writes_nothing(browser: Client, account: Acco
     assert (account.name, account.monthly_budget) == ("Mine", Decimal(70))
 
 
+def test_theirs_is_kept_by_choice_and_the_rest_is_written(browser: Client, account: Account) -> None:
+    mine, theirs = settings_form(browser), settings_form(browser)
+    browser.post("/account/settings/", {**theirs, "name": "Theirs"})
+    mine |= {"name": "Mine", "monthly_budget": "70"}
+    again = version(browser.post("/account/settings/", mine).content.decode())
+    account.refresh_from_db()
+    assert account.monthly_budget is None, "a form is saved as a whole"
+    answer = browser.post("/account/settings/", {**mine, "opened_with": again, "keep_name": "theirs"})
+    assert answer.status_code == 302
+    account.refresh_from_db()
+    assert (account.name, account.monthly_budget) == ("Theirs", Decimal(70))
+
+
+def test_a_third_person_is_not_overwritten_either(browser: Client, account: Account) -> None:
+    mine, theirs = settings_form(browser), settings_form(browser)
+    browser.post("/account/settings/", {**theirs, "name": "Theirs"})
+    answer = browser.post("/account/settings/", {**mine, "name": "Mine"})
+    Account.objects.filter(pk=account.pk).update(name="Third")
+    again = {**mine, "name": "Mine", "opened_with": version(answer.content.decode()), "keep_name": "yours"}
+    answer = browser.post("/account/settings/", again)
+    assert answer.status_code == 200
+    assert ("keep_name", "theirs", ["<mark>Third</mark>"]) in shown_versions(answer.content.decode())
+
+
+def test_text_rules_of_two_people(browser: Client, account: Account) -> None:
+    domain = make_domain(account, forbidden_words=["damn"])
+    path = reverse("text_rules:page", args=[domain.uid])
+    form = {
+        "replacements": "",
+        "forbidden_words": "damn",
+        "forbidden_action": "mask",
+        "redact_phone": "",
+        "keep_original": "on",
+        "opened_with": version(browser.get(path).content.decode()),
+    }
+    changed = {"replacements": "clover => CLOVA", "redact_phone": "mask"}
+    assert browser.post(path, {**form, **changed}).status_code == 302
+    mine = {**form, "replacements": "clover => Clova", "forbidden_words": "damn\nhell"}
+    answer = browser.post(path, mine)
+    assert ("keep_replacements", "theirs", ["<mark>clover => CLOVA</mark>"]) in shown_versions(
+        answer.content.decode()
+    )
+    domain.refresh_from_db()
+    assert domain.forbidden_words == ["damn"]
+    again = {**mine, "opened_with": version(answer.content.decode()), "redact_phone": "mask"}
+    assert browser.post(path, again).status_code == 302
+    domain.refresh_from_db()
+    assert [str(row) for row in domain.replacements] == ["clover => Clova"]
+    assert domain.forbidden_words == ["damn", "hell"]
+    assert domain.redaction.kinds == {"phone": "mask"}, "theirs stays"
+
+
 def test_keywords_of_two_people(browser: Client, account: Account) -> None:
     domain = make_domain(account)
     path = f"/domains/{domain.uid}/"
@@ -89,8 +157,10 @@ def test_keywords_of_two_people(browser: Client, account: Account) -> None:
     answer = browser.post(path, {**form, "keywords": "gamma"})
     page = answer.content.decode()
     assert answer.status_code == 200
-    assert "alpha, beta" in page
-    assert "gamma" in page
+    assert shown_versions(page) == [
+        ("keep_keywords", "yours", ["<mark>gamma</mark>"]),
+        ("keep_keywords", "theirs", ["<mark>alpha</mark>", "<mark>beta</mark>"]),
+    ]
     kept = Domain.unscoped.get(pk=domain.pk).keywords.values_list("text", flat=True)
     assert sorted(kept) == ["alpha", "beta"]
 
@@ -116,7 +186,7 @@ def test_a_batch_keeps_what_the_other_changed(browser: Client, account: Account)
     assert (batch.name, batch.priority) == ("renamed", 1)
     answer = browser.post(path, {**form, "name": "again"})
     assert answer.status_code == 200
-    assert "“renamed”" in html.unescape(answer.content.decode())
+    assert ("keep_name", "theirs", ["<mark>renamed</mark>"]) in shown_versions(answer.content.decode())
 
 
 SAME = {"Sec-Fetch-Site": "same-origin"}

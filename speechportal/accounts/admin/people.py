@@ -193,7 +193,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         if change:
-            memberships.change_role(membership=obj, role=form.cleaned_data["role"])
+            memberships.change_role(membership=obj, role=form.cleaned_data.get("role", obj.role))
             return
         if obj.user.email_verified_at is None:
             raise ValidationError(

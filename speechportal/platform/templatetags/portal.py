@@ -6,11 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django import template
+from django import forms, template
 from django.utils import formats, timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+
+from speechportal.platform.versioned_forms import FieldConflict, VersionedForm
 
 register = template.Library()
 TIME = "Y-m-d H:i"
@@ -108,6 +110,12 @@ def path(key: str) -> SafeString:
     """Format a path from the connection's root, with line breaks allowed after slashes."""
     folders = ((part,) for part in f"/{key}".split("/")[:-1])
     return format_html_join("", "{}/\u200b", folders) + conditional_escape(key.rpartition("/")[2])
+
+
+@register.filter
+def conflict(field: forms.BoundField) -> FieldConflict | None:
+    """The two values of a form's field that somebody else changed meanwhile, if any."""
+    return field.form.conflicts.get(field.name) if isinstance(field.form, VersionedForm) else None
 
 
 @register.filter
