@@ -18,7 +18,7 @@ from speechportal.accounts.models import Membership, User
 from speechportal.accounts.requests import PortalRequest, attach
 from speechportal.accounts.sign_in import resubmission
 from speechportal.accounts.single_sign_on import session as company_session
-from speechportal.platform import logs
+from speechportal.platform import logs, mail
 
 SESSION_KEY = "account"  # the uid of the account used last
 SUSPENDED = _("This account is suspended: it can be read and exported, and nothing else. Ask support.")
@@ -113,9 +113,20 @@ def active_account_required(request: PortalRequest) -> None:
 
 
 def current_account(request: HttpRequest) -> dict[str, Any]:
-    """Template context: the current account, the member's role, and the other accounts to switch to."""
+    """Template context: the current account, the member's role, and the other accounts to switch to.
+
+    ``address_to_verify``: the member's e-mail address is not verified, and the portal can mail them a link.
+    """
     membership = find_membership(request) if hasattr(request, "session") else None
+    user = getattr(request, "user", None)
+    to_verify = isinstance(user, User) and user.email_verified_at is None and mail.is_set_up()
+    context: dict[str, Any] = {"address_to_verify": to_verify}
     if membership is None:
-        return {"account": None, "membership": None, "memberships": []}
+        return {**context, "account": None, "membership": None, "memberships": []}
     memberships = Membership.objects.filter(user=membership.user).select_related("account")
-    return {"account": membership.account, "membership": membership, "memberships": memberships}
+    return {
+        **context,
+        "account": membership.account,
+        "membership": membership,
+        "memberships": memberships,
+    }

@@ -4,7 +4,13 @@ from django.urls import path
 
 from speechportal.accounts.members import views as member_views
 from speechportal.accounts.privacy import views as privacy_views
-from speechportal.accounts.sign_in import password_reset, resubmission, second_factor_views, security_views
+from speechportal.accounts.sign_in import (
+    address_verification,
+    password_reset,
+    resubmission,
+    second_factor_views,
+    security_views,
+)
 from speechportal.accounts.sign_in import views as sign_in_views
 from speechportal.accounts.single_sign_on import views as single_sign_on_views
 from speechportal.accounts.tokens import views as token_views
@@ -31,6 +37,8 @@ urlpatterns = [
     path("send-again/", resubmission.send_again, name="send_again"),
     path("two-factor/", second_factor_views.show_code, name="second_factor"),
     path("profile/", sign_in_views.profile, name="profile"),
+    path("profile/address/", address_verification.send_verification, name="send_verification"),
+    path("verify-address/<str:token>/", address_verification.verify_address, name="verify_address"),
     path("profile/security/", security_views.security, name="security"),
     path("profile/security/two-factor/", security_views.turn_on, name="two_factor_on"),
     path("profile/security/two-factor/off/", security_views.turn_off, name="two_factor_off"),

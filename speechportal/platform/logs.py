@@ -28,7 +28,7 @@ _SECRETS = [
         r"[\"']?\s*[=:]\s*[\"']?)[^\s&'\",}]+"
     ),
     # Links that open something for whoever has them, in request lines.
-    re.compile(r"(/(?:invitations|connections/file)/)[^/\s?\"']{8,}"),
+    re.compile(r"(/(?:invitations|verify-address|connections/file)/)[^/\s?\"']{8,}"),
     re.compile(r"(/password-reset/[^/\s]{1,40}/)[^/\s?\"']{8,}"),
     re.compile(r"()spk_[0-9a-hjkmnp-tv-z]{20,}"),  # API tokens
     re.compile(r"()whsec_[A-Za-z0-9+/=]{16,}"),  # signing secrets of webhooks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, Q
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
@@ -20,7 +20,7 @@ from speechportal.accounts.requests import PortalRequest
 from speechportal.accounts.services import account_locked
 from speechportal.platform.forms import submit
 from speechportal.storage import browsing, notification_links, services
-from speechportal.storage.errors import StorageError
+from speechportal.storage.errors import StorageBusy, StorageError
 from speechportal.storage.forms import ConnectionForm
 from speechportal.storage.models import Connection
 
@@ -112,6 +112,8 @@ def create_folder(request: PortalRequest, uid: str) -> HttpResponse:
     above = request.POST.get("path", "")
     try:
         made = browsing.create_folder(connection, above, request.POST.get("name", ""))
+    except StorageBusy as error:
+        return _busy(error)
     except (StorageError, ValidationError) as error:
         refusal = error.messages[0] if isinstance(error, ValidationError) else str(error)
         return _level(request, connection, above, refusal)
@@ -122,7 +124,19 @@ def _level(request: PortalRequest, connection: Connection, path: str, refusal: s
     context: dict[str, object] = {"connection": connection, "refusal": refusal}
     try:
         context["level"] = browsing.look(connection, path)
+    except StorageBusy as error:
+        return _busy(error)
     except StorageError as error:
         context["level"] = browsing.empty(path)
         context["refusal"] = refusal or str(error)
     return render(request, "connections/_level.html", context)
+
+
+def _busy(error: StorageBusy) -> JsonResponse:
+    """Problem details (RFC 9457) for static/portal/browse.js, which shows their ``detail``."""
+    return JsonResponse(
+        {"type": "about:blank", "status": 503, "code": error.code, "detail": str(error)},
+        status=503,
+        headers={"Retry-After": "5"},
+        content_type="application/problem+json",
+    )

@@ -47,6 +47,8 @@ ROUTES: dict[str, Route] = {
     "switch_account": Route(Guard.SIGNED_IN, "POST"),
     "profile": Route(Guard.SIGNED_IN),
     "send_again": Route(Guard.SIGNED_IN),
+    "send_verification": Route(Guard.SIGNED_IN, "POST"),
+    "verify_address": Route(Guard.SIGNED_IN, kwargs={"token": "token"}),
     "password": Route(Guard.SIGNED_IN),
     "second_factor": Route(Guard.SIGNED_IN),
     "security": Route(Guard.SIGNED_IN),

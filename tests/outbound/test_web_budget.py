@@ -8,10 +8,12 @@ import time
 import pytest
 from pytest_django.fixtures import Settings
 
+from speechportal.accounts.models import Account
 from speechportal.outbound import client, web_budget
 from speechportal.outbound.errors import Busy, TimedOut
 from speechportal.outbound.transport import Policy
 from speechportal.outbound.web_budget import Budget, Slots
+from speechportal.storage.models import Connection
 from tests.clients import Client
 from tests.factories import make_account, make_connection, make_user
 from tests.outbound.servers import answering, serving
@@ -66,11 +68,8 @@ def test_a_slot_that_becomes_free_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.django_db
-def test_the_api_says_503_and_why(settings: Settings) -> None:
-    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
-    alice = make_user("alice@example.com")
-    account = make_account("Acme", alice)
+def connection_of(account: Account) -> Connection:
+    """A connection to an S3 endpoint on this machine, at which nothing listens."""
     connection = make_connection(
         account,
         provider="s3",
@@ -84,6 +83,36 @@ def test_the_api_says_503_and_why(settings: Settings) -> None:
     )
     connection.set_secret("secret", "secret")
     connection.save()
+    return connection
+
+
+@pytest.mark.django_db
+def test_the_folder_browser_says_503_and_why(settings: Settings) -> None:
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
+    alice = make_user("alice@example.com")
+    account = make_account("Acme", alice)
+    connection = connection_of(account)
+    browser = Client()
+    browser.force_login(alice)
+    page = f"/a/{account.uid}/connections/{connection.uid}"
+    assert "Nothing accepts connections" in browser.get(f"{page}/browse/").content.decode()
+    holder = Budget(account=account.uid)
+    holder.begin("drip.example")
+    folder = {"path": "", "name": "new"}
+    for answer in (browser.get(f"{page}/browse/"), browser.post(f"{page}/folders/", folder)):
+        assert answer.status_code == 503
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer["Retry-After"] == "5"
+        assert "Other requests of this account to a storage are under way." in answer.json()["detail"]
+    holder.end()
+
+
+@pytest.mark.django_db
+def test_the_api_says_503_and_why(settings: Settings) -> None:
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
+    alice = make_user("alice@example.com")
+    account = make_account("Acme", alice)
+    connection = connection_of(account)
     from speechportal.accounts.tokens import api_tokens
 
     _token, plain = api_tokens.create_token(

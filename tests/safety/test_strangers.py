@@ -209,6 +209,7 @@ def test_log_lines_hold_no_live_links_and_no_line_feeds() -> None:
         "Not Found: /invitations/SECRETsecretSECRET/",
         "GET /connections/file/SECRETsecret:1:abc?x=1",
         "Forbidden: /password-reset/MQ/SECRET-secretsecret/",
+        "Not Found: /verify-address/SECRET-secretsecret/",
     ]
     for line in lines:
         assert "SECRET" not in logs.without_secrets(line), line

@@ -65,6 +65,8 @@ VERBS = {
     "recovery_codes_made": _("given new recovery codes"),
     "recovery_code_used": _("identified by a recovery code"),
     "password_reset_asked": _("asked for a new password"),
+    "address_verification_asked": _("asked for a mail that verifies the address"),
+    "address_verified": _("shown to own the address"),
     "company_sign_in": _("signed in with a company account"),
     "sessions_ended": _("signed out elsewhere"),
 }

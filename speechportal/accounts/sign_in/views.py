@@ -20,6 +20,7 @@ from speechportal.accounts.forms import LoginForm, ProfileForm
 from speechportal.accounts.models import Membership, User
 from speechportal.accounts.sign_in import fresh_password, resubmission, sessions, throttling
 from speechportal.accounts.single_sign_on.configuration import provider
+from speechportal.platform import mail
 
 
 class SignIn(LoginView):
@@ -89,4 +90,4 @@ def profile(request: HttpRequest) -> HttpResponse:
         else:
             response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
         return response
-    return render(request, "accounts/profile.html", {"form": form})
+    return render(request, "accounts/profile.html", {"form": form, "can_mail": mail.is_set_up()})

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.audit import trail
@@ -70,7 +71,7 @@ def user_by_address(email: str, roles: dict[str, str]) -> User:
     if user is None:
         if not roles:
             raise NotAMember("no user, and no group with a role")
-        user = User.objects.create_user(email)
+        user = User.objects.create_user(email, email_verified_at=timezone.now())
     elif user.is_staff or user.is_superuser:
         # Whoever rules the provider must not become staff by it.
         raise AddressIsStaffs("staff")

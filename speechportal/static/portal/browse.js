@@ -1,24 +1,42 @@
 // Picks a folder of the storage: the portal answers with a fragment whose links lead to other folders
-// (data-folder="path/"), and the dialog shows it.
+// (data-folder="path/"), and the dialog shows it. A problem (RFC 9457) is shown with the reason it gives.
 
 const dialog = document.querySelector("#browser");
 const listing = dialog.querySelector("[data-listing]");
 const shownPath = dialog.querySelector("[data-path]");
 const failed = dialog.querySelector("[data-failed]");
 const unchosen = dialog.querySelector("[data-unchosen]");
+const general = failed.textContent; // for a failure without a reason
 const take = dialog.querySelector("[data-take]");
 let address = "";
 let target = null;
 let path = "";
 
+/** @param {Response} response @returns {Promise<string>} the reason that a problem gives, if any */
+async function reasonOf(response) {
+  if (!response.headers.get("Content-Type")?.startsWith("application/problem+json")) return "";
+  const problem = await response.json();
+  return String(problem.detail ?? "");
+}
+
+/** @param {string} reason */
+function fail(reason) {
+  failed.textContent = reason || general;
+  failed.hidden = false;
+}
+
 async function show(folder) {
   listing.setAttribute("aria-busy", "true");
   failed.hidden = true;
+  let reason = "";
   try {
     const response = await fetch(`${address}?${new URLSearchParams({ path: folder })}`, {
       cache: "no-store",
     });
-    if (!response.ok || response.redirected) throw new Error(String(response.status));
+    if (!response.ok || response.redirected) {
+      reason = await reasonOf(response);
+      throw new Error(String(response.status));
+    }
     listing.innerHTML = await response.text();
     path = folder;
     shownPath.textContent = `/${folder}`;
@@ -26,7 +44,7 @@ async function show(folder) {
     listing.querySelector("a, button")?.focus();
   } catch {
     listing.replaceChildren();
-    failed.hidden = false;
+    fail(reason);
     take.disabled = true;
   } finally {
     listing.removeAttribute("aria-busy");
@@ -64,9 +82,10 @@ listing.addEventListener("submit", async (event) => {
   if (!form) return;
   event.preventDefault();
   event.stopPropagation(); // Several folders can be made one after another.
+  failed.hidden = true;
   const response = await fetch(form.action, { method: "POST", body: new FormData(form) });
   if (!response.ok || response.redirected) {
-    failed.hidden = false;
+    fail(await reasonOf(response));
     return;
   }
   listing.innerHTML = await response.text();
