@@ -28,6 +28,11 @@ class UidField(models.CharField[str, str]):
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
 
+    def get_prep_value(self, value: Any) -> Any:
+        """No ID has a NUL, which PostgreSQL refuses to compare with; an address may have one."""
+        prepared = super().get_prep_value(value)
+        return prepared.replace("\0", "\ufffd") if isinstance(prepared, str) else prepared
+
     def get_default(self) -> str:
         return new_uid(self.prefix)
 

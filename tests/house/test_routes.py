@@ -61,6 +61,11 @@ def world() -> World:
     account = make_account("Alice’s", alice)
     add_member(account, bob, Membership.Role.VIEWER)
     make_account("Charlie’s", charlie)
+    return things_of(account, alice, bob)
+
+
+def things_of(account: Account, owner: User, other: User) -> World:
+    """One of everything in an account, by the names that ``ROUTES`` uses; ``other`` is another member."""
     batch = make_batch(account)
     result = ExecutionResult.unscoped.create(
         account=account, batch=batch, connection=batch.connection, number=1, task_count=1, key="out/1.csv"
@@ -71,13 +76,13 @@ def world() -> World:
     delivery = Delivery.unscoped.create(
         account=account, batch=batch, task=task, event="task.completed", about=task.uid, payload="{}"
     )
-    invitation, _ = invitations.invite(account=account, email="d@example.com", role="viewer", by=alice)
+    invitation, _ = invitations.invite(account=account, email="d@example.com", role="viewer", by=owner)
     api_token, _ = api_tokens.create_token(
-        account=account, created_by=alice, name="Nightly", scopes=["batches:read"]
+        account=account, created_by=owner, name="Nightly", scopes=["batches:read"]
     )
     return {
         "account": account.uid,
-        "bob": str(Membership.objects.get(user=bob).pk),
+        "bob": str(Membership.objects.get(user=other, account=account).pk),
         "invitation": invitation.uid,
         "api_token": api_token.uid,
         "token": "not-a-link-we-made",
