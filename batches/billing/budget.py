@@ -14,6 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from batches.billing import settled
 from batches.billing.money import MoneySum, Total
 from batches.models import Adjustment, Charge, Task
 from speechportal.accounts.models import Account
@@ -26,10 +27,15 @@ def month_start(now: datetime, zone: tzinfo) -> datetime:
 
 
 def spent(account: Account) -> Decimal:
-    """Amount charged this month plus reservations of tasks in progress, read in one statement."""
-    start = month_start(timezone.now(), account.zone)
+    """Amount charged this month plus reservations of tasks in progress.
+
+    Charges that may still become more are read in one statement with the reservations that become charges.
+    """
+    now = timezone.now()
+    start = month_start(now, account.zone)
+    newest = max(start, settled.edge(now))
     own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
-    charges = Charge.unscoped.filter(**own, created_at__gte=start)
+    charges = Charge.unscoped.filter(**own, created_at__gte=newest)
     corrections = Adjustment.unscoped.filter(**own, charge__created_at__gte=start)
     running = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     totals = Account.objects.annotate(
@@ -38,7 +44,7 @@ def spent(account: Account) -> Decimal:
         set_aside=_total(running, "reserved"),
     )
     amounts = totals.values_list("charged", "corrected", "set_aside").get(pk=account.pk)
-    return Decimal(sum(amounts))
+    return settled.amount(account, start, newest) + sum(amounts, ZERO)
 
 
 def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, cast
 
 from django.db.models import Count, QuerySet, Sum
-from django.db.models.functions import TruncDate
 
-from batches.billing import budget, selectors
+from batches.billing import budget, selectors, settled
 from batches.billing.money import MoneySum
 from batches.models import Adjustment, Charge
 from speechportal.accounts.models import Account
@@ -78,17 +77,23 @@ def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
 
 def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
     """Two charts with a bar for each day of the month: duration of media, and amount charged."""
-    rows = charges.order_by().annotate(day=TruncDate("created_at", tzinfo=month.tzinfo)).values("day")
+    first = month.date()
+    days = [first + timedelta(days=number) for number in range(_days_of(month))]
+    midnights = [datetime.combine(day, time.min, month.tzinfo) for day in days]
+    rows = charges.order_by().annotate(period=settled.period_of(midnights)).values("period")
     found: dict[date, dict[str, Any]] = {
-        row["day"]: dict(row)
+        days[row["period"]]: dict(row)
         for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
     }
     return _chart(found, month, "duration"), _chart(found, month, "amount")
 
 
+def _days_of(month: datetime) -> int:
+    return (selectors.next_month(month).date() - month.date()).days
+
+
 def _chart(found: Mapping[date, Mapping[str, Any]], month: datetime, measure: str) -> Chart:
-    first = month.date()
-    count = (selectors.next_month(month).date() - first).days
+    first, count = month.date(), _days_of(month)
     highest = max((row[measure] for row in found.values()), default=0)
     step = CHART_WIDTH / count
     bars = []

@@ -1,0 +1,125 @@
+"""Sums of old charges are read once; with those of the newest, months and budgets stay exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from batches.billing import budget, selectors, settled, usage
+from speechportal.accounts.models import Account
+from tests.factories import make_account, make_batch, make_charge, make_task
+
+pytestmark = pytest.mark.django_db
+Clock = Callable[[str], None]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    def is_now(text: str) -> None:
+        now = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        monkeypatch.setattr(timezone, "now", lambda: now)
+
+    return is_now
+
+
+@pytest.fixture
+def account() -> Account:
+    return make_account(monthly_budget=Decimal(100))
+
+
+def charge(account: Account, amount: str, currency: str = "USD") -> None:
+    batch = account.batches.first() or make_batch(account)
+    make_charge(make_task(batch, state="completed"), amount=Decimal(amount), currency=currency)
+
+
+def shown_months(account: Account) -> list[tuple[str, str, int, Decimal]]:
+    rows = selectors.charges_by_month(account)
+    return [(f"{row['month']:%Y-%m}", row["currency"], row["files"], row["amount"]) for row in rows]
+
+
+def test_the_budget_counts_settled_and_new_charges(clock: Clock, account: Account) -> None:
+    clock("2026-10-31T23:59:59")
+    charge(account, "40")  # of another month
+    for moment in ("2026-11-01T00:00:00", "2026-11-20T12:00:00"):
+        clock(moment)
+        charge(account, "0.1001")
+    clock("2026-11-25T12:00:00")
+    charge(account, "5", "KRW")
+    for _ in range(2):  # Read, and from the cache.
+        assert budget.spent(account) == Decimal("0.2002")
+    charge(account, "0.0001")
+    assert budget.spent(account) == Decimal("0.2003")
+    for later in ("2026-11-26T00:00:00", "2026-11-27T00:00:00", "2026-11-30T23:59:59"):
+        clock(later)  # The newest of them settles meanwhile.
+        assert budget.spent(account) == Decimal("0.2003"), later
+    clock("2026-12-01T00:00:00")
+    assert budget.spent(account) == 0
+
+
+def test_only_charges_of_the_last_days_are_read_again(clock: Clock, account: Account) -> None:
+    clock("2026-11-02T12:00:00")
+    charge(account, "1")
+    clock("2026-11-25T12:00:00")
+    assert budget.spent(account) == 1
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        assert budget.spent(account) == 1
+    assert len(asked) == 1
+    assert "2026-11-24" in asked[0]["sql"], "charges from before are not read again"
+    assert settled.edge(timezone.now()) == datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def test_months_with_and_without_charges(clock: Clock, account: Account) -> None:
+    assert shown_months(account) == []
+    for moment, amount in (
+        ("2026-08-31T23:59:59", "1"),
+        ("2026-09-01T00:00:00", "2"),
+        ("2026-11-25T12:00:00", "3"),
+    ):
+        clock(moment)
+        charge(account, amount)
+    charge(account, "7", "KRW")
+    expected = [
+        ("2026-11", "KRW", 1, Decimal(7)),
+        ("2026-11", "USD", 1, Decimal(3)),
+        ("2026-09", "USD", 1, Decimal(2)),
+        ("2026-08", "USD", 1, Decimal(1)),
+    ]
+    assert shown_months(account) == expected
+    charge(account, "0.5")
+    with CaptureQueriesContext(connection) as asked:
+        assert shown_months(account) == [expected[0], ("2026-11", "USD", 2, Decimal("3.5")), *expected[2:]]
+    assert len(asked) == 3
+    assert "2026-11-01" in asked[2]["sql"], "the settled months are not read again"
+    assert "2026-09-01" not in asked[2]["sql"]
+    other = make_account()
+    charge(other, "9")
+    assert shown_months(other) == [("2026-11", "USD", 1, Decimal(9))]
+
+
+def test_another_time_zone_has_other_months(clock: Clock, account: Account) -> None:
+    clock("2026-08-31T15:30:00")  # September in Seoul
+    charge(account, "1")
+    clock("2026-11-25T12:00:00")
+    assert [month for month, *_ in shown_months(account)] == ["2026-08"]
+    account.time_zone = "Asia/Seoul"
+    assert [month for month, *_ in shown_months(account)] == ["2026-09"]
+
+
+def test_days_around_a_change_of_the_clock(clock: Clock, account: Account) -> None:
+    """On 29 March 2026 a day in Berlin has 23 hours."""
+    moments = ("2026-03-28T22:59:59", "2026-03-28T23:00:00", "2026-03-29T21:59:59", "2026-03-29T22:00:00")
+    for moment in moments:
+        clock(moment)
+        charge(account, "1")
+    march = datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    chart, _costs = usage.daily_charts(selectors.charges_in(account, march), march)
+    assert {bar.day.day: bar.files for bar in chart.bars if bar.files} == {28: 1, 29: 2, 30: 1}
