@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, cast
 
+from django.core.cache import cache
 from django.db.models import Count, QuerySet, Sum
+from django.utils import timezone
 
 from batches.billing import budget, selectors, settled
 from batches.billing.money import MoneySum
@@ -17,6 +19,17 @@ from speechportal.accounts.models import Account
 
 THRESHOLDS = (50, 80, 100)  # per cent of the budget at which an alert is sent
 CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
+
+
+class UsageRow(TypedDict):
+    day: date
+    batch__uid: str
+    batch_name: str
+    domain_code: str
+    currency: str
+    files: int
+    duration: int  # ms
+    amount: Decimal
 
 
 class CorrectedTotal(TypedDict):
@@ -63,28 +76,65 @@ class BudgetState:
         return self.percent >= 100
 
 
-def charges_by(charges: QuerySet[Charge], *fields: str) -> list[dict[str, Any]]:
+def month_rows(account: Account, month: datetime) -> list[UsageRow]:
+    """Sums of the month's charges by day, batch, domain and currency.
+
+    Settled charges are read once in a process; of a day and a batch they may have a row of their own.
+    """
+    end = selectors.next_month(month)
+    newest = min(max(month, settled.edge(timezone.now())), end)
+    key = f"usage:{account.uid}:{account.time_zone}:{month:%Y-%m}:{newest.timestamp():.0f}"
+    rows: list[UsageRow] | None = cache.get(key)
+    if rows is None:
+        rows = _read_rows(account, month, month, newest)
+        cache.set(key, rows, settled.KEPT_FOR)
+    return [*rows, *_read_rows(account, month, newest, end)]
+
+
+def _read_rows(account: Account, month: datetime, start: datetime, end: datetime) -> list[UsageRow]:
+    if end <= start:
+        return []
+    days = [month.date() + timedelta(days=number) for number in range(_days_of(month))]
+    midnights = [datetime.combine(day, time.min, month.tzinfo) for day in days]
+    rows = (
+        Charge.objects.for_account(account)
+        .filter(created_at__gte=start, created_at__lt=end)
+        .order_by()
+        .annotate(period=settled.period_of(midnights))
+        .values("period", "batch__uid", "batch_name", "domain_code", "currency")
+        .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
+    )
+    return [cast("UsageRow", {"day": days[row.pop("period")], **row}) for row in rows]
+
+
+def charges_by(rows: Iterable[UsageRow], *fields: str) -> list[dict[str, Any]]:
     """Files, duration and amount for each value of ``fields`` and currency, the highest amount first.
 
     ``share`` is the duration in per cent of the longest, for a bar.
     """
-    rows = charges.order_by().values(*fields, "currency")
-    rows = rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
-    found: list[dict[str, Any]] = [dict(row) for row in rows.order_by("-amount", *fields)]
+    found = list(_summed(rows, *fields, "currency").values())
+    found.sort(key=lambda row: (-row["amount"], *(row[field] for field in fields)))
     longest = max((row["duration"] for row in found), default=0)
     return [{**row, "share": round(100 * row["duration"] / longest) if longest else 0} for row in found]
 
 
-def daily_charts(charges: QuerySet[Charge], month: datetime) -> tuple[Chart, Chart]:
+def _summed(rows: Iterable[UsageRow], *fields: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Files, duration and amount of the rows that have the same values of ``fields``."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        values = {field: row[field] for field in fields}  # type: ignore[literal-required] # names of its keys
+        total = found.setdefault(
+            tuple(values.values()), {**values, "files": 0, "duration": 0, "amount": Decimal(0)}
+        )
+        total["files"] += row["files"]
+        total["duration"] += row["duration"]
+        total["amount"] += row["amount"]
+    return found
+
+
+def daily_charts(rows: Iterable[UsageRow], month: datetime) -> tuple[Chart, Chart]:
     """Two charts with a bar for each day of the month: duration of media, and amount charged."""
-    first = month.date()
-    days = [first + timedelta(days=number) for number in range(_days_of(month))]
-    midnights = [datetime.combine(day, time.min, month.tzinfo) for day in days]
-    rows = charges.order_by().annotate(period=settled.period_of(midnights)).values("period")
-    found: dict[date, dict[str, Any]] = {
-        days[row["period"]]: dict(row)
-        for row in rows.annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
-    }
+    found = {day: row for (day,), row in _summed(rows, "day").items()}
     return _chart(found, month, "duration"), _chart(found, month, "amount")
 
 

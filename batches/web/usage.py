@@ -45,15 +45,16 @@ def usage_page(request: PortalRequest) -> HttpResponseBase:
     if month is not None:
         charges = selectors.charges_in(request.account, month)
         corrections = usage.corrections_in(request.account, month)
+        rows = usage.month_rows(request.account, month)
         pages = Paginator(charges, PAGE_SIZE)
         context |= {
             "page": pages.get_page(request.GET.get("page")),
             "totals": [row for row in months if row["month"] == month],
             "corrections": corrections,
             "corrected": usage.corrected_totals(corrections),
-            "charts": list(zip(("duration", "amount"), usage.daily_charts(charges, month), strict=True)),
-            "by_batch": usage.charges_by(charges, "batch__uid", "batch_name"),
-            "by_domain": usage.charges_by(charges, "domain_code"),
+            "charts": list(zip(("duration", "amount"), usage.daily_charts(rows, month), strict=True)),
+            "by_batch": usage.charges_by(rows, "batch__uid", "batch_name"),
+            "by_domain": usage.charges_by(rows, "domain_code"),
         }
     with timezone.override(request.account.zone):  # Elsewhere pages show the member's own time zone.
         return render(request, "usage/list.html", context)

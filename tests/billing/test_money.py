@@ -35,7 +35,7 @@ def test_sums_have_no_error_of_floating_point() -> None:
     assert budget.spent(account) == expected
     month = selectors.charges_by_month(account)[0]
     assert str(month["amount"]) == str(total)
-    found = selectors.charges_in(account, budget.month_start(timezone.now(), account.zone))
+    found = usage.month_rows(account, budget.month_start(timezone.now(), account.zone))
     assert str(usage.charges_by(found, "batch_name")[0]["amount"]) == str(total)
 
 

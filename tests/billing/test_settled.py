@@ -68,9 +68,7 @@ def test_only_charges_of_the_last_days_are_read_again(clock: Clock, account: Acc
     charge(account, "1")
     clock("2026-11-25T12:00:00")
     assert budget.spent(account) == 1
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    with CaptureQueriesContext(connection) as asked:
         assert budget.spent(account) == 1
     assert len(asked) == 1
     assert "2026-11-24" in asked[0]["sql"], "charges from before are not read again"
@@ -79,11 +77,12 @@ def test_only_charges_of_the_last_days_are_read_again(clock: Clock, account: Acc
 
 def test_months_with_and_without_charges(clock: Clock, account: Account) -> None:
     assert shown_months(account) == []
-    for moment, amount in (
+    made = (
         ("2026-08-31T23:59:59", "1"),
         ("2026-09-01T00:00:00", "2"),
         ("2026-11-25T12:00:00", "3"),
-    ):
+    )
+    for moment, amount in made:
         clock(moment)
         charge(account, amount)
     charge(account, "7", "KRW")
@@ -121,5 +120,24 @@ def test_days_around_a_change_of_the_clock(clock: Clock, account: Account) -> No
         clock(moment)
         charge(account, "1")
     march = datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
-    chart, _costs = usage.daily_charts(selectors.charges_in(account, march), march)
+    chart, _costs = usage.daily_charts(usage.month_rows(account, march), march)
     assert {bar.day.day: bar.files for bar in chart.bars if bar.files} == {28: 1, 29: 2, 30: 1}
+
+
+def test_settled_and_new_charges_of_a_day_and_batch_are_one(clock: Clock, account: Account) -> None:
+    """The edge is a midnight in UTC, which is in the middle of a day elsewhere."""
+    for moment, amount in (("2026-11-23T23:00:00", "0.1"), ("2026-11-24T01:00:00", "0.2")):
+        clock(moment)
+        charge(account, amount)
+    clock("2026-11-25T12:00:00")
+    november = datetime(2026, 11, 1, tzinfo=ZoneInfo("Asia/Seoul"))
+    for _ in range(2):  # Read, and from the cache.
+        rows = usage.month_rows(account, november)
+        assert len(rows) == 2
+        [row] = usage.charges_by(rows, "batch__uid", "batch_name")
+        assert (row["files"], row["duration"], row["amount"], row["share"]) == (2, 3000, Decimal("0.3"), 100)
+        chart, costs = usage.daily_charts(rows, november)
+        assert {bar.day.day: bar.files for bar in chart.bars if bar.files} == {24: 2}
+        assert costs.highest == Decimal("0.3")
+    charge(account, "0.4")
+    assert usage.charges_by(usage.month_rows(account, november), "currency")[0]["amount"] == Decimal("0.7")

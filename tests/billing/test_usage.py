@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from batches.billing import selectors, usage
+from batches.billing import usage
 from batches.models import Batch, Charge
 from batches.operations import dashboard
 from batches.status import batch_status
@@ -49,7 +49,7 @@ def test_a_bar_for_each_day_as_high_as_its_minutes(charge_on: ChargeOn) -> None:
     charge_on(batch, 1, 10)
     charge_on(batch, 30, 5)
     charge_on(batch, 30, 15)
-    chart, costs = usage.daily_charts(selectors.charges_in(batch.account, NOVEMBER), NOVEMBER)
+    chart, costs = usage.daily_charts(usage.month_rows(batch.account, NOVEMBER), NOVEMBER)
     assert len(chart.bars) == 30
     assert (chart.bars[0].height, chart.bars[29].height) == (chart.height / 2, chart.height)
     assert (chart.bars[29].files, chart.bars[29].duration) == (2, 20 * 60_000)
@@ -62,7 +62,7 @@ def test_a_bar_for_each_day_as_high_as_its_minutes(charge_on: ChargeOn) -> None:
 
 def test_a_month_without_charges_has_a_flat_chart() -> None:
     account = make_account()
-    chart, _ = usage.daily_charts(selectors.charges_in(account, NOVEMBER), NOVEMBER)
+    chart, _ = usage.daily_charts(usage.month_rows(account, NOVEMBER), NOVEMBER)
     assert {bar.height for bar in chart.bars} == {0.0}
 
 
@@ -73,7 +73,7 @@ def test_sums_by_batch_are_dearest_first_and_only_the_accounts(charge_on: Charge
     charge_on(large, 2, 1)
     charge_on(large, 3, 4)
     charge_on(make_batch(), 2, 1)
-    rows = usage.charges_by(selectors.charges_in(account, NOVEMBER), "batch__uid", "batch_name")
+    rows = usage.charges_by(usage.month_rows(account, NOVEMBER), "batch__uid", "batch_name")
     assert [(row["batch_name"], row["files"], row["amount"]) for row in rows] == [
         (large.name, 2, Decimal("0.2")),
         (small.name, 1, Decimal("0.1")),
