@@ -23,8 +23,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from batches.tasks import scheduling
-
 PAGE = 1000
 MODIFIED = "2026-01-01T00:00:00.000Z"
 
@@ -238,6 +236,7 @@ class Bench:
 
     def claiming(self, waiting: int, workers: int) -> None:
         from batches.models import Task
+        from batches.tasks import scheduling
         from tests.factories import make_batch
 
         print(f"Claiming with {workers} workers", flush=True)

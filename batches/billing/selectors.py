@@ -79,7 +79,8 @@ def _read_months(account: Account, months: list[datetime]) -> dict[datetime, lis
 def charges_in(account: Account, month: datetime) -> QuerySet[Charge]:
     """The charges of the month that begins at ``month`` (aware, in the account's time zone)."""
     charges = Charge.objects.for_account(account).select_related("task", "batch")
-    return charges.filter(created_at__gte=month, created_at__lt=next_month(month)).order_by("-pk")
+    in_month = charges.filter(created_at__gte=month, created_at__lt=next_month(month))
+    return in_month.order_by("-created_at", "-pk")  # as the index of account and time has them
 
 
 def next_month(month: datetime) -> datetime:
