@@ -98,7 +98,7 @@ class LedgerBench(Bench):
             ("usage", client, usage, 1.0),
             ("the last page of it", client, f"{usage}?page=999999", 1.0),
             ("home", client, reverse("home"), 0.1),
-            ("months by the API", program, "/api/v1/usage", 0.1),
+            ("months by the API", program, "/api/v1/usage", 1.0),
             ("charges by the API", program, "/api/v1/charges", 0.1),
             ("the account by the API", program, "/api/v1/account", 0.1),
         ):
