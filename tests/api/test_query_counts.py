@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -120,6 +121,7 @@ def _add_into_firsts(batch: Batch, count: int) -> None:
 
 
 def cost(api: Api, path: str, things: Mapping[str, str]) -> int:
+    cache.clear()  # It keeps sums of charges from one request to the next.
     with CaptureQueriesContext(connection) as queries:
         answer = api.get(filled(path, things))
     assert answer.status_code == 200, (path, answer.content)
