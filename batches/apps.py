@@ -15,7 +15,7 @@ MACHINE_FIELDS = [
     "quiet_polls",
     "next_poll_at",
     "poll_queued_at",
-    "poll_started_at",
+    "poll_heartbeat_at",
     "polled_at",
     "last_task_order",
     "last_execution_result",

@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 JOB = "batches.operations.jobs.poll"
 MOST_CLAIMED = 1000  # at once
 MOST_SECONDS = 240  # of a poll altogether; below the timeout of the queue's short cluster
-GRACE_SECONDS = 120  # … after which a poll that has not ended was killed
-LOST_SECONDS = 1800  # after which a message that nobody has worked off is taken for lost
+HEARTBEAT_SECONDS = 2.0  # between two heartbeats of a running poll
+SILENT_SECONDS = 20  # without a heartbeat, after which a poll was killed
+LOST_SECONDS = 60  # after which a message that nobody has worked off is sent again
 QUIET_POLLS = 20  # Polls in a row without a file, after which the pause begins to grow.
 LONGEST_PAUSE = 300  # seconds
 
@@ -51,7 +52,7 @@ def claim_due() -> list[int]:
     _take_back(now)
     under_way = Counter(_under_way().values_list("account_id", flat=True))
     most = max(1, settings.SHORT_WORKERS // 2)
-    due = pollable(now).filter(next_poll_at__lte=now, poll_queued_at=None, poll_started_at=None)
+    due = pollable(now).filter(next_poll_at__lte=now, poll_queued_at=None, poll_heartbeat_at=None)
     claimed = []
     for batch_id, account_id in _in_turns(
         due.order_by("next_poll_at").values_list("pk", "account_id")[:MOST_CLAIMED]
@@ -96,7 +97,7 @@ def look_now(batch: Batch) -> None:
 
 
 def _under_way() -> BatchQuerySet:
-    return Batch.unscoped.live().exclude(poll_queued_at=None, poll_started_at=None)
+    return Batch.unscoped.live().exclude(poll_queued_at=None, poll_heartbeat_at=None)
 
 
 def _queue(batch_id: int, now: datetime) -> bool:
@@ -105,7 +106,7 @@ def _queue(batch_id: int, now: datetime) -> bool:
     if batch is None:
         return False
     following = now + timedelta(seconds=pause_of(batch))
-    waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_started_at=None)
+    waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_heartbeat_at=None)
     return bool(waiting.update(poll_queued_at=now, next_poll_at=following))
 
 
@@ -124,10 +125,10 @@ def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _take_back(now: datetime) -> None:
     """Polls that were killed count as a fault of the connection; messages that were lost are forgotten."""
-    killed = Batch.unscoped.filter(poll_started_at__lt=now - timedelta(seconds=MOST_SECONDS + GRACE_SECONDS))
+    killed = Batch.unscoped.filter(poll_heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
     for batch in killed.select_related("connection"):
-        taken = Batch.unscoped.filter(pk=batch.pk, poll_started_at=batch.poll_started_at)
-        if taken.update(poll_started_at=None) and batch.connection_id is not None:
+        taken = Batch.unscoped.filter(pk=batch.pk, poll_heartbeat_at=batch.poll_heartbeat_at)
+        if taken.update(poll_heartbeat_at=None) and batch.connection_id is not None:
             logger.warning("batch %s: a poll did not end", batch.uid)
             connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
     lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))

@@ -10,16 +10,20 @@ storage's own clock, or by ours, so that a file whose time lies in the future se
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import threading
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from batches.intake import left_alone
 from batches.intake.input_path import folders_to_skip, walk, within_time
 from batches.intake.new_tasks import put_back, take_settled
-from batches.intake.poll_schedule import MOST_SECONDS, pollable
+from batches.intake.poll_schedule import HEARTBEAT_SECONDS, MOST_SECONDS, pollable
 from batches.models import Batch, ConnectionBackoff, PendingFile
 from batches.status import batch_status, connection_backoff
 from batches.status.failures import failure_of
@@ -32,19 +36,55 @@ logger = logging.getLogger(__name__)
 CHUNK = 1000  # files that are taken in one transaction
 
 
-def poll(batch_id: int) -> int:
+class RunningPoll:
+    """The mark of a running poll on its batch. A thread renews it, so that a killed poll is soon noticed."""
+
+    def __init__(self, batch_id: int) -> None:
+        self._batch_id = batch_id
+        self._heartbeat = timezone.now()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def start(self, *, queued: bool = False) -> bool:
+        """Mark the poll as running. False if another runs; or, of a ``queued`` one, if it has run already."""
+        idle = Batch.unscoped.filter(pk=self._batch_id, poll_heartbeat_at=None)
+        if queued:
+            idle = idle.exclude(poll_queued_at=None)
+        if not idle.update(poll_queued_at=None, poll_heartbeat_at=self._heartbeat):
+            return False
+        threading.Thread(target=self._renew, name="poll-heartbeat", daemon=True).start()
+        return True
+
+    def end(self) -> None:
+        self._ended.set()
+        self._replace(None)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(DatabaseError):  # The next one may come through.
+                self._replace(timezone.now())
+        connections.close_all()
+
+    def _replace(self, heartbeat: datetime | None) -> None:
+        with self._lock:
+            own = Batch.unscoped.filter(pk=self._batch_id, poll_heartbeat_at=self._heartbeat)
+            if own.update(poll_heartbeat_at=heartbeat) and heartbeat is not None:
+                self._heartbeat = heartbeat
+
+
+def poll(batch_id: int, *, queued: bool = False) -> int:
     """Look at the input path once; returns how many tasks were made. Never twice at a time.
 
-    A storage error turns the batch to Error, a successful poll back to Normal.
+    ``queued``: by a message, of which there may be two. A storage error turns the batch to Error, a
+    successful poll back to Normal.
     """
-    started = timezone.now()
-    idle = Batch.unscoped.filter(pk=batch_id, poll_started_at=None)
-    if not idle.update(poll_queued_at=None, poll_started_at=started):
+    running = RunningPoll(batch_id)
+    if not running.start(queued=queued):
         return 0
     try:
         return _poll_alone(batch_id)
     finally:
-        Batch.unscoped.filter(pk=batch_id, poll_started_at=started).update(poll_started_at=None)
+        running.end()
 
 
 def _poll_alone(batch_id: int) -> int:

@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ("quiet_polls", models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
                 ("next_poll_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("poll_queued_at", models.DateTimeField(editable=False, null=True)),
-                ("poll_started_at", models.DateTimeField(editable=False, null=True)),
+                ("poll_heartbeat_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "polled_at",
                     models.DateTimeField(

@@ -183,9 +183,9 @@ class Batch(models.Model):
     left_alone = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
     quiet_polls = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)  # in a row
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
-    # A poll is queued once at a time, and runs once at a time; see batches/intake/poll_schedule.py.
+    # A poll is queued once at a time, and runs once at a time; while it runs, it renews its heartbeat.
     poll_queued_at = models.DateTimeField(null=True, editable=False)
-    poll_started_at = models.DateTimeField(null=True, editable=False)
+    poll_heartbeat_at = models.DateTimeField(null=True, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
     last_task_order = models.PositiveIntegerField(default=0, editable=False)
     last_execution_result = models.PositiveIntegerField(default=0, editable=False)

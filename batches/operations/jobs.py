@@ -158,7 +158,7 @@ def enforce_retention() -> None:
 
 def poll(batch_id: int) -> None:
     with logs.context():
-        polling.poll(batch_id)
+        polling.poll(batch_id, queued=True)
 
 
 def take_notified(batch_id: int, keys: list[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import itertools
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from batches.intake import input_path, poll_schedule, polling
 from batches.models import Batch, ConnectionBackoff
+from batches.operations import jobs
 from speechportal.storage.backends.base import StoredFile
 from speechportal.storage.errors import TimedOut
 from tests.factories import make_account, make_batch
@@ -41,7 +44,7 @@ def test_pressing_look_now_often_queues_one_message() -> None:
 
 def test_a_poll_does_not_run_twice_at_once() -> None:
     batch = make_batch()
-    Batch.unscoped.update(poll_started_at=timezone.now())
+    Batch.unscoped.update(poll_heartbeat_at=timezone.now())
     assert polling.poll(batch.pk) == 0
     batch.refresh_from_db()
     assert batch.polled_at is None
@@ -49,17 +52,44 @@ def test_a_poll_does_not_run_twice_at_once() -> None:
 
 def test_a_poll_that_was_killed_counts_as_a_fault_and_backs_off() -> None:
     batch = make_batch()
-    long_ago = timezone.now() - timedelta(
-        seconds=poll_schedule.MOST_SECONDS + poll_schedule.GRACE_SECONDS + 1
-    )
-    Batch.unscoped.update(poll_started_at=long_ago, next_poll_at=timezone.now())
+    long_ago = timezone.now() - timedelta(seconds=poll_schedule.SILENT_SECONDS + 1)
+    Batch.unscoped.update(poll_heartbeat_at=long_ago, next_poll_at=timezone.now())
     assert poll_schedule.claim_due() == []
     fault = ConnectionBackoff.unscoped.get(connection=batch.connection)
     assert fault.code == TimedOut.code
     batch.refresh_from_db()
-    assert batch.poll_started_at is None
+    assert batch.poll_heartbeat_at is None
     ConnectionBackoff.unscoped.update(retry_at=timezone.now())
     assert poll_schedule.claim_due() == [batch.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_running_poll_renews_its_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "HEARTBEAT_SECONDS", 0.05)
+    batch = make_batch()
+    seen = []
+
+    def slow(*_arguments: object) -> Iterator[StoredFile]:
+        for _look in range(2):
+            time.sleep(0.5)
+            seen.append(Batch.unscoped.get(pk=batch.pk).poll_heartbeat_at)
+        yield from ()
+
+    monkeypatch.setattr(polling, "walk", slow)
+    polling.poll(batch.pk)
+    assert None not in seen
+    assert seen[0] < seen[1]
+    assert Batch.unscoped.get(pk=batch.pk).poll_heartbeat_at is None
+
+
+def test_of_two_messages_one_polls() -> None:
+    batch = make_batch()
+    assert poll_schedule.claim_due() == [batch.pk]
+    jobs.poll(batch.pk)
+    first = Batch.unscoped.get(pk=batch.pk).polled_at
+    assert first is not None
+    jobs.poll(batch.pk)
+    assert Batch.unscoped.get(pk=batch.pk).polled_at == first
 
 
 def test_a_lost_message_is_forgotten() -> None:

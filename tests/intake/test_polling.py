@@ -184,7 +184,7 @@ def test_a_poll_asks_the_database_little(batch: Batch, django_assert_max_num_que
     for number in range(50):
         drop(batch, f"{number:03}.mp3")
     polling.poll(batch.pk)
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(24):
         assert polling.poll(batch.pk) == 50
 
 

@@ -154,16 +154,23 @@ class RemoteStore(ObjectStore):
             raise Changed(source)
         if source == target:
             raise TargetExists(target)
-        there = self._head(target)
-        if there is not None and not self._same(source, before, target, there):
-            raise TargetExists(target)
-        if there is None:
-            with self.faults(source):
-                self.duplicate(before, full_target)
+        if not self._is_copied(source, before, target):
+            try:
+                with self.faults(source):
+                    self.duplicate(before, full_target)
+            except TargetExists:  # A second mover was quicker.
+                self._is_copied(source, before, target)
         copied = self.stat(target)
         if copied is None or copied.size != before.size:
             raise StorageFault(target, answer=f"{copied.size if copied else 0} of {before.size} bytes")
         return copied
+
+    def _is_copied(self, source: str, blob: Blob, target: str) -> bool:
+        """Whether the target is there already. Raises TargetExists if it is another file than the source."""
+        there = self._head(target)
+        if there is not None and not self._same(source, blob, target, there):
+            raise TargetExists(target)
+        return there is not None
 
     def delete(self, key: str) -> None:
         full_key = self.full_key(key)
