@@ -30,12 +30,11 @@ class BatchesConfig(AppConfig):
     def ready(self) -> None:
         from batches.models import Batch, ChatChannel, StoredTranscript, Subscription, limits
         from batches.transcripts import search
-        from speechportal.accounts.audit.trail import VERBS, follow
+        from speechportal.accounts.audit.trail import follow
         from speechportal.support.groups import install_groups
 
         import_module("batches.operations.metrics")  # Adds its collectors.
         import_module("batches.compat.clova.callbacks")  # Adds its message kind.
-        VERBS["acknowledged"] = _("acknowledged")
         follow(Batch, ignore=MACHINE_FIELDS, addresses=["webhook_url"])
         follow(ChatChannel, ignore=["told_until", "problem"], secret=["encrypted_url"])
         follow(Subscription, ignore=["told_until"])

@@ -45,6 +45,7 @@ VERBS = {
     "resumed": _("resumed"),
     "retried": _("retried"),
     "cancelled": _("cancelled"),
+    "acknowledged": _("acknowledged"),
     "recognised_again": _("recognised again"),
     "redelivered": _("sent again"),
     "secret_rotated": _("given a new secret"),
