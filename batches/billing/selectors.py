@@ -70,7 +70,7 @@ def _read_months(account: Account, months: list[datetime]) -> dict[datetime, lis
         .order_by("currency")
     )
     found: dict[datetime, list[Month]] = {month: [] for month in months}
-    for row in rows:
+    for row in map(dict, rows):
         month = months[row.pop("period")]
         found[month].append(cast("Month", {"month": month, **row}))
     return found

@@ -48,7 +48,7 @@ class ReasonedForm(VersionedForm, forms.ModelForm[Any]):
     )
     refused: ClassVar[ValidationError | None] = None
 
-    def clean(self) -> dict[str, Any] | None:
+    def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if self.instance.pk and not self.cleaned_data.get("reason", "").strip():
             self.add_error("reason", _("Say why you change this."))

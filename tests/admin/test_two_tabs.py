@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,12 +42,13 @@ def errors_of(answer: Any) -> dict[str, list[str]]:
 
 def row_and_page(kind: str) -> tuple[Any, str]:
     account = factories.make_account("Acme")
-    row: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "account": lambda: account,
         "domain": lambda: factories.make_domain(account, name="Acme"),
         "batch": lambda: factories.make_batch(account, name="Acme"),
         "connection": lambda: factories.make_connection(account, name="Acme"),
-    }[kind]()
+    }
+    row = makers[kind]()
     return row, reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 

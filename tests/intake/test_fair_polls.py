@@ -77,8 +77,10 @@ def test_a_running_poll_renews_its_heartbeat(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(polling, "walk", slow)
     polling.poll(batch.pk)
-    assert None not in seen
-    assert seen[0] < seen[1]
+    first, second = seen
+    assert first is not None
+    assert second is not None
+    assert first < second
     assert Batch.unscoped.get(pk=batch.pk).poll_heartbeat_at is None
 
 

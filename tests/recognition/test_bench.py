@@ -4,6 +4,7 @@ import json
 import threading
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -204,7 +205,7 @@ def test_whisper_cpp_runs_the_same_weights(random_weights: WhisperCheckpoint, tm
 
     path = ggml_file(random_weights, tmp_path)
     model = model_module.Model(str(path), n_threads=1, redirect_whispercpp_logs_to=None, print_progress=False)
-    options = {"no_timestamps": True, "single_segment": True, "temperature_inc": 0.0}
+    options: dict[str, Any] = {"no_timestamps": True, "single_segment": True, "temperature_inc": 0.0}
     segments = model.transcribe(load_sample()[: 16_000 * 10], language="en", **options)
     assert len(" ".join(segment.text for segment in segments).split()) == random_checkpoint.TOKENS
 

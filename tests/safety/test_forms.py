@@ -60,12 +60,12 @@ def test_two_people_change_two_fields(browser: Client, account: Account) -> None
 
 def shown_versions(page: str) -> list[tuple[str, str, list[str]]]:
     """(name and value of the radio button, lines) of each value of each conflict on a page."""
-    found = []
+    found: list[tuple[str, str, list[str]]] = []
     for label in re.findall(r"<label>(.*?)</label>", page.split('class="versions"', 1)[1], re.DOTALL):
         radio = re.search(r'type="radio" name="([^"]+)" value="([^"]+)"', label)
         if radio is not None:
             lines = re.findall(r'<span class="line[^"]*">(.*?)</span>', label, re.DOTALL)
-            found.append((*radio.groups(), [html.unescape(line) for line in lines]))
+            found.append((radio[1], radio[2], [html.unescape(line) for line in lines]))
     return found
 
 
@@ -102,7 +102,8 @@ def test_theirs_is_kept_by_choice_and_the_rest_is_written(browser: Client, accou
     mine |= {"name": "Mine", "monthly_budget": "70"}
     again = version(browser.post("/account/settings/", mine).content.decode())
     account.refresh_from_db()
-    assert account.monthly_budget is None, "a form is saved as a whole"
+    saved: Decimal | None = account.monthly_budget
+    assert saved is None, "a form is saved as a whole"
     answer = browser.post("/account/settings/", {**mine, "opened_with": again, "keep_name": "theirs"})
     assert answer.status_code == 302
     account.refresh_from_db()

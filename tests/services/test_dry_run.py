@@ -40,12 +40,12 @@ def connection(account: Account) -> Connection:
 
 
 def checked(connection: Connection, **fields: Any) -> list[tuple[str, str]]:
-    paths = {
-        name: fields.pop(name, default) for name, default in (("input_path", ""), ("result_path", "out"))
-    }
+    input_path, result_path = fields.pop("input_path", ""), fields.pop("result_path", "out")
     batch = fields.pop("batch", None)
     others = BatchFields(**fields)
-    found = dry_run.preview(connection=connection, **paths, batch=batch, others=others)
+    found = dry_run.preview(
+        connection=connection, input_path=input_path, result_path=result_path, batch=batch, others=others
+    )
     assert found.is_fine is not bool(found.refused) or not found.paths_work
     return [(each.field, each.message) for each in found.refused]
 
@@ -127,7 +127,12 @@ def test_the_page_says_it(connection: Connection, owner: User) -> None:
     batch = Batch.unscoped.get()
     client = Client()
     client.force_login(owner)
-    asked = {"connection": connection.pk, "input_path": "calls/", "result_path": "out/", "name": "calls"}
+    asked: dict[str, str | int] = {
+        "connection": connection.pk,
+        "input_path": "calls/",
+        "result_path": "out/",
+        "name": "calls",
+    }
     text = client.get("/batches/check/", asked).content.decode()
     assert "This path overlaps the input path of the batch “calls”." in text
     assert "A batch with this name already exists." in text
