@@ -37,6 +37,7 @@ def pages_of(world: World) -> dict[str, str]:
     return {
         "home": "/",
         "batches": "/batches/",
+        "batches-deleted": "/batches/deleted/",
         "batches-none-found": "/batches/?q=nothing-like-this",
         "batch-create": "/batches/new/",
         "batch-settings": f"{world.batch_path}settings/",
