@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from django.core.cache import cache
 from django.db.models import Count, QuerySet, Sum
@@ -70,9 +70,10 @@ def _read_months(account: Account, months: list[datetime]) -> dict[datetime, lis
         .order_by("currency")
     )
     found: dict[datetime, list[Month]] = {month: [] for month in months}
-    for row in map(dict, rows):
-        month = months[row.pop("period")]
-        found[month].append(cast("Month", {"month": month, **row}))
+    for row in rows:
+        values: dict[str, Any] = dict(row)
+        month = months[values.pop("period")]
+        found[month].append(cast("Month", {"month": month, **values}))
     return found
 
 

@@ -104,7 +104,8 @@ def _read_rows(account: Account, month: datetime, start: datetime, end: datetime
         .values("period", "batch__uid", "batch_name", "domain_code", "currency")
         .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
     )
-    return [cast("UsageRow", {"day": days[row.pop("period")], **row}) for row in map(dict, rows)]
+    found: list[dict[str, Any]] = [dict(row) for row in rows]
+    return [cast("UsageRow", {"day": days[row.pop("period")], **row}) for row in found]
 
 
 def charges_by(rows: Iterable[UsageRow], *fields: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -42,7 +42,7 @@ def connection(account: Account) -> Connection:
 def checked(connection: Connection, **fields: Any) -> list[tuple[str, str]]:
     input_path, result_path = fields.pop("input_path", ""), fields.pop("result_path", "out")
     batch = fields.pop("batch", None)
-    others = BatchFields(**fields)
+    others = cast("BatchFields", fields)
     found = dry_run.preview(
         connection=connection, input_path=input_path, result_path=result_path, batch=batch, others=others
     )
