@@ -114,6 +114,7 @@ UNSCOPED = {
 INTERFACES = {
     "batches.web.storage_notifications",
     "speechportal.accounts.members.invitations",
+    "speechportal.accounts.sign_in.address_verification",
     "speechportal.accounts.sign_in.password_reset",
     "speechportal.storage.local_file_views",
 }
