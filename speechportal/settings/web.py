@@ -53,6 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "speechportal.platform.health.HealthMiddleware",
+    "speechportal.platform.query_strings.QueryStringMiddleware",
     "speechportal.api.middleware.RequestIdMiddleware",
     "speechportal.outbound.web_budget.WebBudgetMiddleware",
     "django.middleware.security.SecurityMiddleware",

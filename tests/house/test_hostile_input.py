@@ -78,3 +78,9 @@ def test_a_page_breaks_at_nothing(number: int, name: str, world: World) -> None:
         found[f"POST {turn + 1}"] = answer.status_code
         assert answer.streaming or "<script>alert(1)" not in answer.content.decode()
     assert {what: status for what, status in found.items() if status >= 500} == {}
+
+
+def test_a_nul_in_a_query_string_is_replaced(world: World) -> None:
+    """PostgreSQL refuses it, whichever page compares with it."""
+    client = client_of("alice@example.com")
+    assert 'value="a\ufffdb"' in client.get("/batches/?q=a%00b").content.decode()
