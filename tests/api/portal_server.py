@@ -25,13 +25,21 @@ def free_port() -> int:
         return port
 
 
+def _database_url() -> str:
+    """URL of the tests' own database, for another process."""
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{given['NAME']}"
+    return f"postgresql://{given['USER']}@/{given['NAME']}?host={given['HOST']}"
+
+
 @contextmanager
 def serving(folder: Path, threads: int = THREADS) -> Iterator[str]:
     """Yields the address. One process, so that whoever waits does so beside everybody else."""
     port = free_port()
     environ = {
         **os.environ,
-        "SPEECHPORTAL_DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "SPEECHPORTAL_DATABASE_URL": _database_url(),
         "SPEECHPORTAL_DATA_DIR": str(folder),
         "SPEECHPORTAL_STORAGE_LOCAL_ROOTS": str(settings.STORAGE_LOCAL_ROOTS[0]),
         "SPEECHPORTAL_MODELS_DIR": str(settings.MODELS_DIR),
