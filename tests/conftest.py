@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from speechportal.accounts import addresses
 from tests.clients import Client
 
-pytest_plugins = ["tests.fixtures_storage", "tests.fixtures_remote"]
+pytest_plugins = ["tests.fixtures_storage", "tests.fixtures_remote", "tests.fixtures_workbench"]
 TESTS = Path(__file__).parent
 BROWSER_TESTS = TESTS / "portal"
 # Several processes take the tests file by file. A long one that is taken last keeps the others waiting.

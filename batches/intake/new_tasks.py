@@ -54,7 +54,7 @@ def take_settled(batch: Batch, files: list[StoredFile], server_time: datetime) -
     return len(settled)
 
 
-def put_back(batch: Batch, files: list[StoredFile]) -> set[str]:
+def moved_away(batch: Batch, files: list[StoredFile]) -> set[str]:
     """Keys of files that are listed although their tasks have moved them away."""
     known = _known(batch, [file.key for file in files])
     earlier = {file.key: known.get((file.key, file.version)) for file in files}

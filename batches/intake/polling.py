@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from batches.intake import left_alone
 from batches.intake.input_path import folders_to_skip, walk, within_time
-from batches.intake.new_tasks import put_back, take_settled
+from batches.intake.new_tasks import moved_away, take_settled
 from batches.intake.poll_schedule import HEARTBEAT_SECONDS, MOST_SECONDS, pollable
 from batches.models import Batch, ConnectionBackoff, PendingFile
 from batches.status import batch_status, connection_backoff
@@ -133,7 +133,7 @@ def _list_and_take(batch: Batch, store: ObjectStore) -> int:
 
 def _without_stale(batch: Batch, store: ObjectStore, files: list[StoredFile]) -> list[StoredFile]:
     """Without files that were moved away: a listing may be older than the move, so the storage is asked."""
-    moved = put_back(batch, files)
+    moved = moved_away(batch, files)
     gone = {file.key for file in files if file.key in moved and not _is_there(store, file)}
     return [file for file in files if file.key not in gone]
 

@@ -105,8 +105,11 @@ def _stopped_webhooks(account: Account) -> list[Alert]:
 
 
 def _failed_since(account: Account, since: datetime) -> QuerySet[Task]:
-    """Tasks that failed since a time. Their keys come from the index of account and state alone: asked for
-    the time as well, SQLite reads all of the account's tasks."""
+    """Tasks that failed since a time.
+
+    Their keys come from the index of account and state alone: asked for the time as well, SQLite reads all of
+    the account's tasks.
+    """
     failed = Task.objects.for_account(account).filter(state=Task.State.FAILED).order_by()
     return Task.objects.for_account(account).filter(pk__in=failed.values("pk"), finished_at__gte=since)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from django.utils.translation import gettext_lazy as _
 
-from batches.intake import duration_estimates, input_path
+from batches.intake import duration_estimates
+from batches.intake.input_path import walk
 from batches.models import Batch, ProcessedFolder
 from batches.models.batch import as_folder
 from batches.services import batches as batch_services
@@ -87,7 +88,7 @@ def _tried(connection: Connection, input_path: str, result_path: str) -> Preview
 def _counted(connection: Connection, store: ObjectStore, source: str, found: Preview) -> Preview:
     folders = ProcessedFolder.objects.for_account(connection.account).filter(connection=connection)
     skipped = set(folders.values_list("path", flat=True))
-    waiting = list(itertools.islice(input_path.walk(store, source, skipped), MOST_FILES + 1))
+    waiting = list(itertools.islice(walk(store, source, skipped), MOST_FILES + 1))
     counted = waiting[:MOST_FILES]
     return Preview(
         found.input_findings,

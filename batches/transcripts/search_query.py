@@ -45,7 +45,7 @@ def _folded(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Fold a text and write every Hangul syllable as three letters."""
+    """Write every Hangul syllable of a folded text as three letters."""
     return text.translate(SPELLING)
 
 

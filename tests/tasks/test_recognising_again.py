@@ -18,11 +18,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture
 def batch(settings: Settings) -> Batch:
     settings.SETTLE_SECONDS = 0
     return make_batch(name="calls")

@@ -43,11 +43,6 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine()
-
-
-@pytest.fixture
 def batch(settings: Settings) -> Batch:
     settings.SETTLE_SECONDS = 0
     return make_batch(name="calls", speakers=True)
