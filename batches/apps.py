@@ -11,6 +11,8 @@ MACHINE_FIELDS = [
     "cause",
     "cause_details",
     "held_until",
+    "acknowledged_at",
+    "acknowledgement",
     "left_alone",
     "quiet_polls",
     "next_poll_at",

@@ -1,4 +1,4 @@
-"""Support staff's pages for domains. Changes go through the services that members use."""
+"""Domains in admin. Changes go through the services that members use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from domains import offered_models, services
+from domains import keyword_use, offered_models, services
 from domains.forms import OfferedModelField
 from domains.keywords import parse_keywords
 from domains.models import Domain, Keyword
@@ -70,6 +70,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
     fields = [
         *("account", "name", "code", "plan", "whisper_model", "speaker_model", "forbidden_words"),
         *("forbidden_action", *(f"redact_{kind}" for kind in KINDS), "keep_original", "muted_copy"),
+        "redact_userdata",
         *("clova_result", "replacements", "keywords"),
     ]
     autocomplete_fields = ["account"]
@@ -85,7 +86,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
         fields = [*self.fields]
         if obj is None or self.has_change_permission(request, obj):
             return fields
-        # Only a form can show what is no column: whoever just looks has it in the glance.
+        # A read-only page can show columns only; its summary has the rest.
         columns = {field.name for field in Domain._meta.concrete_fields}
         return [name for name in fields if name in columns]
 
@@ -97,7 +98,7 @@ class DomainAdmin(PortalModelAdmin[Domain]):
     def keyword_count(self, domain: Domain) -> int:
         return int(domain.found_keywords)  # type: ignore[attr-defined] # annotated
 
-    def glance(self, row: Domain) -> list[tuple[Any, Any]]:
+    def summary(self, row: Domain) -> list[tuple[Any, Any]]:
         return [
             (_("ID"), row.uid),
             (_("Account"), link_to(row.account)),
@@ -134,8 +135,14 @@ class KeywordAdmin(ReadOnlyAdmin[Keyword]):
     list_filter = [neighbour("domain", "domain__uid", _("domain"))]
     fields = ["text"]
 
-    def glance(self, row: Keyword) -> list[tuple[Any, Any]]:
-        return [(_("Domain"), link_to(row.domain))]
+    def summary(self, row: Keyword) -> list[tuple[Any, Any]]:
+        (use,) = keyword_use.of_keywords(Keyword.unscoped.filter(pk=row.pk))
+        return [
+            (_("Domain"), link_to(row.domain)),
+            (_("Heard in 30 days"), use.heard),
+            (_("Accepted in 30 days"), use.accepted),
+            (_("Refused in 30 days"), use.refused),
+        ]
 
     def find(self, request: HttpRequest, text: str) -> list[Keyword]:
         return []

@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from domains import offered_models, selectors, services
+from domains import keyword_use, offered_models, selectors, services
 from domains.api_text import (
     RedactionInput,
     RedactionOutput,
@@ -113,8 +113,22 @@ class KeywordsOutput(serializers.Serializer[Any]):
     keywords = serializers.ListField(child=serializers.CharField())
 
 
+class KeywordUseOutput(serializers.Serializer[Any]):
+    keyword = serializers.CharField()
+    heard = serializers.IntegerField(help_text="Times in texts of the last 30 days.")
+    accepted = serializers.IntegerField(
+        help_text="Times in the last 30 days that the text of a first pass was corrected to it."
+    )
+    refused = serializers.IntegerField(
+        help_text="Times in the last 30 days that it was tried and the sound made it too unlikely."
+    )
+    last_heard = serializers.DateField(allow_null=True)
+    last_accepted = serializers.DateField(allow_null=True)
+    last_refused = serializers.DateField(allow_null=True)
+
+
 def _check_words(fields: dict[str, Any]) -> None:
-    """Keywords and forbidden words as they are stored. Raises ``ValidationError``."""
+    """Validate keywords and forbidden words, and normalise them as stored. Raises ``ValidationError``."""
     if "keywords" in fields:
         fields["keywords"] = check_keywords(fields["keywords"])
     if "forbidden_words" in fields:
@@ -206,7 +220,7 @@ class DomainView(ApiView):
     @replacements.mapping.put
     def replace_replacements(self, request: ApiRequest, uid: str) -> Response:
         """The whole table, in the order in which it is applied."""
-        self.plain_domain()  # 404 first: a stranger learns nothing else.
+        self.plain_domain()  # Raises 404 first, so that strangers learn nothing else.
         rows = check_replacements(replacement_rows(self.read(ReplacementsInput)["replacements"]))
         self.under_match(
             self.plain_domain,
@@ -227,7 +241,7 @@ class DomainView(ApiView):
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Replace the keywords")
     @keywords.mapping.put
     def replace_keywords(self, request: ApiRequest, uid: str) -> Response:
-        self.plain_domain()  # 404 first: a stranger learns nothing else.
+        self.plain_domain()  # Raises 404 first, so that strangers learn nothing else.
         return self._replaced(self._given_keywords())
 
     @extend_schema(request=KeywordsInput, responses=KeywordsOutput, summary="Add keywords")
@@ -246,6 +260,12 @@ class DomainView(ApiView):
         domain = self.plain_domain()
         services.remove_keywords(domain=domain, keywords=[*self._given_keywords()])
         return self._keywords(domain)
+
+    @extend_schema(responses=KeywordUseOutput(many=True), summary="Read how keywords were used lately")
+    @action(detail=True, url_path="keywords/use", pagination_class=None)
+    def keyword_use(self, request: ApiRequest, uid: str) -> Response:
+        """Each keyword, in their order. Only keywords of lists of more than 50 are tried one by one."""
+        return Response(KeywordUseOutput(keyword_use.lately(self.plain_domain()), many=True).data)
 
     @extend_schema(
         responses={

@@ -58,10 +58,13 @@ class RedactionInput(Input):
     muted_copy = StrictBooleanField(
         default=False, help_text="Write a copy of the recording that is silent where something was redacted."
     )
+    userdata = StrictBooleanField(
+        default=False, help_text="Redact `userdata` of the CLOVA entry, too, before it is stored."
+    )
 
     def to_internal_value(self, data: Any) -> RedactionSettings:
         if self.root is not self:
-            # By itself: a change of a domain may leave fields of the domain out, but none of these.
+            # Not partial: an update may leave out fields of the domain, but none of these.
             whole = RedactionInput(data=data, context=self.context)
             whole.is_valid(raise_exception=True)
             settings: RedactionSettings = whole.validated_data
@@ -71,6 +74,7 @@ class RedactionInput(Input):
             kinds=dict(found["kinds"]),
             keep_original=found["keep_original"],
             muted_copy=found["muted_copy"],
+            userdata=found["userdata"],
         )
 
 
@@ -78,6 +82,7 @@ class RedactionOutput(serializers.Serializer[Any]):
     kinds = serializers.DictField(child=serializers.ChoiceField(CHOICES))
     keep_original = serializers.BooleanField()
     muted_copy = serializers.BooleanField()
+    userdata = serializers.BooleanField()
 
 
 def replacement_rows(fields: list[dict[str, Any]]) -> list[Replacement | str]:

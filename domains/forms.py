@@ -16,7 +16,7 @@ FILE_BYTES = 1024 * 1024
 
 
 class OfferedModelField(forms.ChoiceField):
-    """A model that the operator offers. Left out, it is the portal's default."""
+    """Form field of a model that the operator offers; the default if it is left out."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, **kwargs)
@@ -78,14 +78,14 @@ class DomainForm(VersionedForm, forms.ModelForm[Domain]):
             self.initial["keywords"] = "\n".join(texts.values_list("text", flat=True))
 
     def clean_clova_result(self) -> str:
-        """The present word where a form leaves the choice out."""
+        """Keep the present value if the form has no such field."""
         return self.cleaned_data["clova_result"] or self.instance.clova_result
 
     def clean_keywords(self) -> list[str]:
         return parse_keywords(self.cleaned_data["keywords"])
 
     def clean_keyword_file(self) -> list[str]:
-        """The file's keywords. Errors name the line, as for typed keywords."""
+        """Parse the file's keywords. Errors name the line, as for typed keywords."""
         file = self.cleaned_data["keyword_file"]
         if not file:
             return []
@@ -100,7 +100,7 @@ class DomainForm(VersionedForm, forms.ModelForm[Domain]):
     def clean(self) -> dict[str, Any]:
         """Merge the file's keywords into ``keywords`` and drop ``keyword_file``.
 
-        Where ``keywords`` itself was not touched, they join those that the domain has.
+        If ``keywords`` itself is unchanged, the file's are added to those that the domain has now.
         """
         cleaned = super().clean() or self.cleaned_data
         added = cleaned.pop("keyword_file", [])

@@ -13,9 +13,9 @@ SHOWN_ERRORS = 10
 
 
 def parse_keywords(text: str) -> list[str]:
-    """The keywords in order, each once regardless of case, in composed Unicode.
+    """Parse keywords: in order, without duplicates (regardless of case), in NFC.
 
-    Raises ``ValidationError`` with a sentence for each line that holds a keyword that cannot be taken.
+    Raises ``ValidationError`` with a sentence for each line with an invalid keyword.
     """
     found: dict[str, str] = {}
     errors: list[str] = []
@@ -30,7 +30,7 @@ def parse_keywords(text: str) -> list[str]:
 
 
 def check_keywords(keywords: list[str]) -> list[str]:
-    """Like :func:`parse_keywords`, for a list; a comma divides there too.
+    """Like :func:`parse_keywords`, for a list; commas separate keywords there too.
 
     Raises ``ValidationError`` for the field ``keywords``.
     """

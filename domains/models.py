@@ -1,4 +1,4 @@
-"""`Domain`: a recognition profile. `Keyword`: a word or phrase that its recognition prefers."""
+"""`Domain`: a recognition profile. `Keyword`: a word or phrase to boost. `KeywordUse`: daily statistics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         return self.filter(models.Q(name__icontains=text) | models.Q(code__icontains=text))
 
     def free_for_batch(self) -> Self:
-        """Domains that a new batch may take: Basic ones without a batch."""
+        """Domains that a new batch may use: Basic ones without a batch."""
         return self.filter(plan=Domain.Plan.BASIC, batch__isnull=True)
 
 
@@ -44,7 +44,7 @@ class ScopedDomains(ScopedManager["Domain"]):
 
 
 class Domain(models.Model):
-    """A named recognition profile."""
+    """Recognition profile: keywords, text rules and models."""
 
     class Plan(models.TextChoices):
         FREE = "free", _("Free")
@@ -55,13 +55,21 @@ class Domain(models.Model):
         REMOVE = "remove", _("Remove")
 
     class ClovaResult(models.TextChoices):
-        """CLOVA's word for a finished result: it has had two, and each has clients that wait for it."""
+        """CLOVA's code for a finished result: it has had two, and clients exist for each."""
 
         COMPLETED = "COMPLETED"
         SUCCEEDED = "SUCCEEDED"
 
+    # Values that the activity list names otherwise than as they are stored.
+    AUDIT_LABELS: ClassVar = {
+        name: {offered_models.DEFAULT: _("The portal’s default")}
+        for name in ("whisper_model", "speaker_model")
+    }
+
     uid = UidField("dom")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="domains")
+    account = models.ForeignKey(
+        Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="domains"
+    )
     name = models.CharField(_("domain name"), max_length=100)
     code = models.CharField(
         _("domain code"),
@@ -101,7 +109,7 @@ class Domain(models.Model):
     redaction: models.JSONField[RedactionSettings, RedactionSettings] = TypedJSONField(
         RedactionSettings, verbose_name=_("redaction"), default=RedactionSettings, blank=True
     )
-    # Proposals made of corrections that members have declined, as [heard, written].
+    # Proposed replacements, derived from corrections, that members have declined: [heard, written].
     declined_proposals = models.JSONField(default=list, blank=True, editable=False)
     clova_result = models.CharField(
         _("CLOVA clients’ word for success"),
@@ -136,12 +144,12 @@ class Domain(models.Model):
 
     @property
     def replacements(self) -> tuple[Replacement, ...]:
-        """The table of replacements, in its order."""
+        """Table of replacements, in the order in which they are applied."""
         return tuple(Replacement.from_json(row) for row in self.replacement_rows)
 
     @property
     def model_pair(self) -> offered_models.ModelPair:
-        """The models of its tasks, unless the batch or a sender chooses others."""
+        """Models of its tasks, unless the batch or a request chooses others."""
         return offered_models.resolve([self.whisper_model], [self.speaker_model])
 
     def clean(self) -> None:
@@ -161,7 +169,7 @@ class Domain(models.Model):
 
 
 class Keyword(models.Model):
-    """A word or phrase that recognition should prefer."""
+    """Keyword: a word or phrase to boost in recognition."""
 
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="keywords")
     text = models.CharField(_("keyword"), max_length=KEYWORD_LENGTH)
@@ -186,3 +194,27 @@ class Keyword(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class KeywordUse(models.Model):
+    """Statistics of one keyword on one day; there is no row for a day without use."""
+
+    keyword = models.ForeignKey(Keyword, on_delete=models.CASCADE, related_name="use")
+    day = models.DateField(_("day"))
+    heard = models.PositiveIntegerField(_("heard"), default=0)
+    accepted = models.PositiveIntegerField(_("accepted"), default=0)
+    refused = models.PositiveIntegerField(_("refused"), default=0)
+
+    unscoped = models.Manager()
+    objects: ClassVar[ScopedManager[Self]] = ScopedManager("keyword__domain__account")
+
+    class Meta:
+        verbose_name = _("keyword use")
+        verbose_name_plural = _("keyword use")
+        ordering = ["day", "pk"]
+        default_manager_name = "unscoped"
+        base_manager_name = "unscoped"
+        constraints = [models.UniqueConstraint(fields=["keyword", "day"], name="keyword_use_once_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.keyword}, {self.day}"

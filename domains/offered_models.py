@@ -1,7 +1,7 @@
 """Models that the operator offers (``SPEECHPORTAL_WHISPER_MODELS``, ``SPEECHPORTAL_SPEAKER_MODELS``).
 
 A domain names a pair of them, or ``DEFAULT`` for the first of each list; a batch may name others. A name
-that is no longer offered stays in its domain or batch, whose tasks then wait until somebody chooses again.
+that is no longer offered stays in its domain or batch, whose tasks wait until another model is chosen.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
-DEFAULT = "default"  # in a domain: the first that is offered; in a batch: its domain's
+DEFAULT = "default"  # in a domain: the first offered model; in a batch: its domain's
 NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """The two models that a task is recognised with, by the names that the operator gave them."""
+    """Whisper model and speaker model of a task, by their names in the operator's settings."""
 
     whisper: str
     speakers: str
@@ -39,7 +39,7 @@ def speaker_models() -> list[str]:
 
 
 def title(name: str) -> str:
-    """The name as people read it: of a path, its last part."""
+    """Name of a model for people: the last part of a path."""
     path = Path(name)
     return path.stem if path.is_absolute() or path.suffix == ".pt" else name
 
@@ -65,7 +65,7 @@ def batch_speaker_choices() -> list[tuple[str, _StrOrPromise]]:
 
 
 def resolve(whisper: list[str], speakers: list[str]) -> ModelPair:
-    """The pair named by the most specific of several settings, the most specific first."""
+    """Resolve the pair from settings in order of precedence, the most specific first."""
     return ModelPair(
         next((name for name in whisper if name not in ("", DEFAULT)), whisper_models()[0]),
         next((name for name in speakers if name not in ("", DEFAULT)), speaker_models()[0]),

@@ -1,7 +1,7 @@
-"""Replacements of a domain: what is heard, and what is written instead.
+"""Replacements of a domain: recognised text, and the text to write instead.
 
-As text there is one a line, ``heard => written``. A pattern stands between slashes, and a language in
-brackets limits a line to it::
+In text form there is one per line, ``heard => written``. A regular expression is between slashes, and a
+language in brackets restricts the line to it::
 
     네이버 클로버 => 네이버 클로바
     /order (\\d+) (\\d+)/ => order \\1\\2
@@ -26,12 +26,12 @@ REPLACEMENT_LIMIT = 1000
 TEXT_LENGTH = 200
 SHOWN_ERRORS = 10
 ARROW = "=>"
-_LINE = re.compile(r"\s*(?:\[(?P<language>[A-Za-z-]{2,8})\]\s*)?(?P<heard>.*?)\s*=>\s*(?P<written>.*?)\s*\Z")
+_LANGUAGE = re.compile(r"\[([A-Za-z-]{2,8})\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """One row of a domain's table. ``language`` is Whisper's code; empty: any language."""
+    """Replacement: one row of a domain's table. ``language`` is Whisper's code; empty: any language."""
 
     heard: str
     written: str
@@ -60,8 +60,11 @@ def as_text(replacements: Iterable[Replacement]) -> str:
 
 
 def parse_replacements(text: str) -> list[Replacement]:
-    """The rows of a text with one replacement a line, or of CSV with the columns heard, written, pattern
-    (empty or "yes") and language. Raises ``ValidationError`` with a sentence for each line that is wrong."""
+    """Parse replacements from text, or from CSV.
+
+    Text has one replacement per line; CSV has the columns heard, written, pattern (empty or "yes") and
+    language. Raises ``ValidationError`` with a sentence for each invalid line.
+    """
     lines = text.splitlines()
     given = [line for line in lines if line.strip()]
     if given and not any(ARROW in line for line in given):
@@ -70,14 +73,17 @@ def parse_replacements(text: str) -> list[Replacement]:
     for line in lines:
         if not line.strip():
             continue
-        match = _LINE.match(line)
-        if match is None:
+        before, arrow, written = line.partition(ARROW)
+        if not arrow:
             rows.append(_("write it as “heard => written”."))
             continue
-        heard = match["heard"]
+        heard = before.strip()
+        language = _LANGUAGE.match(heard)
+        heard = heard[language.end() :].strip() if language else heard
         is_pattern = len(heard) > 2 and heard.startswith("/") and heard.endswith("/")
         heard = heard[1:-1] if is_pattern else heard
-        rows.append(Replacement(heard, match["written"], is_pattern, (match["language"] or "").lower()))
+        code = language[1].lower() if language else ""
+        rows.append(Replacement(heard, written.strip(), is_pattern, code))
     return check_replacements(rows)
 
 
@@ -96,9 +102,9 @@ def _from_csv(text: str) -> list[Replacement | str]:
 
 
 def check_replacements(rows: Sequence[Replacement | str]) -> list[Replacement]:
-    """The rows in composed Unicode. A text among them is what is wrong with its line.
+    """Validate replacements and normalise them to NFC. A string among the rows is the error of its line.
 
-    Raises ``ValidationError`` that names each line that cannot be taken.
+    Raises ``ValidationError`` with a sentence for each invalid line.
     """
     found: list[Replacement] = []
     errors: list[str] = []

@@ -9,7 +9,7 @@ from speechportal.accounts.models import Account
 
 
 def list_domains(account: Account, query: str = "") -> DomainQuerySet:
-    """The account's domains with their batch and ``keyword_count``; ``query`` is part of a name or code."""
+    """Domains of the account with their batch and ``keyword_count``; ``query`` is part of a name or code."""
     domains = Domain.objects.for_account(account).select_related("batch")
     if query:
         domains = domains.matching(query)

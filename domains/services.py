@@ -50,7 +50,7 @@ def update_domain(
     replacements: list[Replacement] | None = None,
     **fields: Unpack[DomainFields],
 ) -> Domain:
-    """Change what is given; ``keywords`` and ``replacements`` take the place of all of the domain's.
+    """Change the given fields; ``keywords`` and ``replacements`` replace all of the domain's.
 
     Raises ``ValidationError``.
     """
@@ -60,7 +60,7 @@ def update_domain(
 
 
 def add_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
-    """Add those that the domain does not have yet. Raises ``ValidationError``, above the limit too."""
+    """Add the keywords that the domain lacks. Raises ``ValidationError``, also above the limit."""
     with transaction.atomic():
         _lock(domain)
         own = Keyword.unscoped.filter(domain=domain).values_list("text", flat=True)
@@ -69,7 +69,7 @@ def add_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
 
 
 def remove_keywords(*, domain: Domain, keywords: list[str]) -> Domain:
-    """Remove those that the domain has, regardless of case."""
+    """Remove keywords, regardless of case; unknown ones are ignored."""
     gone = {keyword.lower() for keyword in keywords}
     with transaction.atomic():
         _lock(domain)
@@ -103,7 +103,7 @@ def delete_domain(*, domain: Domain) -> None:
 
 
 def decline_proposal(*, domain: Domain, heard: str, written: str) -> None:
-    """Never again propose a replacement that members have declined."""
+    """Decline a proposed replacement, so that it is not proposed again."""
     with transaction.atomic():
         locked = Domain.unscoped.select_for_update().get(pk=domain.pk)
         declined = [*locked.declined_proposals, [heard, written]]
@@ -147,7 +147,7 @@ def _replace_keywords(domain: Domain, keywords: list[str]) -> None:
 
 
 def _as_validation_error(error: IntegrityError) -> ValidationError:
-    """The error of a rule that two concurrent requests broke after their forms had been checked."""
+    """Convert a constraint violation, which concurrent requests can cause after validation."""
     if "batch_on_free_domain" in str(error):
         return ValidationError({"plan": _("A domain that has a batch cannot become Free.")})
     if "domain_code_unique" in str(error):

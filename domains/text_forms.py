@@ -17,7 +17,7 @@ ACTION_CHOICES = [(OFF, _("Off")), *ACTIONS.items()]
 
 
 def decoded(file: Any) -> str:
-    """The text of an uploaded file. Raises ``ValidationError``."""
+    """Decode the text of an uploaded file. Raises ``ValidationError``."""
     if file.size > FILE_BYTES:
         raise forms.ValidationError(_("The file is larger than 1 MB."), code="too_large")
     try:
@@ -28,7 +28,7 @@ def decoded(file: Any) -> str:
 
 
 class TextRulesFields(forms.BaseForm):
-    """Mixin of a domain's form. The services get ``replacements`` and ``redaction`` in the cleaned data."""
+    """Mixin of a domain's form; its cleaned data contains ``replacements`` and ``redaction`` for services."""
 
     instance: Domain
     # Read by the metaclass of the forms that have this mixin.
@@ -67,6 +67,14 @@ class TextRulesFields(forms.BaseForm):
             required=False,
             help_text=_("A copy is written beside the results that is silent where something was redacted."),
         ),
+        "redact_userdata": forms.BooleanField(
+            label=_("Redact userdata"),
+            required=False,
+            help_text=_(
+                "What clients of the CLOVA entry send along as userdata is redacted, too, before it is"
+                " stored."
+            ),
+        ),
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,6 +87,7 @@ class TextRulesFields(forms.BaseForm):
                 "forbidden_action": domain.forbidden_action,
                 "keep_original": domain.redaction.keep_original,
                 "muted_copy": domain.redaction.muted_copy,
+                "redact_userdata": domain.redaction.userdata,
                 **{f"redact_{kind}": domain.redaction.kinds.get(kind, OFF) for kind in KINDS},
             }
         )
@@ -96,7 +105,7 @@ class TextRulesFields(forms.BaseForm):
         return self.cleaned_data["forbidden_action"] or Domain.ForbiddenAction.MASK
 
     def clean(self) -> dict[str, Any]:
-        """``redaction`` is made of the fields that are there, and of the present settings for the others."""
+        """Build ``redaction`` from the submitted fields, and from the present settings for missing ones."""
         cleaned = super().clean() or self.cleaned_data
         present = self.instance.redaction
         kinds = {kind: cleaned.pop(f"redact_{kind}", present.kinds.get(kind, OFF)) for kind in KINDS}
@@ -104,6 +113,7 @@ class TextRulesFields(forms.BaseForm):
             kinds={kind: action for kind, action in kinds.items() if action},
             keep_original=bool(cleaned.pop("keep_original", present.keep_original)),
             muted_copy=bool(cleaned.pop("muted_copy", present.muted_copy)),
+            userdata=bool(cleaned.pop("redact_userdata", present.userdata)),
         )
         return cleaned
 

@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from domains import selectors, services
+from domains import keyword_use, selectors, services
 from domains.forms import DomainForm
 from domains.models import Domain, Keyword
 from speechportal.accounts.access import manager_required, member_required
@@ -52,12 +53,19 @@ def domain_edit(request: PortalRequest, uid: str) -> HttpResponse:
         messages.success(request, _("The domain “%s” was saved.") % domain.name)
         return redirect("domains:list")
     present = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
-    return render(request, "domains/form.html", {"form": form, "domain": present})
+    use = {row.keyword.lower(): _use_cells(row) for row in keyword_use.lately(present)}
+    return render(request, "domains/form.html", {"form": form, "domain": present, "keyword_use": use})
+
+
+def _use_cells(row: keyword_use.Use) -> list[str]:
+    """Cells of the keyword table: recent occurrences, and when it was last accepted and refused."""
+    days = (row.last_accepted, row.last_refused)
+    return [str(row.heard or ""), *(date_format(day, "SHORT_DATE_FORMAT") if day else "" for day in days)]
 
 
 @member_required
 def keywords_download(request: PortalRequest, uid: str, ending: str) -> HttpResponse:
-    """The domain's keywords, one a line: as text, or as CSV with a byte order mark."""
+    """Download the domain's keywords, one per line: as text, or as CSV with a byte order mark."""
     domain = get_object_or_404(Domain.objects.for_account(request.account), uid=uid)
     keywords = Keyword.objects.for_account(request.account).filter(domain=domain)
     texts = list(keywords.values_list("text", flat=True))

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
-from speechportal.platform import sentry
+from speechportal.platform import sentry, tracing
 
 
 def check_encryption_keys(
@@ -101,6 +101,13 @@ def check_sentry(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> lis
     return [checks.Error(problem, hint=hint, id="speechportal.E006")]
 
 
+def check_tracing(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if not (problem := tracing.problem()):
+        return []
+    hint = 'Install it with: pip install "speechportal[otel]". The address is http(s)://HOST:PORT.'
+    return [checks.Error(problem, hint=hint, id="speechportal.E012")]
+
+
 def check_variables(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Variables that look like settings and are none, most likely misspelt."""
     from speechportal.settings import env
@@ -164,6 +171,7 @@ def register_all() -> None:
         check_local_roots,
         check_webhook_lease,
         check_sentry,
+        check_tracing,
         check_variables,
         check_debug,
         check_https,

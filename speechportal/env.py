@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from speechportal.setting_forms import Form
 
 PREFIX = "SPEECHPORTAL_"
 # Variables of the command-line client, which may be set beside the portal's own.
@@ -26,23 +28,6 @@ FALSE = {"0", "false", "no", "off"}
 Shown = str | Promise | None  # A default as the settings reference shows it; None: the value itself.
 TRUE_IN_PRODUCTION = _("`true` in production, else `false`")
 FALSE_IN_PRODUCTION = _("`false` in production, else `true`")
-
-# When a PostgreSQL client gives up a server that does not answer (libpq's; seconds, the last in ms).
-LOST_SERVER = {
-    "connect_timeout": "10",
-    "keepalives_idle": "15",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-}
-# When the server gives up a client that is gone or idle in a transaction, and frees its locks.
-LOST_CLIENT = (
-    "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-    " -c tcp_user_timeout=30000 -c client_connection_check_interval=10000"
-    " -c idle_in_transaction_session_timeout=60000"
-)
-# Redis only carries messages: a process that cannot reach it continues without.
-LOST_REDIS = {"socket_connect_timeout": "5", "socket_timeout": "10", "socket_keepalive": "true"}
 
 
 @dataclass(frozen=True)
@@ -102,10 +87,40 @@ class Env:
         *,
         required: bool = False,
         shown: Shown = None,
+        form: Form | None = None,
         description: str | Promise = "",
     ) -> str:
+        """Any text, or one in the given form."""
         self._register(name, "text", default if shown is None else shown, description, required=required)
-        return self._read(name) or self._default(name, default, required=required)
+        value = self._read(name)
+        if value and form is not None and not form.pattern.fullmatch(value):
+            raise ImproperlyConfigured(f"{PREFIX}{name} must be {form.example}, not {value!r}.")
+        return value or self._default(name, default, required=required)
+
+    def time_zone(self, name: str, default: str, *, description: str | Promise = "") -> str:
+        """A name of the time zone database, such as Asia/Seoul."""
+        self._register(name, "text", default, description)
+        value = self._read(name) or default
+        if value not in zoneinfo.available_timezones():
+            nearest = difflib.get_close_matches(value, zoneinfo.available_timezones(), 1)
+            meant = f" Is {nearest[0]} meant?" if nearest else ""
+            raise ImproperlyConfigured(
+                f"{PREFIX}{name} must be a time zone such as Asia/Seoul, not {value!r}.{meant}"
+            )
+        return value
+
+    def file(self, name: str, *, shown: Shown = None, description: str | Promise = "") -> str:
+        """Path of a file that must be readable; empty if none is given."""
+        self._register(name, "text", "" if shown is None else shown, description)
+        value = self._read(name)
+        try:
+            if value:
+                Path(value).open("rb").close()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{PREFIX}{name}: {value} cannot be read: {error.strerror}."
+            ) from error
+        return value
 
     def flag(
         self,
@@ -151,11 +166,15 @@ class Env:
         *,
         required: bool = False,
         shown: Shown = None,
+        form: Form | None = None,
         description: str | Promise = "",
     ) -> list[str]:
-        """A comma-separated list."""
+        """A comma-separated list, each word in the given form."""
         self._register(name, "words", default if shown is None else shown, description, required=required)
         words = _split(self._read(name))
+        for word in words:
+            if form is not None and not form.pattern.fullmatch(word):
+                raise ImproperlyConfigured(f"{PREFIX}{name} must be {form.example}, not {word!r}.")
         return words or _split(self._default(name, default, required=required))
 
     def networks(self, name: str, *, description: str | Promise = "") -> list[str]:
@@ -182,7 +201,24 @@ class Env:
     def path(self, name: str, default: Path, *, shown: Shown = None, description: str | Promise = "") -> Path:
         self._register(name, "path", str(default) if shown is None else shown, description)
         value = self._read(name)
-        return Path(value).expanduser().resolve() if value else default
+        return self._resolved(name, value) if value else default
+
+    def paths(
+        self, name: str, default: str, *, shown: Shown = None, description: str | Promise = ""
+    ) -> list[Path]:
+        """A comma-separated list of paths."""
+        return [
+            self._resolved(name, path)
+            for path in self.words(name, default, shown=shown, description=description)
+        ]
+
+    def _resolved(self, name: str, value: str) -> Path:
+        path = Path(value).expanduser()
+        if self.production and not path.is_absolute():
+            raise ImproperlyConfigured(
+                f"{PREFIX}{name} must be an absolute path, not {value!r}: that depends on the working folder."
+            )
+        return path.resolve()
 
     def choice(
         self, name: str, default: str, choices: tuple[str, ...], *, description: str | Promise = ""
@@ -226,6 +262,8 @@ class Env:
                 value = Path(file).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ImproperlyConfigured(f"{variable}_FILE cannot be read: {error.strerror}.") from error
+            except UnicodeDecodeError as error:
+                raise ImproperlyConfigured(f"{variable}_FILE cannot be read: it is no text.") from error
         return value
 
 
@@ -233,73 +271,31 @@ def _split(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def database(url: str) -> dict[str, object]:
-    """Django's database settings from ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST:PORT/NAME?OPTIONS``.
-
-    PostgreSQL's query options go to libpq (``sslmode``, ``host`` for a socket folder, ...). Both ends notice
-    within half a minute that the other is gone: a machine that loses its network in the middle of a
-    transaction must not keep its locks.
-    """
-    parts = _split_url(url)
-    if parts.scheme == "sqlite":
-        file = Path(unquote(parts.path[1:]))
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": str(file),
-            # A file, as in use: threads and processes of a test share it.
-            "TEST": {"NAME": str(file.with_name(f"test-{file.name}"))},
-            "OPTIONS": {
-                # Writers queue at BEGIN instead of failing in the middle of a transaction.
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 30,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            },
-        }
-    if parts.scheme in {"postgres", "postgresql"}:
-        options = {**LOST_SERVER, "options": LOST_CLIENT, **dict(parse_qsl(parts.query))}
-        return {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": unquote(parts.path[1:]),
-            "USER": unquote(parts.username or ""),
-            "PASSWORD": unquote(parts.password or ""),
-            "HOST": options.pop("host", parts.hostname or ""),
-            "PORT": options.pop("port", str(parts.port or "")),
-            "CONN_MAX_AGE": 60,
-            "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": options,
-        }
-    raise ImproperlyConfigured(
-        f"{PREFIX}DATABASE_URL starts with {parts.scheme!r}; use sqlite:///PATH or postgresql://..."
-    )
-
-
-def _split_url(url: str) -> SplitResult:
-    """The parts of a database's address. Raises ImproperlyConfigured, without the password."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{PREFIX}DATABASE_URL cannot be read: characters such as @ : / # ? in user and password are"
-            " written as %40 %3A %2F %23 %3F, and a port is a number."
-        ) from error
-    if parts.scheme in {"postgres", "postgresql"} and parts.fragment:
-        raise ImproperlyConfigured(f"{PREFIX}DATABASE_URL has a # in it: in a password it is written as %23.")
-    if port == 0:
-        raise ImproperlyConfigured(f"{PREFIX}DATABASE_URL names the port 0.")
-    return parts
-
-
-def redis(url: str) -> str:
-    """Add time-outs for a Redis that does not answer to its URL, unless the URL has its own."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss"}:  # A socket of this machine.
-        return url
-    return urlunsplit(parts._replace(query=urlencode({**LOST_REDIS, **dict(parse_qsl(parts.query))})))
+class EmptySecret(Exception):
+    """The file of a stored secret is empty."""
 
 
 def stored_secret(path: Path, new_value: str) -> str:
-    """Read the secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600."""
+    """Read the secret stored in ``path``; the first caller stores ``new_value`` there, with mode 0600.
+
+    Raises ImproperlyConfigured where that cannot be.
+    """
+    try:
+        return _stored_secret(path, new_value)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{PREFIX}DATA_DIR: {error.filename or path} cannot be read or written: {error.strerror}. Name a"
+            " folder that the portal's user may write to, on a disk that is not full."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ImproperlyConfigured(
+            f"{PREFIX}DATA_DIR: {path} is damaged: restore it from a backup."
+        ) from error
+    except EmptySecret as error:
+        raise ImproperlyConfigured(f"{PREFIX}DATA_DIR: {path} is empty: restore it from a backup.") from error
+
+
+def _stored_secret(path: Path, new_value: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if not path.exists():
@@ -312,4 +308,6 @@ def stored_secret(path: Path, new_value: str) -> str:
             pass
         finally:
             draft.unlink()
-    return path.read_text(encoding="utf-8").strip()
+    if not (found := path.read_text(encoding="utf-8").strip()):
+        raise EmptySecret
+    return found

@@ -1,4 +1,4 @@
-"""``python -m tests.audit``: known vulnerabilities of what ``requirements.lock`` names, by pip-audit.
+"""``python -m tests.audit``: known vulnerabilities of the packages in ``requirements.lock``, by pip-audit.
 
 It needs a service that knows vulnerabilities, PyPI's or OSV's, which not every network reaches and not every
 package index offers. Without one it says so and ends with status 0: a build does not fail for what nobody can
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 10
 
 
 def pypi_answers() -> bool:
-    """Whether the index also tells of vulnerabilities: many only hand out packages."""
+    """Whether the package index also reports vulnerabilities, which many mirrors do not."""
     try:
         answer = requests.get(f"{PYPI}/pypi/django/5.2/json", timeout=PATIENCE_SECONDS)
         return answer.ok and bool(answer.json().get("vulnerabilities"))
@@ -39,7 +39,7 @@ def osv_answers(url: str) -> bool:
 
 
 def service(osv_url: str) -> list[str]:
-    """pip-audit's options for a service that answers; empty where none does."""
+    """Options of pip-audit for a service that responds; empty if none does."""
     if osv_url == OSV and pypi_answers():
         return ["--vulnerability-service", "pypi"]
     if osv_answers(osv_url):

@@ -123,7 +123,7 @@ class Bench:
         print(f"{self.rows:,} rows of each: {size / 1e9:.2f} GB, made in {taken:.0f} s", flush=True)
 
     def owner(self, column: str) -> str:
-        """Whose row the i-th is: nine of ten the first batch's, the first fifty the last one's."""
+        """SQL for the owner of row i: nine of ten the first batch, but the last one for the first fifty."""
         name = column.removesuffix("_id")
         ids = [batch.pk if name == "batch" else getattr(batch, column) for batch in self.batches]
         low = min(ids)

@@ -22,7 +22,7 @@ LEAST, KINDS = 5_011_000, 9_973  # ten-thousandths: amounts that binary fraction
 
 class LedgerBench(Bench):
     def charge(self, batch: Any, count: int, apart: float) -> None:
-        """A charge for each of the batch's tasks, the last of them now, ``apart`` seconds from each other."""
+        """Insert a charge for each of the batch's tasks: ``apart`` seconds between two, the last one now."""
         from django.db import connection
 
         units = f"({LEAST} + task_order %% {KINDS})"

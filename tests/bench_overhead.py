@@ -1,4 +1,4 @@
-"""What the portal costs around the bare engine, on real speech.
+"""Overhead of the portal over the bare engine, on real speech.
 
     .venv/bin/python -m tests.bench_overhead [--files 8] [--seconds 60] [--rounds 3] [--speakers]
 
@@ -37,7 +37,7 @@ class Cost:
 
 
 def recording(folder: Path, seconds: int) -> Path:
-    """The sample, said again and again for so long; without its silent beginning."""
+    """Recording of the given length: the sample repeated, without its silent beginning."""
     from tests.sample_speech import sample_folder
 
     path = folder / "recording.wav"
@@ -52,7 +52,7 @@ def recording(folder: Path, seconds: int) -> Path:
 
 
 def bare(path: Path, files: int, *, speakers: bool, engine: str) -> None:
-    """In a process of its own: print the cost as JSON."""
+    """Recognise with the bare engine, in a separate process; prints the cost as JSON."""
     from batches.recognition.options import Options
     from batches.recognition.runtime.engine import Engine
 

@@ -61,7 +61,7 @@ def anonymous_mb(pool: EnginePool) -> float:
 
 
 def cpu_seconds(pool: EnginePool) -> float:
-    """Of the engine process and of the ffmpeg processes that this process has waited for."""
+    """CPU seconds of the engine process and of the ffmpeg processes that have ended."""
     fields = Path(f"/proc/{pool.pids[0]}/stat").read_text().rsplit(")", 1)[1].split()
     decoding = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
@@ -69,7 +69,7 @@ def cpu_seconds(pool: EnginePool) -> float:
 
 
 def write_sample(path: Path, seconds: float) -> Path:
-    """The sample again and again, with a second between two turns."""
+    """Write the sample repeatedly, with a second between two copies."""
     samples = (np.concatenate([load_sample(), np.zeros(RATE, np.float32)]) * 32767).astype("<i2")
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))

@@ -28,7 +28,7 @@ MODIFIED = "2026-01-01T00:00:00.000Z"
 
 
 class Listing(http.server.BaseHTTPRequestHandler):
-    """ListObjects of ``in/``: ``/bucket-N/`` has N media files there, and one folder of finished ones."""
+    """S3 server that lists ``in/``: N media files in ``/bucket-N/``, and one folder of finished ones."""
 
     protocol_version = "HTTP/1.1"
 
@@ -60,7 +60,7 @@ class Listing(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments: Any) -> None:
-        """Not on the benchmark's own output."""
+        """Log nothing, to keep the benchmark's output clean."""
 
 
 def serve(ready: Any) -> None:
@@ -76,7 +76,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def forget(rows: Any) -> None:
-    """Delete without looking for what refers to the rows: nothing does."""
+    """Delete rows without the checks for references: there are none."""
     rows._raw_delete("default")
 
 
@@ -114,7 +114,7 @@ class Bench:
         return make_batch(account, name="calls", connection=connection)
 
     def polling(self, objects: int) -> None:
-        """Each of the two polls that a new file needs, beside listing and inserting the same rows."""
+        """Time the two polls that a new file needs, beside listing and inserting the same rows."""
         from batches.intake import polling
         from batches.models import PendingFile, Task
 
@@ -187,7 +187,7 @@ class Bench:
             Task.unscoped.bulk_create(rows)
 
     def polling_beside(self, finished: int) -> None:
-        """Three new files, with and without a history."""
+        """Time the polls of three new files, with and without a history."""
         from batches.intake import polling
         from batches.models import Task
 
@@ -205,7 +205,7 @@ class Bench:
         self.full = full
 
     def fill(self, batch: Any, count: int) -> None:
-        """Completed tasks, doubled from one inside the database."""
+        """Insert completed tasks, by doubling one inside the database."""
         from django.db import connection
 
         from batches.models import Batch, Task
@@ -302,7 +302,7 @@ class Bench:
         )
 
     def lists(self) -> None:
-        """Pages of the portal and of the API over the batch with a million tasks, in database time."""
+        """Time the lists of portal and API over the batch with a million tasks (database time)."""
         from django.urls import reverse
 
         from batches.models import Task
@@ -336,7 +336,7 @@ class Bench:
                 print(f"          {1000 * self.slowest[0]:.1f} ms: {self.slowest[1]}")
 
     def _database_time(self, call: Callable[[], Any]) -> tuple[float, int, int]:
-        """The least of three, after one that warms up."""
+        """Lowest of three times, after a warm-up."""
         from tests.query_times import query_times
 
         best, queries, status = float("inf"), 0, 0

@@ -1,4 +1,4 @@
-"""How many webhooks a sender sends, and whether a receiver that hangs slows the others.
+"""Throughput of webhook senders, and the effect of a receiver that hangs on the others.
 
     .venv/bin/python -m tests.bench_webhooks [--deliveries 10000] [--receivers 10] [--rounds 3]
 
@@ -29,7 +29,7 @@ ANSWER = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
 
 def receive(count: int, pipe: Pipe) -> None:
-    """Receivers in a process: sends their ports, then obeys ``("hang", bool)`` and ``("ask",)``."""
+    """Run receivers in a process: sends their ports, then obeys ``("hang", bool)`` and ``("ask",)``."""
     asyncio.run(_receive(count, pipe))
 
 
@@ -89,14 +89,14 @@ def prepare(folder: str) -> None:
 
 
 def fill(ports: list[int], deliveries: int) -> list[int]:
-    """Batches with completed tasks and the deliveries about them; returns the batches' keys."""
+    """Insert batches with completed tasks and their deliveries; returns the batches' keys."""
     from batches.models import Batch, Delivery, StoredTranscript, Task
     from batches.webhooks import payload
     from tests.factories import make_task
     from tests.webhooks.makers import DOCUMENT, make_hooked_batch
 
     def fresh(task: Task, order: int) -> Task:
-        """Another row like ``task``."""
+        """Copy of the row ``task``."""
         names = [field.attname for field in Task._meta.concrete_fields if field.name not in {"id", "uid"}]
         values = {name: getattr(task, name) for name in names}
         return Task(**{**values, "task_order": order, "input_version": str(order)})
@@ -130,7 +130,7 @@ def fill(ports: list[int], deliveries: int) -> list[int]:
 
 
 def again(batches: list[int]) -> None:
-    """Every delivery of these batches is due, as at first; those of others are not."""
+    """Make every delivery of these batches due again, and those of others not."""
     from django.utils import timezone
 
     from batches.models import Delivery, DeliveryAttempt, Webhook
@@ -148,7 +148,7 @@ def again(batches: list[int]) -> None:
 
 
 def measure(pipe: Pipe, chosen: list[int], others: list[int], *, hang: bool) -> tuple[float, int]:
-    """Seconds until the last of the others has its last message, and how many messages they had."""
+    """Seconds until the other receivers have their last message, and the number of their messages."""
     from batches.webhooks.sender import Sender
 
     again(chosen)

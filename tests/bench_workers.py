@@ -1,4 +1,4 @@
-"""How much faster two recognition workers on two cores are than one, and how much audio a core does in a day.
+"""Speed-up of two recognition workers on two cores over one, and audio per core and day.
 
     .venv/bin/python -m tests.bench_workers [--files 16] [--rounds 3] [--no-speakers] [--engine whisper]
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def prepare(folder: Path, engine: str) -> None:
-    """An installation of its own; its processes, and theirs, run on two cores alone."""
+    """Create an installation; its processes run on two cores only."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     models = os.environ.get("SPEECHPORTAL_MODELS_DIR") or str(ROOT / "var" / "models")
     for name in [name for name in os.environ if name.startswith("SPEECHPORTAL_")]:
@@ -55,7 +55,7 @@ def prepare(folder: Path, engine: str) -> None:
 
 
 class Portal:
-    """The portal's clusters with so many recognition workers, on a batch of its own."""
+    """The portal's clusters with a number of recognition workers, and a batch."""
 
     def __init__(self, folder: Path, workers: int, *, speakers: bool) -> None:
         from speechportal.platform.supervisor import Supervisor, services
@@ -78,10 +78,10 @@ class Portal:
         self.supervisor.stop()
 
     def recognise(self, files: int, recording: Path | None = None) -> list[Any]:
-        """Drop so many copies of a recording at once, and wait until all are done; their tasks."""
+        """Drop copies of a recording at once, and wait until all are done; returns their tasks."""
         from batches.intake import polling
         from batches.models import Task
-        from batches.operations.demo.recordings import sample_path
+        from batches.operations.demo.sample import sample_path
         from speechportal.platform import queue
 
         self.drops += 1
@@ -102,14 +102,14 @@ class Portal:
         return list(mine)
 
     def warm_up(self) -> None:
-        """Until each worker has done a file, and so has its models."""
+        """Recognise files until each worker has done one, and has loaded its models."""
         seen: set[str] = set()
         while len(seen) < self.workers:
             seen |= {task.worker for task in self.recognise(2 * self.workers)}
 
 
 def spent_by_processes() -> dict[int, float]:
-    """CPU seconds so far of each process that this one has started, and of those that they have.
+    """CPU seconds so far of each child process, and of their children.
 
     A process counts with those that it has started and seen end.
     """
@@ -130,7 +130,7 @@ def spent_by_processes() -> dict[int, float]:
 
 
 def peak_memory(pids: Iterable[int]) -> float:
-    """MB that the largest of the processes has held at most."""
+    """Peak memory of the largest process, in MB."""
     peaks = [0.0]
     for pid in pids:
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from speechportal.accounts.sign_in import fresh_password
 
 
 class Client(test.Client):
-    """Completes addresses of pages with the account that the user worked in last, or else with their first.
+    """Client that adds an account to URLs: the one that the user worked in last, or else their first.
 
     ``force_login`` is a sign-in with the password just now. From the sign-in on, ``reverse`` gives the same
     addresses in the test. An address with an account, or ``without_account=True``, is sent as it is.

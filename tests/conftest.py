@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from django.core.servers.basehttp import WSGIRequestHandler
 from django.db import connections
+from django.utils import timezone, translation
 from pytest_django.fixtures import Settings
 
 from speechportal.accounts import addresses
@@ -25,8 +26,9 @@ LONGEST_FIRST = [
 ]
 
 # The same examples at every run, so that what passed here passes there; HYPOTHESIS_PROFILE=explore looks for
-# new ones.
+# new ones, and `quick`, of `make check`, takes a fifth of them.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("quick", derandomize=True, deadline=None, max_examples=20)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
@@ -36,7 +38,7 @@ WSGIRequestHandler.disable_nagle_algorithm = True
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark browser tests before ``-m`` selects; put long files first after pytest-randomly has shuffled."""
+    """Mark browser tests before ``-m`` selects; put long files first after pytest-randomly's shuffle."""
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker(pytest.mark.browser)
@@ -53,7 +55,7 @@ def _turn(item: pytest.Item) -> int:
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Each run has a SQLite file of its own, so that two runs at once do not meet."""
+    """Give each run its own SQLite file, so that two runs can go on at once."""
     database = connections["default"].settings_dict
     if connections["default"].vendor == "sqlite":
         database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
@@ -67,15 +69,22 @@ def account_of_addresses() -> Iterator[None]:
     end()
 
 
+@pytest.fixture(autouse=True)
+def default_language() -> None:
+    """Start each test in the installation's language and time zone: a request leaves its own activated."""
+    translation.deactivate()
+    timezone.deactivate()
+
+
 @pytest.fixture
 def client() -> Client:
-    """Instead of Django's own: it completes addresses with the user's account."""
+    """Client that adds the user's account to URLs, in place of Django's."""
     return Client()
 
 
 @pytest.fixture(autouse=True)
 def own_folders(settings: Settings, tmp_path: Path) -> None:
-    """No test writes into the installation's folders; the models are read from there."""
+    """Keep tests from writing into the installation's folders; models are read from there."""
     settings.WORK_DIR = tmp_path / "work"
     settings.STORAGE_LOCAL_ROOTS = [tmp_path / "storage"]
     (tmp_path / "storage").mkdir()

@@ -43,7 +43,7 @@ def make_domain(account: Account, **fields: Any) -> Domain:
 
 
 def make_connection(account: Account, folder: Path | None = None, **fields: Any) -> Connection:
-    """A local folder below the test's own storage root."""
+    """Create a connection to a local folder below the test's own storage root."""
     number = next(_numbers)
     folder = folder or Path(settings.STORAGE_LOCAL_ROOTS[0]) / account.uid / f"connection-{number}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def make_connection(account: Account, folder: Path | None = None, **fields: Any)
 
 
 def make_batch(account: Account | None = None, **fields: Any) -> Batch:
-    """A batch with a domain and a local folder of its own, ``in/`` and ``out/`` in it.
+    """Create a batch with a domain and a local folder, with ``in/`` and ``out/`` in it.
 
     ``fields`` may name recognition settings too.
     """
@@ -77,14 +77,14 @@ def make_batch(account: Account | None = None, **fields: Any) -> Batch:
     batch = Batch(account=account, recognition=recognition, **fields)
     batch.full_clean()
     batch.save()
-    if batch.connection and batch.connection.is_local:
+    if batch.connection and batch.connection.provider == "local":
         for path in (batch.input_path, batch.result_path):
             (Path(batch.connection.place) / path).mkdir(parents=True, exist_ok=True)
     return batch
 
 
 def make_task(batch: Batch, name: str = "", **fields: Any) -> Task:
-    """A waiting task; ``state`` may name a final state."""
+    """Create a waiting task; ``state`` may name a final state."""
     order = batch.last_task_order + 1
     Batch.unscoped.filter(pk=batch.pk).update(last_task_order=order)
     batch.last_task_order = order
@@ -118,7 +118,7 @@ def make_chat_channel(account: Account) -> ChatChannel:
 
 
 def make_charge(task: Task, **fields: Any) -> Charge:
-    """The charge for a finished task: 1.5 s of media, ten cents."""
+    """Create the charge of a finished task: 1.5 s of media, ten cents."""
     values = {
         "batch_name": task.batch.name,
         "input_name": task.name,
@@ -131,7 +131,7 @@ def make_charge(task: Task, **fields: Any) -> Charge:
 
 
 def claimed(batch: Batch, **fields: Any) -> tuple[Task, Lease]:
-    """A task in progress, and the right to work on it."""
+    """Create a task and claim it; returns it with its lease."""
     task = make_task(batch, **fields)
     claim = scheduling.claim_next("test")
     assert claim is not None

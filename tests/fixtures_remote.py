@@ -1,8 +1,9 @@
-"""Servers for the storages through django-storages: Azurite, a GCS emulator, and asyncssh's SFTP server."""
+"""Servers for storages that use django-storages: Azurite, a GCS emulator, and asyncssh's SFTP server."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import shutil
 import socket
@@ -22,7 +23,6 @@ from gcp_storage_emulator.server import create_server
 from speechportal.accounts.models import Account
 from speechportal.storage import services
 from speechportal.storage.backends.base import ObjectStore
-from speechportal.storage.backends.gcs import GcsSettings, GcsStore
 from speechportal.storage.backends.kind import Owner
 from speechportal.storage.models import Connection
 from tests.programs import required
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 def saved(provider: str, values: dict[str, str]) -> Connection:
-    """A connection of a new account: links that the portal serves name one."""
+    """Save a connection of a new account, since links that the portal serves name one."""
     account = Account.objects.create(name=f"Remote {secrets.token_hex(3)}")
     return services.create_connection(account=account, name="Remote", provider=provider, **values)
 
@@ -67,19 +67,31 @@ def gcs_bucket(gcs_url: str) -> str:
 
 
 @pytest.fixture
-def gcs_store(gcs_url: str, gcs_bucket: str) -> Callable[..., ObjectStore]:
-    """Opens a new bucket of the emulator, which asks for no credentials."""
-    return lambda **fields: GcsStore(
-        GcsSettings(
-            **{
-                "bucket": gcs_bucket,
-                "service_account": "",
-                "endpoint_url": gcs_url,
-                "root": "a root/with parts/",
-                **fields,
-            }
-        )
-    )
+def gcs_store(gcs_url: str, gcs_bucket: str, db: None) -> Callable[..., ObjectStore]:
+    """Function that opens a store in a new bucket of the emulator, as a user who signed in with gcloud.
+
+    Such credentials hold no private key, and have a token here, which the emulator accepts.
+    """
+    user = {
+        "type": "authorized_user",
+        "client_id": "client",
+        "client_secret": "secret",
+        "refresh_token": "refresh",
+        "token": "token",
+        "expiry": "2099-01-01T00:00:00Z",
+    }
+
+    def open_store(**fields: str) -> ObjectStore:
+        values = {
+            "endpoint_url": gcs_url,
+            "bucket": gcs_bucket,
+            "root_path": "a root/with parts/",
+            "service_account": json.dumps(user),
+            **fields,
+        }
+        return saved("gcs", values).store()
+
+    return open_store
 
 
 # --- SFTP
@@ -152,7 +164,7 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer
 
 @pytest.fixture
 def sftp_store(sftp_server: SftpServer, db: None) -> Callable[..., ObjectStore]:
-    """Opens a new folder of the server."""
+    """Function that opens a store in a new folder of the server."""
     name = f"calls-{secrets.token_hex(6)}"
     (sftp_server.folder / name).mkdir()
 
@@ -193,7 +205,7 @@ def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
     command += ["--location", str(folder / "data"), "--skipApiVersionCheck", "--silent"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -202,7 +214,7 @@ def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.2)
     yield f"http://127.0.0.1:{port}"
     process.terminate()
-    process.wait(20)
+    process.wait(120)
 
 
 @pytest.fixture
@@ -217,7 +229,7 @@ def azure_container(azurite_url: str) -> str:
 
 @pytest.fixture
 def azure_store(azurite_url: str, azure_container: str, db: None) -> Callable[..., ObjectStore]:
-    """Opens a new container of Azurite."""
+    """Function that opens a store in a new container of Azurite."""
 
     def open_store(**fields: str) -> ObjectStore:
         values = {

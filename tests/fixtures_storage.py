@@ -47,7 +47,7 @@ def swift_bucket(swift: SwiftServer) -> str:
 
 @pytest.fixture
 def swift_connection(swift: SwiftServer, swift_bucket: str, db: None) -> Callable[..., Connection]:
-    """Makes a saved connection of an account to a new Swift bucket; fields can be given."""
+    """Function that saves a connection of an account to a new Swift bucket, with the given fields."""
 
     def make(account: Account, **fields: str) -> Connection:
         secret = fields.pop("secret", swift.secret("t1"))
@@ -72,7 +72,7 @@ def swift_connection(swift: SwiftServer, swift_bucket: str, db: None) -> Callabl
 
 @pytest.fixture
 def swift_store(swift: SwiftServer, swift_bucket: str) -> Callable[..., ObjectStore]:
-    """Opens the new Swift bucket; what is given replaces what is right."""
+    """Function that opens a store in the new Swift bucket; arguments replace the correct parameters."""
 
     def open_store(**fields: str) -> ObjectStore:
         return gateway.open_s3(
@@ -93,7 +93,7 @@ def swift_store(swift: SwiftServer, swift_bucket: str) -> Callable[..., ObjectSt
 
 @pytest.fixture
 def moto_store(moto_url: str) -> Callable[..., ObjectStore]:
-    """Opens a new bucket on moto."""
+    """Function that opens a store in a new bucket on moto."""
     bucket = f"bucket-{secrets.token_hex(6)}"
     client = boto3.client(
         "s3",
@@ -138,7 +138,7 @@ def local_connection(db: None, tmp_path: Path) -> Connection:
     params=["local", "moto", "swift", "gcs", "sftp", pytest.param("azure", marks=pytest.mark.programs)]
 )
 def store(request: pytest.FixtureRequest, db: None) -> ObjectStore:
-    """Each kind of storage, empty.
+    """An empty storage of each kind.
 
     ``db`` is asked for by name: pytest-django makes a test database only if a collected test does so, and
     a fixture that is fetched later would meet the installation's own.

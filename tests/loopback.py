@@ -1,4 +1,4 @@
-"""HTTP servers on this machine, for tests that look at what is asked of others."""
+"""HTTP servers on this machine, for tests of outbound requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Calls ``asked`` for each request; writes nothing into the tests' own output."""
+    """Request handler that calls ``asked`` for each request, and logs nothing."""
 
     def asked(self) -> None:
         raise NotImplementedError
@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers["Content-Length"]))
 
     def log_message(self, *_arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How long the database takes for what is asked of it."""
+"""Durations of database queries."""
 
 from __future__ import annotations
 

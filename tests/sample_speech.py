@@ -25,6 +25,18 @@ def load_sample() -> Samples:
     return (data / 32768).astype(np.float32)
 
 
+def write_call(path: Path, start: float = 14.4, end: float = 22.0) -> Path:
+    """Write a cut of the sample, in seconds, as a WAV file; the default cut holds both people.
+
+    A short recording is enough where a test asks who recognises it, not how well.
+    """
+    with wave.open(str(sample_folder() / "sample.wav")) as source, wave.open(str(path), "wb") as target:
+        target.setparams(source.getparams())
+        source.setpos(round(start * source.getframerate()))
+        target.writeframes(source.readframes(round((end - start) * source.getframerate())))
+    return path
+
+
 def sample_turns() -> list[SpeakerTurn]:
     """The reference that comes with the sample."""
     rows = [line.split() for line in (sample_folder() / "sample.rttm").read_text().splitlines()]

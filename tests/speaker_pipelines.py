@@ -108,6 +108,3 @@ def write_embedding(file: Path) -> None:
     network.on_save_checkpoint(saved)
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(saved, file)
-
-
-MAKERS = {"community-1": make_community_1, "3.1": make_version_3_1}

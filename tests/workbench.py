@@ -8,7 +8,7 @@ from typing import Any
 
 from batches.intake import polling
 from batches.models import Batch, ConnectionBackoff, Task
-from batches.recognition.transcript import Segment, SpeakerTurn, Transcript, Word
+from batches.recognition.transcript import OnSegments, Segment, SpeakerTurn, Transcript, Word
 from batches.tasks import scheduling
 from batches.worker import processing
 
@@ -16,7 +16,7 @@ Progress = Callable[[float], None]
 
 
 class Engine:
-    """Stands in for recognition alone; ``during`` is called in the middle of each step."""
+    """Stand-in for recognition; ``during`` is called in the middle of each step."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -33,7 +33,13 @@ class Engine:
         on_progress(1.0)
 
     def transcribe(
-        self, path: Path, options: Any, on_progress: Progress, *, alone: bool = False
+        self,
+        path: Path,
+        options: Any,
+        on_progress: Progress,
+        *,
+        alone: bool = False,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
         assert path.read_bytes()
         self.alone.append(alone)
@@ -79,7 +85,7 @@ def put(batch: Batch, name: str, content: bytes = b"sound") -> Path:
 
 
 def drop(batch: Batch, name: str = "a.mp3", content: bytes = b"sound") -> Task:
-    """A file in the input path, and the task that polling makes of it."""
+    """Write a file into the input path; returns the task that polling creates."""
     put(batch, name, content)
     polling.poll(batch.pk)
     assert polling.poll(batch.pk) == 1
@@ -100,7 +106,7 @@ def files(batch: Batch) -> set[str]:
 
 
 def again_at_once() -> None:
-    """As if every pause were over."""
+    """End all back-off times and waits."""
     ConnectionBackoff.unscoped.all().delete()
     Batch.unscoped.update(held_until=None)
     Task.unscoped.update(available_at=Task.unscoped.earliest("pk").created_at)

@@ -65,7 +65,7 @@ class Export(Action):
     def respond(self, row: Account, answers: dict[str, Any]) -> HttpResponseBase | None:
         if is_large(row):
             return None
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the answer closes it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the response
         export_account(account=row, target=file, transcripts=row.support_may_read)
         file.seek(0)
         return FileResponse(file, as_attachment=True, filename=f"{row.uid}.zip")
@@ -116,7 +116,7 @@ class ErasePerson(Action):
         return " · ".join(line.strip() for line in erase_person(user=row).lines())
 
 
-def glance(account: Account) -> list[tuple[Any, Any]]:
+def summary(account: Account) -> list[tuple[Any, Any]]:
     tasks = Task.unscoped.filter(account=account)
     live = Batch.unscoped.live().filter(account=account)
     waiting, exact = bounded_count(tasks.filter(state=Task.State.WAITING))
@@ -142,5 +142,5 @@ def batch_cell(account: Account) -> str:
 
 account_page.AccountAdmin.portal_actions.extend([Suspend, Restore, Export, Close])
 people_page.UserAdmin.portal_actions.append(ErasePerson)
-account_page.glances.append(glance)
+account_page.account_summaries.append(summary)
 account_page.batch_cell = batch_cell

@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
+from batches.admin.acknowledged import acknowledgement
 from batches.intake import left_alone, poll_schedule
 from batches.models import (
     Batch,
@@ -40,7 +41,7 @@ from speechportal.support.lists import bounded_count, choices, neighbour
 
 
 class BatchAdminForm(RecognitionFields, ReasonedForm):
-    """Form of a batch. It offers the domains and connections of ``account``, which is known before."""
+    """Form of a batch. It offers the domains and connections of ``account``, which is chosen first."""
 
     account: Account | None = None
     formats = formats_field()
@@ -211,7 +212,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
     def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
         return not (obj is not None and obj.is_deleted) and super().has_change_permission(request, obj)
 
-    def glance(self, row: Batch) -> list[tuple[Any, Any]]:
+    def summary(self, row: Batch) -> list[tuple[Any, Any]]:
         tasks = Task.unscoped.filter(batch=row)
         counts = [
             (
@@ -226,6 +227,7 @@ class BatchAdmin(PortalModelAdmin[Batch]):
             (_("ID"), row.uid),
             (_("Account"), link_to(row.account)),
             (_("Status"), state_of(row)),
+            *acknowledgement(row),
             (_("Found"), link_to_list(Task, f"{row.last_task_order:,}", batch=row.uid)),
             *counts,
             (_("Last look at the input path"), row.polled_at),
@@ -239,11 +241,11 @@ class BatchAdmin(PortalModelAdmin[Batch]):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Batch | None = None) -> list[str]:
-        """Webhooks carry transcripts, so staff changes their URL only while it may read transcripts."""
+        """Make the webhook URL read-only unless staff may read transcripts, which webhooks contain."""
         account = obj.account if obj is not None else self._account(request)
         return [] if account is not None and account.support_may_read else ["webhook_url"]
 
-    # --- Adding: the account first, since everything else is chosen from what it has ----------------
+    # --- Adding: the account first, since all other choices depend on it ----------------------------
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if self._account(request) is None and self.has_add_permission(request):
@@ -294,7 +296,7 @@ class ProcessedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
     list_select_related = ["connection"]
     fields = ["path"]
 
-    def glance(self, row: ProcessedFolder) -> list[tuple[Any, Any]]:
+    def summary(self, row: ProcessedFolder) -> list[tuple[Any, Any]]:
         return [(_("Connection"), link_to(row.connection))]
 
     def find(self, request: HttpRequest, text: str) -> list[ProcessedFolder]:
@@ -303,7 +305,7 @@ class ProcessedFolderAdmin(ReadOnlyAdmin[ProcessedFolder]):
 
 @admin.register(PendingFile)
 class PendingFileAdmin(ReadOnlyAdmin[PendingFile]):
-    """Files that one poll has seen and that may still be growing. Read-only."""
+    """Files that only one poll has seen, so that they may still be growing. Read-only."""
 
     find_exact = ("batch__uid",)
     list_display = ["key", "batch", "size", "modified_at", "seen_at"]
@@ -311,7 +313,7 @@ class PendingFileAdmin(ReadOnlyAdmin[PendingFile]):
     list_filter = [neighbour("batch", "batch__uid", _("batch"))]
     fields = ["key", "size", "modified_at", "seen_at"]
 
-    def glance(self, row: PendingFile) -> list[tuple[Any, Any]]:
+    def summary(self, row: PendingFile) -> list[tuple[Any, Any]]:
         return [(_("Batch"), link_to(row.batch))]
 
     def find(self, request: HttpRequest, text: str) -> list[PendingFile]:
@@ -327,7 +329,7 @@ class ConnectionBackoffAdmin(ReadOnlyAdmin[ConnectionBackoff]):
     list_select_related = ["connection"]
     fields = ["code", "failures", "since", "seen_at", "retry_at"]
 
-    def glance(self, row: ConnectionBackoff) -> list[tuple[Any, Any]]:
+    def summary(self, row: ConnectionBackoff) -> list[tuple[Any, Any]]:
         return [(_("Connection"), link_to(row.connection)), (_("Account"), link_to(row.connection.account))]
 
     def find(self, request: HttpRequest, text: str) -> list[ConnectionBackoff]:

@@ -1,4 +1,4 @@
-"""Deliveries and webhooks in admin, without secrets, addresses and receivers' answers."""
+"""Deliveries and webhooks in admin, without secrets, URLs and receivers' responses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from batches.admin.acknowledged import acknowledgement
 from batches.models import ClientRequest, Delivery, DeliveryAttempt, Webhook
 from batches.webhooks import events, kinds, redelivery
 from speechportal.support.actions import Action
@@ -64,10 +65,11 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def title(self, row: Delivery) -> str:
         return str(kinds.title_of(row))
 
-    def glance(self, row: Delivery) -> list[tuple[Any, Any]]:
+    def summary(self, row: Delivery) -> list[tuple[Any, Any]]:
         return [
             (_("ID"), row.uid),
             (_("State"), row.get_state_display()),
+            *acknowledgement(row),
             (_("Account"), link_to(row.account)),
             (_("Batch"), link_to(row.batch)),
             (_("Task"), link_to(row.task)),
@@ -83,7 +85,7 @@ class DeliveryAttemptAdmin(ReadOnlyAdmin[DeliveryAttempt]):
     list_filter = [neighbour("delivery", "delivery__uid", _("delivery"))]
     fields = ["number", "started_at", "duration", "status", "error_code", "error"]
 
-    def glance(self, row: DeliveryAttempt) -> list[tuple[Any, Any]]:
+    def summary(self, row: DeliveryAttempt) -> list[tuple[Any, Any]]:
         return [(_("Delivery"), link_to(row.delivery))]
 
     def find(self, request: HttpRequest, text: str) -> list[DeliveryAttempt]:
@@ -102,10 +104,11 @@ class WebhookAdmin(ReadOnlyAdmin[Webhook]):
         ("secret_shown_at", "previous_until", "created_at"),
     ]
 
-    def glance(self, row: Webhook) -> list[tuple[Any, Any]]:
+    def summary(self, row: Webhook) -> list[tuple[Any, Any]]:
         return [
             (_("Batch"), link_to(row.batch)),
             (_("Account"), link_to(row.batch.account)),
+            *acknowledgement(row),
             (_("Deliveries"), link_to_list(Delivery, _("list"), batch=row.batch.uid)),
         ]
 
@@ -115,14 +118,14 @@ class WebhookAdmin(ReadOnlyAdmin[Webhook]):
 
 @admin.register(ClientRequest)
 class ClientRequestAdmin(ReadOnlyAdmin[ClientRequest]):
-    """Requests by CLOVA's and OpenAI's API. A callback's address is hidden: it may hold a secret."""
+    """Requests to the CLOVA and OpenAI APIs. A callback's URL is hidden, since it may contain a secret."""
 
     find_exact = ("task__uid",)
     list_display = ["task", "interface", "callback_queued_at", "created_at"]
     list_select_related = ["task"]
     fields = [("interface", "ignored"), ("callback_queued_at", "created_at")]
 
-    def glance(self, row: ClientRequest) -> list[tuple[Any, Any]]:
+    def summary(self, row: ClientRequest) -> list[tuple[Any, Any]]:
         return [
             (_("Task"), link_to(row.task)),
             (_("Account"), link_to(row.task.account)),

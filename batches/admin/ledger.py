@@ -67,7 +67,7 @@ class ChargeAdmin(ReadOnlyAdmin[Charge]):
     ]
     portal_actions = [Adjust]
 
-    def glance(self, row: Charge) -> list[tuple[Any, Any]]:
+    def summary(self, row: Charge) -> list[tuple[Any, Any]]:
         corrections = Adjustment.unscoped.filter(charge=row)
         return [
             (_("ID"), row.uid),
@@ -90,7 +90,7 @@ class AdjustmentAdmin(ReadOnlyAdmin[Adjustment]):
     ]
     fields = [("amount", "currency"), "reason", "created_at"]
 
-    def glance(self, row: Adjustment) -> list[tuple[Any, Any]]:
+    def summary(self, row: Adjustment) -> list[tuple[Any, Any]]:
         return [(_("Charge"), link_to(row.charge)), (_("Account"), link_to(row.account))]
 
 
@@ -105,7 +105,7 @@ class ExecutionResultAdmin(ReadOnlyAdmin[ExecutionResult]):
     ]
     fields = ["number", "task_count", "key", ("attempts", "due_at"), ("created_at", "written_at")]
 
-    def glance(self, row: ExecutionResult) -> list[tuple[Any, Any]]:
+    def summary(self, row: ExecutionResult) -> list[tuple[Any, Any]]:
         return [
             (_("ID"), row.uid),
             (_("Account"), link_to(row.account)),

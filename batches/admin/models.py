@@ -1,4 +1,4 @@
-"""Support staff's page of models: which host serves which, and what each needs."""
+"""Models in admin: the hosts that serve each model, and what it needs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ServedModelAdmin(ReadOnlyAdmin[ServedModel]):
     def is_loaded(self, row: ServedModel) -> bool:
         return row.loaded_at is not None
 
-    def glance(self, row: ServedModel) -> list[tuple[Any, Any]]:
+    def summary(self, row: ServedModel) -> list[tuple[Any, Any]]:
         facts = facts_of(row.name, ModelStore(settings.MODELS_DIR))
         return [(_("Offered"), _("Yes") if self.is_offered(row) else _("No")), *_shown(facts)]
 

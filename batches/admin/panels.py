@@ -1,4 +1,4 @@
-"""Queue panels on support staff's first page. Each figure is read by a partial index."""
+"""Queue panels on the admin's first page. Each figure is read from a partial index."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
 from batches.admin.accounts import shown
-from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, ServedModel, Task
-from batches.tasks import model_hosts
-from domains import offered_models
+from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, Task
 from speechportal.accounts.models import Account
 from speechportal.support.admin import link_to, link_to_list
 from speechportal.support.lists import bounded_count
@@ -83,32 +81,6 @@ def batches() -> Panel:
         [_("Batch"), _("Account"), _("Cause")],
         [[link_to(batch), link_to(batch.account), batch.cause] for batch in newest],
     )
-
-
-@panel("batches.view_servedmodel")
-def hosts() -> Panel:
-    """The machines that recognise: which models they have loaded, and what is wrong with them."""
-    rows = list(model_hosts.live_rows().order_by("host", "kind", "name"))
-    names = list(dict.fromkeys(row.host for row in rows))
-    faulty = {row.host for row in rows if row.fault}
-    failing = [row for row in rows if row.problem and not row.fault]
-    url = reverse("admin:batches_servedmodel_changelist")
-    return Panel(
-        _("Recognition hosts"),
-        [
-            Figure(_("At work"), len(names) - len(faulty), url, alarm=not set(names) - faulty),
-            Figure(_("With a fault"), len(faulty), url, alarm=bool(faulty)),
-            Figure(_("Models that cannot be used"), len(failing), url, alarm=bool(failing)),
-        ],
-        [_("Host"), _("Loaded"), _("Problem")],
-        [_host(name, [row for row in rows if row.host == name]) for name in names[:FEW]],
-    )
-
-
-def _host(name: str, rows: list[ServedModel]) -> list[Any]:
-    loaded = [offered_models.title(row.name) for row in rows if row.loaded_at and not row.problem]
-    problems = dict.fromkeys(row.problem for row in rows if row.problem)
-    return [name, ", ".join(loaded) or "–", " ".join(problems) or "–"]
 
 
 @panel("batches.view_delivery")

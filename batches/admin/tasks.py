@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from batches.admin.acknowledged import acknowledgement
 from batches.models import Charge, Delivery, ResultFile, StoredTranscript, Task
 from batches.services import tasks as task_services
+from batches.worker import adoption
+from speechportal.storage.errors import StorageError
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to, link_to_list
 from speechportal.support.lists import choices, file_at, having, neighbour
 
-RECENT = 20_000  # Among so many of the newest, any part of a name is found.
+RECENT = 20_000  # number of newest tasks that are searched for any part of a name
 
 
 class RetryTask(Action):
@@ -58,6 +62,25 @@ class RecogniseAgain(Action):
         return gettext("The new task is %s.") % task_services.recognise_again(task=row).uid
 
 
+class AdoptResult(Action):
+    name, label = "adopt_result", _("Adopt the result in the storage")
+    description = _(
+        "For tasks that were finished after the backup from which the database was restored. Their result"
+        " files are looked for in the storage; nothing is recognised again or charged twice."
+    )
+    permission = "accounts.operate_batches"
+
+    def applies_to(self, row: Task) -> bool:
+        return row.state == Task.State.FAILED and row.error_code in adoption.ADOPTABLE
+
+    def perform(self, row: Task, answers: dict[str, Any]) -> str:
+        try:
+            adoption.adopt(row)
+        except StorageError as error:
+            raise ValidationError(str(error)) from error
+        return gettext("It is completed with the result of its storage.")
+
+
 @admin.register(Task)
 class TaskAdmin(ReadOnlyAdmin[Task]):
     find_exact = ("uid", "batch__uid", "account__uid")
@@ -95,7 +118,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         "media_duration",
         ("created_at", "started_at", "finished_at"),
     ]
-    portal_actions = [RetryTask, CancelTask, RecogniseAgain]
+    portal_actions = [RetryTask, CancelTask, RecogniseAgain, AdoptResult]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         return super().get_queryset(request).defer("settings", "error_details")
@@ -122,13 +145,14 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
             return f"{task.get_stage_display()} {task.progress} %"
         return task.get_state_display()
 
-    def glance(self, row: Task) -> list[tuple[Any, Any]]:
+    def summary(self, row: Task) -> list[tuple[Any, Any]]:
         files = format_html_join(
             ", ", "{}", ((link_to(each, each.format),) for each in row.result_files.all())
         )
         return [
             (_("ID"), row.uid),
             (_("State"), self.state_shown(row)),
+            *acknowledgement(row),
             (_("Account"), link_to(row.account)),
             (_("Batch"), link_to(row.batch)),
             (_("Connection"), link_to(row.connection)),
@@ -157,7 +181,7 @@ class ResultFileAdmin(ReadOnlyAdmin[ResultFile]):
     list_filter = [neighbour("task", "task__uid", _("task"))]
     fields = ["format", "key", "size", "written_at"]
 
-    def glance(self, row: ResultFile) -> list[tuple[Any, Any]]:
+    def summary(self, row: ResultFile) -> list[tuple[Any, Any]]:
         return [(_("Task"), link_to(row.task)), (_("Connection"), link_to(row.connection))]
 
     def matching(self, queryset: QuerySet[ResultFile], text: str) -> Q:

@@ -1,4 +1,4 @@
-"""Transcripts: their words are hidden from staff unless the account allows it; each reading is logged."""
+"""Transcripts in admin: text is hidden unless the account allows support access; each access is logged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StoredTranscriptAdmin(ReadOnlyAdmin[StoredTranscript]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[StoredTranscript]:
         return super().get_queryset(request).defer("document")
 
-    def glance(self, row: StoredTranscript) -> list[tuple[Any, Any]]:
+    def summary(self, row: StoredTranscript) -> list[tuple[Any, Any]]:
         account = row.task.account
         url = reverse("admin:batches_storedtranscript_read", args=[row.pk])
         allowed = format_html('<a href="{}">{}</a>', url, _("read, with a reason"))
@@ -84,7 +84,7 @@ class CorrectionAdmin(ReadOnlyAdmin[Correction]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Correction]:
         return super().get_queryset(request).defer("lines", "speaker_names", "history")
 
-    def glance(self, row: Correction) -> list[tuple[Any, Any]]:
+    def summary(self, row: Correction) -> list[tuple[Any, Any]]:
         return [(_("Task"), link_to(row.task))]
 
     def find(self, request: HttpRequest, text: str) -> list[Correction]:
@@ -101,9 +101,9 @@ class SearchTextAdmin(ReadOnlyAdmin[SearchText]):
     fields = ["account"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SearchText]:
-        return super().get_queryset(request).defer("text")
+        return super().get_queryset(request).defer("text", "spoken", "lines")
 
-    def glance(self, row: SearchText) -> list[tuple[Any, Any]]:
+    def summary(self, row: SearchText) -> list[tuple[Any, Any]]:
         return [(_("Task"), link_to(row.task))]
 
     def find(self, request: HttpRequest, text: str) -> list[SearchText]:

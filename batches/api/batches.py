@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from batches.api.serializers import (
     FORMAT_NAMES,
+    AcknowledgeSubjectInput,
     BatchInput,
     BatchOutput,
     Count,
@@ -26,12 +27,12 @@ from batches.api.serializers import (
 )
 from batches.intake import poll_schedule, uploads
 from batches.models import Batch, Task
+from batches.services import acknowledgements, selected_tasks, selectors
 from batches.services import batches as batch_services
-from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
 from batches.services.task_filters import TaskFilter
 from batches.transcripts import archive
-from speechportal.api.idempotency import idempotent
+from speechportal.api.idempotency import idempotent, takes_key
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters, Parameters, YesOrNo
 from speechportal.api.views import ApiView
@@ -71,18 +72,19 @@ class ArchiveParameters(Parameters):
 
 
 class BatchView(ApiView):
-    """Standing instructions: new files in an input path are recognised."""
+    """Batches: each recognises the new files in its input path."""
 
     area = "batches"
     output = BatchOutput
     edits_match = True
     parameter_classes = {"list": BatchList, "retrieve": ItemParameters, "results_zip": ArchiveParameters}
+    more_errors = {"uploads": ("502",), "upload_finished": ("502",)}
 
     def live(self) -> Batch:
         return self.found(selectors.list_batches(self.request.account), self.kwargs["uid"])
 
     def any(self) -> Batch:
-        """The batch, also a deleted one, whose results and charges still exist."""
+        """The batch, which may be deleted: its results and charges still exist."""
         batches = Batch.objects.for_account(self.request.account)
         return self.found(batches.select_related("account", "domain", "connection"), self.kwargs["uid"])
 
@@ -114,12 +116,11 @@ class BatchView(ApiView):
         examples=[OpenApiExample("A batch", EXAMPLE, request_only=True)],
         summary="Create a batch",
     )
+    @takes_key
     def create(self, request: ApiRequest) -> Response:
-        """It starts by itself within a minute. The domain must be a Basic one without a batch."""
+        """Creates a batch, which starts within a minute. The domain must be a Basic one without a batch."""
         fields = self.read(BatchInput)
         return self._create(request, fields, batch_services.check_endpoint(fields.get("webhook_url", "")))
-
-    create.is_idempotent = True  # type: ignore[attr-defined] # by what it calls
 
     @idempotent
     def _create(
@@ -132,12 +133,12 @@ class BatchView(ApiView):
 
     @extend_schema(responses=BatchOutput, summary="Read a batch")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """A deleted batch is returned too, with `deleted_at`."""
+        """Returns the batch. A deleted batch is returned too, with `deleted_at`."""
         return self.one(self.any())
 
     @extend_schema(request=BatchInput, responses=BatchOutput, summary="Change a batch")
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
-        """Tasks that have started keep the settings they started with."""
+        """Changes the given fields. Tasks that have started keep the settings they started with."""
         fields = self.read(BatchInput, partial=True)
         # Not under_match(): the service looks up the host of a webhook URL before it locks anything.
         batch_services.update_batch(batch=self.live(), confirm=self.check_match, **fields)
@@ -145,7 +146,7 @@ class BatchView(ApiView):
 
     @extend_schema(responses={204: None}, summary="Delete a batch")
     def destroy(self, request: ApiRequest, uid: str) -> Response:
-        """Its unfinished tasks are cancelled; files in the storage, results and charges stay."""
+        """Deletes the batch and cancels its unfinished tasks. Stored files, results and charges stay."""
         self.under_match(self.live, lambda batch: batch_services.delete_batch(batch=batch))
         return Response(status=204)
 
@@ -153,7 +154,7 @@ class BatchView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def pause(self, request: ApiRequest, uid: str) -> Response:
-        """Its input path is not polled and no task is started; tasks in progress end."""
+        """Stops polling the input path and starting tasks. Tasks in progress are completed."""
         task_services.pause_batch(batch=self.live())
         return self.one(self.live())
 
@@ -167,22 +168,39 @@ class BatchView(ApiView):
     @extend_schema(request=None, responses={200: BatchOutput}, summary="Look at the input path now")
     @action(detail=True, methods=["post"], url_path="look-now")
     def look_now(self, request: ApiRequest, uid: str) -> Response:
-        """Without waiting for the batch's next look. What is found settles as always."""
+        """Polls the input path at once. New files must still stay unchanged for the settling time."""
         poll_schedule.look_now(self.live())
+        return self.one(self.live())
+
+    @extend_schema(
+        request=AcknowledgeSubjectInput,
+        responses={200: BatchOutput},
+        examples=[OpenApiExample("An error", {"subject": "error", "note": "known"}, request_only=True)],
+        summary="Acknowledge an error or failed messages",
+    )
+    @action(detail=True, methods=["post"])
+    @idempotent
+    def acknowledge(self, request: ApiRequest, uid: str) -> Response:
+        """Marks the error as seen: Home and mails omit it until something else fails.
+
+        409 if there is nothing to acknowledge.
+        """
+        fields = self.read(AcknowledgeSubjectInput)
+        acknowledgements.SUBJECTS[fields["subject"]](batch=self.live(), note=fields["note"])
         return self.one(self.live())
 
     @extend_schema(request=None, responses={200: Count}, summary="Retry all failed tasks")
     @action(detail=True, methods=["post"], url_path="retry-failed")
     @idempotent
     def retry_failed(self, request: ApiRequest, uid: str) -> Response:
-        """Nothing is charged twice."""
+        """Retries the failed tasks. No task is charged twice."""
         return Response({"count": task_services.retry_failed(batch=self.live())})
 
     @extend_schema(request=None, responses={200: Count}, summary="Cancel all waiting tasks")
     @action(detail=True, methods=["post"], url_path="cancel-waiting")
     @idempotent
     def cancel_waiting(self, request: ApiRequest, uid: str) -> Response:
-        """Their input files stay where they are."""
+        """Cancels the waiting tasks. Their input files stay where they are."""
         return Response({"count": task_services.cancel_waiting(batch=self.live())})
 
     @extend_schema(
@@ -198,7 +216,10 @@ class BatchView(ApiView):
     @action(detail=True, methods=["post"], url_path="task-actions")
     @idempotent
     def task_actions(self, request: ApiRequest, uid: str) -> Response:
-        """Tasks whose state does not allow the action are passed over. At most 500 are recognised again."""
+        """Applies an action to the given tasks; skips those whose state does not allow it.
+
+        At most 500 are recognised again.
+        """
         batch, fields = self.live(), self.read(TaskActionInput)
         if "ids" in fields:
             own = Task.objects.for_account(request.account).filter(batch=batch)
@@ -215,7 +236,7 @@ class BatchView(ApiView):
     )
     @action(detail=True, url_path="results.zip", pagination_class=None)
     def results_zip(self, request: ApiRequest, uid: str) -> StreamingHttpResponse:
-        """Of the newest tasks that have ended, up to 1,000; `manifest.json` in it lists them."""
+        """Results of the newest finished tasks, 1,000 at most; `manifest.json` in the file lists them."""
         asked, batch = self.parameters, self.any()
         ended = Task.objects.for_account(request.account).filter(batch=batch, state__in=Task.FINAL)
         if after := asked.get("finished_after"):
@@ -236,7 +257,7 @@ class BatchView(ApiView):
     )
     @action(detail=True, methods=["post"])
     def uploads(self, request: ApiRequest, uid: str) -> Response:
-        """The file goes straight into the input path in the storage and becomes a task by itself."""
+        """Returns a URL that uploads the file straight to the input path, where polling finds it."""
         fields = self.read(UploadInput)
         upload = uploads.prepare(batch=self.live(), **fields)
         link = {"url": upload.url, "method": "PUT", "expires_at": upload.expires_at, "key": upload.key}
@@ -250,12 +271,9 @@ class BatchView(ApiView):
     )
     @action(detail=True, methods=["post"], url_path="uploads/finished")
     def upload_finished(self, request: ApiRequest, uid: str) -> Response:
-        """The file becomes a task at once. Without this call the next polls find it. Repeating it is safe."""
+        """Creates the file's task at once. Without this call, polling finds the file. Safe to repeat."""
         task = uploads.finish(batch=self.live(), **self.read(UploadName))
         found = Task.objects.for_account(request.account).select_related(
             "batch", "execution_result", "original"
         )
         return Response(TaskOutput(found.get(pk=task.pk)).data)
-
-    upload_finished.more_errors = ("502",)  # type: ignore[attr-defined] # as below
-    uploads.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API

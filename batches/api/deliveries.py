@@ -30,11 +30,11 @@ class AttemptOutput(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     started_at = serializers.DateTimeField()
     duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
-    status = serializers.IntegerField(allow_null=True, help_text="HTTP's; null where there was no answer.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status; null without a response.")
     error_code = serializers.CharField(allow_blank=True)
     error = serializers.CharField(allow_blank=True)
     answer = serializers.SerializerMethodField(
-        help_text="The beginning of the answer, for owners and managers; otherwise null."
+        help_text="The beginning of the response, for owners and managers; otherwise null."
     )
 
     @extend_schema_field(serializers.CharField(allow_null=True))
@@ -104,7 +104,7 @@ class EventView(ApiView):
 
     @extend_schema(responses=EventOutput(many=True), summary="List the types of webhook events")
     def list(self, request: ApiRequest) -> Response:
-        """All types of this release. New releases may add types: receivers ignore those they don't know."""
+        """Lists all types of this release. New releases may add types: ignore those that you don't know."""
         rows: Any = list(events.EVENTS.values())
         return Response(self.shown(rows))
 
@@ -154,13 +154,13 @@ class DeliveryView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def redeliver(self, request: ApiRequest, uid: str) -> Response:
-        """Now and by the whole retry schedule. It keeps its ID, by which receivers recognise it."""
+        """Sends the delivery again, now and by the whole retry schedule, under the same `webhook-id`."""
         redelivery.redeliver(delivery=self.delivery())
         return self.detail_of(self.delivery())
 
 
 class WebhookProblem(serializers.Serializer[Any]):
-    """The reason why nothing is sent at present."""
+    """The reason why the webhook sends nothing at present."""
 
     code = serializers.CharField()
     message = serializers.CharField(source="sentence")
@@ -172,13 +172,15 @@ class WebhookOutput(Output):
 
     sparse = False
 
-    url = serializers.SerializerMethodField(help_text="Changed with the batch. Viewers see its host alone.")
+    url = serializers.SerializerMethodField(help_text="Set on the batch. Viewers see only its host.")
     state = serializers.ChoiceField(Webhook.State.choices)
     problem = serializers.SerializerMethodField()
     failing_since = serializers.DateTimeField(allow_null=True)
     secret_shown_at = serializers.DateTimeField(allow_null=True)
     previous_secret_until = serializers.DateTimeField(
-        source="previous_until", allow_null=True, help_text="Until then the secret before signs too."
+        source="previous_until",
+        allow_null=True,
+        help_text="Until then messages are also signed with the previous one.",
     )
 
     def get_url(self, webhook: Webhook) -> str:
@@ -191,7 +193,7 @@ class WebhookOutput(Output):
 
 
 class SecretOutput(serializers.Serializer[Any]):
-    """The secret that signs messages (Standard Webhooks). It is shown once."""
+    """The secret that signs webhook messages (Standard Webhooks). It is shown once."""
 
     secret = serializers.CharField(help_text="Begins with `whsec_`.")
 
@@ -229,7 +231,7 @@ class WebhookView(ApiView):
     @extend_schema(request=None, responses={200: SecretOutput}, summary="Get a new secret")
     @idempotent
     def rotate_secret(self, request: ApiRequest, uid: str) -> Response:
-        """For 24 hours messages are also signed with the previous secret."""
+        """Replaces the secret. For 24 hours messages are also signed with the previous one."""
         endpoint.rotate_secret(batch=self.batch())
         return Response({"secret": endpoint.show_secret_once(batch=self.batch())})
 
@@ -248,6 +250,6 @@ class WebhookView(ApiView):
     @extend_schema(request=RedeliverInput, responses={200: Count}, summary="Send deliveries again")
     @idempotent
     def redeliver(self, request: ApiRequest, uid: str) -> Response:
-        """Sends messages that were made since a time again."""
+        """Sends the messages created since a time again."""
         fields = self.read(RedeliverInput)
         return Response({"count": redelivery.redeliver_since(batch=self.batch(), **fields)})

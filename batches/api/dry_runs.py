@@ -22,17 +22,8 @@ from speechportal.storage.api import FindingOutput
 from speechportal.storage.models import Connection
 
 
-class CheckInput(Input):
-    connection = AccountRelatedField(Connection, help_text="The ID of the connection that holds both paths.")
-    input_path = StrictCharField(max_length=900, allow_blank=True, default="")
-    result_path = StrictCharField(max_length=900, allow_blank=True, default="")
-    name = StrictCharField(max_length=100, required=False, help_text="The batch's name, if it has one yet.")
-    domain = AccountRelatedField(Domain, required=False, help_text="The ID of its domain, likewise.")
-    batch = AccountRelatedField(
-        Batch,
-        required=False,
-        help_text="The ID of the batch whose settings are to change: it does not stand in its own way.",
-    )
+class LiveBatchInput(Input):
+    """Input with the field `batch`: the ID of a batch that is not deleted."""
 
     def validate_batch(self, batch: Batch) -> Batch:
         if batch.deleted_at:
@@ -40,33 +31,46 @@ class CheckInput(Input):
         return batch
 
 
-class RefusalOutput(serializers.Serializer[Any]):
-    """What creating or changing the batch would refuse."""
+class CheckInput(LiveBatchInput):
+    connection = AccountRelatedField(Connection, help_text="The ID of the connection that holds both paths.")
+    input_path = StrictCharField(max_length=900, allow_blank=True, default="")
+    result_path = StrictCharField(max_length=900, allow_blank=True, default="")
+    name = StrictCharField(max_length=100, required=False, help_text="The batch's name, if it has one yet.")
+    domain = AccountRelatedField(Domain, required=False, help_text="The ID of its domain, if chosen.")
+    batch = AccountRelatedField(
+        Batch,
+        required=False,
+        help_text="The ID of the batch to change: its own name and paths then cause no conflict.",
+    )
 
-    field = serializers.CharField(allow_blank=True, help_text="Empty for what is about the whole batch.")
+
+class RefusalOutput(serializers.Serializer[Any]):
+    """An error that creating or changing the batch would return."""
+
+    field = serializers.CharField(allow_blank=True, help_text="Empty for an error of the whole batch.")
     message = serializers.CharField()
 
 
 class CheckOutput(serializers.Serializer[Any]):
-    """Result for both paths, and the files that wait in the input path (not counted if a path fails)."""
+    """Findings for both paths, and the files that wait in the input path (not counted if a path fails)."""
 
     ok = serializers.BooleanField(source="is_fine")
-    input_path = FindingOutput(many=True, source="input_findings", help_text="What was tried there.")
+    input_path = FindingOutput(many=True, source="input_findings", help_text="Operations that were tried.")
     result_path = FindingOutput(
         many=True, source="result_findings", help_text="Empty where both paths are the same."
     )
-    refused = RefusalOutput(many=True, help_text="What creating it would refuse of what was given.")
+    refused = RefusalOutput(many=True, help_text="Errors of the given fields.")
     files = serializers.IntegerField(help_text="Media files that wait in the input path.")
     size = serializers.IntegerField(help_text="Of these, in bytes.")
     media_duration = serializers.IntegerField(
         allow_null=True,
-        help_text="About how long these are, in milliseconds; null where it cannot be told.",
+        help_text="Estimated duration of these, in milliseconds; null if unknown.",
     )
     has_more = serializers.BooleanField(source="is_more", help_text="Whether only the first were counted.")
     estimate = EstimateOutput(allow_null=True, help_text="What recognising these costs.")
 
 
-class TryInput(Input):
+class TryInput(LiveBatchInput):
     webhook_url = StrictCharField(max_length=2000)
     batch = AccountRelatedField(
         Batch,
@@ -74,21 +78,16 @@ class TryInput(Input):
         help_text="The ID of the batch whose secret signs the message; without it, it is not signed.",
     )
 
-    def validate_batch(self, batch: Batch) -> Batch:
-        if batch.deleted_at:
-            self.fields["batch"].fail("does_not_exist", value=batch.uid)
-        return batch
-
 
 class TrialOutput(serializers.Serializer[Any]):
-    """The result of a test message."""
+    """Result of a test message."""
 
-    ok = serializers.SerializerMethodField(help_text="Whether the receiver took the message.")
-    problem = serializers.CharField(allow_blank=True, help_text="Why not.")
+    ok = serializers.SerializerMethodField(help_text="Whether the receiver accepted the message.")
+    problem = serializers.CharField(allow_blank=True, help_text="Why it did not.")
     signed = serializers.BooleanField()
-    status = serializers.IntegerField(allow_null=True, help_text="Of the receiver's answer.")
-    milliseconds = serializers.IntegerField(help_text="How long the answer took.")
-    answer = serializers.CharField(allow_blank=True, help_text="Its beginning.")
+    status = serializers.IntegerField(allow_null=True, help_text="HTTP status of the response.")
+    milliseconds = serializers.IntegerField(help_text="Time until the response.")
+    answer = serializers.CharField(allow_blank=True, help_text="The beginning of the response.")
 
     def get_ok(self, sent: endpoint_check.Trial) -> bool:
         return not sent.problem
@@ -102,9 +101,10 @@ class TrialView(ApiView):
 
     @extend_schema(request=CheckInput, responses={200: CheckOutput}, summary="Try the paths of a batch")
     def check(self, request: ApiRequest) -> Response:
-        """Tests with a small file all that a batch does on its paths; counts waiting files and their cost.
+        """Tries every operation of a batch on its paths with a small file.
 
-        Says in `refused` what creating it would refuse, in the same sentences.
+        Also counts the waiting files and their cost. `refused` has the errors that creating the batch would
+        return.
         """
         given = self.read(CheckInput)
         others = BatchFields()

@@ -65,7 +65,7 @@ class ExecutionResultView(ApiView):
     )
     @action(detail=True, pagination_class=None)
     def file(self, request: ApiRequest, uid: str) -> HttpResponse:
-        """The same content as the file in the storage, made from the database."""
+        """The CSV file, made from the database; its content is that of the file in the storage."""
         result = self.found(self.results(), uid)
         name = result.key.rpartition("/")[2] or f"{result.uid}.csv"
         return download(execution_results.render(result), name, "text/csv; charset=utf-8")

@@ -34,6 +34,6 @@ class FormatView(ApiView):
 
     @extend_schema(responses=FormatOutput(many=True), summary="List the file formats")
     def list(self, request: ApiRequest) -> Response:
-        """All formats of this installation. New releases may add formats."""
+        """Lists all formats of this installation. New releases may add formats."""
         rows: Any = list(FORMATS.values())
         return Response(self.shown(rows))

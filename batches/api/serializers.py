@@ -13,9 +13,11 @@ from batches.formats import FORMATS
 from batches.intake import left_alone
 from batches.intake.left_alone import REASONS
 from batches.models import Batch, Task, TaskAttempt
-from batches.models.batch import CSV_COLUMNS, validate_batch_name
+from batches.models.batch import CSV_COLUMNS, NOTE_LENGTH, validate_batch_name
 from batches.models.recognition_settings import SETTINGS
-from batches.services.selected_tasks import ACTIONS, NOTE_LENGTH
+from batches.services.acknowledgements import SUBJECTS
+from batches.services.selected_tasks import ACTIONS
+from batches.services.task_filters import FLAGS
 from batches.status.failures import Failure, failure_of_batch, failure_of_task
 from domains.models import Domain
 from speechportal.accounts.models import LONGEST_RETENTION
@@ -42,13 +44,13 @@ class Reference(serializers.Serializer[Any]):
 
 
 class DomainReference(Reference):
-    """The recognition profile."""
+    """Reference to the domain, which is the batch's recognition profile."""
 
     code = serializers.CharField()
 
 
 class CauseOutput(serializers.Serializer[Any]):
-    """The failure reason and its advice."""
+    """A failure reason with its advice."""
 
     code = serializers.CharField(help_text="For programs. Stable.")
     message = serializers.CharField(source="sentence")
@@ -67,7 +69,7 @@ class ProgressOutput(serializers.Serializer[Any]):
 
 
 class LeftAloneOutput(serializers.Serializer[Any]):
-    """Files and folders that a look at the input path left alone for one reason."""
+    """Files and folders that a poll of the input path skipped for one reason."""
 
     reason = serializers.ChoiceField([(reason, str(title)) for reason, (title, _advice) in REASONS.items()])
     title = serializers.CharField()
@@ -79,7 +81,7 @@ class LeftAloneOutput(serializers.Serializer[Any]):
 
 
 class Priority(serializers.ChoiceField):
-    """A priority: a word in the API, a number in the table, by which batches are sorted."""
+    """Priority field: a word in the API, a number in the database, by which batches are sorted."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=[(name, name) for name in PRIORITIES], **kwargs)
@@ -125,14 +127,17 @@ class BatchInput(Input):
         help_text="How many days transcripts are kept; the account's own days count where they are fewer.",
     )
     webhook_url = StrictCharField(
-        max_length=2000, required=False, allow_blank=True, help_text="Told of every finished task."
+        max_length=2000,
+        required=False,
+        allow_blank=True,
+        help_text="Receives a message for every finished task.",
     )
     poll_seconds = StrictIntegerField(
         required=False,
         allow_null=True,
         min_value=10,
         max_value=86_400,
-        help_text="Seconds between looks at the input path; null for the portal's interval.",
+        help_text="Seconds between polls of the input path; null for the portal's interval.",
     )
     settle_seconds = StrictIntegerField(
         required=False,
@@ -147,7 +152,7 @@ class BatchInput(Input):
         help_text="Columns of execution results besides the usual ones.",
     )
     takes_requests = StrictBooleanField(
-        required=False, help_text="Whether requests by OpenAI's API that name no batch come here."
+        required=False, help_text="Whether requests by OpenAI's API that name no batch use this one."
     )
 
     def get_fields(self) -> dict[str, Any]:
@@ -156,9 +161,14 @@ class BatchInput(Input):
 
 
 class BatchOutput(Output):
-    """A standing instruction: new files in the input path are recognised."""
+    """A batch, which recognises the new files in its input path."""
 
-    passing = frozenset({"status", "cause", "progress", "polled_at", "left_alone", "paused_at"})
+    passing = frozenset(
+        {
+            *("status", "cause", "progress", "polled_at", "left_alone", "paused_at"),
+            *("acknowledged_at", "acknowledgement"),
+        }
+    )
 
     id = serializers.CharField(source="uid", help_text="Begins with `bat_`.")
     name = serializers.CharField()
@@ -169,17 +179,21 @@ class BatchOutput(Output):
     formats = serializers.ListField(child=serializers.ChoiceField(FORMAT_NAMES))
     priority = Priority()
     transcript_days = serializers.IntegerField(allow_null=True)
-    webhook_url = serializers.SerializerMethodField(help_text="Viewers see its host alone.")
+    webhook_url = serializers.SerializerMethodField(help_text="Viewers see only its host.")
     poll_seconds = serializers.IntegerField(allow_null=True)
     settle_seconds = serializers.IntegerField(allow_null=True)
     csv_columns = serializers.ListField(child=serializers.ChoiceField(CSV_COLUMNS))
     takes_requests = serializers.BooleanField()
     status = serializers.ChoiceField(Batch.Status.choices)
     cause = serializers.SerializerMethodField(help_text="Why the status is `error`.")
+    acknowledged_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a member marked the error as seen."
+    )
+    acknowledgement = serializers.CharField(allow_blank=True, help_text="The member's note.")
     progress = serializers.SerializerMethodField()
     paused_at = serializers.DateTimeField(allow_null=True)
-    polled_at = serializers.DateTimeField(allow_null=True, help_text="The last look at the input path.")
-    left_alone = serializers.SerializerMethodField(help_text="What this look left alone, by reason.")
+    polled_at = serializers.DateTimeField(allow_null=True, help_text="The last poll of the input path.")
+    left_alone = serializers.SerializerMethodField(help_text="What this poll skipped, by reason.")
     created_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
 
@@ -205,7 +219,7 @@ class BatchOutput(Output):
 
 class ResultFileOutput(serializers.Serializer[Any]):
     format = serializers.ChoiceField(FORMAT_NAMES)
-    key = serializers.CharField(help_text="Its name in the connection.")
+    key = serializers.CharField(help_text="Object name in the connection.")
     size = serializers.IntegerField(allow_null=True, help_text="In bytes.")
     written_at = serializers.DateTimeField()
 
@@ -231,7 +245,7 @@ class TaskOutput(Output):
     batch = Reference()
     task_order = serializers.IntegerField()
     name = serializers.CharField(help_text="The input's path below the input path.")
-    input_key = serializers.SerializerMethodField(help_text="Where the input file lies now.")
+    input_key = serializers.SerializerMethodField(help_text="Where the input file is now.")
     input_size = serializers.IntegerField(help_text="In bytes.")
     state = serializers.ChoiceField(Task.State.choices)
     stage = serializers.ChoiceField(Task.Stage.choices, allow_blank=True)
@@ -246,12 +260,8 @@ class TaskOutput(Output):
     )
     acknowledgement = serializers.CharField(allow_blank=True, help_text="The member's note.")
     media_duration = serializers.IntegerField(allow_null=True, help_text="In milliseconds.")
-    whisper_model = serializers.CharField(
-        help_text="The model that turns its speech into text; empty until it starts."
-    )
-    speaker_model = serializers.CharField(
-        help_text="The model that tells its speakers apart; empty until it starts."
-    )
+    whisper_model = serializers.CharField(help_text="Speech recognition model; empty until the task starts.")
+    speaker_model = serializers.CharField(help_text="Diarization model; empty until the task starts.")
     result_files = serializers.SerializerMethodField()
     execution_result = serializers.CharField(
         source="execution_result.uid", allow_null=True, default=None, help_text="Its ID."
@@ -263,7 +273,7 @@ class TaskOutput(Output):
         help_text="The ID of the task whose file this one recognises again.",
     )
     ignored_parameters = serializers.SerializerMethodField(
-        help_text="What a request by CLOVA's or OpenAI's API asked for and that has no effect here.",
+        help_text="Parameters of a request by CLOVA's or OpenAI's API that have no effect here.",
     )
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -299,7 +309,7 @@ class Count(serializers.Serializer[Any]):
 
 
 class Link(serializers.Serializer[Any]):
-    """An address that works without a token until it expires."""
+    """A URL that works without a token until it expires."""
 
     url = serializers.CharField()
     method = serializers.ChoiceField(["GET", "PUT"])
@@ -307,7 +317,7 @@ class Link(serializers.Serializer[Any]):
 
 
 class UploadLink(Link):
-    """Send the file's bytes as the body of a request with this method to this address."""
+    """An upload URL: send the file's bytes to it as the body of a request with this method."""
 
     key = serializers.CharField(help_text="The file's name in the connection.")
 
@@ -315,7 +325,7 @@ class UploadLink(Link):
 class UploadInput(Input):
     name = StrictCharField(max_length=900, help_text="The name below the input path: `monday/call.mp3`.")
     replace = StrictBooleanField(
-        default=False, help_text="Whether a file that has this name may be written over; otherwise 409."
+        default=False, help_text="Whether an existing file of this name may be overwritten; otherwise 409."
     )
 
 
@@ -324,7 +334,7 @@ class UploadName(Input):
 
 
 class TaskFilterInput(Input):
-    """Conditions that must all hold; none means every task of the batch."""
+    """Filter of a batch's tasks: all conditions must hold; without any, every task matches."""
 
     state = Choice(Task.State.choices, required=False)
     q = StrictCharField(max_length=900, required=False, help_text="Part of a name, or a whole ID.")
@@ -333,6 +343,11 @@ class TaskFilterInput(Input):
     until = serializers.DateField(required=False, help_text="Discovered on this day or earlier.")
     shortest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
     longest = StrictIntegerField(min_value=0, max_value=10_000, required=False, help_text="Minutes.")
+    language = StrictCharField(max_length=20, required=False, help_text="As recognised: `ko`.")
+    speakers = StrictIntegerField(
+        min_value=0, max_value=100, required=False, help_text="Number of speakers in the transcript."
+    )
+    flag = Choice([(name, name) for name in FLAGS], required=False, help_text="A remark of recognition.")
 
 
 class TaskActionInput(Input):
@@ -359,11 +374,18 @@ class AcknowledgeInput(Input):
     note = StrictCharField(max_length=NOTE_LENGTH, allow_blank=True, default="")
 
 
+class AcknowledgeSubjectInput(AcknowledgeInput):
+    subject = Choice(
+        [(name, name) for name in SUBJECTS],
+        help_text="The batch's error, or its stopped webhook and the messages that were not accepted.",
+    )
+
+
 class TaskActionOutput(serializers.Serializer[Any]):
-    """What an action on many tasks did."""
+    """Result of an action on many tasks."""
 
     done = serializers.IntegerField()
-    passed_over = serializers.IntegerField(help_text="Their state does not allow the action.")
+    passed_over = serializers.IntegerField(help_text="Skipped: their state does not allow the action.")
 
 
 def cause_document(failure: Failure | None) -> dict[str, Any] | None:

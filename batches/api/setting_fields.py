@@ -1,4 +1,4 @@
-"""Serializer fields of the recognition settings, made from the table that describes these."""
+"""Serializer fields of the recognition settings, generated from their table ``SETTINGS``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speechportal.api import fields
 
 
 def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """Field of a request; its value goes to the ``recognition`` dictionary of the validated data."""
+    """Input field of a setting; its value goes to the ``recognition`` dictionary of the validated data."""
     common: dict[str, Any] = {
         "source": f"recognition.{name}",
         "required": False,
@@ -29,7 +29,7 @@ def input_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any,
 
 
 def output_field(name: str, setting: Setting) -> serializers.Field[Any, Any, Any, Any]:
-    """Field of a response."""
+    """Output field of a setting."""
     source = f"recognition.{name}"
     match setting:
         case Choice():

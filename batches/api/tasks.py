@@ -14,6 +14,7 @@ from batches.api.serializers import AcknowledgeInput, TaskOutput
 from batches.models import Task
 from batches.services import selected_tasks, selectors
 from batches.services import tasks as task_services
+from batches.services.task_filters import FLAGS, LONGEST, SORTS, TaskFilter
 from batches.transcripts import search
 from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
@@ -22,7 +23,12 @@ from speechportal.api.views import ApiView
 
 
 class TaskList(ListParameters):
-    orderings = ("created_at", "task_order", "name")
+    # The columns of the portal's list, and the first two by the names of their fields.
+    orderings = ("created_at", "task_order", *SORTS)
+    more_on_ordering = (
+        "`found` is `created_at` and `order` is `task_order`. Tasks without a value come last in both"
+        " directions, equal ones by their age."
+    )
     lists = frozenset({"state"})
     batch = serializers.CharField(required=False, help_text="The ID of a batch.")
     state = serializers.MultipleChoiceField(
@@ -34,11 +40,29 @@ class TaskList(ListParameters):
     q = serializers.CharField(required=False, help_text="Part of a name.")
     text = serializers.CharField(
         required=False,
-        help_text="Words that were said, or parts of the file's name, as in `GET /transcripts`.",
+        help_text="Words of the transcript or parts of the file's name, as in `GET /transcripts`.",
     )
     name = serializers.CharField(required=False, help_text="Exactly this name.")
+    model = serializers.CharField(required=False, help_text="A Whisper or speaker model.")
+    language = serializers.CharField(required=False, help_text="As recognised: `ko`.")
+    speakers = serializers.IntegerField(
+        min_value=0, max_value=100, required=False, help_text="Number of speakers in the transcript."
+    )
+    flag = serializers.ChoiceField(list(FLAGS), required=False, help_text="A remark of recognition.")
+    shortest = serializers.IntegerField(min_value=0, max_value=LONGEST, required=False, help_text="Minutes.")
+    longest = serializers.IntegerField(min_value=0, max_value=LONGEST, required=False, help_text="Minutes.")
     created_after = serializers.DateTimeField(required=False)
     created_before = serializers.DateTimeField(required=False)
+
+
+RECOGNISED = (
+    "model",
+    "language",
+    "speakers",
+    "flag",
+    "shortest",
+    "longest",
+)  # conditions on what was recognised
 
 
 class TaskView(ApiView):
@@ -46,6 +70,7 @@ class TaskView(ApiView):
 
     area = "tasks"
     output = TaskOutput
+    order_expressions = SORTS
     parameter_classes = {"list": TaskList, "retrieve": ItemParameters}
 
     def tasks(self) -> Any:
@@ -62,7 +87,7 @@ class TaskView(ApiView):
         asked, tasks = self.parameters, self.tasks()
         batch, states = asked.get("batch"), asked.get("state")
         conditions = {
-            # SQLite reads some states from the account's index of them, all from the batch's own.
+            # SQLite uses the account's index for some states, and the batch's index for all states.
             "batch__uid": batch if states else None,
             "batch": None if states else selectors.batch_with(request.account, batch),
             "state__in": states,
@@ -71,6 +96,9 @@ class TaskView(ApiView):
             "created_at__gte": asked.get("created_after"),
             "created_at__lt": asked.get("created_before"),
         }
+        tasks = tasks.filter(
+            TaskFilter(**{name: asked[name] for name in RECOGNISED if name in asked}).conditions()
+        )
         if text := asked.get("text"):
             tasks = tasks.filter(pk__in=search.matching(request.account, text).values("pk"))
         return self.page(tasks.filter(**{name: value for name, value in conditions.items() if value}))
@@ -83,9 +111,9 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def retry(self, request: ApiRequest, uid: str) -> Response:
-        """Retries a failed or cancelled task, with the batch's present settings.
+        """Retries a failed or cancelled task with the batch's present settings.
 
-        It is charged once, however often it runs.
+        A task is charged once, however often it runs.
         """
         task_services.retry_task(task=self.task())
         return self.answer(self.task())
@@ -94,7 +122,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def cancel(self, request: ApiRequest, uid: str) -> Response:
-        """The input file stays where it is. A task in progress is `cancelling` until its worker notices."""
+        """Cancels the task; its input file stays. One in progress is `cancelling` until its worker stops."""
         task_services.cancel_task(task=self.task())
         return self.answer(self.task())
 
@@ -102,7 +130,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"], url_path="recognise-again")
     @idempotent
     def recognise_again(self, request: ApiRequest, uid: str) -> Response:
-        """A new task for the same file, with the batch's present settings and a charge of its own."""
+        """Creates a new task for the same file, with the batch's present settings and its own charge."""
         repeat = task_services.recognise_again(task=self.task())
         task = get_object_or_404(self.tasks(), uid=repeat.uid)
         return self.answer(task, status=201, location=self.address(task))
@@ -111,7 +139,7 @@ class TaskView(ApiView):
     @action(detail=True, methods=["post"])
     @idempotent
     def acknowledge(self, request: ApiRequest, uid: str) -> Response:
-        """Marks the failure as seen: Home no longer names it. A retry removes the mark."""
+        """Marks the failure as seen: Home no longer lists it. A retry removes the mark."""
         fields = self.read(AcknowledgeInput)
         selected_tasks.acknowledge_task(task=self.task(), note=fields["note"])
         return self.answer(self.task())

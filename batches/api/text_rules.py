@@ -1,9 +1,10 @@
-"""REST endpoints that try a domain's text rules and apply them to earlier transcripts."""
+"""REST endpoints of a domain's text rules: try them, and apply them to earlier transcripts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -23,18 +24,25 @@ SAMPLE_LENGTH = 100_000
 
 
 class RuleTrialInput(Input):
-    """Rules that are left out are the domain's own."""
+    """Text rules to try; the domain's own stand for those that are left out."""
 
     replacements = ReplacementInput(
         many=True,
         required=False,
-        max_length=REPLACEMENT_LIMIT,  # type: ignore[call-arg] # the stubs leave out what lists take
+        max_length=REPLACEMENT_LIMIT,  # type: ignore[call-arg] # the stubs lack this argument of lists
     )
     redaction = RedactionInput(required=False)
     text = StrictCharField(
-        required=False, max_length=SAMPLE_LENGTH, help_text="What to try them on, one segment a line."
+        required=False, max_length=SAMPLE_LENGTH, help_text="Sample text, one segment per line."
     )
-    task = AccountRelatedField(Task, required=False, help_text="Or the ID of a task with a transcript.")
+    task = AccountRelatedField(Task, required=False, help_text="Instead of `text`, the ID of a task.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "task" not in attrs and not attrs.get("text", "").strip():
+            raise serializers.ValidationError(
+                {"text": _("Enter a text, or the ID of a task.")}, code="required"
+            )
+        return attrs
 
 
 class RuleTrialLine(serializers.Serializer[Any]):
@@ -45,11 +53,11 @@ class RuleTrialLine(serializers.Serializer[Any]):
 class RuleTrialOutput(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="How many lines change.")
     lines = RuleTrialLine(many=True, help_text="The first 200 of them.")
-    text = serializers.CharField(help_text="The whole text as it would be.")
+    text = serializers.CharField(help_text="The whole text after the rules.")
 
 
 class TextRulesView(ApiView):
-    """Replacements, forbidden words and redaction of a domain, at work."""
+    """Text rules of a domain: replacements, forbidden words and redaction."""
 
     area = "domains"
     pagination_class = None
@@ -59,7 +67,7 @@ class TextRulesView(ApiView):
 
     @extend_schema(request=RuleTrialInput, responses={200: RuleTrialOutput}, summary="Try text rules")
     def attempt(self, request: ApiRequest, uid: str) -> Response:
-        """Nothing is kept. What was redacted in a task stays redacted, whatever the rules."""
+        """Tries text rules without saving anything. What was redacted in a task stays redacted."""
         domain, fields = self.domain(), self.read(RuleTrialInput)
         rows = fields.get("replacements")
         trial = rule_trials.run(
@@ -75,5 +83,5 @@ class TextRulesView(ApiView):
 
     @extend_schema(request=None, responses={200: Count}, summary="Apply the rules to old transcripts")
     def apply(self, request: ApiRequest, uid: str) -> Response:
-        """Without recognising again. Result files are written again under the names they have."""
+        """Applies the rules to earlier transcripts without recognising again; rewrites their result files."""
         return Response({"count": reprocessing.request(domain=self.domain())})

@@ -1,4 +1,4 @@
-"""REST endpoint of the transcript search: files with the lines in which the words were found."""
+"""REST endpoint of the transcript search: files, each with its best matching lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TranscriptSearchParameters(ListParameters):
 
 
 class FoundLineOutput(serializers.Serializer[Any]):
-    """A line in which words were found."""
+    """A line of a transcript that matches the query."""
 
     start = serializers.IntegerField(help_text="In milliseconds.")
     speaker = serializers.CharField(help_text="The label, as in `speakers`; empty without speakers.")
@@ -48,14 +48,14 @@ class FoundLineOutput(serializers.Serializer[Any]):
 
 
 class FoundTranscriptOutput(Output):
-    """A file that was found, with the best of its lines."""
+    """A matching file, with the best of its matching lines."""
 
     id = serializers.CharField(source="task.uid", help_text="The task's ID.")
     name = serializers.CharField(source="task.name")
     batch = Reference(source="task.batch")
     language = serializers.CharField(help_text="The code of the language that was recognised.")
     finished_at = serializers.DateTimeField(source="task.finished_at", allow_null=True)
-    hits = serializers.IntegerField(source="count", help_text="Lines that have words of the query.")
+    hits = serializers.IntegerField(source="count", help_text="Number of matching lines.")
     in_name = serializers.BooleanField(
         source="is_named", help_text="Whether words of the query are in the file's name."
     )
@@ -86,7 +86,7 @@ class TranscriptSearchView(ApiView):
 
     @extend_schema(responses=FoundTranscriptOutput(many=True), summary="Search the transcripts")
     def list(self, request: ApiRequest) -> Response:
-        """Grouped by file, the newest first. Without `text` and filters it lists all transcripts."""
+        """Lists matches by file, the newest first; without `text` and filters, all transcripts."""
         asked = self.parameters
         text = asked.get("text", "")
         chosen = SearchFilter.from_query({name: str(value) for name, value in asked.items()})
@@ -94,7 +94,6 @@ class TranscriptSearchView(ApiView):
             tasks = search.matching(request.account, text, chosen)
         else:
             tasks = search.with_transcript(request.account)
-        related = tasks.select_related("batch", "transcript", "correction")
-        rows = self.paginate_queryset(related) or []
+        rows = self.paginate_queryset(search.shown_rows(tasks)) or []
         found = [search.lines_of(task, text, chosen) for task in rows]
         return self.get_paginated_response(self.shown(found))

@@ -31,22 +31,22 @@ from speechportal.platform.http import download
 LINK_SECONDS = 3600
 RESULT = OpenApiResponse(
     {"type": "object", "additionalProperties": {}},
-    description="In the shape of CLOVA Speech's result; times are in milliseconds.",
+    description="In the format of CLOVA Speech's result; times are in milliseconds.",
 )
 
 
 class LineInput(Input):
     segment = StrictIntegerField(min_value=0, help_text="Its place in `segments`, from 0.")
-    text = StrictCharField(allow_blank=True, help_text="The machine's own text takes the correction back.")
+    text = StrictCharField(allow_blank=True, help_text="The recognised text removes the correction.")
 
 
 class SpeakerInput(Input):
-    label = StrictCharField(help_text="As in `speakers`: `1`.")  # type: ignore[assignment] # a field here, text in the base
-    name = StrictCharField(allow_blank=True, help_text="An empty name gives the letter back.")
+    label = StrictCharField(help_text="As in `speakers`: `1`.")  # type: ignore[assignment] # text in the base class
+    name = StrictCharField(allow_blank=True, help_text="An empty name restores the letter.")
 
 
 class ChangeInput(Input):
-    """Change of the lines; places and offsets are those that the changes before it have left."""
+    """One change of the lines; its places and offsets are those after the changes before it."""
 
     kind = Choice(choices=list(changes.KINDS), help_text="What is changed.")
     segment = StrictIntegerField(min_value=0, required=False, help_text="The line's place in `segments`.")
@@ -54,7 +54,7 @@ class ChangeInput(Input):
         allow_blank=True, required=False, help_text="Of `text` and `replace`: the new text."
     )
     offset = StrictIntegerField(
-        min_value=1, required=False, help_text="Of `split`: in front of which character."
+        min_value=1, required=False, help_text="Of `split`: the character to split in front of."
     )
     speaker = StrictCharField(required=False, help_text="A label; of `speaker` also `new`.")
     into = StrictCharField(required=False, help_text="Of `merge_speakers`: the label that stays.")
@@ -64,11 +64,11 @@ class ChangeInput(Input):
 
 
 class CorrectionInput(Input):
-    """Corrected texts and speaker names, and changes of the lines; the recognised transcript is kept."""
+    """Corrections: texts, speaker names and changes of the lines. The recognised transcript is kept."""
 
     lines = LineInput(many=True, required=False)
     speakers = SpeakerInput(many=True, required=False)
-    changes = ChangeInput(many=True, required=False, help_text="Made after `lines` and `speakers`.")
+    changes = ChangeInput(many=True, required=False, help_text="Applied after `lines` and `speakers`.")
 
 
 class ResultLink(ResultFileOutput):
@@ -80,13 +80,14 @@ class TranscriptView(ApiView):
     """The transcript of a task's file."""
 
     area = "tasks"
+    more_errors = {"results": ("502",), "media": ("502",)}
     pagination_class = None
 
     def task(self) -> Task:
         tasks = Task.objects.for_account(self.request.account).select_related("batch", "connection")
         return get_object_or_404(tasks, uid=self.kwargs["uid"])
 
-    def heard(self, task: Task) -> Transcript:
+    def transcript(self, task: Task) -> Transcript:
         kept = StoredTranscript.objects.for_account(self.request.account).filter(task=task).first()
         if kept is None:
             raise Problem(404, "no_transcript", _("There is no transcript yet."))
@@ -94,9 +95,9 @@ class TranscriptView(ApiView):
 
     @extend_schema(responses={(200, "application/json"): RESULT}, summary="Read the transcript")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:
-        """Segments with speakers, words with times; `textEdited` is the corrected text."""
+        """Returns segments with speakers and words with times; `textEdited` is the corrected text."""
         task = self.task()
-        return Response(clova_json.document(self.heard(task), result_context(task)))
+        return Response(clova_json.document(self.transcript(task), result_context(task)))
 
     @extend_schema(
         request=CorrectionInput,
@@ -124,9 +125,9 @@ class TranscriptView(ApiView):
         summary="Correct the transcript",
     )
     def partial_update(self, request: ApiRequest, uid: str) -> Response:
-        """Applies all corrections, or none. Result files change when they are published."""
+        """Applies all corrections, or none. Publishing writes them to the result files."""
         task, fields = self.task(), self.read(CorrectionInput)
-        self.heard(task)
+        self.transcript(task)
         with transaction.atomic():
             for line in fields.get("lines", []):
                 corrections.correct_text(task=task, index=line["segment"], text=line["text"], by=request.user)
@@ -138,12 +139,12 @@ class TranscriptView(ApiView):
 
     @extend_schema(request=None, responses={200: Count}, summary="Write the result files as corrected")
     def publish(self, request: ApiRequest, uid: str) -> Response:
-        """Writes the result files again, as corrected, under their names. Can be repeated."""
+        """Rewrites the result files with the corrections, under the same names. Safe to repeat."""
         return Response({"count": corrections.publish(task=self.task())})
 
     @extend_schema(responses={200: ResultLink(many=True)}, summary="List the result files")
     def results(self, request: ApiRequest, uid: str) -> Response:
-        """Each with a URL that works without a token for an hour."""
+        """Lists the result files, each with a URL that works without a token for an hour."""
         task, expires_at = self.task(), _expiry()
         store = task.connection.store() if task.connection else None
         links = [
@@ -156,8 +157,6 @@ class TranscriptView(ApiView):
             if store is not None
         ]
         return Response(ResultLink(links, many=True).data)
-
-    results.more_errors = ("502",)  # type: ignore[attr-defined] # read by the description of the API
 
     @extend_schema(
         parameters=[
@@ -174,18 +173,18 @@ class TranscriptView(ApiView):
         summary="Download the transcript in a format",
     )
     def download(self, request: ApiRequest, uid: str, file_format: str) -> HttpResponse:
-        """In any format, whichever the batch writes, with corrections."""
+        """The corrected transcript in any format, also in one that the batch does not write."""
         task = self.task()
         if file_format not in formats.FORMATS:
             raise Http404
         chosen = formats.FORMATS[file_format]
-        data = formats.render(file_format, self.heard(task), result_context(task))
+        data = formats.render(file_format, self.transcript(task), result_context(task))
         stem = PurePosixPath(task.name).stem or task.uid
         return download(data, f"{stem}{chosen.extension}", chosen.content_type)
 
     @extend_schema(responses={200: Link}, summary="Get an address to read the recording from")
     def media(self, request: ApiRequest, uid: str) -> Response:
-        """It works without a token, for an hour. Where something was redacted it is the muted copy's."""
+        """Returns a URL of the recording, or of its redacted copy, that works without a token for an hour."""
         task = self.task()
         if task.connection is None:
             raise Http404
@@ -194,8 +193,6 @@ class TranscriptView(ApiView):
             raise Problem(403, "not_muted", str(recordings.NOT_MUTED))
         url = task.connection.store().presign(key, expires=LINK_SECONDS)
         return Response(Link({"url": url, "method": "GET", "expires_at": _expiry()}).data)
-
-    media.more_errors = ("502",)  # type: ignore[attr-defined] # likewise
 
 
 def _expiry() -> datetime:

@@ -42,7 +42,7 @@ class MonthOutput(Output):
 
 
 class ChargeOutput(Output):
-    """The ledger row of one recognised input file. It never changes."""
+    """The charge for one recognised input file. It never changes."""
 
     id = serializers.CharField(source="uid", help_text="Begins with `chg_`.")
     batch = Reference()
@@ -74,7 +74,7 @@ class UsageView(ApiView):
 
     @extend_schema(responses=MonthOutput(many=True), summary="List usage by month")
     def list(self, request: ApiRequest) -> Response:
-        """Newest first, with a row for each currency."""
+        """Lists the months, newest first, with a row for each currency."""
         return Response(self.shown(charges_by_month(request.account)))
 
 
@@ -111,7 +111,7 @@ class AccountOutput(Output):
     time_zone = serializers.CharField(help_text="Months of usage and of the budget begin at its midnight.")
     monthly_budget = serializers.DecimalField(max_digits=12, decimal_places=2, allow_null=True)
     spent_this_month = serializers.SerializerMethodField(
-        help_text="In the account's month, with what is set aside for tasks in progress."
+        help_text="In the account's month, including the reserved cost of tasks in progress."
     )
     budget_left = serializers.SerializerMethodField()
     suspended_at = serializers.DateTimeField(allow_null=True)
@@ -150,7 +150,7 @@ class EstimateOutput(serializers.Serializer[Any]):
     amount = serializers.DecimalField(max_digits=24, decimal_places=4)
     currency = serializers.CharField()
     budget_left = serializers.DecimalField(max_digits=16, decimal_places=4, allow_null=True)
-    fits = serializers.BooleanField(help_text="Whether the budget has room for them.")
+    fits = serializers.BooleanField(help_text="Whether they are within the budget.")
 
 
 class AccountView(ApiView):
@@ -167,7 +167,10 @@ class AccountView(ApiView):
 
     @extend_schema(request=AccountInput, responses=AccountOutput, summary="Change the account")
     def partial_update(self, request: ApiRequest) -> Response:
-        """For owners. Above the budget nothing is started until the month turns or it is raised."""
+        """Changes name, time zone and budget, for owners. Once the budget is reached no task starts.
+
+        Tasks start again next month, or when the budget is raised.
+        """
         if request.membership.role != Membership.Role.OWNER:
             raise Problem(403, "role_missing", _("Only an owner of the account may do this."))
         fields = self.read(AccountInput, partial=True)

@@ -1,8 +1,8 @@
 """Monthly budget: what an account has spent and may still spend in this calendar month of its time zone.
 
-Spent is the sum of the ledger, with its corrections, plus what is reserved for the tasks in progress. A claim
-reserves its price while it locks the account's row (:mod:`batches.tasks.scheduling`), so however many workers
-start tasks at once, the charges of a month never exceed the budget.
+The amount spent is the sum of the ledger, with adjustments, plus the reservations of tasks in progress. A
+claim reserves its price while it locks the account's row (:mod:`batches.tasks.scheduling`), so that the
+charges of a month never exceed the budget, however many workers start tasks at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def month_start(now: datetime, zone: tzinfo) -> datetime:
 def spent(account: Account) -> Decimal:
     """Amount charged this month plus reservations of tasks in progress.
 
-    Charges that may still become more are read in one statement with the reservations that become charges.
+    Recent charges are read in one statement with the reservations, which turn into charges.
     """
     now = timezone.now()
     start = month_start(now, account.zone)
@@ -42,9 +42,10 @@ def spent(account: Account) -> Decimal:
         charged=_total(charges, "amount"),
         corrected=_total(corrections, "amount"),
         set_aside=_total(running, "reserved"),
+        first=Subquery(settled.oldest(Charge.unscoped.filter(account=OuterRef("pk"), created_at__gte=start))),
     )
-    amounts = totals.values_list("charged", "corrected", "set_aside").get(pk=account.pk)
-    return settled.amount(account, start, newest) + sum(amounts, ZERO)
+    first, *amounts = totals.values_list("first", "charged", "corrected", "set_aside").get(pk=account.pk)
+    return settled.amount(account, start, newest, first) + sum(amounts, ZERO)
 
 
 def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:
@@ -53,7 +54,7 @@ def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field
 
 
 def left(account: Account) -> Decimal | None:
-    """Amount that may still be spent; ``None`` without a budget. Negative after the budget was lowered."""
+    """Remaining budget of the month; ``None`` without a budget. Negative after the budget was lowered."""
     if account.monthly_budget is None:
         return None
     return account.monthly_budget - spent(account)

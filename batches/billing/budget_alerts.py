@@ -1,26 +1,24 @@
-"""Budget alerts: one mail to an account's owners at 50, 80 and 100 per cent of a month's budget."""
+"""Budget alerts: the steps of 50, 80 and 100 per cent of a month's budget that an account has passed."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from django.conf import settings
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.billing import budget, usage
 from speechportal.accounts import addresses
-from speechportal.accounts.models import Account, Membership
-from speechportal.platform import mail
+from speechportal.accounts.models import Account
 
 
-def notify() -> int:
-    """Send the alerts of accounts that have passed a threshold since their last alert; returns how many.
+def note_steps() -> int:
+    """Store the step of each account that has passed one since the last; returns how many have.
 
-    The threshold is stored first, by a conditional update that one caller wins, so no alert is sent twice. A
-    mail that cannot be sent is not tried again; the usage page shows the same at any time.
+    The step is stored by a conditional update that one caller wins. Notifications read it by its time
+    (:mod:`batches.notifications.digest`), so that each member and channel is sent it once.
     """
-    mailed = 0
+    noted = 0
     for account in Account.objects.filter(monthly_budget__isnull=False).order_by("pk"):
         state = usage.budget_state(account)
         if state is None or not state.reached:
@@ -28,13 +26,10 @@ def notify() -> int:
         mark = _mark(budget.month_start(timezone.now(), account.zone), state.reached)
         if account.budget_alerted >= mark:
             continue
-        won = Account.objects.filter(pk=account.pk, budget_alerted=account.budget_alerted).update(
-            budget_alerted=mark
+        noted += Account.objects.filter(pk=account.pk, budget_alerted=account.budget_alerted).update(
+            budget_alerted=mark, budget_alerted_at=timezone.now()
         )
-        if won:
-            _mail(account, state)
-            mailed += 1
-    return mailed
+    return noted
 
 
 def _mark(month: datetime, threshold: int) -> str:
@@ -42,15 +37,11 @@ def _mark(month: datetime, threshold: int) -> str:
     return f"{month:%Y-%m}:{threshold:03}"
 
 
-def _mail(account: Account, state: usage.BudgetState) -> None:
-    owners = Membership.objects.filter(account=account, role=Membership.Role.OWNER, user__is_active=True)
-    for membership in owners.select_related("user"):
-        with translation.override(membership.user.language or settings.LANGUAGE_CODE):
-            subject, text = _message(account, state)
-            mail.send(membership.user.email, subject, text)
-
-
-def _message(account: Account, state: usage.BudgetState) -> tuple[str, str]:
+def message(account: Account) -> tuple[str, str]:
+    """Subject and text about the account's budget as it is now; both empty if no step is reached any more."""
+    state = usage.budget_state(account)
+    if state is None or not state.reached:
+        return "", ""
     subject = _("%(percent)d %% of the budget of “%(account)s” is used") % {
         "percent": state.reached,
         "account": account.name,
@@ -61,7 +52,7 @@ def _message(account: Account, state: usage.BudgetState) -> tuple[str, str]:
         "currency": account.currency,
     }
     if state.is_used_up:
-        text += "\n" + _(
+        text += " " + _(
             "Batches wait until next month (it begins at midnight, %(zone)s), or until it is raised."
         ) % {"zone": account.zone.key}
-    return subject, f"{text}\n\n{addresses.link(account.uid, 'usage:list')}"
+    return subject, f"{text} {addresses.link(account.uid, 'usage:list')}"

@@ -12,10 +12,10 @@ UNITS = 10_000
 
 
 class Total(DecimalField[Any, Any]):
-    """A sum as it comes from the database: whole ten-thousandths from SQLite, a decimal from PostgreSQL."""
+    """Output field of a sum: SQLite returns an integer of ten-thousandths, PostgreSQL a decimal."""
 
     def get_internal_type(self) -> str:
-        return "Total"  # SQLite's own conversion of decimals goes by floating-point numbers, too.
+        return "Total"  # Avoids Django's conversion for SQLite, by floating-point numbers.
 
     def from_db_value(self, value: Any, _expression: object, connection: Any) -> Decimal | None:
         if value is None:
@@ -27,8 +27,8 @@ class Total(DecimalField[Any, Any]):
 class MoneySum(Sum):
     """``Sum`` of amounts with up to four decimal places.
 
-    On SQLite it adds integers of 64 bits. An amount below 10**11 is the nearest floating-point number to
-    itself, so rounding finds it again exactly.
+    On SQLite it adds 64-bit integers. Amounts below 10**11 survive the conversion to floating-point numbers,
+    since rounding restores them exactly.
     """
 
     def __init__(self, expression: Any, **extra: Any) -> None:

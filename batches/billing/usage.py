@@ -8,9 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, cast
 
-from django.core.cache import cache
 from django.db.models import Count, QuerySet, Sum
-from django.utils import timezone
 
 from batches.billing import budget, selectors, settled
 from batches.billing.money import MoneySum
@@ -18,7 +16,7 @@ from batches.models import Adjustment, Charge
 from speechportal.accounts.models import Account
 
 THRESHOLDS = (50, 80, 100)  # per cent of the budget at which an alert is sent
-CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # units of the drawing
+CHART_WIDTH, CHART_HEIGHT, GAP = 720, 120, 4  # SVG units
 
 
 class UsageRow(TypedDict):
@@ -39,7 +37,7 @@ class CorrectedTotal(TypedDict):
 
 @dataclass(frozen=True)
 class Bar:
-    """Bar of one day in a chart, in units of the drawing."""
+    """Bar of one day in a chart, in SVG units."""
 
     day: date
     files: int
@@ -59,7 +57,7 @@ class Bar:
 @dataclass(frozen=True)
 class Chart:
     bars: Sequence[Bar]
-    highest: int | Decimal  # of whatever is drawn: ms, or an amount
+    highest: int | Decimal  # in ms, or an amount
     width: int = CHART_WIDTH
     height: int = CHART_HEIGHT
 
@@ -79,26 +77,26 @@ class BudgetState:
 def month_rows(account: Account, month: datetime) -> list[UsageRow]:
     """Sums of the month's charges by day, batch, domain and currency.
 
-    Settled charges are read once in a process; of a day and a batch they may have a row of their own.
+    A day and a batch may have more than one row: of settled charges, and of new ones.
     """
-    end = selectors.next_month(month)
-    newest = min(max(month, settled.edge(timezone.now())), end)
-    key = f"usage:{account.uid}:{account.time_zone}:{month:%Y-%m}:{newest.timestamp():.0f}"
-    rows: list[UsageRow] | None = cache.get(key)
-    if rows is None:
-        rows = _read_rows(account, month, month, newest)
-        cache.set(key, rows, settled.KEPT_FOR)
-    return [*rows, *_read_rows(account, month, newest, end)]
+    since = Charge.objects.for_account(account).filter(created_at__gte=month)
+    first = settled.oldest(since).first()
+
+    def read(part: settled.Part) -> list[UsageRow]:
+        return _read_rows(account, month, part)
+
+    found = (
+        settled.cached(part, part.key("usage", account, first), read)
+        for part in settled.parts(month, selectors.next_month(month))
+    )
+    return [row for rows in found for row in rows]
 
 
-def _read_rows(account: Account, month: datetime, start: datetime, end: datetime) -> list[UsageRow]:
-    if end <= start:
-        return []
+def _read_rows(account: Account, month: datetime, part: settled.Part) -> list[UsageRow]:
     days = [month.date() + timedelta(days=number) for number in range(_days_of(month))]
     midnights = [datetime.combine(day, time.min, month.tzinfo) for day in days]
     rows = (
-        Charge.objects.for_account(account)
-        .filter(created_at__gte=start, created_at__lt=end)
+        part.charges(account)
         .order_by()
         .annotate(period=settled.period_of(midnights))
         .values("period", "batch__uid", "batch_name", "domain_code", "currency")
@@ -120,7 +118,7 @@ def charges_by(rows: Iterable[UsageRow], *fields: str) -> list[dict[str, Any]]:
 
 
 def _summed(rows: Iterable[UsageRow], *fields: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Files, duration and amount of the rows that have the same values of ``fields``."""
+    """Sum files, duration and amount of the rows, grouped by ``fields``."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
         values = {field: row[field] for field in fields}  # type: ignore[literal-required] # names of its keys
@@ -178,7 +176,7 @@ def budget_state(account: Account) -> BudgetState | None:
 
 
 def corrections_in(account: Account, month: datetime) -> QuerySet[Adjustment]:
-    """Adjustments of the month's charges, whenever they were made, so that they add up to its net amount."""
+    """Adjustments of the month's charges, including later ones, so that they add up to its net amount."""
     corrections = Adjustment.objects.for_account(account).select_related("charge__batch", "charge__task")
     end = selectors.next_month(month)
     return corrections.filter(charge__created_at__gte=month, charge__created_at__lt=end).order_by("-pk")

@@ -1,4 +1,4 @@
-"""Headers of the answers of all compatible interfaces."""
+"""Response headers that the compatible interfaces share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _LENGTH = 100
 
 
 def ascii_list(names: Iterable[str]) -> str:
-    """Names as the value of a header; what no header can hold is shown as a question mark."""
+    """Header value that lists names; characters that a header cannot hold become question marks."""
     clean = ("".join(letter if "!" <= letter <= "~" else "?" for letter in name) for name in names)
     return ", ".join([name[:_LENGTH] for name in clean][:_NAMES])

@@ -1,7 +1,7 @@
-"""From a client's request to a task: the file goes into the batch's input path, and becomes a task at once.
+"""Client requests: store the file of a request in the batch's input path and make its task at once.
 
-It lies in a folder of its own below one of the interface, so that no name is ever taken. Polling, which may
-see it first, and this make the same task: whoever is second finds it there.
+Each file has a folder of its own below one of the interface, so that names never collide. A poll may find the
+file first; both then use the same task.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from speechportal.outbound.policy import policy
 from speechportal.platform import queue
 from speechportal.storage import keys
 from speechportal.storage.backends.base import ObjectStore, StoredFile
-from speechportal.storage.errors import InvalidKey, NotFound
+from speechportal.storage.errors import InvalidKey, NoSuchFile, NotFound
 
 NAME_BYTES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What a request asks for besides the file, as it is kept with the task."""
+class RequestOptions:
+    """Options of a request, as they are stored with its task."""
 
     interface: str
     overrides: TaskOverrides = field(default_factory=TaskOverrides)
@@ -60,7 +60,7 @@ def batch_of_domain(account: Account, domain: Domain) -> Batch:
     if batch is None:
         sentence = _("The domain “%s” has no batch, which is what recognises files. Create one first.")
         raise Problem(409, "domain_without_batch", sentence % domain.code)
-    return usable(batch)
+    return require_usable(batch)
 
 
 def batch_named(account: Account, name: str) -> Batch:
@@ -73,11 +73,11 @@ def batch_named(account: Account, name: str) -> Batch:
     if name:
         for lookup in ("uid", "domain__uid", "domain__code__iexact", "name"):
             if (batch := batches.filter(**{lookup: name}).first()) is not None:
-                return usable(batch)
+                return require_usable(batch)
         raise Problem(404, "batch_not_found", _("There is no batch or domain “%s” in this account.") % name)
     found = list(batches.filter(takes_requests=True)[:1] or batches[:2])
     if len(found) == 1:
-        return usable(found[0])
+        return require_usable(found[0])
     if found:
         sentence = _(
             "The account has several batches. Name one, or let one take the requests that name none."
@@ -86,7 +86,7 @@ def batch_named(account: Account, name: str) -> Batch:
     raise Problem(409, "no_batch", _("The account has no batch, which is what recognises files."))
 
 
-def usable(batch: Batch) -> Batch:
+def require_usable(batch: Batch) -> Batch:
     """The batch, if it recognises files at present. Raises ``Problem``."""
     if batch.is_paused:
         raise Problem(409, "batch_paused", _("The batch “%s” is paused. Resume it first.") % batch.name)
@@ -99,7 +99,7 @@ def usable(batch: Batch) -> Batch:
 
 
 @contextmanager
-def received(media: UploadedFile[bytes]) -> Iterator[Path]:
+def spooled(media: UploadedFile[bytes]) -> Iterator[Path]:
     """An uploaded file as a file on this machine, for the length of the context."""
     if (media.size or 0) > settings.MAX_MEDIA_BYTES:
         raise Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
@@ -111,22 +111,22 @@ def received(media: UploadedFile[bytes]) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def take_file(batch: Batch, wish: Wish, name: str, file: Path) -> Task:
+def take_file(batch: Batch, options: RequestOptions, name: str, file: Path) -> Task:
     """A file that came with the request. Raises ``ValidationError`` and ``StorageError``."""
-    return make_task(batch, wish, _store(batch).put(_new_key(batch, wish, name), file))
+    return make_task(batch, options, _store(batch).put(_new_key(batch, options, name), file))
 
 
-def take_url(batch: Batch, wish: Wish, url: str) -> Task:
+def take_url(batch: Batch, options: RequestOptions, url: str) -> Task:
     """A file at an address, fetched by the guarded client. Raises like :func:`take_file`."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    key = _new_key(batch, wish, name)
+    key = _new_key(batch, options, name)
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.WORK_DIR, prefix="request-") as folder:
         path = Path(folder) / "media"
         with path.open("wb") as file:
             _fetch(url, file)
         stored = _store(batch).put(key, path)
-    return make_task(batch, wish, stored)
+    return make_task(batch, options, stored)
 
 
 def _fetch(url: str, file: BinaryIO) -> None:
@@ -137,7 +137,7 @@ def _fetch(url: str, file: BinaryIO) -> None:
         raise ValidationError({"url": ValidationError(error.message, code=error.code)}) from error
 
 
-def take_object(batch: Batch, wish: Wish, data_key: str) -> Task:
+def take_object(batch: Batch, options: RequestOptions, data_key: str) -> Task:
     """A file in the batch's storage, by a key below its input path or below the connection's root.
 
     A file in the watched path becomes its task at once, where it lies. Of any other a copy is recognised.
@@ -145,12 +145,12 @@ def take_object(batch: Batch, wish: Wish, data_key: str) -> Task:
     store = _store(batch)
     source = _find(batch, store, data_key)
     in_watched_path = source.key.startswith(batch.input_path) and is_media(source.key)
-    if in_watched_path and not _lies_aside(batch, source.key):
+    if in_watched_path and not _is_left_alone(batch, source.key):
         earlier = Task.unscoped.filter(batch=batch, input_key=source.key, input_version=source.version)
         if not earlier.exclude(state=Task.State.WAITING, client_request=None).exists():
-            return make_task(batch, wish, source)
+            return make_task(batch, options, source)
     name = PurePosixPath(source.key).name
-    return make_task(batch, wish, store.copy(source.key, _new_key(batch, wish, name)))
+    return make_task(batch, options, store.copy(source.key, _new_key(batch, options, name)))
 
 
 def _find(batch: Batch, store: ObjectStore, data_key: str) -> StoredFile:
@@ -166,10 +166,12 @@ def _find(batch: Batch, store: ObjectStore, data_key: str) -> StoredFile:
         raise ValidationError({"dataKey": ValidationError(str(error), code=error.code)}) from error
     # A finished input was moved aside; for its client it is still where it was.
     wanted = {batch.input_path + spelling for spelling in spellings} | set(spellings)
-    moved = Task.unscoped.filter(batch=batch, input_key__in=wanted).exclude(moved_key="").first()
+    earlier = Task.unscoped.filter(batch=batch, input_key__in=wanted)
+    moved = earlier.exclude(moved_key="").first()
     if moved is not None and (found := store.stat(moved.moved_key)) is not None:
         return found
-    raise ValidationError({"dataKey": ValidationError(str(NotFound(key)), code=NotFound.code)})
+    missing = NotFound(key) if earlier.exists() else NoSuchFile(key)
+    raise ValidationError({"dataKey": ValidationError(str(missing), code=missing.code)})
 
 
 def check_callback(url: str) -> None:
@@ -182,7 +184,7 @@ def check_callback(url: str) -> None:
         raise ValidationError({"callback": ValidationError(error.message, code=error.code)}) from error
 
 
-def _lies_aside(batch: Batch, key: str) -> bool:
+def _is_left_alone(batch: Batch, key: str) -> bool:
     """Whether polling passes it by: a folder of finished inputs or of results."""
     try:
         uploads.checked_key(batch, key.removeprefix(batch.input_path))
@@ -191,12 +193,12 @@ def _lies_aside(batch: Batch, key: str) -> bool:
     return False
 
 
-def _new_key(batch: Batch, wish: Wish, name: str) -> str:
+def _new_key(batch: Batch, options: RequestOptions, name: str) -> str:
     """A free key for a file of this name. Raises ``ValidationError`` where it would not be recognised."""
     clean = "".join(letter for letter in unicodedata.normalize("NFC", name) if letter.isprintable())
     stem, ending = PurePosixPath(clean).stem, PurePosixPath(clean).suffix
     short = stem.encode()[:NAME_BYTES].decode(errors="ignore") or "media"
-    return uploads.checked_key(batch, f"{wish.interface}/{secrets.token_hex(8)}/{short}{ending}")
+    return uploads.checked_key(batch, f"{options.interface}/{secrets.token_hex(8)}/{short}{ending}")
 
 
 def _store(batch: Batch) -> ObjectStore:
@@ -204,26 +206,26 @@ def _store(batch: Batch) -> ObjectStore:
     return batch.connection.store()
 
 
-def make_task(batch: Batch, wish: Wish, file: StoredFile) -> Task:
+def make_task(batch: Batch, options: RequestOptions, file: StoredFile) -> Task:
     """The task of a stored file, with what its sender asked for. Raises ``ValidationError``."""
     with transaction.atomic():
         locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
         if locked is None:
             raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
-        task = _new_task(locked, wish, file) or _polled_task(locked, wish, file)
+        task = _new_task(locked, options, file) or _polled_task(locked, options, file)
         ClientRequest.unscoped.create(
             task=task,
-            interface=wish.interface,
-            answer=wish.answer,
-            ignored=list(wish.ignored),
-            fingerprint=wish.fingerprint,
-            callback=wish.callback,
+            interface=options.interface,
+            answer=options.answer,
+            ignored=list(options.ignored),
+            fingerprint=options.fingerprint,
+            callback=options.callback,
         )
         queue.wake_recognition(1)
     return task
 
 
-def _new_task(batch: Batch, wish: Wish, file: StoredFile) -> Task | None:
+def _new_task(batch: Batch, options: RequestOptions, file: StoredFile) -> Task | None:
     try:
         with transaction.atomic():
             task = Task.unscoped.create(
@@ -236,7 +238,7 @@ def _new_task(batch: Batch, wish: Wish, file: StoredFile) -> Task | None:
                 input_size=file.size,
                 input_modified_at=file.modified,
                 name=file.key.removeprefix(batch.input_path),
-                overrides=wish.overrides,
+                overrides=options.overrides,
             )
     except IntegrityError:
         return None  # Polling was quicker.
@@ -244,11 +246,11 @@ def _new_task(batch: Batch, wish: Wish, file: StoredFile) -> Task | None:
     return task
 
 
-def _polled_task(batch: Batch, wish: Wish, file: StoredFile) -> Task:
+def _polled_task(batch: Batch, options: RequestOptions, file: StoredFile) -> Task:
     task = Task.unscoped.get(
         batch=batch, input_key=file.key, input_version=file.version, original__isnull=True
     )
     Task.unscoped.filter(pk=task.pk, state=Task.State.WAITING, settings__isnull=True).update(
-        overrides=wish.overrides, **wish.overrides.model_columns()
+        overrides=options.overrides, **options.overrides.model_columns()
     )
     return task

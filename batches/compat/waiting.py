@@ -1,4 +1,4 @@
-"""Synchronous answers: a request that is held until its task has ended."""
+"""`HeldTask`: a synchronous request, answered once its task has ended."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 from django.http import HttpResponse
 
 from batches.models import Task
-from speechportal.platform.held_responses import Held
+from speechportal.platform.held_responses import Held, ReadProgress
 
-Seen = tuple[str, int]  # the task's state and its progress in per cent
+Progress = tuple[str, int]  # the task's state and its progress in per cent
 
 
-def look(task_ids: Collection[int]) -> Mapping[int, Seen]:
-    """Where tasks are, with one query for all of them."""
+def read_progress(task_ids: Collection[int]) -> Mapping[int, Progress]:
+    """State and progress of tasks, with one query for all of them."""
     rows = Task.unscoped.filter(pk__in=task_ids).values_list("pk", "state", "progress")
     return {pk: (state, progress) for pk, state, progress in rows}
 
@@ -29,7 +29,7 @@ class HeldTask(Held):
         late: Makes the response for a task that has not ended, or was not made yet.
     """
 
-    look = staticmethod(look)
+    read_progress: ReadProgress = staticmethod(read_progress)
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class HeldTask(Held):
     def subject(self) -> int:
         return self.task.pk if self.task else 0
 
-    def answer(self, seen: Seen | None) -> HttpResponse | None:
-        if seen is not None and seen[0] not in Task.FINAL:
+    def answer(self, progress: Progress | None) -> HttpResponse | None:
+        if progress is not None and progress[0] not in Task.FINAL:
             return None
         task = Task.unscoped.select_related("batch__domain", "account").filter(pk=self.subject).first()
         try:

@@ -1,8 +1,8 @@
 """File formats: a transcript as a document (JSON, subtitles, text). No Django, no files, no network.
 
 To add a format, write a module that declares ``FORMAT`` (a :class:`Format`) and list it in ``FORMATS``.
-Forms, the API and its description, the command lines, downloads, the CLOVA endpoints and the help pages read
-the registry.
+Forms, the API and its OpenAPI document, the command lines, downloads, the CLOVA endpoints and the help pages
+read the registry.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 
 
 def render(name: str, transcript: Transcript, context: Context | None = None) -> bytes:
-    """The transcript in the format ``name``; every transcript gives a valid document.
+    """Render the transcript in the format ``name``; every transcript gives a valid document.
 
     Raises KeyError for a name that is not in ``FORMATS``.
     """

@@ -1,8 +1,8 @@
 r"""ASS: Advanced SubStation Alpha (``v4.00+``), a style and a colour for each speaker.
 
-The escapes are those of FFmpeg's encoder with one difference. Players read ``{…}`` as commands and ``\N`` as
-a line break, and only some know ``\{``: so a brace becomes its full-width form, and a word joiner, which is
-not shown, follows a backslash.
+The escapes are those of FFmpeg's encoder with one difference. Players interpret ``{…}`` as commands and
+``\N`` as a line break, and only some support ``\{``. Braces are therefore replaced by their full-width forms,
+and a backslash is followed by a word joiner, which is invisible.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .format import Format, gettext_noop
 
 _WORD_JOINER = "\u2060"
 _ESCAPES = str.maketrans({"\\": f"\\{_WORD_JOINER}", "{": "\uff5b", "}": "\uff5d"})
-# Fields end at a comma, and a style's name may not begin with an asterisk.
+# Fields are separated by commas, and a style's name must not begin with an asterisk.
 _NAME_ESCAPES = str.maketrans({",": "\uff0c", "*": "\uff0a"})
-# &HAABBGGRR: white, then colours that are told apart on dark pictures (Okabe and Ito's palette).
+# &HAABBGGRR: white, then colours that are distinguishable on dark pictures (Okabe and Ito's palette).
 _COLOURS = ("FFFFFF", "42E4F0", "E9B456", "739E00", "009FE6", "A779CC", "005ED5", "B27200")
 
 _HEAD = """\ufeff[Script Info]
@@ -69,7 +69,7 @@ def _event(cue: Cue, style: str, context: Context) -> str:
 
 
 def _timestamp(milliseconds: int) -> str:
-    """``1:02:03.45``, in hundredths of a second, rounded down."""
+    """Format a time as ``1:02:03.45``, in hundredths of a second, rounded down."""
     seconds, rest = divmod(max(0, milliseconds), 1000)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)

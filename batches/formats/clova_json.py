@@ -1,7 +1,7 @@
 """JSON in the structure of CLOVA Speech's result, so that programs written for it work unchanged.
 
 The portal adds ``language``, ``engine``, ``quality``, ``flags``, ``unrecognisedSpeech`` and
-``missingDuration`` of the transcript; ``quality`` and, if asked for, ``wordConfidences`` of each segment;
+``missingDuration`` of the transcript; ``quality`` and, if requested, ``wordConfidences`` of each segment;
 ``textMachine``, ``replacements`` and ``redactions`` of a segment that post-processing changed. CLOVA's own
 keys keep their names, types and meanings.
 """
@@ -20,7 +20,7 @@ from .forbidden import without_forbidden
 from .format import Format
 from .lines import as_corrected
 
-# What CLOVA answers in ``params.lang`` to a ``language`` of its own.
+# CLOVA's ``params.lang`` for its own codes of ``language``.
 _CLOVA_LANGUAGES = {"ko-kr": "ko", "en-us": "en"}
 
 
@@ -43,7 +43,7 @@ def document(transcript: Transcript, context: Context) -> dict[str, Any]:
         "text": transcript.text if context.full_text else "",
         "confidence": _rounded(transcript.confidence),
         "speakers": [_speaker(label, context) for label in _labels(transcript)],
-        # Sounds that are not speech, which nobody looks for here; CLOVA's clients read the lists.
+        # Sound events, always empty since there is no detector; CLOVA's clients read the lists.
         "events": [],
         "eventTypes": [],
         "language": {
@@ -110,7 +110,7 @@ def _segment(index: int, segment: Segment, context: Context) -> dict[str, Any]:
 
 
 def _changes(segment: Segment, text: str) -> dict[str, Any]:
-    """What post-processing changed in a segment; nothing where it changed nothing."""
+    """Keys for the changes of a segment by post-processing; none if it is unchanged."""
     found: dict[str, Any] = {}
     if segment.machine_text:
         found["textMachine"] = segment.machine_text.strip()
@@ -123,6 +123,7 @@ def _changes(segment: Segment, text: str) -> dict[str, Any]:
 
 def _replacement(text: str, change: TextChange) -> dict[str, Any]:
     return {
+        "kind": change.kind,
         "offset": change.offset,
         "length": change.length,
         "written": text[change.offset : change.offset + change.length],
@@ -143,7 +144,7 @@ def _redaction(change: TextChange) -> dict[str, Any]:
 
 
 def _speaker(label: str, context: Context) -> dict[str, Any]:
-    """Speaker object; its label and name are empty if speakers were not asked for."""
+    """Speaker object; its label and name are empty without diarization."""
     if not label:
         return {"label": "", "name": "", "edited": False}
     return {"label": label, "name": context.speaker_name(label), "edited": context.is_renamed(label)}
@@ -172,7 +173,7 @@ def _rounded(number: float) -> float:
 
 
 def _encodable(value: Any) -> Any:
-    """Copy of the data without what JSON in UTF-8 cannot hold: lone surrogates, NaN and infinity."""
+    """Copy the data without values that JSON in UTF-8 cannot encode: lone surrogates, NaN and infinity."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""`Context`: what a result says about its task besides the transcript."""
+"""`Context`: everything that a result contains about its task besides the transcript."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class Context:
     task_id: str = ""
     service: str = "speechportal"
     domain: str = ""  # the domain's code
-    language: str = ""  # as asked for: "ko-KR", "auto", ...; empty means as recognised
+    language: str = ""  # as requested: "ko-KR", "auto", ...; empty means as recognised
     diarization: bool = False
     min_speakers: int = -1  # -1: not set
     max_speakers: int = -1
     keywords: tuple[str, ...] = ()
     userdata: dict[str, Any] | None = None
-    speaker_names: dict[str, str] = field(default_factory=dict)  # label -> the name a person gave
+    speaker_names: dict[str, str] = field(default_factory=dict)  # label -> name given by a member
     edited_texts: dict[int, str] = field(default_factory=dict)  # index of the segment -> corrected text
     word_confidence: bool = False  # whether JSON and TSV give the confidence of each word
-    lines: dict[str, Any] = field(default_factory=dict)  # what people changed: see batches.formats.lines
-    # What a CLOVA client may ask for.
+    lines: dict[str, Any] = field(default_factory=dict)  # changes by members: see batches.formats.lines
+    # Parameters of a CLOVA request.
     completion: str = "async"
     forbidden: str = ""  # all forbidden words, comma-separated
     forbidden_action: str = "mask"  # or "remove"
-    asked_forbidden: str = ""  # those that the sender of the file named itself
+    asked_forbidden: str = ""  # those of the request
     word_alignment: bool = True
     full_text: bool = True
-    version: str = ""  # of the engine; empty means as the transcript says
+    version: str = ""  # of the engine; empty means the transcript's
 
     def speaker_name(self, label: str) -> str:
         """Name that a member gave to a speaker, or a letter (A, B, ... Z, AA, ...), on one line."""

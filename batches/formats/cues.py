@@ -1,7 +1,7 @@
-"""Subtitles: a transcript cut into cues that can be read in the time they are shown.
+"""Subtitle cues: splits a transcript into cues that can be read while they are shown.
 
-The measures are those of common subtitle style guides (Netflix, BBC): two lines of 42 Latin or 21 Chinese,
-Japanese or Korean characters, at most 7 s, at least 5/6 s, and time enough to read.
+The limits are those of common subtitle style guides (Netflix, BBC): two lines of 42 Latin or 21 Chinese,
+Japanese or Korean characters, at most 7 s, at least 5/6 s, and enough time to read.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .timing import TextUnit, timed_units
 LINE_COLUMNS = 42  # a Chinese, Japanese or Korean character takes two
 LINES = 2
 LONGEST_MS = 7_000
-SHORTEST_MS = 500  # held at any price: the next cue comes later
-READABLE_MS = 833  # held where the next cue leaves room
+SHORTEST_MS = 500  # hard minimum: the next cue is delayed if necessary
+READABLE_MS = 833  # minimum if the next cue allows it
 COLUMNS_PER_SECOND = 20
-OVERLAP_MS = 300  # of two people's speech, from which their cues are shown at the same time
+OVERLAP_MS = 300  # overlap of two people's speech from which their cues are shown together
 _NEIGHBOURS = 8  # cues before and after that may be shown at the same time
-BLINK_MS = 100  # an empty screen shorter than this only flickers: the cue stays until the next
-PAUSE_MS = 1_000  # a silence that no cue is shown through
-_LARGEST_NAME = 20  # columns of a cue that a speaker's name may take away from the text
+BLINK_MS = 100  # a shorter empty screen would flicker: the cue stays until the next
+PAUSE_MS = 1_000  # silence that always ends a cue
+_LARGEST_NAME = 20  # columns of a cue that a speaker's name may occupy
 
 _SENTENCE_END = (".", "?", "!", "。", "？", "！", "…", "۔", "।", "؟")
 _CLAUSE_END = (",", ";", ":", "，", "、", "；", "：", "،")
@@ -37,12 +37,12 @@ class Cue:
     start: int  # ms
     end: int  # ms, > start, and no later than the start of the same speaker's next cue
     lines: tuple[str, ...]  # one or two, never empty
-    speaker: str = ""  # label; empty where speakers are not known
-    opens_turn: bool = False  # whether the cue before is another speaker's
+    speaker: str = ""  # label; empty if speakers are unknown
+    opens_turn: bool = False  # whether the previous cue is another speaker's
 
 
 def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
-    """Cues in the order of their starts. Only those of people who speak at once overlap."""
+    """Split a transcript into cues, sorted by start. Only cues of simultaneous speech overlap."""
     cues: list[Cue] = []
     speaker = ""
     for run in _runs(transcript, context):
@@ -55,7 +55,7 @@ def build_cues(transcript: Transcript, context: Context) -> list[Cue]:
 
 @dataclass(slots=True)
 class _Run:
-    """Text of one speaker without a pause."""
+    """Run of text by one speaker without a pause."""
 
     speaker: str
     units: list[TextUnit]
@@ -124,7 +124,7 @@ def _candidates(
 
 
 def _cost(width: int, shown: int) -> float:
-    """Cost of a cue: low for few, well-filled cues that are shown long enough to be read."""
+    """Cost of a cue: low for few, well-filled cues that are shown long enough to read them."""
     empty = 0.0 if width >= LINE_COLUMNS else 1 - width / LINE_COLUMNS
     readable = max(READABLE_MS, width * 1000 / COLUMNS_PER_SECOND)
     hurry = 0.0 if shown >= readable else 1 - shown / readable
@@ -164,9 +164,9 @@ def _wrap(units: Sequence[TextUnit], taken: int) -> tuple[str, ...]:
 
 
 def _settle(cues: Sequence[Cue]) -> list[Cue]:
-    """Make times follow each other and last long enough, at the cost of the pauses in between.
+    """Adjust the times so that cues do not overlap and last long enough, at the expense of pauses.
 
-    Cues of people who speak at once keep their times and are shown together.
+    Cues of people who speak at the same time keep their times and are shown together.
     """
     settled: list[Cue] = []
     for index, cue in enumerate(cues):
@@ -186,13 +186,13 @@ def _settle(cues: Sequence[Cue]) -> list[Cue]:
 
 
 def _at_once(one: Cue, other: Cue) -> bool:
-    """Whether two people say these at the same time, and not just before and after each other."""
+    """Whether two cues are spoken at the same time, rather than just after each other."""
     common = min(one.end, other.end) - max(one.start, other.start)
     return one.speaker != other.speaker and common > OVERLAP_MS
 
 
 def screens(cues: Sequence[Cue]) -> Iterator[tuple[int, int, list[Cue]]]:
-    """(start, end, cues) of each stretch that shows the same, for formats that show one text at a time."""
+    """Yield (start, end, cues) per interval with the same cues, for formats that show one text at a time."""
     edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
     shown: list[Cue] = []
     waiting = list(reversed(cues))

@@ -1,10 +1,10 @@
-"""DOCX: a Word document to read and correct: turns with times, speakers, confidence and corrections.
+"""DOCX: a Word document with turns, times, speakers, confidence and corrections.
 
 A heading paragraph opens each speaker's turn. A segment that a member corrected carries a Word comment with
-the recognised text; a segment of low confidence is highlighted. The document's own words are Korean for a
+the recognised text; a segment of low confidence is highlighted. The document's own labels are Korean for a
 Korean transcript and English for any other.
 
-The same transcript gives the same bytes: neither the archive nor its properties hold the time of writing.
+Output is reproducible: neither the archive nor the document properties contain the time of writing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from .format import Format, gettext_noop
 from .timestamps import hms
 
 LOW_CONFIDENCE = 0.6  # mean word probability below which a segment is highlighted
-PAUSE_MS = 2_000  # opens a turn where speakers are not known
+PAUSE_MS = 2_000  # opens a turn if speakers are unknown
 LONGEST_TURN = 40  # segments under one heading
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ur", "yi"})
 _TURN_STYLE, _TIMES_STYLE = "SpeakerTurn", "TurnTimes"  # names and IDs of styles
 _GREY = RGBColor(0x59, 0x59, 0x59)
 _MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP archive can hold
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # earliest time that a ZIP archive can represent
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ _KOREAN = _Labels(
 @dataclass(slots=True)
 class _Turn:
     speaker: str
-    lines: list[tuple[Segment, str, str]] = field(default_factory=list)  # segment, its text, as recognised
+    lines: list[tuple[Segment, str, str]] = field(default_factory=list)  # segment, text, recognised text
 
     @property
     def confidence(self) -> float:
@@ -110,7 +110,7 @@ def render(transcript: Transcript, context: Context) -> bytes:
 
 
 def _turns(transcript: Transcript, context: Context) -> Iterator[_Turn]:
-    """Segments of one speaker in a row; where speakers are not known, segments without a pause."""
+    """Group consecutive segments of one speaker; if speakers are unknown, segments without a pause."""
     turn: _Turn | None = None
     for index, segment in enumerate(transcript.segments):
         recognised = characters.one_line(segment.text)
@@ -178,7 +178,7 @@ def _add_turn(
 
 
 def _append_paragraph(document: Document, style_id: str | None = None) -> Paragraph:
-    """Append a paragraph. python-docx's own way walks over all paragraphs and styles each time."""
+    """Append a paragraph. python-docx's own method scans all paragraphs and styles each time."""
     paragraph = Paragraph(OxmlElement("w:p"), document._body)  # noqa: SLF001
     section = document.element.body[-1]  # the last element of every document
     section.addprevious(paragraph._p)  # noqa: SLF001
@@ -188,7 +188,7 @@ def _append_paragraph(document: Document, style_id: str | None = None) -> Paragr
 
 
 def _comment(document: Document, paragraph: Paragraph, run: Run, text: str) -> None:
-    if not run.text:  # A deleted line: a comment needs something to stand beside.
+    if not run.text:  # A line without text: a comment needs an anchor.
         run = paragraph.add_run("[…]")
     comment = document.add_comment(run, text=text, author="Speech Portal", initials="SP")
     element = comment._comment_elm  # noqa: SLF001 - the time of writing has no property that can be unset
@@ -196,7 +196,7 @@ def _comment(document: Document, paragraph: Paragraph, run: Run, text: str) -> N
 
 
 def _set_up(document: Document, language: str, title: str) -> None:
-    """Fonts, the language for Word's spelling check, and the properties."""
+    """Set the fonts, the language for Word's spelling check, and the document properties."""
     style = document.styles["Normal"]
     properties = style.element.get_or_add_rPr()
     properties.get_or_add_rFonts().set(qn("w:eastAsia"), "Malgun Gothic")
@@ -217,7 +217,7 @@ def _set_up(document: Document, language: str, title: str) -> None:
 
 @lru_cache(maxsize=1)
 def _template() -> bytes:
-    """python-docx's empty document, without the dates of its making."""
+    """python-docx's empty document, without its creation dates."""
     document = docx.Document()
     element = document.core_properties._element  # noqa: SLF001 - dates have no property that can be unset
     for name in ("dcterms:created", "dcterms:modified"):
@@ -234,7 +234,7 @@ def _saved(document: Document) -> bytes:
 
 
 def _repacked(document: Document) -> bytes:
-    """Repack the document's archive with one fixed time for all of its members."""
+    """Repack the document's archive with a fixed timestamp for all members."""
     packed = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(_saved(document))) as source,

@@ -1,8 +1,8 @@
-"""Forbidden words: what leaves the portal shows asterisks for their letters, or lacks them.
+"""Forbidden words: masked with asterisks, or removed, in everything that leaves the portal.
 
-A word is found whatever its capitals are. In scripts that join particles to words or write no spaces between
-them (Hangul, Kana, Han, Thai and their neighbours) it is found wherever it stands; in others as a whole word
-alone, so that what only begins like it is left in peace. The checkpoint and its corrections stay as they are.
+Matching ignores case. In scripts that attach particles to words or have no spaces between them (Hangul, Kana,
+Han, Thai and related scripts) a word matches anywhere; in others only as a whole word, so that longer words
+with the same beginning do not match. The stored transcript and its corrections are not changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def without_forbidden(transcript: Transcript, context: Context) -> tuple[Transcript, Context]:
-    """Both as they may be shown. What holds no forbidden word is handed back as it is."""
+    """Mask or remove forbidden words in both. Objects without any are returned unchanged."""
     pattern = _pattern(context.forbidden)
     if pattern is None:
         return transcript, context
@@ -41,7 +41,7 @@ def _pattern(forbidden: str) -> re.Pattern[str] | None:
     words = {" ".join(simplified(word).split()) for word in forbidden.split(",")} - {""}
     if not words:
         return None
-    # Where one word is the beginning of another, all of the other goes.
+    # If one word is a prefix of another, the longer one is matched.
     longest_first = sorted(words, key=lambda word: (-len(word), word))
     return re.compile("|".join(map(_alternative, longest_first)), re.IGNORECASE)
 
@@ -55,7 +55,7 @@ def _alternative(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Hidden:
-    """Hides the words that a pattern finds: behind asterisks, one for each letter, or by removing them."""
+    """Masks the matches of a pattern, with one asterisk per letter, or removes them."""
 
     pattern: re.Pattern[str]
     remove: bool
@@ -65,7 +65,7 @@ class _Hidden:
         return _SPACES.sub(" ", shown_text).strip() if self.remove and shown_text != text else shown_text
 
     def _hidden(self, text: str, *, masked: bool) -> str:
-        """Chinese words are found in either script: the one of the list may not be the transcript's."""
+        """Mask or remove matches. Chinese words match in both scripts: list and transcript may differ."""
         parts, at = [], 0
         for found in self.pattern.finditer(simplified(text)):
             parts += [text[at : found.start()], re.sub(r"\S", "*", found[0]) if masked else ""]
@@ -78,14 +78,16 @@ class _Hidden:
         if (text, words, machine_text) == (segment.text, segment.words, segment.machine_text):
             return segment
         changes = segment.changes
-        if self.remove:  # Offsets into the text mean nothing any more.
+        if self.remove:  # Offsets into the text are no longer valid.
             changes = [replace(change, offset=0, length=0) for change in changes]
         changes = [replace(change, heard=self.text(change.heard)) for change in changes]
         return replace(segment, text=text, words=words, changes=changes, machine_text=machine_text)
 
     def _words(self, words: Sequence[Word]) -> list[Word]:
-        """As one text, since a forbidden word may be several of the engine's; a mask is as long as its
-        word."""
+        """Mask words in their joined text, since a forbidden word may span several of the engine's words.
+
+        A mask is as long as the word that it hides.
+        """
         whole = self._hidden("".join(word.text for word in words), masked=True)
         shown_text, start = [], 0
         for word in words:

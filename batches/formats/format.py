@@ -1,4 +1,4 @@
-"""File format: what a format's module declares about itself for the registry (see :mod:`batches.formats`)."""
+"""`Format`: the declaration of a file format for the registry (see :mod:`batches.formats`)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .lines import as_corrected
 
 
 def gettext_noop(text: str) -> str:
-    """Mark a label for translation; the pages translate it. Django's own function would import Django."""
+    """Mark a label for translation by the pages. Django's own function would import Django."""
     return text
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format.
+    """File format of transcripts.
 
     Args:
-        name: The stable name in settings, the API, the command line and addresses (``[a-z]+``).
-        label: The English name for people, marked with :func:`gettext_noop`; pages translate it.
-        media_type: IANA's, where it has one; SubRip, SAMI and ASS are not registered.
-        renderer: Makes the document of a transcript: text, or bytes for a binary format.
-        extension: With its dot; ``.`` and the name unless given.
-        binary: Whether the document is bytes that no terminal can show.
+        name: Stable name in settings, the API, the command line and URLs (``[a-z]+``).
+        label: English name for people, marked with :func:`gettext_noop`; pages translate it.
+        media_type: IANA's, if it has one; SubRip, SAMI and ASS are not registered.
+        renderer: Renders a transcript to text, or to bytes for a binary format.
+        extension: File name extension with its dot; by default ``.`` and the name.
+        binary: Whether the document is binary, so that a terminal cannot show it.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Format:
 
     @property
     def content_type(self) -> str:
-        """The HTTP ``Content-Type``; text names its encoding, since browsers guess it wrong."""
+        """HTTP ``Content-Type``; for text with the encoding, which browsers guess wrongly."""
         return self.media_type if self.binary else f"{self.media_type}; charset=utf-8"
 
     def render(self, transcript: Transcript, context: Context) -> bytes:
-        """The document's bytes, as corrected, without forbidden words. Equal input gives equal bytes."""
+        """Render the corrected transcript, without forbidden words. Equal input gives equal bytes."""
         document = self.renderer(*without_forbidden(*as_corrected(transcript, context)))
         return document if isinstance(document, bytes) else document.encode()

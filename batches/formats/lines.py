@@ -1,9 +1,9 @@
-"""Lines of a transcript as people have cut them: split, merged, given to another speaker, corrected.
+"""Lines of a transcript as edited by members: split, merged, assigned to another speaker, corrected.
 
-The recognised transcript never changes. A correction keeps, for each line that differs, a :class:`Line`, or
-``None`` for one that was merged into another. A line names the words that it is made of, so that its times,
-confidence and machine text follow from the recognised words. :func:`as_corrected` makes the transcript that
-every format is rendered from.
+The recognised transcript never changes. A correction stores a :class:`Line` for each line that differs, or
+``None`` for one that was merged into another. A line refers to recognised words, from which its times,
+confidence and recognised text are derived. :func:`as_corrected` returns the transcript from which every
+format is rendered.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .characters import one_line
 from .context import Context
 from .timing import timed_units
 
-Span = tuple[int, int, int]  # segment, first word, word behind the last
+Span = tuple[int, int, int]  # segment, first word, end (exclusive)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the transcript.
+    """Line of the transcript.
 
     Args:
         uid: Decimal digits: the segment's index for a recognised line, a higher number for one that was
             split off.
         start: ms from the start of the media.
         end: ms.
-        speaker: The label; empty where speakers were not asked for.
-        spans: The recognised words it is made of, in order; at least one span, which may be empty.
-        text: As corrected; ``None`` where it is as recognised.
+        speaker: Label of the speaker; empty without diarization.
+        spans: Its recognised words, in order; at least one span, which may be empty.
+        text: Corrected text; ``None`` if it is as recognised.
     """
 
     uid: str
@@ -50,7 +50,7 @@ class Line:
 
     @property
     def tag(self) -> str:
-        """Changes with whatever people can change of the line: detects that somebody else was first."""
+        """Version tag of everything that members can change in the line, to detect concurrent changes."""
         state = json.dumps([self.start, self.end, self.speaker, self.spans, self.text], ensure_ascii=False)
         return hashlib.sha256(state.encode()).hexdigest()[:12]
 
@@ -71,14 +71,14 @@ class Line:
 
 
 def recognised_line(transcript: Transcript, index: int) -> Line:
-    """The line of segment ``index`` before anybody changed it."""
+    """Line of segment ``index`` as recognised, without changes."""
     segment = transcript.segments[index]
     spans = ((index, 0, len(words_of(segment))),)
     return Line(str(index), segment.start, segment.end, segment.speaker, spans)
 
 
 def lines_of(transcript: Transcript, edits: Mapping[str, Any]) -> list[Line]:
-    """All lines in order. ``edits`` has a line's JSON, or ``None`` for a line that is gone, by its ID."""
+    """All lines in order. ``edits`` maps line IDs to a line's JSON, or ``None`` for a removed line."""
     lines = [
         recognised_line(transcript, index)
         for index in range(len(transcript.segments))
@@ -89,7 +89,7 @@ def lines_of(transcript: Transcript, edits: Mapping[str, Any]) -> list[Line]:
 
 
 def words_of(segment: Segment) -> list[Word]:
-    """The segment's words; where recognition gave none, its text cut by spaces and spread over its time."""
+    """Words of the segment; without any, its text is split at spaces and spread over its duration."""
     if segment.words:
         return segment.words
     pieces = timed_units(one_line(segment.text).strip(), [], segment.start, segment.end)
@@ -105,7 +105,7 @@ def recognised_words(transcript: Transcript, line: Line) -> list[Word]:
 
 
 def recognised_text(transcript: Transcript, line: Line) -> str:
-    """What recognition has where the line is, on one line."""
+    """Recognised text of the line, as a single line."""
     texts = []
     for at, first, stop in line.spans:
         segment = transcript.segments[at]
@@ -116,7 +116,7 @@ def recognised_text(transcript: Transcript, line: Line) -> str:
 
 
 def segment_of(transcript: Transcript, line: Line) -> Segment:
-    """The line as a segment; the recognised one itself where nothing but its text was changed."""
+    """Convert a line to a segment; the recognised segment itself if at most the text was changed."""
     at = line.spans[0][0]
     first = transcript.segments[at]
     own = recognised_line(transcript, at)
@@ -133,13 +133,13 @@ def segment_of(transcript: Transcript, line: Line) -> Segment:
         confidence=sum(word.probability for word in words) / len(words) if words else first.confidence,
         speaker=line.speaker,
         flags=list(dict.fromkeys(flag for source in sources for flag in source.flags)),
-        changes=[],  # Their places are those of the recognised line.
+        changes=[],  # Their offsets are those of the recognised line.
         machine_text="",
     )
 
 
 def as_corrected(transcript: Transcript, context: Context) -> tuple[Transcript, Context]:
-    """The transcript with its lines as people cut them, and the context with their texts by new index."""
+    """Apply the edits: returns the transcript with edited lines, and the context with texts by new index."""
     if not context.lines:
         return transcript, context
     lines = lines_of(transcript, context.lines)

@@ -1,4 +1,4 @@
-"""TXT: text to read. A paragraph per speaker's turn with its time and name, or else per pause."""
+"""TXT: plain text with a paragraph per speaker turn, with time and name; without speakers, per pause."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .context import Context
 from .format import Format, gettext_noop
 from .timestamps import hms
 
-PAUSE_MS = 2_000  # begins a paragraph where speakers are not known
-LONGEST_COLUMNS = 700  # of such a paragraph; the segment that passes it is its last
+PAUSE_MS = 2_000  # begins a paragraph if speakers are unknown
+LONGEST_COLUMNS = 700  # length after which such a paragraph ends with the current segment
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
-"""SMI: Microsoft's SAMI, as Korean players read it.
+"""SMI: Microsoft's SAMI subtitles, as Korean players read them.
 
-Players tell the language by the class of the paragraphs (KRCC, ENCC, ...), and the encoding by the byte order
-mark: without one, Korean players take the file for CP949. An empty paragraph clears the screen.
+Players detect the language by the class of the paragraphs (KRCC, ENCC, ...), and the encoding by the byte
+order mark: without one, Korean players assume CP949. An empty paragraph clears the screen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .context import Context
 from .cues import Cue, build_cues, screens
 from .format import Format
 
-# Class, name and language tag. Any other language is named by its code.
+# Class, name and language tag. For any other language the code is used.
 _CLASSES = {
     "ko": ("KRCC", "Korean", "ko-KR"),
     "en": ("ENCC", "English", "en-US"),

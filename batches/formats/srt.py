@@ -1,7 +1,7 @@
-"""SRT, as SubRip writes it: numbered cues, CRLF, UTF-8 without a byte order mark.
+"""SRT: SubRip subtitles: numbered cues, CRLF, UTF-8 without a byte order mark.
 
-SRT has no way to escape, yet players take ``<b>`` and ``{\\an8}`` for markup, and some take ``-->`` for a
-time. A word joiner, which is not shown, keeps such text from being read as that.
+SRT has no escapes, yet players interpret ``<b>`` and ``{\\an8}`` as markup, and some interpret ``-->`` as a
+time. An invisible word joiner inside such text prevents this.
 """
 
 from __future__ import annotations

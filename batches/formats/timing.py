@@ -10,29 +10,29 @@ from batches.recognition.transcript import Word
 
 from . import characters
 
-# A matching may cost the product of two lengths, and more if it is meant to; beyond this what differs is
-# spread evenly over the time of what it replaces.
+# The cost of matching can reach the product of both lengths, or more for hostile input; above this limit the
+# differing part is spread evenly over the time of the part that it replaces.
 _LARGEST_MATCH = 60_000
-_LETTER_MS = 150  # what a person typed into a pause is taken to be said at this pace, not all through it
+_LETTER_MS = 150  # assumed duration of each letter of text that was inserted into a pause
 _LONGEST_UNIT = 40  # columns; anything longer without a space is cut
 
 
 @dataclass(slots=True)
 class TextUnit:
-    """Smallest part of a text that is never cut: a word, or what the engine took for one."""
+    """Smallest part of a text that is never split: a word, or a word of the engine."""
 
     start: int  # ms
     end: int  # ms
     text: str
-    space: bool  # whether a space stands before it
+    space: bool  # whether a space precedes it
     columns: int
 
 
 def timed_units(text: str, words: Sequence[Word], start: int, end: int) -> list[TextUnit]:
-    """Cut ``text`` (one line) into units with times.
+    """Split ``text`` (one line) into units with times.
 
-    A character that the words have too, in the same order, gets its word's time; what a person has typed
-    in between is spread over the gap. Without words all is spread over ``start`` to ``end``.
+    Characters that also occur in the words, in the same order, get the time of their word; inserted text is
+    spread over the gap in between. Without words, all of the text is spread over ``start`` to ``end``.
     """
     letters = [letter for letter in text if letter != " "]
     spoken = _spoken(words)
@@ -86,7 +86,7 @@ def _matches(letters: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, i
 
 
 def _parts(token: str, edges: set[int], offset: int) -> list[str]:
-    """Cut a token without spaces where its script allows it."""
+    """Split a token without spaces where its script allows it."""
     parts: list[str] = []
     begin, width = 0, 0
     for index in range(1, len(token)):
@@ -134,7 +134,7 @@ def _spread(count: int, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _edges(letters: list[str], spoken: _Spoken, matches: list[tuple[int, int, int]]) -> set[int]:
-    """Indexes into ``letters`` at which a word of the engine begins; all of them where none is known."""
+    """Indexes into ``letters`` at which a word of the engine begins; all indexes if none is known."""
     found = {
         at + edge - spoken_at
         for at, spoken_at, length in matches

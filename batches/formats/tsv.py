@@ -1,13 +1,13 @@
-r"""TSV: a row per segment, in the columns that whisper's own command writes, and the speaker.
+r"""TSV: one row per segment, with the columns of whisper's own command, and the speaker.
 
 =======  =====================================================
 start    of the segment, in ms
 end      of the segment, in ms
 text     as corrected, else as recognised
-speaker  the speaker's name; empty where speakers are not known
+speaker  name of the speaker; empty if speakers are unknown
 =======  =====================================================
 
-Where word confidence is asked for, ``words`` follows: each recognised word, a colon and its confidence,
+If word confidence is requested, ``words`` follows: each recognised word, a colon and its confidence,
 separated by spaces; spaces inside a word are underscores.
 
 A tab, a line feed, a carriage return and a backslash in a text are written ``\t``, ``\n``, ``\r`` and
@@ -41,7 +41,7 @@ def _word(word: Word) -> str:
 
 
 def _field(text: str) -> str:
-    """What is left of other control characters and line ends becomes a space or nothing."""
+    """Escape a field. Other control characters and line ends become a space or are removed."""
     return characters.one_line(text.translate(_ESCAPES))
 
 

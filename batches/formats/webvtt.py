@@ -1,4 +1,4 @@
-"""WebVTT (https://www.w3.org/TR/webvtt1/), with a voice span where the speaker is known."""
+"""WebVTT (https://www.w3.org/TR/webvtt1/), with a voice span if the speaker is known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def _block(cue: Cue, context: Context) -> str:
 
 
 def _annotation(name: str) -> str:
-    """A name inside a tag, which must not make an arrow of the tag's end. Readers strip the space."""
+    """Escape a name inside a tag, so that it does not form an arrow with the tag's end.
+
+    Readers strip the trailing space.
+    """
     return f"{_escape(name)} " if name.endswith("--") else _escape(name)
 
 

@@ -1,8 +1,8 @@
-"""Duration estimates: how much media waiting files hold, by their sizes and what the account had before.
+"""Duration estimates: media duration of waiting files, computed from their sizes.
 
-A file is never read for this: members wait for the answer in a web process, and untrusted media is looked at
-by confined workers only. The latest completed tasks of the account tell how many milliseconds a byte holds,
-for each ending of the name; endings that it has not had yet are estimated by usual bit rates.
+Files are never read for this: members wait for the estimate in a web process, and only confined workers open
+untrusted media. The account's latest completed tasks give the milliseconds per byte for each file name
+extension; extensions without a completed task are estimated by usual bit rates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from speechportal.accounts.models import Account
 from speechportal.storage.backends.base import StoredFile
 
 LATEST = 500  # completed tasks
-# Bytes per second of media where nothing is known: 16 kHz of 16 bits, 128 kbit/s, 1 Mbit/s of video.
+# Default bytes per second of media: 16-bit audio at 16 kHz, 128 kbit/s, and video at 1 Mbit/s.
 SOUND, COMPRESSED, VIDEO = 32_000, 16_000, 125_000
 USUAL = {
     **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".caf"), SOUND),
@@ -28,7 +28,7 @@ USUAL = {
 
 
 def estimate(account: Account, files: Sequence[StoredFile]) -> int | None:
-    """Media of all ``files`` in ms; ``None`` without any."""
+    """Estimated duration of all ``files`` in ms; ``None`` if there are none."""
     if not files:
         return None
     known = _milliseconds_per_byte(account)
@@ -37,7 +37,7 @@ def estimate(account: Account, files: Sequence[StoredFile]) -> int | None:
 
 
 def _milliseconds_per_byte(account: Account) -> dict[str, float]:
-    """By ending, from the account's own files."""
+    """Milliseconds per byte, by file name extension, from the account's completed tasks."""
     completed = Task.objects.for_account(account).filter(
         state=Task.State.COMPLETED, media_duration__gt=0, input_size__gt=0
     )

@@ -1,4 +1,4 @@
-"""The input path as a poll sees it: which files below it may be inputs, and what is left alone."""
+"""Input path listing: which files below the input path are possible inputs, and which a poll skips."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from speechportal.storage.errors import AccessDenied, FolderMissing, InvalidKey,
 MAX_DEPTH = 50
 UNREADABLE = (AccessDenied, FolderMissing, InvalidKey)  # of a folder below the input path
 
-# File name extensions that are taken for media, of telephones, cameras and dictation machines too; decoding
-# finds out what a file contains.
+# File name extensions of media, including those of telephones, cameras and dictation machines. What a file
+# really contains is known only after decoding.
 MEDIA_ENDINGS = frozenset(
     [
         ".mp3", ".aac", ".ac3", ".ogg", ".oga", ".flac", ".wav", ".m4a", ".avi", ".mp4", ".mov",
@@ -28,20 +28,20 @@ MEDIA_ENDINGS = frozenset(
 
 
 def is_media(key: str) -> bool:
-    """Whether a key may be a media file's: by its ending, or because it has none."""
+    """Whether a key may be that of a media file: its extension is a known one, or it has none."""
     ending = PurePosixPath(key).suffix.lower()
     return ending in MEDIA_ENDINGS or not ending
 
 
 def reason_to_leave(key: str) -> str:
-    """Why a file is left alone; empty for one that is taken."""
+    """Reason to skip a file; empty for a possible input."""
     if left_alone.is_housekeeping(key):
         return left_alone.HOUSEKEEPING
     return "" if is_media(key) else left_alone.ENDING
 
 
 def is_watched(batch: Batch, key: str) -> bool:
-    """Whether a poll would take a file of this key."""
+    """Whether a poll would consider a file with this key."""
     below = key.removeprefix(batch.input_path)
     aside = any(folder and key.startswith(folder) for folder in folders_to_skip(batch) - {batch.input_path})
     inside = key.startswith(batch.input_path) and below.count("/") < MAX_DEPTH
@@ -49,7 +49,7 @@ def is_watched(batch: Batch, key: str) -> bool:
 
 
 def folders_to_skip(batch: Batch) -> set[str]:
-    """Folders below the input path that hold what was made: finished inputs and results."""
+    """Folders below the input path that contain the batch's output: finished inputs and result files."""
     folders = ProcessedFolder.unscoped.filter(
         connection=batch.connection_id, path__startswith=batch.input_path
     ).exclude(path=batch.input_path)
@@ -61,7 +61,7 @@ def walk(
 ) -> Iterator[StoredFile]:
     """Yield media files below ``path``, level by level, without the folders in ``skipped``.
 
-    ``left`` collects what is left alone. A folder below ``path`` that cannot be read is one of these.
+    ``left`` collects what is skipped, including folders below ``path`` that cannot be read.
     """
     left = left or left_alone.LeftAlone()
     level = [path]
@@ -107,7 +107,7 @@ def _walk_level(
 
 
 def within_time(files: Iterable[StoredFile], seconds: float) -> Iterator[StoredFile]:
-    """The same files. Raises TimedOut once listing them has taken so long altogether."""
+    """Yield the same files. Raises TimedOut once the listing has taken ``seconds`` in total."""
     end = time.monotonic() + seconds
     for file in files:
         if time.monotonic() > end:

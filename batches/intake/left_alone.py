@@ -1,7 +1,7 @@
-"""Files and folders that a poll left alone, by reason: what they are, how many, and a few of their names.
+"""Skipped files: files and folders that a poll ignored, grouped by reason, with counts and example names.
 
-Nothing vanishes silently: the batch keeps this of its latest poll, and its page, the API and support staff
-show it.
+No file is ignored silently: each batch stores the skipped files of its latest poll, and its page, the API and
+the support pages show them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 NAMES_KEPT = 5
 
-NAME, ENDING, HOUSEKEEPING, UNREADABLE = "name", "ending", "housekeeping", "unreadable"
+NAME, ENDING, CONTENT = "name", "ending", "content"
+HOUSEKEEPING, UNREADABLE = "housekeeping", "unreadable"
 REASONS: dict[str, tuple[_StrOrPromise, _StrOrPromise]] = {
     NAME: (
         _("Names that cannot be used"),
@@ -37,13 +38,17 @@ REASONS: dict[str, tuple[_StrOrPromise, _StrOrPromise]] = {
         _("Endings that are not those of media files"),
         _("If one is a recording, rename it with its proper ending, or without any."),
     ),
+    CONTENT: (
+        _("Files without an ending that are no media files"),
+        _("Their first bytes are those of no kind of recording that is known. If one is, give it an ending."),
+    ),
     HOUSEKEEPING: (
         _("Hidden files, bins and other housekeeping"),
         _("Names that begin with a dot or “~$”, and folders such as #recycle and __MACOSX."),
     ),
 }
 
-# Folders that systems keep for themselves, in small letters.
+# System folders, in lower case.
 HOUSEKEEPING_FOLDERS = frozenset(
     [
         *("#recycle", "$recycle.bin", "recycler", "__macosx", "@eadir", "#snapshot", "lost+found"),
@@ -54,7 +59,7 @@ HOUSEKEEPING_FILES = frozenset(["thumbs.db", "desktop.ini"])
 
 
 def is_housekeeping(path: str) -> bool:
-    """Whether the last part of a key or folder is one that a system keeps for itself."""
+    """Whether the last part of a key or folder path is the name of a system file or folder."""
     name = path.rstrip("/").rpartition("/")[2].lower()
     if name.startswith((".", "~$")):
         return True
@@ -62,14 +67,14 @@ def is_housekeeping(path: str) -> bool:
 
 
 def is_housekeeping_below(path: str) -> bool:
-    """Whether any part of a key, which may lie in folders, is one that a system keeps for itself."""
+    """Whether any part of a key is the name of a system file or folder."""
     folders = path.split("/")[:-1]
     return is_housekeeping(path) or any(is_housekeeping(f"{folder}/") for folder in folders)
 
 
 @dataclass(frozen=True)
 class Group:
-    """What was left alone for one reason."""
+    """Files and folders that were skipped for one reason."""
 
     reason: str
     count: int
@@ -89,7 +94,7 @@ class Group:
 
 
 class LeftAlone:
-    """Collects what one poll leaves alone."""
+    """Collector of the files and folders that one poll skips."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -109,13 +114,13 @@ class LeftAlone:
         ]
 
     def note(self, batch: Batch) -> None:
-        """Keep it with the batch, if it is another than that of the poll before."""
+        """Store the result with the batch, if it differs from that of the previous poll."""
         found = self.to_json()
         if found != batch.left_alone:
             Batch.unscoped.filter(pk=batch.pk).update(left_alone=found)
 
 
 def groups(batch: Batch) -> list[Group]:
-    """What the latest poll of a batch left alone."""
+    """Skipped files of a batch's latest poll, by reason."""
     known: Iterable[dict[str, Any]] = (each for each in batch.left_alone if each["reason"] in REASONS)
     return [Group(each["reason"], each["count"], tuple(each["names"])) for each in known]

@@ -1,4 +1,4 @@
-"""New tasks: files become tasks once they have settled, or at once where they are known to be whole."""
+"""Task creation: a file becomes a task once it has settled, or at once if it is known to be complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from batches.intake.poll_schedule import pollable
-from batches.models import Batch, PendingFile, Task
+from batches.models import Batch, PendingFile, Task, TaskTrace
 from speechportal.platform import queue
 from speechportal.storage.backends.base import StoredFile
 
@@ -17,7 +17,7 @@ from speechportal.storage.backends.base import StoredFile
 def take_settled(batch: Batch, files: list[StoredFile], server_time: datetime) -> int:
     """Create tasks for the settled files among ``files``, and store the others for the next poll."""
     with transaction.atomic():
-        # The row lock makes two polls at once take turns, and a deletion wait or be seen.
+        # The row lock serialises concurrent polls and a concurrent deletion.
         locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)
         if locked.is_deleted:
             return 0
@@ -55,14 +55,24 @@ def take_settled(batch: Batch, files: list[StoredFile], server_time: datetime) -
 
 
 def moved_away(batch: Batch, files: list[StoredFile]) -> set[str]:
-    """Keys of files that are listed although their tasks have moved them away."""
+    """Keys of files that are still listed although their tasks have moved them (a stale listing)."""
     known = _known(batch, [file.key for file in files])
     earlier = {file.key: known.get((file.key, file.version)) for file in files}
     return {key for key, task in earlier.items() if task is not None and task.was_put_back}
 
 
+def tasks_of(batch: Batch, files: list[StoredFile]) -> set[str]:
+    """Keys of the files that already have tasks."""
+    known = _known(batch, [file.key for file in files])
+    return {
+        file.key
+        for file in files
+        if (task := known.get((file.key, file.version))) is not None and not task.was_put_back
+    }
+
+
 def take_whole(batch: Batch, files: list[StoredFile]) -> int:
-    """Make tasks of files that are known to be whole, without waiting for them to settle."""
+    """Create tasks for complete files, without the settle time."""
     if not files or not pollable(timezone.now()).filter(pk=batch.pk).exists():
         return 0
     with transaction.atomic():
@@ -72,19 +82,22 @@ def take_whole(batch: Batch, files: list[StoredFile]) -> int:
         known = _known(batch, [file.key for file in files])
         fresh = {file.key: file for file in files if (file.key, file.version) not in known}
         PendingFile.unscoped.filter(batch=batch, key__in=fresh).delete()
-        create_tasks(locked, list(fresh.values()))
+        create_tasks(locked, list(fresh.values()), source="notification")
     if fresh:
         queue.wake_recognition(len(fresh))
     return len(fresh)
 
 
-def create_tasks(batch: Batch, files: list[StoredFile], put_back: Collection[str] = ()) -> None:
-    """One task for each of ``files``, which have none yet. The caller holds the lock on the batch's row.
+def create_tasks(
+    batch: Batch, files: list[StoredFile], put_back: Collection[str] = (), *, source: str = "poll"
+) -> None:
+    """Create one task for each of ``files``, which have none yet. The caller holds the batch's row lock.
 
-    ``put_back`` are the keys of those that were recognised before and moved back.
+    ``put_back`` are the keys of files that were recognised before and moved back; ``source`` is how the files
+    were discovered, for their traces.
     """
     first = batch.last_task_order + 1
-    Task.unscoped.bulk_create(
+    created = Task.unscoped.bulk_create(
         Task(
             account_id=batch.account_id,
             batch=batch,
@@ -99,19 +112,20 @@ def create_tasks(batch: Batch, files: list[StoredFile], put_back: Collection[str
         )
         for order, file in enumerate(files, start=first)
     )
+    TaskTrace.begin(created, source)
     batch.last_task_order += len(files)
     Batch.unscoped.filter(pk=batch.pk).update(last_task_order=batch.last_task_order)
 
 
 def _known(batch: Batch, keys: list[str]) -> dict[tuple[str, str], Task]:
-    """The tasks of these inputs, by key and version."""
+    """Tasks of these inputs, by key and version."""
     tasks = Task.unscoped.filter(batch=batch, original=None, input_key__in=keys).order_by()
     columns = tasks.only("pk", "input_key", "input_version", "state", "moved_at", "notice")
     return {(task.input_key, task.input_version): task for task in columns}
 
 
 def _free_versions(returned: list[Task]) -> None:
-    """Let finished inputs that were moved back into the input path be inputs once more."""
+    """Release the versions of finished inputs that were moved back, so that they can be inputs again."""
     for task in returned:
         before = f"{task.input_version[:150]} before {task.pk}"
         Task.unscoped.filter(pk=task.pk).update(input_version=before)
@@ -134,5 +148,5 @@ def _remember(batch: Batch, files: list[StoredFile]) -> None:
         ],
         update_conflicts=True,
         unique_fields=["batch", "key"],
-        update_fields=["version", "size", "modified_at", "since", "seen_at"],
+        update_fields=["version", "size", "modified_at", "since", "seen_at", "is_media"],
     )

@@ -1,25 +1,25 @@
-"""Notifications of storages: from the shapes that services send to the keys that were written.
+"""Storage notifications: parses a storage service's messages about new objects and creates their tasks.
 
-Understood are S3 events as AWS sends them by SNS, SQS and EventBridge, MinIO's webhook, Azure Event Grid (its
-own schema and CloudEvents) and Google's Pub/Sub push. The address of a connection is signed and can be made
-anew; a notification only says where to look, so a false one makes the portal look and no more.
+Supported formats: S3 events sent by AWS through SNS, SQS and EventBridge; MinIO's webhook; Azure Event Grid
+(its own schema and CloudEvents); Google's Pub/Sub push. The notification URL of a connection is signed and
+can be renewed; SNS messages have their own signature, which is verified. A notification only names an object
+to look up, so a forged one causes a look-up and nothing else.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus
 
-from batches.intake import input_path, new_tasks, poll_schedule
+from batches.intake import first_bytes, input_path, new_tasks, poll_schedule, sns
 from batches.models import Batch
-from speechportal.outbound import client
 from speechportal.outbound.errors import OutboundError
 from speechportal.platform import queue
 from speechportal.storage import keys
@@ -27,27 +27,26 @@ from speechportal.storage.backends.base import StoredFile
 from speechportal.storage.errors import InvalidKey, StorageError
 from speechportal.storage.models import Connection
 
-DEPTH = 4  # of messages within messages
+logger = logging.getLogger(__name__)
+DEPTH = 4  # levels of nested messages
 KEYS_AT_ONCE = 10_000
 _AZURE_SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)\Z", re.DOTALL)
-_SNS_HOST = re.compile(r"sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\Z")
-_CONFIRM_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Written:
-    """An object that a notification names. ``bucket`` is empty where the shape has none."""
+    """Written object that a notification names. ``bucket`` is empty if the message format has none."""
 
     bucket: str
     key: str
 
 
 class NotUnderstood(ValueError):
-    """The body is none of the known shapes."""
+    """The body is in none of the supported formats."""
 
 
 def read(document: Any) -> list[Written]:
-    """Objects that were written, of any shape. Raises :class:`NotUnderstood`."""
+    """Parse the written objects from a message in any format. Raises :class:`NotUnderstood`."""
     found = list(_read(document, DEPTH))
     if len(found) > KEYS_AT_ONCE:
         raise NotUnderstood
@@ -82,7 +81,7 @@ def _decoded(text: str) -> Any:
 
 
 def _records(document: dict[str, Any], depth: int) -> Iterable[Written] | None:
-    """S3's events, MinIO's webhook, and messages of SQS as a function or a pipe passes them on."""
+    """S3 events, MinIO's webhook, and SQS messages as Lambda functions or EventBridge Pipes forward them."""
     records = document.get("Records", document.get("Messages"))
     if not isinstance(records, list):
         return None
@@ -105,10 +104,10 @@ def _is_written(event: str) -> bool:
 
 
 def _enveloped(document: dict[str, Any], depth: int) -> Iterable[Written] | None:
-    """SNS: the event is the text of a message."""
-    if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
+    """SNS envelope: the event is the text of the message."""
+    if document.get("Type") == sns.NOTIFICATION and isinstance(document.get("Message"), str):
         return list(_read(document["Message"], depth - 1))
-    return [] if document.get("Type") in {"SubscriptionConfirmation", "UnsubscribeConfirmation"} else None
+    return [] if document.get("Type") in sns.CONFIRMATIONS else None
 
 
 def _event_bridge(document: dict[str, Any], _depth: int) -> Iterable[Written] | None:
@@ -156,11 +155,11 @@ def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-# --- What is done about it
+# --- Task creation
 
 
 def accept(connection: Connection, written: Iterable[Written]) -> int:
-    """Have the files taken that lie in input paths of the connection's batches; returns how many."""
+    """Queue the files that are in input paths of the connection's batches; returns how many."""
     bucket, root = connection.parameters.get("bucket"), str(connection.parameters.get("root_path", ""))
     wanted = [
         each.key.removeprefix(root)
@@ -176,10 +175,31 @@ def accept(connection: Connection, written: Iterable[Written]) -> int:
     return taken
 
 
-def take(batch_id: int, wanted: list[str]) -> int:
-    """Make tasks of files that a notification named: a written object is whole. Returns how many.
+def take_message(connection_id: int, message: dict[str, Any]) -> None:
+    """Process an SNS message after verifying its signature; confirm the subscription if it requests that.
 
-    What cannot be taken now, since the storage does not answer, is found by the next poll.
+    If Amazon cannot be reached, the connection's batches are polled soon instead.
+    """
+    connection = Connection.unscoped.filter(pk=connection_id).first()
+    if connection is None:
+        return
+    try:
+        sns.verify(message)
+        if message["Type"] == "SubscriptionConfirmation":
+            sns.confirm(message)
+        accept(connection, read(message))
+    except sns.NotSigned as error:
+        logger.warning("connection %s: SNS message rejected: %s", connection.uid, error)
+    except OutboundError as error:
+        logger.warning("connection %s: SNS message could not be verified: %s", connection.uid, error.code)
+        for batch in Batch.unscoped.live().filter(connection=connection):
+            poll_schedule.hasten(batch)
+
+
+def take(batch_id: int, wanted: list[str]) -> int:
+    """Create tasks for the files of a notification, which are complete. Returns how many.
+
+    If the storage does not answer, the next poll finds the files.
     """
     batch = Batch.unscoped.live().select_related("connection").filter(pk=batch_id).first()
     if batch is None or batch.connection is None:
@@ -188,7 +208,7 @@ def take(batch_id: int, wanted: list[str]) -> int:
     try:
         store = batch.connection.store()
         looks = (_stat(store, key) for key in wanted if input_path.is_watched(batch, key))
-        found = [file for file in looks if file is not None]
+        found = [file for file in looks if file is not None and first_bytes.is_taken(store, file)]
     except StorageError:
         poll_schedule.hasten(batch)
         return 0
@@ -201,15 +221,3 @@ def _stat(store: Any, key: str) -> StoredFile | None:
     except InvalidKey:
         return None
     return found
-
-
-def confirm_subscription(url: str) -> bool:
-    """Confirm a subscription of Amazon's SNS, at Amazon's own address alone."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not _SNS_HOST.match(parts.hostname or ""):
-        return False
-    try:
-        client.get(url, io.BytesIO(), timeout=_CONFIRM_SECONDS, max_body=64 * 1024)
-    except OutboundError:
-        return False
-    return True

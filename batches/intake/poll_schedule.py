@@ -1,7 +1,7 @@
-"""When input paths are polled: which batches are due, whose turn it is, and the pause between two polls.
+"""Poll schedule: which batches are due for a poll, in which order, and the interval between polls.
 
-The pause is the batch's own, or the portal's, which grows up to `LONGEST_PAUSE` where no file comes. A
-notification or *Look now* polls at once.
+The interval is the batch's own, or the portal's default, which grows up to `LONGEST_PAUSE` while no files
+arrive. A notification or *Look now* polls at once.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ logger = logging.getLogger(__name__)
 
 JOB = "batches.operations.jobs.poll"
 MOST_CLAIMED = 1000  # at once
-MOST_SECONDS = 240  # of a poll altogether; below the timeout of the queue's short cluster
+MOST_SECONDS = 240  # time limit of a poll; below the timeout of the queue's short cluster
 HEARTBEAT_SECONDS = 2.0  # between two heartbeats of a running poll
-SILENT_SECONDS = 20  # without a heartbeat, after which a poll was killed
-LOST_SECONDS = 60  # after which a message that nobody has worked off is sent again
-QUIET_POLLS = 20  # Polls in a row without a file, after which the pause begins to grow.
+SILENT_SECONDS = 20  # without a heartbeat, after which a poll counts as killed
+LOST_SECONDS = 60  # after which an unprocessed queue message counts as lost and is sent again
+QUIET_POLLS = 20  # consecutive polls without a file, after which the interval begins to grow
 LONGEST_PAUSE = 300  # seconds
 
 
 def pollable(now: datetime) -> BatchQuerySet:
-    """Batches that may be polled: neither paused nor suspended, on a connection without back-off."""
+    """Batches that may be polled: neither paused nor suspended, and no back-off of their connection."""
     blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
     return Batch.unscoped.live().filter(~Exists(blocked), paused_at=None, account__suspended_at=None)
 
 
 def claim_due() -> list[int]:
-    """Batches whose poll is due; marked as queued, so that nobody queues them again before it has run.
+    """Claim the batches that are due for a poll, marking them as queued so that no poll is queued twice.
 
-    Accounts take turns, and of one account no more polls are under way than leave workers for the others: a
-    storage that drips its answers keeps nobody else's waiting.
+    Fair scheduling: accounts take turns, and the running polls of one account are limited, so that a slow
+    storage does not delay the polls of other accounts.
     """
     now = timezone.now()
     _take_back(now)
@@ -64,7 +64,7 @@ def claim_due() -> list[int]:
 
 
 def wake(batch_id: int) -> bool:
-    """Have the input path looked at as soon as a worker is free; nothing where that is queued already."""
+    """Queue a poll of the input path, unless one is queued already."""
     if not _queue(batch_id, timezone.now()):
         return False
     queue.enqueue(JOB, batch_id)
@@ -72,7 +72,7 @@ def wake(batch_id: int) -> bool:
 
 
 def pause_of(batch: Batch) -> int:
-    """Seconds to the next poll: twice as many for each `QUIET_POLLS` polls that found nothing."""
+    """Seconds to the next poll: doubled for every `QUIET_POLLS` consecutive polls that found nothing."""
     if batch.poll_seconds:
         return batch.poll_seconds
     usual = int(settings.POLL_SECONDS)
@@ -81,12 +81,12 @@ def pause_of(batch: Batch) -> int:
 
 
 def hasten(batch: Batch) -> None:
-    """Let the next run of the scheduler poll the input path."""
+    """Make the batch due, so that the next run of the scheduler polls its input path."""
     Batch.unscoped.filter(pk=batch.pk).update(next_poll_at=timezone.now(), quiet_polls=0)
 
 
 def look_now(batch: Batch) -> None:
-    """Poll the input path at once. Raises ``ValidationError`` for a batch that is not polled at present."""
+    """Poll the input path at once. Raises ``ValidationError`` if the batch is not being polled at present."""
     if not pollable(timezone.now()).filter(pk=batch.pk).exists():
         sentence = _(
             "The input path is not looked at now: the batch is paused, or its storage does not answer."
@@ -101,7 +101,7 @@ def _under_way() -> BatchQuerySet:
 
 
 def _queue(batch_id: int, now: datetime) -> bool:
-    """Mark a poll as queued, unless it is queued or runs."""
+    """Mark a poll as queued, unless one is queued or running."""
     batch = Batch.unscoped.only("poll_seconds", "quiet_polls").filter(pk=batch_id).first()
     if batch is None:
         return False
@@ -111,7 +111,7 @@ def _queue(batch_id: int, now: datetime) -> bool:
 
 
 def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """One batch of each account, then the second of each, and so on; within an account in the given order."""
+    """Round robin over accounts: one batch of each, then the second; the order within each is kept."""
     own: dict[int, list[int]] = {}
     for batch_id, account_id in due:
         own.setdefault(account_id, []).append(batch_id)
@@ -124,12 +124,12 @@ def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _take_back(now: datetime) -> None:
-    """Polls that were killed count as a fault of the connection; messages that were lost are forgotten."""
+    """Recover from killed polls, which count as faults of the connection, and from lost queue messages."""
     killed = Batch.unscoped.filter(poll_heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
     for batch in killed.select_related("connection"):
         taken = Batch.unscoped.filter(pk=batch.pk, poll_heartbeat_at=batch.poll_heartbeat_at)
         if taken.update(poll_heartbeat_at=None) and batch.connection_id is not None:
-            logger.warning("batch %s: a poll did not end", batch.uid)
+            logger.warning("batch %s: the poll was killed or did not end", batch.uid)
             connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
     lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))
     lost.update(poll_queued_at=None)

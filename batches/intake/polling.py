@@ -1,10 +1,11 @@
-"""Polling: from an input path to tasks.
+"""Polling: lists a batch's input path and creates tasks for new files.
 
 A poll lists the input path level by level and never descends into folders of finished inputs, so that its
-cost follows what is waiting, not what was ever done (:mod:`batches.intake.input_path`). A media file becomes
-a task once two polls have seen the same size and version and it has not changed for the settle time: by the
-storage's own clock, or by ours, so that a file whose time lies in the future settles too
-(:mod:`batches.intake.new_tasks`). What is left alone is kept with its reason
+cost depends on the number of waiting files, not of processed ones (:mod:`batches.intake.input_path`). A media
+file becomes a task once two polls have seen the same size and version and it has not changed for the settle
+time, by the storage's clock or by ours, so that a file with a time in the future settles too
+(:mod:`batches.intake.new_tasks`). Files without an extension are detected by their first bytes
+(:mod:`batches.intake.first_bytes`). Skipped files are stored with the reason
 (:mod:`batches.intake.left_alone`).
 """
 
@@ -16,13 +17,14 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from batches.intake import left_alone
+from batches.intake import first_bytes, left_alone
 from batches.intake.input_path import folders_to_skip, walk, within_time
-from batches.intake.new_tasks import moved_away, take_settled
+from batches.intake.new_tasks import moved_away, take_settled, tasks_of
 from batches.intake.poll_schedule import HEARTBEAT_SECONDS, MOST_SECONDS, pollable
 from batches.models import Batch, ConnectionBackoff, PendingFile
 from batches.status import batch_status, connection_backoff
@@ -33,11 +35,11 @@ from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1000  # files that are taken in one transaction
+CHUNK = 1000  # files per transaction
 
 
 class RunningPoll:
-    """The mark of a running poll on its batch. A thread renews it, so that a killed poll is soon noticed."""
+    """Lease of a running poll on its batch. A thread sends heartbeats, so that a killed poll is detected."""
 
     def __init__(self, batch_id: int) -> None:
         self._batch_id = batch_id
@@ -46,7 +48,7 @@ class RunningPoll:
         self._ended = threading.Event()
 
     def start(self, *, queued: bool = False) -> bool:
-        """Mark the poll as running. False if another runs; or, of a ``queued`` one, if it has run already."""
+        """Mark the poll as running. False if another is running or if the ``queued`` poll has already run."""
         idle = Batch.unscoped.filter(pk=self._batch_id, poll_heartbeat_at=None)
         if queued:
             idle = idle.exclude(poll_queued_at=None)
@@ -61,7 +63,7 @@ class RunningPoll:
 
     def _renew(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(DatabaseError):  # The next one may come through.
+            with contextlib.suppress(DatabaseError):  # The next heartbeat may succeed.
                 self._replace(timezone.now())
         connections.close_all()
 
@@ -73,10 +75,10 @@ class RunningPoll:
 
 
 def poll(batch_id: int, *, queued: bool = False) -> int:
-    """Look at the input path once; returns how many tasks were made. Never twice at a time.
+    """Poll the input path once; returns how many tasks were created. Only one poll of a batch runs at a time.
 
-    ``queued``: by a message, of which there may be two. A storage error turns the batch to Error, a
-    successful poll back to Normal.
+    ``queued``: called for a queue message, which may be delivered twice. A storage error sets the batch to
+    Error; a successful poll sets it back to Normal.
     """
     running = RunningPoll(batch_id)
     if not running.start(queued=queued):
@@ -101,7 +103,8 @@ def _poll_alone(batch_id: int) -> int:
         _report_error(batch, error)
         return 0
     batch_status.after_successful_poll(batch.pk)
-    found = created or PendingFile.unscoped.filter(batch=batch).exists()
+    arriving = PendingFile.unscoped.filter(batch=batch).exclude(is_media=False)
+    found = created or arriving.exists()
     quiet = 0 if found else min(batch.quiet_polls + 1, 10_000)
     Batch.unscoped.filter(pk=batch.pk).update(polled_at=timezone.now(), quiet_polls=quiet)
     if created:
@@ -110,7 +113,7 @@ def _poll_alone(batch_id: int) -> int:
 
 
 def _report_error(batch: Batch, error: StorageError) -> None:
-    """Turn the batch to Error. An error that usually passes by itself is announced after several polls."""
+    """Set the batch to Error. A transient error is announced only after several polls."""
     backoff = ConnectionBackoff.unscoped.filter(connection=batch.connection_id).first()
     often = backoff is not None and backoff.failures >= connection_backoff.TOLERATED
     if often or not connection_backoff.passes_by_itself(error):
@@ -123,16 +126,18 @@ def _list_and_take(batch: Batch, store: ObjectStore) -> int:
     created = 0
     left = left_alone.LeftAlone()
     found = within_time(walk(store, batch.input_path, skipped, left), MOST_SECONDS)
+    reader = first_bytes.Reader(batch, store, left)
     for chunk in _chunks(found, CHUNK):
-        created += take_settled(batch, _without_stale(batch, store, chunk), store.server_time())
-    # What this poll did not see is gone: it was renamed, removed or replaced before it settled.
+        files = reader.without_others(_without_stale(batch, store, chunk), partial(tasks_of, batch, chunk))
+        created += take_settled(batch, files, store.server_time())
+    # Files that this poll did not list were renamed, removed or replaced before they settled.
     PendingFile.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
     left.note(batch)
     return created
 
 
 def _without_stale(batch: Batch, store: ObjectStore, files: list[StoredFile]) -> list[StoredFile]:
-    """Without files that were moved away: a listing may be older than the move, so the storage is asked."""
+    """Filter out files that tasks have moved: a listing may be stale, so each is looked up in the storage."""
     moved = moved_away(batch, files)
     gone = {file.key for file in files if file.key in moved and not _is_there(store, file)}
     return [file for file in files if file.key not in gone]

@@ -1,20 +1,23 @@
-"""Uploads: files that members and programs put into a batch's input path by signed addresses.
+"""Uploads: members and programs upload files to a batch's input path by pre-signed URLs.
 
-1. ``plan`` says of each file whether it may be uploaded under its name.
-2. ``prepare`` (one request) or ``presign_step`` (a multipart upload) signs the addresses; the bytes go
-   straight to the storage.
-3. ``finish`` makes the task at once. A file whose ``finish`` never comes is found by polling, as any other.
+1. ``plan`` checks for each file whether it may be uploaded under its name.
+2. ``prepare`` (one request) or ``presign_step`` (a multipart upload) signs the URLs; the bytes go straight
+   to the storage.
+3. ``finish`` creates the task at once. If ``finish`` is never called, polling finds the file.
 """
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -30,7 +33,7 @@ from speechportal.storage.backends.base import ObjectStore, StoredFile
 from speechportal.storage.backends.multipart import MultipartStep, MultipartUploads
 from speechportal.storage.errors import InvalidKey
 
-UPLOAD_SECONDS = 3600  # How long an address works; a long upload asks for new ones, part by part.
+UPLOAD_SECONDS = 3600  # validity of a pre-signed URL; a long upload gets a new one for each part
 MAX_PARTS = 10_000  # S3's limit
 
 
@@ -43,7 +46,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of a plan: ``code`` is empty where it may be uploaded, else says why not."""
+    """One file of a plan. ``code`` is empty if the file may be uploaded, else the reason why not."""
 
     name: str  # below the input path, as given
     code: str
@@ -51,9 +54,9 @@ class PlannedFile:
 
 
 def plan(*, batch: Batch, files: Sequence[tuple[str, int]]) -> list[PlannedFile]:
-    """What would become of each ``(name, size in bytes)``: accepted, there already, or refused with a reason.
+    """Dry run of an upload: for each ``(name, size in bytes)``, accepted, already there, or the error.
 
-    Raises ``StorageError`` as the storage gives cause.
+    Raises ``StorageError``.
     """
     store = _store(batch)
     return [_planned(batch, store, name, size) for name, size in files]
@@ -62,7 +65,7 @@ def plan(*, batch: Batch, files: Sequence[tuple[str, int]]) -> list[PlannedFile]
 def _planned(batch: Batch, store: ObjectStore, name: str, size: int) -> PlannedFile:
     try:
         check_size(size)
-        _check_free(store, checked_key(batch, name))
+        _check_name(store, checked_key(batch, name), replace=False)
     except ValidationError as error:
         first = _first(error)
         return PlannedFile(name, first.code or "invalid", str(first.messages[0]))
@@ -77,8 +80,7 @@ def prepare(*, batch: Batch, name: str, replace: bool = False) -> Upload:
     """
     key = checked_key(batch, name)
     store = _store(batch)
-    if not replace:
-        _check_free(store, key)
+    _check_name(store, key, replace=replace)
     return Upload(key, store.presign(key, expires=UPLOAD_SECONDS, method="put"), _expiry())
 
 
@@ -91,11 +93,10 @@ def presign_step(
     part_number: int = 0,
     replace: bool = False,
 ) -> Upload:
-    """An address for one step of the multipart upload of ``name``.
+    """Return a pre-signed URL for one step of the multipart upload of ``name``.
 
-    Raises ``ValidationError`` as ``prepare`` does, for a storage that takes no parts
-    (``multipart_unsupported``) and for a step without its upload or part; ``StorageError`` as the storage
-    gives cause.
+    Raises ``ValidationError`` as ``prepare`` does, for a storage without multipart uploads
+    (``multipart_unsupported``) and for a step without its upload ID or part number; ``StorageError``.
     """
     key = checked_key(batch, name)
     store = _store(batch)
@@ -107,8 +108,8 @@ def presign_step(
         raise ValidationError(_("The ID of the upload is missing."), code="upload_id_missing")
     if step == "part" and not 1 <= part_number <= MAX_PARTS:
         raise ValidationError(_("The part's number is not one from 1 to 10,000."), code="part_number_invalid")
-    if step == "create" and not replace:
-        _check_free(store, key)
+    if step == "create":
+        _check_name(store, key, replace=replace)
     url = store.presign_multipart(
         key, step, expires=UPLOAD_SECONDS, upload_id=upload_id, part_number=part_number
     )
@@ -116,45 +117,64 @@ def presign_step(
 
 
 def finish(*, batch: Batch, name: str) -> Task:
-    """The task of a file whose upload has ended, made at once; repeating it gives the same task.
+    """Create the task of an uploaded file and return it. Idempotent: a second call returns the same task.
 
-    The storage has the whole file, so the settle time of polling is not waited for. Raises
-    ``ValidationError`` where the storage does not have the file or holds an empty one.
+    The file is complete, so there is no settle time. Raises ``ValidationError`` if the storage does not have
+    the file or if it is empty.
     """
     key = checked_key(batch, name)
     own = Task.objects.for_account(batch.account).filter(batch=batch, original=None, input_key=key)
     file = _stat(_store(batch), key)
     if file is None:
         if (moved := own.order_by("-task_order").first()) is not None:
-            return moved  # A poll found it first, and it is recognised already.
+            return moved  # A poll found the file first, and it has already been recognised.
         raise ValidationError(_("The storage does not have this file."), code="upload_missing")
     check_size(file.size)
     with transaction.atomic():
-        # The row lock makes a poll and an upload take turns, and a deletion wait or be seen.
+        # The row lock serialises a concurrent poll, upload or deletion.
         locked = Batch.unscoped.select_for_update(no_key=True).get(pk=batch.pk)
         if locked.is_deleted:
             raise ValidationError(_("This batch was deleted meanwhile."), code="batch_deleted")
         same = own.filter(input_version=file.version)
         if not same.exists():
             PendingFile.objects.for_account(batch.account).filter(batch=batch, key=key).delete()
-            create_tasks(locked, [file])
+            create_tasks(locked, [file], source="upload")
             trail.record("batch.uploaded", batch, changes={"file": [None, name]})
             transaction.on_commit(lambda: queue.wake_recognition(1))
         return same.get()
 
 
+def receive(*, batch: Batch, file: UploadedFile[bytes]) -> Task:
+    """Store a file from a form in the input path and return its task.
+
+    For browsers without JavaScript; the web server limits the size of such a request. Raises
+    ``ValidationError`` as ``prepare`` does, and ``StorageError``.
+    """
+    name = PurePosixPath(file.name or "").name
+    check_size(file.size or 0)
+    key, store = checked_key(batch, name), _store(batch)
+    _check_name(store, key, replace=False)
+    settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="upload-") as copy:
+        for chunk in file.chunks():
+            copy.write(chunk)
+        copy.flush()
+        store.put(key, Path(copy.name))
+    return finish(batch=batch, name=name)
+
+
 def sample_address(batch: Batch) -> str:
-    """An address of the kind that uploads go to, of a file that nobody asked for. No request is made."""
+    """Example of a pre-signed upload URL, for a file name that is not in use. Makes no request."""
     return _store(batch).presign(f"{batch.input_path}speechportal.wav", expires=1, method="put")
 
 
 def takes_parts(batch: Batch) -> bool:
-    """Whether the batch's storage takes large files by multipart upload."""
+    """Whether the batch's storage supports multipart uploads."""
     return isinstance(_store(batch), MultipartUploads)
 
 
 def check_size(size: int) -> None:
-    """Raises ``ValidationError`` for an empty file and for one over the limit of every input."""
+    """Check an input's size. Raises ``ValidationError`` for an empty file and for one over the size limit."""
     if size <= 0:
         raise ValidationError(_("The file is empty."), code="empty_file")
     if size > settings.MAX_MEDIA_BYTES:
@@ -165,7 +185,7 @@ def check_size(size: int) -> None:
 
 
 def checked_key(batch: Batch, name: str) -> str:
-    """Key of the input file ``name``. Raises ``ValidationError`` unless polling would make a task of it."""
+    """Key of the input ``name``. Raises ``ValidationError`` if polling would not create a task for it."""
     key = f"{batch.input_path}{unicodedata.normalize('NFC', name)}"
     try:
         keys.check_key(key)
@@ -199,21 +219,22 @@ def _expiry() -> datetime:
 
 
 def _stat(store: ObjectStore, key: str) -> StoredFile | None:
-    """Raises ``ValidationError`` for a name that this storage, unlike others, cannot have."""
+    """Look up a file. Raises ``ValidationError`` if its name is not valid in this storage."""
     try:
         return store.stat(key)
     except InvalidKey as error:
         raise _refused("invalid_key", str(error)) from error
 
 
-def _check_free(store: ObjectStore, key: str) -> None:
-    if _stat(store, key) is not None:
+def _check_name(store: ObjectStore, key: str, *, replace: bool) -> None:
+    """Check a new file's name. Raises ``ValidationError`` if it is invalid or already exists."""
+    if _stat(store, key) is not None and not replace:
         sentence = _("A file with this name is waiting there already.")
         raise ValidationError(sentence, code="upload_exists")
 
 
 def _first(error: ValidationError) -> ValidationError:
-    """The first of the errors that ``error`` gathers, with its own code."""
+    """First of the errors in ``error``, with its own code."""
     if hasattr(error, "error_dict"):
         return next(iter(error.error_dict.values()))[0]
     return error.error_list[0]

@@ -191,6 +191,50 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("deleted_at__isnull", True)),
+                        fields=["next_poll_at"],
+                        name="batch_due",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at__isnull", True)),
+                        fields=("account", "name"),
+                        name="batch_name_unique",
+                        violation_error_message="A batch with this name already exists.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at__isnull", True), ("takes_requests", True)),
+                        fields=("account",),
+                        name="batch_takes_requests_unique",
+                        violation_error_message="Another batch takes the requests that name none.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("connection__isnull", False), ("domain__isnull", False)),
+                            ("deleted_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="batch_complete_while_live",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("cause", ""), ("cause_code", ""), ("status", "normal")),
+                            models.Q(
+                                ("status", "error"),
+                                models.Q(("cause_code", ""), _negated=True),
+                                models.Q(("cause", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="batch_error_has_cause",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("priority__in", [-1, 0, 1])), name="batch_priority_known"
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -229,6 +273,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "status events",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["account", "created_at"], name="batch_event_of_account")],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -278,6 +323,11 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(fields=["account", "created_at"], name="charge_of_account"),
+                    models.Index(fields=["account", "-id"], name="charge_newest_of_account"),
+                    models.Index(fields=["batch", "-id"], name="charge_newest_of_batch"),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -320,6 +370,15 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["account", "created_at"], name="adjustment_of_account")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("amount", 0), _negated=True), name="adjustment_not_zero"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("reason", ""), _negated=True), name="adjustment_has_reason"
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -363,6 +422,13 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "chat channels",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account", "name"),
+                        name="chat_channel_name_unique",
+                        violation_error_message="The account has a chat channel of this name already.",
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -377,11 +443,17 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("failures", models.PositiveIntegerField(default=1)),
-                ("code", models.CharField(max_length=50)),
-                ("since", models.DateTimeField(default=django.utils.timezone.now)),
-                ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("retry_at", models.DateTimeField()),
+                ("failures", models.PositiveIntegerField(verbose_name="failures in a row", default=1)),
+                ("code", models.CharField(verbose_name="error code", max_length=50)),
+                (
+                    "since",
+                    models.DateTimeField(verbose_name="failing since", default=django.utils.timezone.now),
+                ),
+                (
+                    "seen_at",
+                    models.DateTimeField(verbose_name="last failure", default=django.utils.timezone.now),
+                ),
+                ("retry_at", models.DateTimeField(verbose_name="next attempt")),
                 (
                     "connection",
                     models.OneToOneField(
@@ -457,7 +529,7 @@ class Migration(migrations.Migration):
                 ("lease_token", models.UUIDField(null=True)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
                 ("last_status", models.PositiveSmallIntegerField(null=True, verbose_name="last answer")),
-                ("last_error", models.CharField(blank=True, max_length=50)),
+                ("last_error", models.CharField(verbose_name="last error", blank=True, max_length=50)),
                 (
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, verbose_name="created"),
@@ -488,6 +560,82 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")),
+                        fields=["batch", "next_attempt_at"],
+                        name="delivery_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "sending")),
+                        fields=["lease_expires_at"],
+                        name="delivery_leased",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "sending")), fields=["batch"], name="delivery_sending"
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["waiting", "sending"])),
+                        fields=["batch", "about", "id"],
+                        name="delivery_in_order",
+                    ),
+                    models.Index(fields=["batch", "-id"], name="delivery_of_batch"),
+                    models.Index(fields=["account", "-id"], name="delivery_of_account"),
+                    models.Index(
+                        condition=models.Q(("state", "delivered"), _negated=True),
+                        fields=["state", "-id"],
+                        name="delivery_by_state",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("batch", "kind", "event", "about", "occurrence"), name="delivery_event_unique"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("address", ""), ("kind", "webhook"), models.Q(("event", ""), _negated=True)
+                            ),
+                            models.Q(
+                                models.Q(("kind", "webhook"), _negated=True),
+                                models.Q(("address", ""), _negated=True),
+                                ("event", ""),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="delivery_address_by_kind",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("lease_expires_at__isnull", False),
+                                ("lease_token__isnull", False),
+                                ("state", "sending"),
+                            ),
+                            models.Q(
+                                models.Q(("state", "sending"), _negated=True),
+                                ("lease_expires_at__isnull", True),
+                                ("lease_token__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="delivery_lease_while_sending",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("ended_at__isnull", False),
+                                ("state__in", ["delivered", "failed", "cancelled"]),
+                            ),
+                            models.Q(
+                                models.Q(("state__in", ["delivered", "failed", "cancelled"]), _negated=True),
+                                ("ended_at__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="delivery_ended_when_final",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -522,6 +670,17 @@ class Migration(migrations.Migration):
                 "ordering": ["number"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(fields=("delivery", "number"), name="delivery_attempt_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__isnull", False),
+                            models.Q(("error_code", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="delivery_attempt_has_outcome",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -540,8 +699,8 @@ class Migration(migrations.Migration):
                 ("number", models.PositiveIntegerField(verbose_name="number")),
                 ("task_count", models.PositiveSmallIntegerField(verbose_name="tasks")),
                 ("key", models.CharField(blank=True, max_length=1100, verbose_name="file")),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("due_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(verbose_name="attempts", default=0)),
+                ("due_at", models.DateTimeField(verbose_name="next attempt", null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 ("written_at", models.DateTimeField(null=True, verbose_name="written")),
                 (
@@ -576,6 +735,27 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("written_at__isnull", True)),
+                        fields=["due_at"],
+                        name="execution_result_unwritten",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("batch", "number"), name="execution_result_number_unique"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("key", ""), _negated=True),
+                        fields=("connection", "key"),
+                        name="execution_result_key_unique",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("task_count__gte", 1), ("task_count__lte", 10)),
+                        name="execution_result_of_ten_at_most",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -590,12 +770,15 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(max_length=1024)),
+                ("key", models.CharField(verbose_name="key", max_length=1024)),
                 ("version", models.CharField(max_length=200)),
-                ("size", models.BigIntegerField()),
-                ("modified_at", models.DateTimeField()),
+                ("size", models.BigIntegerField(verbose_name="size")),
+                ("modified_at", models.DateTimeField(verbose_name="modified")),
                 ("since", models.DateTimeField(default=django.utils.timezone.now)),
-                ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "seen_at",
+                    models.DateTimeField(verbose_name="last found", default=django.utils.timezone.now),
+                ),
                 (
                     "batch",
                     models.ForeignKey(
@@ -610,6 +793,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "arriving files",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [models.UniqueConstraint(fields=("batch", "key"), name="pending_file_unique")],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -624,7 +808,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("path", models.CharField(max_length=1024)),
+                ("path", models.CharField(verbose_name="path", max_length=1024)),
                 (
                     "connection",
                     models.ForeignKey(
@@ -639,6 +823,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "folders of finished inputs",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(fields=("connection", "path"), name="finished_folder_unique")
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -730,6 +917,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "notifications",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(fields=("membership", "topic"), name="subscription_unique")
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -749,7 +939,7 @@ class Migration(migrations.Migration):
                 ("input_key", models.CharField(max_length=1024, verbose_name="input file")),
                 ("input_version", models.CharField(max_length=200)),
                 ("input_size", models.BigIntegerField(verbose_name="size")),
-                ("input_modified_at", models.DateTimeField()),
+                ("input_modified_at", models.DateTimeField(verbose_name="input modified")),
                 (
                     "name",
                     models.CharField(
@@ -792,16 +982,22 @@ class Migration(migrations.Migration):
                 ("progress", models.PositiveSmallIntegerField(default=0, verbose_name="progress")),
                 ("attempts", models.PositiveSmallIntegerField(default=0, verbose_name="attempts")),
                 ("delays", models.PositiveSmallIntegerField(default=0, verbose_name="times held up")),
-                ("available_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "available_at",
+                    models.DateTimeField(verbose_name="available", default=django.utils.timezone.now),
+                ),
                 ("lease_token", models.UUIDField(null=True)),
-                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("lease_expires_at", models.DateTimeField(verbose_name="lease expires", null=True)),
                 ("worker", models.CharField(blank=True, max_length=100, verbose_name="worker")),
                 ("settings", models.JSONField(null=True, verbose_name="settings at its start")),
                 ("overrides", models.JSONField(blank=True, default=dict, verbose_name="settings of its own")),
                 ("reserved", models.DecimalField(decimal_places=4, max_digits=12, null=True)),
                 ("error_code", models.CharField(blank=True, max_length=50, verbose_name="error code")),
                 ("error_message", models.TextField(blank=True, verbose_name="cause")),
-                ("error_details", models.JSONField(blank=True, default=dict)),
+                (
+                    "error_details",
+                    models.JSONField(verbose_name="details of the error", blank=True, default=dict),
+                ),
                 ("acknowledged_at", models.DateTimeField(null=True, verbose_name="acknowledged")),
                 (
                     "acknowledgement",
@@ -813,8 +1009,8 @@ class Migration(migrations.Migration):
                 ("moved_key", models.CharField(blank=True, max_length=1100, verbose_name="moved to")),
                 ("moved_version", models.CharField(blank=True, max_length=200)),
                 ("moved_at", models.DateTimeField(null=True, verbose_name="moved")),
-                ("move_attempts", models.PositiveIntegerField(default=0)),
-                ("move_due_at", models.DateTimeField(null=True)),
+                ("move_attempts", models.PositiveIntegerField(verbose_name="attempts to move", default=0)),
+                ("move_due_at", models.DateTimeField(verbose_name="next attempt to move", null=True)),
                 (
                     "notice",
                     models.CharField(
@@ -896,6 +1092,114 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")),
+                        fields=["batch", "id"],
+                        name="task_waiting_of_batch",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["in_progress", "cancelling"])),
+                        fields=["lease_expires_at"],
+                        name="task_leased",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["in_progress", "cancelling"])),
+                        fields=["account"],
+                        name="task_leased_of_account",
+                    ),
+                    models.Index(
+                        condition=models.Q(("move_due_at__isnull", False)),
+                        fields=["move_due_at"],
+                        name="task_to_move",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("execution_result__isnull", True), ("state__in", ["completed", "failed"])
+                        ),
+                        fields=["batch", "id"],
+                        name="task_unreported",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("state", "waiting"), models.Q(("whisper_model", ""), _negated=True)
+                        ),
+                        fields=["batch"],
+                        name="task_waiting_with_model",
+                    ),
+                    models.Index(fields=["batch", "-id"], name="task_of_batch"),
+                    models.Index(fields=["account", "-id"], name="task_of_account"),
+                    models.Index(fields=["state", "-id"], name="task_by_state"),
+                    models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),
+                    models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
+                    models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
+                    models.Index(fields=["batch", "state", "-id"], name="task_of_batch_by_state_and_id"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("batch", "task_order"), name="task_order_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("original__isnull", True)),
+                        fields=("batch", "input_key", "input_version"),
+                        name="task_input_unique",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("moved_key", ""), _negated=True),
+                        fields=("connection", "moved_key"),
+                        name="task_moved_key_unique",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("lease_expires_at__isnull", False),
+                                ("lease_token__isnull", False),
+                                ("settings__isnull", False),
+                                ("started_at__isnull", False),
+                                ("state__in", ["in_progress", "cancelling"]),
+                            ),
+                            models.Q(
+                                models.Q(("state__in", ["in_progress", "cancelling"]), _negated=True),
+                                ("lease_expires_at__isnull", True),
+                                ("lease_token__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="task_lease_while_claimed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("finished_at__isnull", False),
+                                ("state__in", ["completed", "failed", "cancelled"]),
+                            ),
+                            models.Q(
+                                models.Q(("state__in", ["completed", "failed", "cancelled"]), _negated=True),
+                                ("finished_at__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="task_finished_when_final",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "failed"), models.Q(("error_code", ""), _negated=True)),
+                            models.Q(("error_code", ""), ("state", "completed")),
+                            models.Q(("state__in", ["failed", "completed"]), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="task_failed_has_cause",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("progress__lte", 100)), name="task_progress_per_cent"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("reserved__isnull", True),
+                            ("state__in", ["in_progress", "cancelling"]),
+                            _connector="OR",
+                        ),
+                        name="task_reserves_while_claimed",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -937,6 +1241,13 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "transcripts",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("reprocess_due_at__isnull", False)),
+                        fields=["reprocess_due_at"],
+                        name="transcript_to_reprocess",
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -958,7 +1269,10 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="accounts.account"
+                        verbose_name="account",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="accounts.account",
                     ),
                 ),
                 (
@@ -975,6 +1289,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "search texts",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["account", "language"], name="search_text_by_language")],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -1018,6 +1333,16 @@ class Migration(migrations.Migration):
                 "ordering": ["pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(fields=("task", "format"), name="result_file_format_unique"),
+                    models.UniqueConstraint(fields=("connection", "key"), name="result_file_key_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("written_at__isnull", True), ("size__isnull", False), _connector="OR"
+                        ),
+                        name="result_file_written_has_size",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -1111,6 +1436,14 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "corrected words",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(fields=["domain", "heard", "written"], name="corrected_word_of_domain")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("task", "segment", "heard", "written"), name="corrected_word_unique"
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -1153,6 +1486,30 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "client requests",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(
+                            ("callback_queued_at__isnull", True), models.Q(("callback", ""), _negated=True)
+                        ),
+                        fields=["id"],
+                        name="client_callback_unqueued",
+                    ),
+                    models.Index(
+                        condition=models.Q(("fingerprint", ""), _negated=True),
+                        fields=["fingerprint"],
+                        name="client_request_fingerprint",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("callback_queued_at", None),
+                            models.Q(("callback", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="client_queued_has_callback",
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -1209,6 +1566,7 @@ class Migration(migrations.Migration):
                 "ordering": ["pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [models.Index(fields=["ended_at"], name="task_attempt_by_end")],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -1225,7 +1583,10 @@ class Migration(migrations.Migration):
                 ),
                 ("encrypted_secret", models.TextField(editable=False)),
                 ("encrypted_previous_secret", models.TextField(blank=True, editable=False)),
-                ("previous_until", models.DateTimeField(editable=False, null=True)),
+                (
+                    "previous_until",
+                    models.DateTimeField(verbose_name="previous secret until", editable=False, null=True),
+                ),
                 (
                     "secret_shown_at",
                     models.DateTimeField(editable=False, null=True, verbose_name="secret shown"),
@@ -1246,8 +1607,14 @@ class Migration(migrations.Migration):
                     "failing_since",
                     models.DateTimeField(editable=False, null=True, verbose_name="failing since"),
                 ),
-                ("last_failed_at", models.DateTimeField(editable=False, null=True)),
-                ("held_until", models.DateTimeField(editable=False, null=True)),
+                (
+                    "last_failed_at",
+                    models.DateTimeField(verbose_name="last failure", editable=False, null=True),
+                ),
+                (
+                    "held_until",
+                    models.DateTimeField(verbose_name="held back until", editable=False, null=True),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 (
                     "batch",
@@ -1263,523 +1630,40 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "webhooks",
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "active"), ("stopped_at__isnull", True)),
+                            models.Q(
+                                models.Q(("state", "active"), _negated=True), ("stopped_at__isnull", False)
+                            ),
+                            _connector="OR",
+                        ),
+                        name="webhook_stopped_when_not_active",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("encrypted_previous_secret", ""), ("previous_until__isnull", True)),
+                            models.Q(
+                                models.Q(("encrypted_previous_secret", ""), _negated=True),
+                                ("previous_until__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="webhook_previous_secret_ends",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("failing_since__isnull", True), ("last_failed_at__isnull", True)),
+                            models.Q(("failing_since__isnull", False), ("last_failed_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="webhook_failing_has_both_times",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="batch",
-            index=models.Index(
-                condition=models.Q(("deleted_at__isnull", True)), fields=["next_poll_at"], name="batch_due"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("deleted_at__isnull", True)),
-                fields=("account", "name"),
-                name="batch_name_unique",
-                violation_error_message="A batch with this name already exists.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("deleted_at__isnull", True), ("takes_requests", True)),
-                fields=("account",),
-                name="batch_takes_requests_unique",
-                violation_error_message="Another batch takes the requests that name none.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("connection__isnull", False), ("domain__isnull", False)),
-                    ("deleted_at__isnull", False),
-                    _connector="OR",
-                ),
-                name="batch_complete_while_live",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("cause", ""), ("cause_code", ""), ("status", "normal")),
-                    models.Q(
-                        ("status", "error"),
-                        models.Q(("cause_code", ""), _negated=True),
-                        models.Q(("cause", ""), _negated=True),
-                    ),
-                    _connector="OR",
-                ),
-                name="batch_error_has_cause",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="batch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("priority__in", [-1, 0, 1])), name="batch_priority_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="batchevent",
-            index=models.Index(fields=["account", "created_at"], name="batch_event_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="adjustment",
-            index=models.Index(fields=["account", "created_at"], name="adjustment_of_account"),
-        ),
-        migrations.AddConstraint(
-            model_name="adjustment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount", 0), _negated=True), name="adjustment_not_zero"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="adjustment",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reason", ""), _negated=True), name="adjustment_has_reason"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="chatchannel",
-            constraint=models.UniqueConstraint(
-                fields=("account", "name"),
-                name="chat_channel_name_unique",
-                violation_error_message="The account has a chat channel of this name already.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="deliveryattempt",
-            constraint=models.UniqueConstraint(fields=("delivery", "number"), name="delivery_attempt_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="deliveryattempt",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__isnull", False), models.Q(("error_code", ""), _negated=True), _connector="OR"
-                ),
-                name="delivery_attempt_has_outcome",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="executionresult",
-            index=models.Index(
-                condition=models.Q(("written_at__isnull", True)),
-                fields=["due_at"],
-                name="execution_result_unwritten",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="executionresult",
-            constraint=models.UniqueConstraint(
-                fields=("batch", "number"), name="execution_result_number_unique"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="executionresult",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("key", ""), _negated=True),
-                fields=("connection", "key"),
-                name="execution_result_key_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="executionresult",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("task_count__gte", 1), ("task_count__lte", 10)),
-                name="execution_result_of_ten_at_most",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="pendingfile",
-            constraint=models.UniqueConstraint(fields=("batch", "key"), name="pending_file_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="processedfolder",
-            constraint=models.UniqueConstraint(fields=("connection", "path"), name="finished_folder_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="subscription",
-            constraint=models.UniqueConstraint(fields=("membership", "topic"), name="subscription_unique"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(("state", "waiting")), fields=["batch", "id"], name="task_waiting_of_batch"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(("state__in", ["in_progress", "cancelling"])),
-                fields=["lease_expires_at"],
-                name="task_leased",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(("state__in", ["in_progress", "cancelling"])),
-                fields=["account"],
-                name="task_leased_of_account",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(("move_due_at__isnull", False)),
-                fields=["move_due_at"],
-                name="task_to_move",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(
-                    ("execution_result__isnull", True), ("state__in", ["completed", "failed"])
-                ),
-                fields=["batch", "id"],
-                name="task_unreported",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(
-                condition=models.Q(("state", "waiting"), models.Q(("whisper_model", ""), _negated=True)),
-                fields=["batch"],
-                name="task_waiting_with_model",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["batch", "-id"], name="task_of_batch"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["account", "-id"], name="task_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["state", "-id"], name="task_by_state"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
-        ),
-        migrations.AddIndex(
-            model_name="task",
-            index=models.Index(fields=["batch", "state", "-id"], name="task_of_batch_by_state_and_id"),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(fields=("batch", "task_order"), name="task_order_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("original__isnull", True)),
-                fields=("batch", "input_key", "input_version"),
-                name="task_input_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("moved_key", ""), _negated=True),
-                fields=("connection", "moved_key"),
-                name="task_moved_key_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("lease_expires_at__isnull", False),
-                        ("lease_token__isnull", False),
-                        ("settings__isnull", False),
-                        ("started_at__isnull", False),
-                        ("state__in", ["in_progress", "cancelling"]),
-                    ),
-                    models.Q(
-                        models.Q(("state__in", ["in_progress", "cancelling"]), _negated=True),
-                        ("lease_expires_at__isnull", True),
-                        ("lease_token__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="task_lease_while_claimed",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("finished_at__isnull", False), ("state__in", ["completed", "failed", "cancelled"])
-                    ),
-                    models.Q(
-                        models.Q(("state__in", ["completed", "failed", "cancelled"]), _negated=True),
-                        ("finished_at__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="task_finished_when_final",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "failed"), models.Q(("error_code", ""), _negated=True)),
-                    models.Q(("error_code", ""), ("state", "completed")),
-                    models.Q(("state__in", ["failed", "completed"]), _negated=True),
-                    _connector="OR",
-                ),
-                name="task_failed_has_cause",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("progress__lte", 100)), name="task_progress_per_cent"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="task",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("reserved__isnull", True), ("state__in", ["in_progress", "cancelling"]), _connector="OR"
-                ),
-                name="task_reserves_while_claimed",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="storedtranscript",
-            index=models.Index(
-                condition=models.Q(("reprocess_due_at__isnull", False)),
-                fields=["reprocess_due_at"],
-                name="transcript_to_reprocess",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="searchtext",
-            index=models.Index(fields=["account", "language"], name="search_text_by_language"),
-        ),
-        migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.UniqueConstraint(fields=("task", "format"), name="result_file_format_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.UniqueConstraint(fields=("connection", "key"), name="result_file_key_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="resultfile",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("written_at__isnull", True), ("size__isnull", False), _connector="OR"),
-                name="result_file_written_has_size",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "waiting")),
-                fields=["batch", "next_attempt_at"],
-                name="delivery_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "sending")), fields=["lease_expires_at"], name="delivery_leased"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "sending")), fields=["batch"], name="delivery_sending"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state__in", ["waiting", "sending"])),
-                fields=["batch", "about", "id"],
-                name="delivery_in_order",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(fields=["batch", "-id"], name="delivery_of_batch"),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(fields=["account", "-id"], name="delivery_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "delivered"), _negated=True),
-                fields=["state", "-id"],
-                name="delivery_by_state",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.UniqueConstraint(
-                fields=("batch", "kind", "event", "about", "occurrence"), name="delivery_event_unique"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("address", ""), ("kind", "webhook"), models.Q(("event", ""), _negated=True)),
-                    models.Q(
-                        models.Q(("kind", "webhook"), _negated=True),
-                        models.Q(("address", ""), _negated=True),
-                        ("event", ""),
-                    ),
-                    _connector="OR",
-                ),
-                name="delivery_address_by_kind",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("lease_expires_at__isnull", False),
-                        ("lease_token__isnull", False),
-                        ("state", "sending"),
-                    ),
-                    models.Q(
-                        models.Q(("state", "sending"), _negated=True),
-                        ("lease_expires_at__isnull", True),
-                        ("lease_token__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="delivery_lease_while_sending",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("ended_at__isnull", False), ("state__in", ["delivered", "failed", "cancelled"])
-                    ),
-                    models.Q(
-                        models.Q(("state__in", ["delivered", "failed", "cancelled"]), _negated=True),
-                        ("ended_at__isnull", True),
-                    ),
-                    _connector="OR",
-                ),
-                name="delivery_ended_when_final",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="correctedword",
-            index=models.Index(fields=["domain", "heard", "written"], name="corrected_word_of_domain"),
-        ),
-        migrations.AddConstraint(
-            model_name="correctedword",
-            constraint=models.UniqueConstraint(
-                fields=("task", "segment", "heard", "written"), name="corrected_word_unique"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="clientrequest",
-            index=models.Index(
-                condition=models.Q(
-                    ("callback_queued_at__isnull", True), models.Q(("callback", ""), _negated=True)
-                ),
-                fields=["id"],
-                name="client_callback_unqueued",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="clientrequest",
-            index=models.Index(
-                condition=models.Q(("fingerprint", ""), _negated=True),
-                fields=["fingerprint"],
-                name="client_request_fingerprint",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="clientrequest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("callback_queued_at", None), models.Q(("callback", ""), _negated=True), _connector="OR"
-                ),
-                name="client_queued_has_callback",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="charge",
-            index=models.Index(fields=["account", "created_at"], name="charge_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="charge",
-            index=models.Index(fields=["account", "-id"], name="charge_newest_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="charge",
-            index=models.Index(fields=["batch", "-id"], name="charge_newest_of_batch"),
-        ),
-        migrations.AddIndex(
-            model_name="taskattempt",
-            index=models.Index(fields=["ended_at"], name="task_attempt_by_end"),
-        ),
-        migrations.AddConstraint(
-            model_name="webhook",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "active"), ("stopped_at__isnull", True)),
-                    models.Q(models.Q(("state", "active"), _negated=True), ("stopped_at__isnull", False)),
-                    _connector="OR",
-                ),
-                name="webhook_stopped_when_not_active",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="webhook",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("encrypted_previous_secret", ""), ("previous_until__isnull", True)),
-                    models.Q(
-                        models.Q(("encrypted_previous_secret", ""), _negated=True),
-                        ("previous_until__isnull", False),
-                    ),
-                    _connector="OR",
-                ),
-                name="webhook_previous_secret_ends",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="webhook",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("failing_since__isnull", True), ("last_failed_at__isnull", True)),
-                    models.Q(("failing_since__isnull", False), ("last_failed_at__isnull", False)),
-                    _connector="OR",
-                ),
-                name="webhook_failing_has_both_times",
-            ),
         ),
     ]

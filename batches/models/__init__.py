@@ -1,4 +1,4 @@
-"""Database tables of batch recognition, a module for each group.
+"""Models of batch recognition, in one module per group of tables.
 
 Django finds the models of an app in this package, so it imports them all.
 """
@@ -11,9 +11,12 @@ from batches.models.correction import CorrectedWord, Correction, SearchText
 from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.notifications import BatchEvent, ChatChannel, Subscription
+from batches.models.recognition_host import RecognitionHost
 from batches.models.served_model import ServedModel
+from batches.models.streamed_segments import StreamedSegments
 from batches.models.task import ResultFile, StoredTranscript, Task
 from batches.models.task_attempt import TaskAttempt
+from batches.models.task_trace import TaskTrace
 
 __all__ = [
     "Adjustment",
@@ -30,12 +33,15 @@ __all__ = [
     "ExecutionResult",
     "PendingFile",
     "ProcessedFolder",
+    "RecognitionHost",
     "ResultFile",
     "SearchText",
     "ServedModel",
     "StoredTranscript",
+    "StreamedSegments",
     "Subscription",
     "Task",
     "TaskAttempt",
+    "TaskTrace",
     "Webhook",
 ]

@@ -1,4 +1,4 @@
-"""`Adjustment`: corrections of the ledger."""
+"""`Adjustment`: ledger rows that correct a charge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Adjustment(models.Model):
     uid = UidField("adj")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="adjustments")
     charge = models.ForeignKey(Charge, on_delete=models.PROTECT, related_name="adjustments")
-    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=4)  # below zero: given back
+    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=4)  # negative: a refund
     currency = models.CharField(_("currency"), max_length=3)
     reason = models.TextField(_("reason"))
     created_at = models.DateTimeField(_("corrected"), auto_now_add=True)

@@ -1,4 +1,4 @@
-"""`Batch`, and the tables in which polling keeps what it has seen of an input path."""
+"""`Batch`, and the tables in which polling keeps the state of an input path."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from speechportal.accounts.models import LONGEST_RETENTION, Account
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
 from speechportal.platform.typed_json import TypedJSONField
+from speechportal.storage.keys import is_address
 from speechportal.storage.models import Connection
 
-# Columns that execution results may have besides their usual ones, by the title in the file.
+# Optional columns of execution results, by their title in the file.
 CSV_COLUMN_TITLES = {
     "whisper_model": "Whisper model",
     "speaker_model": "speaker model",
@@ -44,9 +45,10 @@ CSV_COLUMNS = [
     ("segments", _("Number of segments")),
     ("input_size", _("Size in bytes")),
 ]
-NAME_BYTES = 255  # What file systems take as the name of a folder, in UTF-8.
+NOTE_LENGTH = 500  # characters of an acknowledgement
+NAME_BYTES = 255  # limit of file systems for the name of a folder, in UTF-8
 
-# The name is also the folder that finished inputs are moved to.
+# The name is also that of the folder to which finished inputs are moved.
 validate_batch_name = RegexValidator(
     r"^(?!\.)[^/\\\x00-\x1f\x7f]+(?<![. ])\Z",
     _("Use a name without slashes that does not start with a dot or end with a dot or a space."),
@@ -80,8 +82,8 @@ class ScopedBatches(ScopedManager["Batch"]):
 class Batch(models.Model):
     """Standing instruction: watch an input path, recognise new files, write results to the result path.
 
-    A deleted batch stays as a row (``deleted_at``), since charges and results point to it; it gives its
-    domain, connection and name free.
+    A deleted batch stays as a row (``deleted_at``), since charges and results refer to it; its domain,
+    connection and name become free.
     """
 
     class Status(models.TextChoices):
@@ -177,13 +179,18 @@ class Batch(models.Model):
     cause_code = models.CharField(max_length=50, blank=True, editable=False)
     cause = models.TextField(_("cause"), blank=True, editable=False)
     cause_details = models.JSONField(default=dict, blank=True, editable=False)
-    # Back-off after an error that needs a person: no task is started before this time, then one as a probe.
+    # Back-off after an error that requires a person: no task starts before this time, then one as a probe.
     held_until = models.DateTimeField(null=True, editable=False)
-    # What the latest poll left alone, by reason: see batches/intake/left_alone.py.
+    # Acknowledgement of the error by a member; the next change of the status clears both columns.
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True, editable=False)
+    acknowledgement = models.CharField(
+        _("note"), max_length=NOTE_LENGTH, blank=True, default="", db_default="", editable=False
+    )
+    # Files that the latest poll ignored, by reason: see batches/intake/left_alone.py.
     left_alone = models.JSONField(default=list, db_default=Value([], models.JSONField()), editable=False)
-    quiet_polls = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)  # in a row
+    quiet_polls = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)  # consecutive
     next_poll_at = models.DateTimeField(default=timezone.now, editable=False)
-    # A poll is queued once at a time, and runs once at a time; while it runs, it renews its heartbeat.
+    # At most one poll is queued and one runs at a time; while it runs, it renews its heartbeat.
     poll_queued_at = models.DateTimeField(null=True, editable=False)
     poll_heartbeat_at = models.DateTimeField(null=True, editable=False)
     polled_at = models.DateTimeField(_("last look at the input path"), null=True, editable=False)
@@ -257,9 +264,7 @@ class Batch(models.Model):
             errors["formats"] = [_("Choose at least one file format.")]
         if unknown := [name for name in self.csv_columns or [] if name not in CSV_COLUMN_TITLES]:
             errors["csv_columns"] = [_("Unknown column: %s.") % ", ".join(map(str, unknown))]
-        for field in ("input_path", "result_path"):
-            if any(part in {".", ".."} for part in getattr(self, field).split("/")):
-                errors[field] = [_("A path cannot contain “.” or “..” as a folder.")]
+        errors |= self._path_errors()
         if self.domain is not None and self.domain.plan == Domain.Plan.FREE:
             errors["domain"] = [_("A Free domain cannot have a batch.")]
         if other := self._overlapping():
@@ -268,6 +273,18 @@ class Batch(models.Model):
             ]
         if errors:
             raise ValidationError(errors)
+
+    def _path_errors(self) -> dict[str, list[Any]]:
+        errors: dict[str, list[Any]] = {}
+        for field in ("input_path", "result_path"):
+            path = getattr(self, field)
+            if is_address(path):
+                errors[field] = [
+                    _("Enter a path in the connection’s storage, such as calls/in, without an address.")
+                ]
+            elif any(part in {".", ".."} for part in path.split("/")):
+                errors[field] = [_("A path cannot contain “.” or “..” as a folder.")]
+        return errors
 
     def _overlapping(self) -> Batch | None:
         """Return another live batch whose input path overlaps with this one's, if any."""
@@ -287,7 +304,7 @@ class Batch(models.Model):
 
     @property
     def settle_seconds_or_default(self) -> int:
-        """Seconds that a file must stay unchanged before it is taken."""
+        """Seconds that a file must stay unchanged before it becomes a task."""
         chosen = self.settle_seconds
         return int(settings.SETTLE_SECONDS) if chosen is None else chosen
 
@@ -300,7 +317,7 @@ class Batch(models.Model):
         return self.deleted_at is not None
 
     def model_pair(self) -> ModelPair:
-        """Models of a task that starts now, unless its sender asked for others."""
+        """Models of a task that starts now, unless its request named others."""
         own, domain = self.recognition, self.domain
         return offered_models.resolve(
             [own.whisper_model, domain.whisper_model if domain else ""],
@@ -331,13 +348,14 @@ class Batch(models.Model):
 
 
 class ProcessedFolder(models.Model):
-    """Folder that finished inputs were moved to, now or under an earlier name of the batch.
+    """Folder of finished inputs, under the present or an earlier name of the batch.
 
-    Polling skips these, also after a batch was renamed or deleted, so that nothing is recognised twice.
+    Polling skips these folders, even after a batch was renamed or deleted, so that nothing is recognised
+    twice.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="processed_folders")
-    path = models.CharField(max_length=1024)
+    path = models.CharField(_("path"), max_length=1024)
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager("connection__account")
@@ -357,12 +375,14 @@ class PendingFile(models.Model):
     """File that a poll has seen once. It becomes a task when a later poll finds it unchanged."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pending_files")
-    key = models.CharField(max_length=1024)
+    key = models.CharField(_("key"), max_length=1024)
     version = models.CharField(max_length=200)
-    size = models.BigIntegerField()
-    modified_at = models.DateTimeField()
+    size = models.BigIntegerField(_("size"))
+    modified_at = models.DateTimeField(_("modified"))
     since = models.DateTimeField(default=timezone.now)  # when this version was first seen
-    seen_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(_("last found"), default=timezone.now)
+    # Judged by the first bytes of a file without an extension; None until they are read.
+    is_media = models.BooleanField(_("media file"), null=True, editable=False)
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager("batch__account")

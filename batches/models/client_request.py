@@ -1,4 +1,4 @@
-"""Client requests: what programs asked for that were written for another service's API."""
+"""`ClientRequest`: requests to the APIs that are compatible with other services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechportal.accounts.scoping import ScopedManager
 
 
 class ClientRequest(models.Model):
-    """A request to a compatible interface: how its answer is to look, and where it is to be sent.
+    """Request to a compatible API: the parameters of its response, and its callback URL.
 
     Its recognition settings are in ``Task.overrides``.
     """
@@ -26,12 +26,12 @@ class ClientRequest(models.Model):
     interface = models.CharField(_("interface"), max_length=10, choices=Interface.choices)
     # CLOVA: completion, userdata, wordAlignment, fullText, format. OpenAI: response_format, granularities.
     answer = models.JSONField(default=dict)
-    # Parameters that were sent and change nothing here.
+    # Names of sent parameters that have no effect here.
     ignored = models.JSONField(_("ignored parameters"), default=list, blank=True)
-    # Of sender, file and parameters: a request that is sent again joins its task instead of making another.
+    # Digest of sender, file and parameters: a repeated request returns the existing task.
     fingerprint = models.CharField(max_length=64, blank=True)
     callback = models.CharField(_("callback"), max_length=2000, blank=True)
-    # When the callback was put into the outbox, which happens once; null: not yet, or no callback.
+    # When the callback was inserted into the outbox, which happens once; null: not yet, or no callback.
     callback_queued_at = models.DateTimeField(_("callback queued"), null=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""`ConnectionBackoff`: storages whose latest use failed, and when to try them again."""
+"""`ConnectionBackoff`: connections whose latest use failed, with the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.storage.models import Connection
@@ -20,11 +21,11 @@ class ConnectionBackoff(models.Model):
     """
 
     connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="backoff")
-    failures = models.PositiveIntegerField(default=1)  # consecutive
-    code = models.CharField(max_length=50)
-    since = models.DateTimeField(default=timezone.now)
-    seen_at = models.DateTimeField(default=timezone.now)  # time of the latest failure
-    retry_at = models.DateTimeField()
+    failures = models.PositiveIntegerField(_("failures in a row"), default=1)  # consecutive
+    code = models.CharField(_("error code"), max_length=50)
+    since = models.DateTimeField(_("failing since"), default=timezone.now)
+    seen_at = models.DateTimeField(_("last failure"), default=timezone.now)
+    retry_at = models.DateTimeField(_("next attempt"))
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager("connection__account")

@@ -21,10 +21,10 @@ class Correction(models.Model):
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="correction")
-    lines = models.JSONField(default=dict)  # line ID -> the line as changed, or null where it is gone
-    speaker_names = models.JSONField(default=dict)  # speaker label -> the name a person gave
+    lines = models.JSONField(default=dict)  # line ID -> the changed line, or null if it was removed
+    speaker_names = models.JSONField(default=dict)  # speaker label -> name given by a member
     history = models.JSONField(default=list)  # the latest changes, to undo: see batches.transcripts.history
-    version = models.PositiveIntegerField(_("version"), default=0)  # how many changes there were
+    version = models.PositiveIntegerField(_("version"), default=0)  # number of changes so far
     changed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("changed by"),
@@ -33,7 +33,7 @@ class Correction(models.Model):
         related_name="+",
     )
     changed_at = models.DateTimeField(_("changed"), null=True)
-    published_at = models.DateTimeField(_("published"), null=True)  # what the result files say
+    published_at = models.DateTimeField(_("published"), null=True)  # the result files' version
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager("task__account")
@@ -56,9 +56,9 @@ class Correction(models.Model):
 
 
 class CorrectedWord(models.Model):
-    """One place where members corrected a word or a few: what was heard there, and what they wrote.
+    """Correction of one or a few words in one place: the recognised and the corrected text.
 
-    Words that are corrected the same way in several places become proposals
+    Words that are corrected the same way in several places become proposed replacements
     (:mod:`batches.transcripts.proposals`).
     """
 
@@ -94,12 +94,20 @@ class SearchText(models.Model):
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="search_text")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    account = models.ForeignKey(
+        Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="+"
+    )
     text = models.TextField()
     language = models.CharField(max_length=20, blank=True, default="")  # code, as recognised
-    domain_code = models.CharField(max_length=50, blank=True, default="")  # of the domain at its start
-    # Lines of speakers whom members named, folded: the name, a separator, the text.
+    domain_code = models.CharField(max_length=50, blank=True, default="")  # of the domain at the task's start
+    # Lines of named speakers, folded: the name, a separator, the text.
     spoken = models.TextField(blank=True, default="")
+    # Lines for search results: [ID, start in ms, label of the speaker, text]. Null in rows of earlier
+    # releases.
+    lines = models.JSONField(null=True)
+    speakers = models.PositiveSmallIntegerField(null=True)  # number of speakers; null likewise
+    # Quality flags of the transcript, each between commas: ",truncated,low_confidence,".
+    flags = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager()

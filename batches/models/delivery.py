@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from batches.models.batch import Batch
+from batches.models.batch import NOTE_LENGTH, Batch
 from batches.models.task import Task
 from speechportal.accounts.models import Account
 from speechportal.accounts.scoping import ScopedManager
@@ -25,7 +25,7 @@ SECRET_FIELD = "webhook_secret"  # noqa: S105 - the name that its ciphertext is 
 
 @dataclass(frozen=True)
 class Problem:
-    """Reason why nothing is sent to a receiver at present, with the advice for members."""
+    """Reason why nothing is sent to a receiver, with advice for members."""
 
     code: str
     sentence: str
@@ -41,7 +41,7 @@ class Webhook(models.Model):
            │                                          ├── resume, or another address ──> ACTIVE
            └───── it answers 410 ──────────> GONE ────┘
 
-    While it is not active, new deliveries are still made; they wait.
+    While it is not active, new deliveries are still created; they wait.
     """
 
     class State(models.TextChoices):
@@ -51,9 +51,9 @@ class Webhook(models.Model):
 
     batch = models.OneToOneField(Batch, on_delete=models.CASCADE, related_name="webhook")
     encrypted_secret = models.TextField(editable=False)
-    # Signs beside the new one for a day, so that a receiver can change over without a gap.
+    # Signs in addition to the new secret for a day, so that a receiver can switch without a gap.
     encrypted_previous_secret = models.TextField(blank=True, editable=False)
-    previous_until = models.DateTimeField(null=True, editable=False)
+    previous_until = models.DateTimeField(_("previous secret until"), null=True, editable=False)
     secret_shown_at = models.DateTimeField(_("secret shown"), null=True, editable=False)
 
     state = models.CharField(
@@ -62,8 +62,13 @@ class Webhook(models.Model):
     stopped_at = models.DateTimeField(_("stopped"), null=True, editable=False)
     last_problem = models.TextField(_("last problem"), blank=True, editable=False)
     failing_since = models.DateTimeField(_("failing since"), null=True, editable=False)
-    last_failed_at = models.DateTimeField(null=True, editable=False)
-    held_until = models.DateTimeField(null=True, editable=False)  # Retry-After
+    last_failed_at = models.DateTimeField(_("last failure"), null=True, editable=False)
+    held_until = models.DateTimeField(_("held back until"), null=True, editable=False)  # Retry-After
+    # Acknowledgement by a member that sending has stopped; resuming clears both columns.
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True, editable=False)
+    acknowledgement = models.CharField(
+        _("note"), max_length=NOTE_LENGTH, blank=True, default="", db_default="", editable=False
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager()
@@ -166,25 +171,30 @@ class Delivery(models.Model):
     kind = models.CharField(_("kind"), max_length=30, default=WEBHOOK, validators=[validate_type])
     event = models.CharField(_("event"), max_length=60, blank=True, validators=[validate_type])
     address = models.CharField(_("address"), max_length=2000, blank=True)
-    # Whose event it is (the ID of a task, batch, ...), and which of its kind: one row for each, whoever
-    # tries to make it. Deliveries about the same thing are sent in the order in which they were made.
+    # Object of the event (the ID of a task, batch, ...) and which occurrence it is: unique together with the
+    # type. Deliveries about the same object are sent in the order in which they were created.
     about = models.CharField(_("about"), max_length=24)
     occurrence = models.CharField(max_length=40, blank=True)
-    # The JSON that is sent, to the byte; but the recognition result, which may be megabytes, is put in
-    # from the transcript each time (batches.webhooks.payload).
+    # The exact JSON that is sent, except the recognition result: it may be megabytes, so it is inserted from
+    # the transcript at each attempt (batches.webhooks.payload).
     payload = models.TextField(_("payload"), blank=True)
 
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
-    tries = models.PositiveSmallIntegerField(default=0)  # since it was made or redelivered: the schedule's
+    tries = models.PositiveSmallIntegerField(default=0)  # in the current retry schedule
     next_attempt_at = models.DateTimeField(_("next attempt"), default=timezone.now)
     lease_token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     last_status = models.PositiveSmallIntegerField(_("last answer"), null=True)
-    last_error = models.CharField(max_length=50, blank=True)
+    last_error = models.CharField(_("last error"), max_length=50, blank=True)
 
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     ended_at = models.DateTimeField(_("ended"), null=True)
+    # Acknowledgement of the failure by a member; a redelivery clears both columns.
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
+    acknowledgement = models.CharField(
+        _("note"), max_length=NOTE_LENGTH, blank=True, default="", db_default=""
+    )
 
     unscoped = models.Manager()
     objects: ClassVar[ScopedManager[Self]] = ScopedManager()
@@ -228,7 +238,7 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["batch", "-id"], name="delivery_of_batch"),
             models.Index(fields=["account", "-id"], name="delivery_of_account"),
-            # Support staff's lists by state; of those that arrived there are enough anywhere.
+            # Admin lists by state; delivered ones, the most, need no index.
             models.Index(fields=["state", "-id"], condition=~Q(state="delivered"), name="delivery_by_state"),
         ]
 
@@ -236,8 +246,13 @@ class Delivery(models.Model):
         return f"{self.event or self.kind} {self.uid}"
 
     @property
+    def is_retrying(self) -> bool:
+        """Whether it waits for another attempt of its schedule, after one that failed."""
+        return self.state == self.State.WAITING and self.tries > 0
+
+    @property
     def url(self) -> str:
-        """Address it is sent to: its own, or its batch's present webhook URL."""
+        """URL to send to: its own, or its batch's present webhook URL."""
         return self.batch.webhook_url if self.kind == self.WEBHOOK else self.address
 
     @property
@@ -246,16 +261,16 @@ class Delivery(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """Attempt to send a delivery, with the receiver's answer."""
+    """Attempt to send a delivery, with the receiver's response."""
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="log")
     number = models.PositiveIntegerField(_("attempt"))
     started_at = models.DateTimeField(_("sent"))
-    duration = models.PositiveIntegerField(_("time taken"), null=True)  # ms; unknown where the sender died
-    status = models.PositiveSmallIntegerField(_("answer"), null=True)  # HTTP; null: no answer
+    duration = models.PositiveIntegerField(_("time taken"), null=True)  # ms; null if the sender died
+    status = models.PositiveSmallIntegerField(_("answer"), null=True)  # HTTP; null: no response
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     error = models.TextField(_("error"), blank=True)
-    # The first 1,000 bytes of the answer, for owners and managers: it may hold what is not for viewers.
+    # First 1,000 bytes of the response, for owners and managers only: it may contain confidential data.
     answer = models.TextField(_("beginning of the answer"), blank=True)
 
     unscoped = models.Manager()

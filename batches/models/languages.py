@@ -1,4 +1,4 @@
-"""Languages that a batch can be set to: CLOVA Speech's codes, Whisper's other ones, and detection."""
+"""Languages of a batch: CLOVA Speech's codes, Whisper's other languages, and automatic detection."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ OTHERS = [
     ("yue", _("Cantonese")),
 ]
 
-# As a form lists them: those that few need are in a group of their own.
+# Choices of a form: rarely used languages are in a separate group.
 GROUPED = [*CLOVA, (AUTO, _("Detect automatically")), (_("Other languages"), OTHERS)]
 
 # Other spellings that clients send, in lower case.
@@ -137,7 +137,7 @@ _CODES = {code.lower(): code for code, _label in [*CLOVA, (AUTO, ""), *OTHERS]}
 
 
 def find(code: str) -> str | None:
-    """The language that a client means: ``ko``, ``ja-JP`` and ``zh_TW`` are known, whatever their case."""
+    """Find a language by its code in any spelling: ``ko``, ``ja-JP``, ``zh_TW``, in any case."""
     folded = code.strip().lower().replace("_", "-")
     for each in (folded, folded.partition("-")[0]):
         if found := _CODES.get(each) or ALIASES.get(each):
@@ -146,7 +146,7 @@ def find(code: str) -> str | None:
 
 
 def english_name(whisper_code: str) -> str:
-    """A language's name in English and in small letters, such as ``korean``; the code where it has none."""
+    """English name of a language in lower case, such as ``korean``; the code if it has no name."""
     label = _LABELS.get(find(whisper_code) or "")
     if label is None:
         return whisper_code

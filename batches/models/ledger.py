@@ -19,8 +19,8 @@ from speechportal.storage.models import Connection
 class ExecutionResult(models.Model):
     """CSV file that reports ten finished tasks, or fewer once the batch has been idle.
 
-    The row is made in the transaction that finishes the tenth task; the file is written afterwards and,
-    should that be interrupted, again: its key is reserved before the first attempt.
+    The row is created in the transaction that finishes the tenth task. The file is written afterwards, and
+    again if that was interrupted; its key is reserved before the first attempt.
     """
 
     uid = UidField("exr")
@@ -30,8 +30,8 @@ class ExecutionResult(models.Model):
     number = models.PositiveIntegerField(_("number"))
     task_count = models.PositiveSmallIntegerField(_("tasks"))
     key = models.CharField(_("file"), max_length=1100, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    due_at = models.DateTimeField(null=True)  # When to (try again to) write the file.
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    due_at = models.DateTimeField(_("next attempt"), null=True)  # time of the next attempt to write the file
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     written_at = models.DateTimeField(_("written"), null=True)
 
@@ -87,7 +87,7 @@ class Charge(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="charges")
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT, db_index=False, related_name="charges")
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="charge")
-    # Copies of the names on the day of the charge; later renames do not change them.
+    # Copies of the names at the time of the charge; later renames do not change them.
     batch_name = models.CharField(_("batch name"), max_length=100)
     domain_code = models.CharField(_("domain code"), max_length=50, blank=True)
     whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)

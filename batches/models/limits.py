@@ -1,12 +1,12 @@
 """Database triggers for rules that span two tables.
 
 A check constraint sees one row; "ten batches per account" and "none on a Free domain" need two tables, and
-must hold when two requests come at once and whatever path a row takes. On PostgreSQL the trigger locks the
+must hold for concurrent requests and for any code that writes rows. On PostgreSQL the trigger locks the
 account's row first, so that the second of two inserts counts the first; SQLite has one writer anyway.
 
-They are taken away before every ``migrate`` and installed after it rather than in a migration: SQLite drops
-a table's triggers whenever a migration rebuilds the table, and rebuilds none that a trigger of another table
-speaks of.
+They are dropped before every ``migrate`` and installed after it rather than in a migration: SQLite drops a
+table's triggers whenever a migration rebuilds the table, and cannot rebuild a table to which a trigger of
+another table refers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections
 from django.utils.translation import gettext_lazy as _
 
-# What the database's message contains -> the rule's code and the sentence that a member reads.
+# Part of the database's message -> the rule's code and the sentence for members.
 RULES = [
     (
         "batch_limit",
@@ -34,7 +34,7 @@ RULES = [
     ),
     ("batches_batch.domain_id", "batch_domain_taken", _("The domain already has a batch.")),
     ("batches_batch_domain_id", "batch_domain_taken", _("The domain already has a batch.")),
-    # SQLite names the columns; the name's own rule, above, has this one too.
+    # SQLite names the columns of a unique constraint; that of names, above, has this column too.
     (
         "batches_batch.account_id",
         "batch_takes_requests_unique",

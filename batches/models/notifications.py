@@ -1,4 +1,4 @@
-"""Notifications: what people are told of an account by mail or chat, and how far each has been told."""
+"""Notifications of an account by mail and chat: subscriptions, channels, and the events already sent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class Topic(models.TextChoices):
     STATUS = "status", _("A batch turns to Error, or back to Normal")
     FAILURES = "failures", _("Files fail")
     FINISHED = "finished", _("A batch has recognised all files that it found")
+    BUDGET = "budget", _("Half, four fifths or all of the monthly budget is used")
 
 
 class BatchEvent(models.Model):
-    """One turn of a batch's status. ``code`` is empty where it turned back to Normal."""
+    """Change of a batch's status. ``code`` is empty for a change to Normal."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="events", db_index=False)
@@ -47,7 +48,7 @@ class BatchEvent(models.Model):
 
 
 class Subscription(models.Model):
-    """How often one member is told of one topic of one account by mail."""
+    """Mail subscription of a member to one topic of one account, with its frequency."""
 
     class Frequency(models.TextChoices):
         NOW = "now", _("At once")
@@ -58,7 +59,7 @@ class Subscription(models.Model):
     membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="subscriptions")
     topic = models.CharField(_("topic"), max_length=10, choices=Topic.choices)
     frequency = models.CharField(_("frequency"), max_length=10, choices=Frequency.choices)
-    # Events up to then were told. Moved by a conditional update before the mail is sent: at most once.
+    # Events until then were sent. Set by a conditional update before the mail is sent: at most once.
     told_until = models.DateTimeField(default=timezone.now)
 
     unscoped = models.Manager()
@@ -78,7 +79,7 @@ class Subscription(models.Model):
 
 
 class ChatChannel(models.Model):
-    """An incoming webhook of a chat service that is told of the account's topics, gathered by the minute."""
+    """Incoming webhook of a chat service, which receives the account's topics, grouped by the minute."""
 
     class Service(models.TextChoices):
         SLACK = "slack", "Slack"
@@ -89,7 +90,7 @@ class ChatChannel(models.Model):
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="chat_channels")
     name = models.CharField(_("name"), max_length=100)
     service = models.CharField(_("service"), max_length=10, choices=Service.choices)
-    encrypted_url = models.TextField(editable=False)  # The address is the secret.
+    encrypted_url = models.TextField(editable=False)  # The URL is a secret.
     topics = models.JSONField(_("topics"), default=list)
     told_until = models.DateTimeField(default=timezone.now, editable=False)
     problem = models.TextField(_("last problem"), blank=True, editable=False)
@@ -118,7 +119,7 @@ class ChatChannel(models.Model):
         self.encrypted_url = self._credentials().encrypt(url)
 
     def url(self) -> str:
-        """Raises ``EncryptionError`` where no key fits."""
+        """Decrypt the URL. Raises ``EncryptionError`` if no key fits."""
         return self._credentials().decrypt(self.encrypted_url)
 
     def _credentials(self) -> EncryptedCredentials:

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from django.db import IntegrityError, transaction
 
-KEY_BYTES = 1024  # The longest key that S3 allows, in UTF-8.
-SUFFIX_BYTES = 30  # A longer suffix is not taken for a file extension.
+KEY_BYTES = 1024  # longest key that S3 allows, in UTF-8
+SUFFIX_BYTES = 30  # longest suffix that counts as a file extension
 
 
 def numbered(name: str, number: int) -> str:
@@ -58,8 +58,8 @@ def candidates(
 def reserve(keys: Iterator[str], is_taken: Callable[[str], bool], save: Callable[[str], None]) -> str:
     """Reserve the first free key: it is saved before anything is written under it.
 
-    ``is_taken`` looks into the storage; ``save`` stores the key in its row and fails with
-    ``IntegrityError`` where another row holds it.
+    ``is_taken`` checks the storage; ``save`` stores the key in its row and raises ``IntegrityError`` if
+    another row has it.
     """
     for key in keys:
         if is_taken(key):

@@ -1,8 +1,8 @@
 """`RecognitionSettings`: how the files of a batch are recognised, and the table that describes each setting.
 
 The batch form, Django admin, the REST serializers, the CLOVA parameters, the options of ``manage.py
-recognise``, the audit trail and the rule when a transcript is stale are all made from this table. A new
-setting is one line of :class:`RecognitionSettings` and whatever the engine does with it.
+recognise``, the audit trail and the check for stale transcripts are all generated from this table. A new
+setting is one line of :class:`RecognitionSettings`, and its implementation in the engine.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 SPEAKER_LIMIT = 30
+NUMBERS_AS_SPOKEN, NUMBERS_AS_DIGITS = "spoken", "digits"
 FORBIDDEN_LENGTH = 5000  # characters of all forbidden words
 
 SettingValue = bool | int | str | None
@@ -35,10 +36,10 @@ Choices = Sequence[tuple[Any, Any]]
 class Setting(ABC):
     """Description of one recognition setting.
 
-    ``label`` and ``help_text`` are for people. An ``is_advanced`` setting is folded away in forms. ``clova``
-    is its parameter in CLOVA Speech's API, with a dot before the key of an object; ``option`` its option of
-    ``manage.py recognise``. ``changes_transcript`` says whether a transcript that was made with another
-    value is of no use.
+    ``label`` and ``help_text`` are for people. An ``is_advanced`` setting is collapsed in forms. ``clova`` is
+    its parameter in CLOVA Speech's API, with a dot before the key of an object; ``option`` its option of
+    ``manage.py recognise``. ``changes_transcript`` is whether another value makes an existing transcript
+    stale.
     """
 
     label: _StrOrPromise
@@ -151,6 +152,10 @@ ORDERS = [
 ]
 
 
+def _numbers() -> Choices:
+    return [(NUMBERS_AS_SPOKEN, _("As they are said")), (NUMBERS_AS_DIGITS, _("As digits"))]
+
+
 def _setting(default: SettingValue, described: Setting) -> Any:
     return dataclasses.field(default=default, metadata={"setting": described})
 
@@ -159,8 +164,8 @@ def _setting(default: SettingValue, described: Setting) -> Any:
 class RecognitionSettings:
     """Recognition settings of a batch's files. Immutable: :meth:`with_changes` returns a copy.
 
-    An instance may hold values that :meth:`errors` refuses, as a form does before it is checked; what is
-    stored has been checked.
+    An instance may contain values that :meth:`errors` refuses, as a form does before its validation; stored
+    ones are valid.
     """
 
     language: str = _setting(
@@ -181,7 +186,7 @@ class RecognitionSettings:
         Flag(
             label=_("keyword boosting"),
             help_text=_("Prefer the keywords of the domain."),
-            changes_transcript=False,  # A transcript is stale once the keywords themselves are others.
+            changes_transcript=False,  # Only a change of the keywords themselves makes it stale.
         ),
     )
     min_speakers: int | None = _setting(
@@ -237,6 +242,20 @@ class RecognitionSettings:
         ),
     )
 
+    numbers: str = _setting(
+        NUMBERS_AS_SPOKEN,
+        Choice(
+            label=_("numbers"),
+            help_text=_(
+                "Korean and English number words can be written as digits; JSON keeps the words too."
+            ),
+            source=_numbers,
+            is_advanced=True,
+            clova="numbers",
+            option="numbers",
+        ),
+    )
+
     forbidden: str = _setting(
         "",
         Words(
@@ -271,9 +290,10 @@ class RecognitionSettings:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote in this or another release.
+        """Parse the output of :meth:`to_json` of this or another release.
 
-        Unknown settings are left out, and missing ones get their default."""
+        Unknown settings are ignored, and missing ones get their default.
+        """
         return cls(**{name: document[name] for name in SETTINGS if name in document})
 
     def to_json(self) -> dict[str, Any]:
@@ -297,7 +317,7 @@ class RecognitionSettings:
         return [name for name in SETTINGS if getattr(self, name) != getattr(other, name)]
 
     def makes_other_transcripts(self, other: RecognitionSettings) -> bool:
-        """Whether a transcript that was made with ``other`` settings is of no use with these."""
+        """Whether a transcript made with ``other`` settings is stale under these."""
         return any(SETTINGS[name].changes_transcript for name in self.differences(other))
 
     @staticmethod
@@ -307,7 +327,7 @@ class RecognitionSettings:
         return (setting.label, setting.display(value)) if setting else None
 
     def summary(self) -> Iterable[tuple[_StrOrPromise, _StrOrPromise]]:
-        """(label, formatted value) of each setting; advanced ones only where they differ from the default."""
+        """(label, formatted value) of each setting; advanced ones only if they differ from the default."""
         usual = type(self)()
         for name, setting in SETTINGS.items():
             value = getattr(self, name)

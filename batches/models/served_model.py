@@ -1,4 +1,4 @@
-"""`ServedModel`: a model that a host's workers serve, as its recognition cluster last reported."""
+"""`ServedModel`: the latest report of a recognition cluster about one of its models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 class ServedModel(models.Model):
     """Heartbeat of one model on one host. The recognition cluster renews ``seen_at`` while it runs.
 
-    ``problem`` is why the model cannot be used there; tasks that need it are then left to other hosts.
+    ``problem`` is the reason why the model cannot be used there; tasks that need it then go to other hosts.
     """
 
     class Kind(models.TextChoices):
@@ -23,7 +23,7 @@ class ServedModel(models.Model):
     name = models.CharField(_("model"), max_length=200)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     problem = models.TextField(_("problem"), blank=True)
-    fault = models.CharField(max_length=40, blank=True)  # a failure's code, where the host itself is at fault
+    fault = models.CharField(max_length=40, blank=True)  # failure code of a fault of the host itself
     problem_at = models.DateTimeField(null=True)
     loaded_at = models.DateTimeField(_("loaded"), null=True)
     seen_at = models.DateTimeField(_("last report"), default=timezone.now)

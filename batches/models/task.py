@@ -1,4 +1,4 @@
-"""`Task`, `StoredTranscript` and `ResultFile`: an input file, its transcript and its results."""
+"""`Task`, `StoredTranscript`, `ResultFile`: the processing of an input file, its transcript and results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Task(models.Model):
            │  └── cancel ───────────────────────────────> CANCELLED
            └───── release (storage error), reap (worker died)
 
-    FAILED and CANCELLED go back to WAITING by a retry. Recognising a completed file again makes another
+    A retry turns FAILED and CANCELLED back to WAITING. Recognising a completed file again creates another
     task, whose ``original`` is the first: its result is written beside the first one, its input stays.
 
     Only :mod:`batches.tasks.lifecycle` changes ``state``, each time by a conditional update that names the
@@ -64,7 +64,7 @@ class Task(models.Model):
     LEASED = (State.IN_PROGRESS, State.CANCELLING)
 
     class Notice(models.TextChoices):
-        """Remark on a finished task: something that happened to its input while it was recognised."""
+        """Remark on a finished task about a change of its input during recognition."""
 
         NONE = "", ""
         REPLACED = (
@@ -86,7 +86,7 @@ class Task(models.Model):
 
     audited_with = "batch"
     FINAL = (State.COMPLETED, State.FAILED, State.CANCELLED)
-    REPORTED = (State.COMPLETED, State.FAILED)  # by execution results
+    REPORTED = (State.COMPLETED, State.FAILED)  # states that execution results report
 
     uid = UidField("tsk")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="tasks")
@@ -105,7 +105,7 @@ class Task(models.Model):
     input_key = models.CharField(_("input file"), max_length=1024)
     input_version = models.CharField(max_length=200)
     input_size = models.BigIntegerField(_("size"))
-    input_modified_at = models.DateTimeField()
+    input_modified_at = models.DateTimeField(_("input modified"))
     name = models.CharField(
         _("input file name"), max_length=1024, help_text=_("The input's path below the input path.")
     )
@@ -114,10 +114,10 @@ class Task(models.Model):
     stage = models.CharField(_("stage"), max_length=20, choices=Stage.choices, blank=True)
     progress = models.PositiveSmallIntegerField(_("progress"), default=0)  # per cent
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    delays = models.PositiveSmallIntegerField(_("times held up"), default=0)  # in a row
-    available_at = models.DateTimeField(default=timezone.now)
+    delays = models.PositiveSmallIntegerField(_("times held up"), default=0)  # consecutive
+    available_at = models.DateTimeField(_("available"), default=timezone.now)
     lease_token = models.UUIDField(null=True)
-    lease_expires_at = models.DateTimeField(null=True)
+    lease_expires_at = models.DateTimeField(_("lease expires"), null=True)
     worker = models.CharField(_("worker"), max_length=100, blank=True)
     settings: models.JSONField[TaskSettings | None, TaskSettings | None] = TypedJSONField(
         TaskSettings, verbose_name=_("settings at its start"), null=True
@@ -131,21 +131,21 @@ class Task(models.Model):
     # Failure reason of a failed task, or of the last release while the task waits.
     error_code = models.CharField(_("error code"), max_length=50, blank=True)
     error_message = models.TextField(_("cause"), blank=True)
-    error_details = models.JSONField(default=dict, blank=True)
+    error_details = models.JSONField(_("details of the error"), default=dict, blank=True)
 
-    # A member has seen its failure; a retry clears both.
+    # Acknowledgement of the failure by a member; a retry clears both columns.
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
     acknowledgement = models.CharField(_("note"), max_length=500, blank=True, default="")
 
-    # Models that recognise it: those its sender asked for from the beginning, the batch's from the claim on.
+    # Models: those that its request named, from the beginning; the batch's, from the claim on.
     whisper_model = models.CharField(_("Whisper model"), max_length=offered_models.NAME_LENGTH, blank=True)
     speaker_model = models.CharField(_("speaker model"), max_length=offered_models.NAME_LENGTH, blank=True)
     media_duration = models.PositiveBigIntegerField(_("media duration"), null=True)  # ms
     moved_key = models.CharField(_("moved to"), max_length=1100, blank=True)
     moved_version = models.CharField(max_length=200, blank=True)
     moved_at = models.DateTimeField(_("moved"), null=True)
-    move_attempts = models.PositiveIntegerField(default=0)
-    move_due_at = models.DateTimeField(null=True)
+    move_attempts = models.PositiveIntegerField(_("attempts to move"), default=0)
+    move_due_at = models.DateTimeField(_("next attempt to move"), null=True)
     notice = models.CharField(_("notice"), max_length=20, choices=Notice.choices, blank=True)
     execution_result = models.ForeignKey(
         "batches.ExecutionResult", on_delete=models.PROTECT, null=True, related_name="tasks"
@@ -227,7 +227,7 @@ class Task(models.Model):
                 condition=Q(execution_result__isnull=True, state__in=["completed", "failed"]),
                 name="task_unreported",
             ),
-            # For workers that do not serve the batch's models, but perhaps those of some of its tasks.
+            # For workers that do not serve the batch's models, but may serve those of some of its tasks.
             models.Index(
                 fields=["batch"],
                 condition=Q(state="waiting") & ~Q(whisper_model=""),
@@ -235,13 +235,13 @@ class Task(models.Model):
             ),
             models.Index(fields=["batch", "-id"], name="task_of_batch"),
             models.Index(fields=["account", "-id"], name="task_of_account"),
-            # Support staff's lists over all accounts: by state, newest first, and by the beginning of a name.
+            # Admin lists of all accounts: by state, newest first, and by the prefix of a name.
             models.Index(fields=["state", "-id"], name="task_by_state"),
             models.Index(fields=["account", "state", "-id"], name="task_of_account_by_state"),
             models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
-            # A batch's page by state, newest first; where none is in a state, SQLite looked at all.
+            # A batch's page by state, newest first; without it SQLite scans all tasks if none has the state.
             models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
-            # The same for the API, which pages by ID: SQLite sorted all of them.
+            # The same for the API, which pages by ID; without it SQLite sorts all tasks.
             models.Index(fields=["batch", "state", "-id"], name="task_of_batch_by_state_and_id"),
         ]
 
@@ -260,7 +260,7 @@ class Task(models.Model):
 
     @property
     def was_put_back(self) -> bool:
-        """Whether a file at its key can only be one that was moved back: its input was moved away."""
+        """Whether a file at its key must have been moved back, since the input was moved away."""
         return self.is_final and self.moved_at is not None and self.notice != self.Notice.LOCKED
 
     def current_settings(self) -> TaskSettings:
@@ -271,8 +271,8 @@ class Task(models.Model):
 class StoredTranscript(models.Model):
     """Checkpoint of recognition: stored once the words are known, and again with the speakers.
 
-    It is also the transcript that pages, the API and result files are made from. ``document`` is redacted
-    before it is stored, so that nothing that reads it can show more.
+    It is also the transcript from which pages, the API and result files are rendered. ``document`` is
+    redacted before it is stored, so that no reader of it can reveal more.
     """
 
     class Stage(models.TextChoices):
@@ -281,11 +281,11 @@ class StoredTranscript(models.Model):
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="transcript")
     stage = models.CharField(_("stage"), max_length=10, choices=Stage.choices)
-    # batches.recognition.transcript.Transcript.to_dict(), redacted and replaced: what every exit shows.
+    # batches.recognition.transcript.Transcript.to_dict() after redaction and replacements: the published one.
     document = models.JSONField()
-    # The same as recognised, encrypted; empty where it does not differ or must not be kept.
+    # The transcript as recognised, encrypted; empty if it is the same or must not be kept.
     original = models.TextField(blank=True, default="", editable=False)
-    # When redaction and replacements are to be applied anew, where that was asked for.
+    # When to apply redaction and replacements again, if requested.
     reprocess_due_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
@@ -310,13 +310,13 @@ class StoredTranscript(models.Model):
         return f"{self.task} ({self.get_stage_display()})"
 
     def published(self) -> Transcript:
-        """The transcript as every exit shows it: redacted and replaced."""
+        """Published transcript: after redaction and replacements."""
         return Transcript.from_dict(self.document)
 
     def recognised(self) -> Transcript:
-        """The transcript as the machine heard it, or, where that was not kept, as published.
+        """Transcript as recognised, or as published if the former was not kept.
 
-        For the worker, for applying rules anew, and for owners who look at the original; never for an exit.
+        For the worker, for applying rules again, and for owners who view the original; never for publication.
         """
         if not self.original:
             return self.published()
@@ -326,12 +326,12 @@ class StoredTranscript(models.Model):
 
 
 def original_field(task: Task) -> EncryptedCredentials:
-    """The encrypted field that holds a task's transcript as recognised."""
+    """Encrypted field of a task's transcript as recognised."""
     return EncryptedCredentials(account=task.account.uid, row=task.uid, field="original")
 
 
 def rotate_originals() -> int:
-    """Encrypt every transcript as recognised with the first of ``ENCRYPTION_KEYS``; returns how many."""
+    """Re-encrypt every recognised transcript with the first of ``ENCRYPTION_KEYS``; returns how many."""
     rotated = 0
     for pk, old in StoredTranscript.unscoped.exclude(original="").values_list("pk", "original").iterator(100):
         rotated += StoredTranscript.unscoped.filter(pk=pk, original=old).update(original=rotate(old))
@@ -340,7 +340,7 @@ def rotate_originals() -> int:
 
 @dataclass(frozen=True)
 class PreparedTranscript:
-    """A transcript as a row of :class:`StoredTranscript` keeps it."""
+    """Column values of :class:`StoredTranscript` for a transcript."""
 
     document: dict[str, Any]
     original: str
@@ -348,8 +348,11 @@ class PreparedTranscript:
 
     @classmethod
     def of(cls, task: Task, recognised: Transcript, chosen: TaskSettings, *, final: bool) -> Self:
-        """Redact and replace. Until it is ``final`` the words as recognised are kept in any case, encrypted,
-        since the speakers are still to be found in them."""
+        """Apply redaction and replacements.
+
+        Until it is ``final``, the transcript as recognised is always kept, encrypted, since diarization still
+        needs its words.
+        """
         rules, redaction = chosen.rules, chosen.redaction
         published = postprocessing.process(recognised, rules)
         kept = recognised
@@ -370,7 +373,7 @@ class ResultFile(models.Model):
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, related_name="+")
     key = models.CharField(_("result file"), max_length=1100)
     size = models.BigIntegerField(_("size"), null=True)
-    version = models.CharField(max_length=200, blank=True)  # As the storage showed it after writing.
+    version = models.CharField(max_length=200, blank=True)  # as the storage reported it after writing
     written_at = models.DateTimeField(_("written"), null=True)
 
     unscoped = models.Manager()

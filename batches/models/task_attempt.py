@@ -1,4 +1,4 @@
-"""`TaskAttempt`: an attempt at a task that did not complete it, with its cause."""
+"""`TaskAttempt`: an unsuccessful attempt at a task, with its cause."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from speechportal.accounts.scoping import ScopedManager
 
 
 class TaskAttempt(models.Model):
-    """Attempt at a task that ended without completing it: when, on which host, how, and why.
+    """Unsuccessful attempt at a task: time, host, outcome and cause.
 
-    The task's own row has the present state only, and a retry clears it. Only
+    The task's own row has only the present state, and a retry clears it. Only
     :mod:`batches.tasks.attempts` writes these rows, in the transaction that ends the attempt.
     """
 

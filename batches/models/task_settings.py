@@ -1,4 +1,4 @@
-"""`TaskSettings` is the snapshot of a started task; `TaskOverrides` are settings asked for with one file."""
+"""`TaskSettings`: the snapshot of a started task. `TaskOverrides`: the settings of a request for one file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from batches.formats import Context
-from batches.models.recognition_settings import RecognitionSettings, SettingValue
+from batches.models.recognition_settings import NUMBERS_AS_DIGITS, RecognitionSettings, SettingValue
 from batches.postprocessing.transcript import Rules
 from domains import offered_models
 from domains.offered_models import ModelPair
@@ -18,21 +18,21 @@ from domains.replacements import Replacement
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """Snapshot of everything that decides a task's outcome, taken when it starts.
+    """Snapshot of everything that determines a task's outcome, taken when it starts.
 
-    It stays as it is, however the batch and its domain are edited meanwhile.
+    Later edits of the batch and its domain do not change it.
     """
 
     recognition: RecognitionSettings = field(default_factory=RecognitionSettings)
-    domain: str = ""  # the domain's code
+    domain: str = ""  # code of the domain
     keywords: tuple[str, ...] = ()
-    forbidden: str = ""  # words that no result shows, comma-separated
+    forbidden: str = ""  # forbidden words, comma-separated
     forbidden_action: str = "mask"  # or "remove"
     replacements: tuple[Replacement, ...] = ()
     redaction: RedactionSettings = field(default_factory=RedactionSettings)
     formats: tuple[str, ...] = ()
     result_path: str = ""
-    folder: str = ""  # where the input is moved to
+    folder: str = ""  # folder to which the input is moved
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -50,8 +50,12 @@ class TaskSettings:
 
     @property
     def rules(self) -> Rules:
-        """Post-processing of the transcript: redaction and replacements."""
-        return Rules(redact=self.redaction.kinds, replace=self.replacements)
+        """Post-processing of the transcript: numbers, replacements and redaction."""
+        return Rules(
+            redact=self.redaction.kinds,
+            replace=self.replacements,
+            digits=self.recognition.numbers == NUMBERS_AS_DIGITS,
+        )
 
     @property
     def model_pair(self) -> ModelPair:
@@ -63,13 +67,13 @@ class TaskSettings:
         return self.recognition.speakers or self.recognition.channels_as_speakers
 
     def makes_other_transcripts(self, other: TaskSettings) -> bool:
-        """Whether a transcript that was made with ``other`` settings is of no use with these."""
+        """Whether a transcript made with ``other`` settings is stale under these."""
         return self.keywords != other.keywords or self.recognition.makes_other_transcripts(other.recognition)
 
     def context(self, task_id: str, asked_forbidden: str = "") -> Context:
-        """Context of a result file: everything it says about its task besides the transcript.
+        """Context of a result file: everything it contains about its task besides the transcript.
 
-        ``asked_forbidden``: the forbidden words that the sender named, which the result repeats.
+        ``asked_forbidden``: the forbidden words of the request, which the result repeats.
         """
         return Context(
             task_id=task_id,
@@ -87,16 +91,16 @@ class TaskSettings:
 
 
 def joined_words(*lists: str) -> str:
-    """Several lists of words with commas as one, without what is said twice."""
+    """Join comma-separated lists of words, without duplicates."""
     words = [" ".join(word.split()) for each in lists for word in each.split(",")]
     return ", ".join(dict.fromkeys(word for word in words if word))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOverrides:
-    """Settings that the sender of one file asked for instead of the batch's.
+    """Settings of the request for one file, which override the batch's.
 
-    ``recognition`` has only the settings that differ; ``None`` leaves keywords and formats to the batch.
+    ``recognition`` has only the settings that differ; ``None`` means the batch's keywords or formats.
     ``forbidden`` words are added to those of the domain and the batch.
     """
 
@@ -118,7 +122,7 @@ class TaskOverrides:
         )
 
     def model_columns(self) -> dict[str, str]:
-        """Values of the task's columns for the models that its sender asked for; empty for none."""
+        """Values of the task's model columns: the models that its request named, or empty."""
         names = ("whisper_model", "speaker_model")
         return {name: str(self.recognition.get(name) or "") for name in names}
 

@@ -1,5 +1,5 @@
-"""Notifications of members by mail, and of chat channels, about what happened to an account's batches.
+"""Notifications about an account's batches: e-mails to members, and messages to chat channels.
 
-Nothing is queued: ``digest`` reads what happened in a span of time from the tables, ``sending`` remembers per
-person, topic and channel up to when they were told.
+There is no queue of notifications. ``digest`` collects the events of a time span from the database;
+``sending`` stores, for each subscription and chat channel, the end of the span that was sent last.
 """

@@ -1,4 +1,4 @@
-"""Chat messages: the bodies that incoming webhooks of Slack, Microsoft Teams and Discord take.
+"""Chat messages to the incoming webhooks of Slack, Microsoft Teams and Discord.
 
 Sources: api.slack.com/messaging/webhooks; learn.microsoft.com, "Create Incoming Webhooks" (adaptive cards);
 discord.com/developers/docs/resources/webhook (at most 2,000 characters).
@@ -22,11 +22,11 @@ LONGEST = {
 
 
 class ChatRefused(Exception):
-    """The service answered that it did not take the message."""
+    """The chat service rejected the message."""
 
 
 def post(channel: ChatChannel, text: str) -> None:
-    """Send one message. Raises ``ChatRefused``, ``OutboundError`` or ``EncryptionError``."""
+    """Send one message to a channel. Raises ``ChatRefused``, ``OutboundError`` or ``EncryptionError``."""
     body = json.dumps(payload(channel.service, text), ensure_ascii=False).encode()
     answer = client.post(
         channel.url(), body, {"Content-Type": "application/json"}, timeout=SECONDS, policy=policy()
@@ -36,7 +36,7 @@ def post(channel: ChatChannel, text: str) -> None:
 
 
 def payload(service: str, text: str) -> dict[str, object]:
-    """The body for one service. Names of files and batches mention nobody and format nothing."""
+    """Request body for one service. Names of files and batches can neither mention anybody nor add markup."""
     limit = LONGEST[Service(service)]
     text = text if len(text) <= limit else f"{text[: limit - 1]}…"
     if service == Service.SLACK:

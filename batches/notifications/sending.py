@@ -1,9 +1,9 @@
-"""Sending of notifications: finds who is due, and tells each what happened since they were told last.
+"""Sending of notifications: finds due subscriptions and channels, and sends the events since the last time.
 
-1. Members: ``told_until`` moves by a conditional update before the mail is sent, so that two schedulers send
-   it once; a mail that cannot be sent is not sent later.
-2. Chat channels: ``told_until`` moves once the service has taken the message; until then the next run tries
-   again, for a day at most.
+1. E-mails to members, at most once: ``told_until`` is advanced by a conditional update before the e-mail is
+   sent, so that two schedulers send it once. An e-mail that fails is not sent again.
+2. Messages to chat channels, at least once: ``told_until`` is advanced after the service has accepted the
+   message. Until then each run tries again, with the events of the last day at most.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from django.conf import settings
+from django.db.models import Count
 from django.utils import timezone, translation
 
 from batches.models import ChatChannel, Subscription
@@ -27,26 +28,30 @@ from speechportal.platform import mail
 logger = logging.getLogger(__name__)
 Frequency = Subscription.Frequency
 
-# A transaction that wrote a time may commit a little later: what is younger than this is told next time.
+# A transaction may commit shortly after the time that it wrote, so newer events wait for the next run.
 LAG = timedelta(minutes=1)
 WAITS = {
     Frequency.NOW: timedelta(minutes=1),
     Frequency.HOURLY: timedelta(hours=1),
     Frequency.DAILY: timedelta(days=1),
 }
-# Failures come in swarms: even those who want to know at once get one mail for a few minutes of them.
+# Failures come in bursts: those of five minutes share one e-mail, even for immediate notifications.
 GATHERED = timedelta(minutes=5)
 LONGEST = timedelta(days=1)
 
 DEFAULTS = {
-    Membership.Role.OWNER: {Topic.STATUS: Frequency.NOW, Topic.FAILURES: Frequency.DAILY},
+    Membership.Role.OWNER: {
+        Topic.STATUS: Frequency.NOW,
+        Topic.FAILURES: Frequency.DAILY,
+        Topic.BUDGET: Frequency.NOW,
+    },
     Membership.Role.MANAGER: {Topic.STATUS: Frequency.NOW, Topic.FAILURES: Frequency.HOURLY},
     Membership.Role.VIEWER: {},
 }
 
 
 def subscribe(membership: Membership) -> list[Subscription]:
-    """The member's subscriptions, one for each topic; those that are missing are made by their role."""
+    """The member's subscriptions, one per topic. Missing ones are created with the defaults of their role."""
     own = {each.topic: each for each in Subscription.unscoped.filter(membership=membership)}
     defaults = DEFAULTS[Membership.Role(membership.role)]
     missing = [
@@ -61,7 +66,7 @@ def subscribe(membership: Membership) -> list[Subscription]:
 
 
 def send_due() -> int:
-    """Tell everybody who is due; returns how many mails and messages were sent."""
+    """Send all due notifications; returns the number of e-mails and messages."""
     now = timezone.now()
     _subscribe_new()
     due = Subscription.unscoped.filter(
@@ -74,7 +79,9 @@ def send_due() -> int:
 
 
 def _subscribe_new() -> None:
-    for membership in Membership.objects.filter(subscriptions=None, user__is_active=True)[:1000]:
+    """Give members the subscriptions that they lack: new members all, others those of new topics."""
+    members = Membership.objects.filter(user__is_active=True).annotate(known=Count("subscriptions"))
+    for membership in members.filter(known__lt=len(Topic)).order_by("pk")[:1000]:
         subscribe(membership)
 
 
@@ -86,7 +93,10 @@ def is_due(subscription: Subscription, now: datetime) -> bool:
 
 
 def _mail(subscriptions: Iterable[Subscription], now: datetime) -> int:
-    """One mail for all due topics of one member. Where nothing happened, nothing is written either."""
+    """Send one e-mail for all due topics of a member; returns 1 if it was sent, else 0.
+
+    A topic without events leaves its subscription unchanged.
+    """
     until, parts, membership = now - LAG, {}, None
     for subscription in subscriptions:
         if not is_due(subscription, now):
@@ -96,7 +106,7 @@ def _mail(subscriptions: Iterable[Subscription], now: datetime) -> int:
             span = digest.Span(max(since, until - LONGEST), until)
             found = digest.lines(membership.account, subscription.topic, span)
         same = Subscription.unscoped.filter(pk=subscription.pk, told_until=since)
-        if found and same.update(told_until=until):  # Otherwise another process tells it.
+        if found and same.update(told_until=until):  # Otherwise another process sends it.
             parts[subscription.topic] = found
     if membership is None or not parts:
         return 0
@@ -118,7 +128,7 @@ def _chat(channel: ChatChannel, now: datetime) -> int:
             chat.post(channel, "\n".join(found))
         except (chat.ChatRefused, OutboundError, EncryptionError) as error:
             problem = str(error)
-            logger.warning("chat channel %s was not told: %s", channel.uid, type(error).__name__)
+            logger.warning("chat channel %s: the message was not sent: %s", channel.uid, type(error).__name__)
     same = ChatChannel.unscoped.filter(pk=channel.pk, told_until=channel.told_until)
     if problem:
         same.update(problem=problem)

@@ -1,4 +1,4 @@
-"""The dashboard of an account: alerts, first steps and figures of the recent past."""
+"""Dashboard of an account: alerts and recent figures."""
 
 from __future__ import annotations
 
@@ -11,40 +11,28 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from batches.models import Batch, Charge, Task, Webhook
+from batches.models import Batch, Charge, Delivery, Task, Webhook
 from batches.status.failures import failure_of_batch
 from batches.tasks import lifecycle
-from domains.models import Domain
 from speechportal.accounts.models import Account
-from speechportal.storage.models import Connection
 
 FAILED_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a member should look at; ``kind`` is a state and decides the colour of its dot."""
+    """Alert for members; ``kind`` is a state, which determines the colour of its dot."""
 
     kind: str
     title: str
     detail: str
     address: str
-    acknowledge: str = ""  # address of the question that acknowledges it, where that is possible
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of setting up an account."""
-
-    title: str
-    detail: str
-    address: str
-    done: bool
+    acknowledge: str = ""  # URL of the confirmation page that acknowledges it, if possible
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Figures of an account since a time: recognised files and failures, and what is unfinished now."""
+    """Figures of an account since a time: recognised files and failures, and its unfinished tasks now."""
 
     files: int
     duration: int  # ms
@@ -59,6 +47,7 @@ def alerts(account: Account) -> list[Alert]:
         *_suspended(account),
         *_broken_batches(account),
         *_stopped_webhooks(account),
+        *_failed_deliveries(account),
         *_failed_tasks(account),
         *_paused_batches(account),
     ]
@@ -84,14 +73,23 @@ def _live(account: Account) -> list[Batch]:
 def _broken_batches(account: Account) -> list[Alert]:
     found = []
     for batch in _live(account):
-        if cause := failure_of_batch(batch):
-            detail = f"{cause.sentence} {cause.advice}".strip()
-            found.append(Alert("error", batch.name, detail, reverse("batches:detail", args=[batch.uid])))
+        cause = failure_of_batch(batch)
+        if cause is not None and batch.acknowledged_at is None:
+            detail, address = (
+                f"{cause.sentence} {cause.advice}".strip(),
+                reverse("batches:detail", args=[batch.uid]),
+            )
+            found.append(Alert("error", batch.name, detail, address, _question(batch.uid, "error")))
     return found
 
 
+def _question(batch_uid: str, subject: str) -> str:
+    """URL of the confirmation page that acknowledges an alert of a batch."""
+    return reverse("batches:acknowledge", args=[batch_uid, subject])
+
+
 def _stopped_webhooks(account: Account) -> list[Alert]:
-    stopped = Webhook.objects.for_account(account).filter(batch__deleted_at__isnull=True)
+    stopped = Webhook.objects.for_account(account).filter(batch__deleted_at=None, acknowledged_at=None)
     stopped = stopped.exclude(state=Webhook.State.ACTIVE).select_related("batch")
     return [
         Alert(
@@ -99,16 +97,44 @@ def _stopped_webhooks(account: Account) -> list[Alert]:
             _("Webhook of “%s”") % webhook.batch.name,
             _("Sending has stopped. Deliveries wait until you resume it."),
             reverse("batches:deliveries", args=[webhook.batch.uid]),
+            _question(webhook.batch.uid, "webhook"),
         )
         for webhook in stopped
+    ]
+
+
+def _failed_deliveries(account: Account) -> list[Alert]:
+    """Alerts of messages that their receiver did not accept, unless sending has stopped altogether."""
+    failed = Delivery.objects.for_account(account).filter(
+        state=Delivery.State.FAILED,
+        ended_at__gte=timezone.now() - FAILED_FOR,
+        acknowledged_at=None,
+        batch__deleted_at=None,
+    )
+    failed = failed.exclude(batch__webhook__state__in=[Webhook.State.PAUSED, Webhook.State.GONE])
+    rows = failed.order_by().values("batch__uid", "batch__name").annotate(count=Count("pk"))
+    return [
+        Alert(
+            "failed",
+            _("Webhook of “%s”") % row["batch__name"],
+            ngettext(
+                "%d message was not accepted within the last 7 days.",
+                "%d messages were not accepted within the last 7 days.",
+                row["count"],
+            )
+            % row["count"],
+            f"{reverse('batches:deliveries', args=[row['batch__uid']])}?state=failed",
+            _question(row["batch__uid"], "webhook"),
+        )
+        for row in rows.order_by("-count")
     ]
 
 
 def _failed_since(account: Account, since: datetime) -> QuerySet[Task]:
     """Tasks that failed since a time.
 
-    Their keys come from the index of account and state alone: asked for the time as well, SQLite reads all of
-    the account's tasks.
+    Their keys come from the index of account and state alone: with a condition on the time as well, SQLite
+    scans all of the account's tasks.
     """
     failed = Task.objects.for_account(account).filter(state=Task.State.FAILED).order_by()
     return Task.objects.for_account(account).filter(pk__in=failed.values("pk"), finished_at__gte=since)
@@ -146,37 +172,6 @@ def _paused_batches(account: Account) -> list[Alert]:
         for batch in _live(account)
         if batch.is_paused
     ]
-
-
-def first_steps(account: Account) -> list[Step]:
-    """The set-up steps up to the first transcript; empty once all are done."""
-    steps = [
-        Step(
-            _("Connect your storage"),
-            _("The bucket or folder that recordings come from and results go to."),
-            reverse("connections:create"),
-            Connection.objects.for_account(account).exists(),
-        ),
-        Step(
-            _("Create a domain"),
-            _("A recognition profile with the names and terms to prefer."),
-            reverse("domains:create"),
-            Domain.objects.for_account(account).exists(),
-        ),
-        Step(
-            _("Create a batch"),
-            _("It watches an input path and writes results to another."),
-            reverse("batches:create"),
-            Batch.objects.for_account(account).exists(),
-        ),
-        Step(
-            _("Put a recording into the input path"),
-            _("It is recognised by itself, within a minute of its upload."),
-            reverse("batches:list"),
-            Task.objects.for_account(account).exists(),
-        ),
-    ]
-    return [] if all(step.done for step in steps) else steps
 
 
 def numbers(account: Account, since: datetime) -> Numbers:

@@ -21,7 +21,7 @@ from batches.intake import poll_schedule
 from batches.models import Task
 from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
-from batches.tasks import model_hosts, scheduling
+from batches.tasks import fleet, model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
@@ -49,7 +49,7 @@ class Age:
 
 
 def ages(now: datetime | None = None) -> list[Age]:
-    """Ages of all kinds of work, by a handful of indexed queries."""
+    """Ages of all kinds of work, in a few indexed queries."""
     now = now or timezone.now()
     return [
         Age(name, label, cluster, measure(now), limit) for name, label, cluster, measure, limit in _measures()
@@ -57,7 +57,7 @@ def ages(now: datetime | None = None) -> list[Age]:
 
 
 def problems(now: datetime | None = None) -> list[Age]:
-    """Ages over their limit; empty while everything runs."""
+    """Ages over their limit; empty while everything is on time."""
     return [age for age in ages(now) if not age.ok]
 
 
@@ -67,17 +67,22 @@ def stalled_clusters(now: datetime | None = None) -> list[ClusterName]:
 
 
 def sandbox_problem() -> str:
-    """For /readyz: "sandbox" where media would be read with less confinement than the operator accepts."""
+    """Check of /readyz: "sandbox" if media would be decoded with less confinement than required."""
     return "" if settings.ACCEPT_SANDBOX_GAPS or not sandbox.missing() else "sandbox"
 
 
 def models_warning() -> str:
-    """For /readyz: "models" where tasks wait for a model that no worker serves."""
+    """Warning of /readyz: "models" if tasks wait for a model that no worker serves."""
     return "models" if model_hosts.waiting_for_models() else ""
 
 
+def pause_warning() -> str:
+    """Warning of /readyz: "maintenance" or "drained" if starting tasks was stopped on purpose."""
+    return fleet.pause_problem()
+
+
 def web_problem() -> str:
-    """For /readyz: what keeps this web process from serving members, in a word."""
+    """Check of /readyz: the problem, in a word, that keeps this web process from serving members."""
     if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
         return "data_folder"
     newest = Connection.unscoped.exclude(encrypted_secret="").order_by("-pk").first()
@@ -90,7 +95,7 @@ def web_problem() -> str:
 
 
 def role_problems() -> dict[str, str]:
-    """For /readyz: what keeps each role of the installation from its work, in a word, or nothing."""
+    """Roles in /readyz: the problem of each role of the installation in a word, or empty."""
     late = {age.cluster: age.name for age in reversed(problems())}
     web = web_problem()
     return {
@@ -102,6 +107,8 @@ def role_problems() -> dict[str, str]:
 
 
 def _recognition_problem() -> str:
+    if paused := fleet.pause_problem():
+        return paused
     hosts = model_hosts.live_rows()
     if not hosts.exists():
         return "no_worker"
@@ -158,7 +165,12 @@ def _lease(now: datetime) -> float:
 
 
 def _untaken(now: datetime) -> float:
-    """Age of unclaimed tasks; 0 while any task is in progress, since the others may then wait for hours."""
+    """Age of unclaimed tasks; 0 while any task is in progress, since the others may then wait for hours.
+
+    Also 0 while recognition is paused everywhere.
+    """
+    if fleet.pause_problem(now):
+        return 0.0
     if Task.unscoped.filter(state__in=Task.LEASED).exists():
         return 0.0
     waiting = scheduling.claimable().aggregate(oldest=Min("available_at"))["oldest"]

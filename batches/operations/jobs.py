@@ -1,4 +1,4 @@
-"""Queue jobs: each takes ids, re-reads its row, calls one function, and leaves when the row is gone."""
+"""Queue jobs: each takes IDs, re-reads its row, calls one function, and returns if the row was deleted."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import socket
 import time
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from batches.billing import budget_alerts
 from batches.intake import notifications, poll_schedule, polling
+from batches.models import TaskTrace
 from batches.notifications import sending
 from batches.operations.privacy import retention
 from batches.reports import execution_results
 from batches.status import account_holds
-from batches.tasks import lifecycle, model_hosts, scheduling
+from batches.tasks import fleet, lifecycle, model_hosts, scheduling
 from batches.tasks.leases import Lease
-from batches.transcripts import reprocessing
+from batches.transcripts import reprocessing, search
 from batches.webhooks import callbacks, delivery_lifecycle, endpoint
 from batches.webhooks.sender import Sender
 from batches.worker import disk_space, engines, moving, processing
 from batches.worker.loaded_models import LoadedModels
 from batches.worker.prefetch import Prefetcher
 from domains.offered_models import ModelPair
-from speechportal.platform import logs, queue
+from speechportal.platform import logs, queue, tracing
 from speechportal.platform.models import NamedLease
 from speechportal.storage.errors import StorageError
 
@@ -38,14 +40,14 @@ SCHEDULER_SECONDS = 50  # The queue's schedule starts the job every minute.
 RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
 REPROCESS_SECONDS = 60  # Then the scheduler starts another one.
 SEND_SECONDS = 120  # Then the job ends and a new one starts.
-_models = LoadedModels()  # of this worker
+_models = LoadedModels()  # models loaded by this worker
 _terminated = False
 
 
 def run_scheduler() -> None:
-    """Scheduler: find all work that is due, every few seconds for most of a minute.
+    """Scheduler: finds all work that is due, every few seconds for most of a minute.
 
-    One process at a time runs it, by a named lease.
+    A named lease ensures that one process at a time runs it.
     """
     pause = min(settings.POLL_SECONDS, 15)
     lease = timedelta(seconds=2 * pause + 10)
@@ -64,9 +66,9 @@ def run_scheduler() -> None:
             _wake,
             _deliver_due,
             _queue_missed_callbacks,
-            _tell_budgets,
+            _notify_budgets,
             _reprocess_due,
-            _tell_members,
+            _notify_members,
             _forget,
         ):
             try:
@@ -81,7 +83,7 @@ def run_scheduler() -> None:
 
 def _reap() -> None:
     if reaped := lifecycle.reap():
-        logger.warning("%d tasks were taken back from workers whose leases ended", reaped)
+        logger.warning("released %d tasks whose worker's lease had expired", reaped)
 
 
 def _poll_due() -> None:
@@ -100,21 +102,23 @@ def _move_due() -> None:
         move_input(task_id)
 
 
-def _tell_budgets() -> None:
-    budget_alerts.notify()
+def _notify_budgets() -> None:
+    budget_alerts.note_steps()
 
 
-def _tell_members() -> None:
+def _notify_members() -> None:
     if NamedLease.take("notifications", timedelta(seconds=55)):
         queue.enqueue("batches.operations.jobs.send_notifications")
 
 
 def send_notifications() -> None:
-    """Mails and chat messages that are due. In the queue of short work: a chat service may be slow."""
+    """Send due mails and chat messages. In the queue `short`, since a chat service may be slow."""
     sending.send_due()
 
 
 def _wake() -> None:
+    if fleet.pause_problem():
+        return
     if waiting := scheduling.claimable()[: queue.most_wake_ups()].count():
         queue.wake_recognition(waiting)
 
@@ -122,7 +126,7 @@ def _wake() -> None:
 def _deliver_due() -> None:
     now = timezone.now()
     if reaped := delivery_lifecycle.reap(now):
-        logger.warning("%d deliveries were taken back from senders whose leases ended", reaped)
+        logger.warning("released %d deliveries whose sender's lease had expired", reaped)
     endpoint.tidy()
     if delivery_lifecycle.is_any_ready(now):
         queue.wake_deliveries()
@@ -154,6 +158,8 @@ def _forget() -> None:
 
 def enforce_retention() -> None:
     retention.enforce()
+    while search.index_older() and not queue.stopping():
+        pass  # Rows of earlier releases; none is left a day after an upgrade.
 
 
 def poll(batch_id: int) -> None:
@@ -166,9 +172,9 @@ def take_notified(batch_id: int, keys: list[str]) -> None:
         notifications.take(batch_id, keys)
 
 
-def confirm_subscription(url: str) -> None:
-    if not notifications.confirm_subscription(url):
-        logger.warning("a subscription to notifications could not be confirmed")
+def take_sns_message(connection_id: int, message: dict[str, Any]) -> None:
+    with logs.context():
+        notifications.take_message(connection_id, message)
 
 
 def write_execution_result(result_id: int) -> None:
@@ -193,17 +199,20 @@ def send_deliveries() -> None:
 
 
 def recognise_next() -> None:
-    """Claim the next task and process it, then whatever was prefetched meanwhile; then wake others."""
+    """Claim and process the next task, then any prefetched ones; then wake other workers."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
     if not disk_space.enough():
         logger.error(
             "less than %d MB are free in %s; no task is started", settings.WORK_FREE_MB, settings.WORK_DIR
         )
         return
-    served = model_hosts.served_here()
+    if not fleet.may_claim():
+        return
+    served, begun = model_hosts.served_here(), time.time()
     lease = scheduling.claim_next(worker, served=served, loaded=_models.preferred)
     if lease is None:
         return
+    tracing.record("claim", TaskTrace.parent_of(lease.task_id), begun, worker=worker)
     _wake()  # Each worker that starts wakes others, so that all machines are soon busy.
     previous = signal.signal(signal.SIGTERM, _on_terminate)
     client = engines.worker_client()

@@ -10,13 +10,14 @@ from django.db.models import Count, F, Max, Min, Sum
 from django.utils import timezone
 from prometheus_client.metrics_core import Metric
 
-from batches.models import Batch, ConnectionBackoff, ExecutionResult, Task
+from batches.intake.duration_estimates import COMPRESSED
+from batches.models import Batch, ConnectionBackoff, ExecutionResult, RecognitionHost, Task
 from batches.operations import health
-from batches.tasks import model_hosts
+from batches.tasks import fleet, model_hosts
 from batches.webhooks import delivery_lifecycle
 from speechportal.platform.metrics import collector, gauge, labelled
 
-LATEST = 200  # Finished tasks that the speed is measured over.
+LATEST = 200  # number of finished tasks from which the speed is computed
 MOST_FAILURES = 2000
 
 
@@ -29,7 +30,7 @@ def tasks() -> Iterable[Metric]:
     counts = dict(Task.unscoped.order_by().values_list("state").annotate(Count("pk")))
     by_state = {state: float(counts.get(state, 0)) for state in Task.State.values}
     yield labelled("tasks", "Tasks by state.", "state", by_state)
-    # By the partial index: the oldest of an account is its lowest ID.
+    # From the partial index: the lowest ID is the oldest task.
     oldest = Task.unscoped.filter(state=Task.State.WAITING).order_by().aggregate(pk=Min("pk"))["pk"]
     since = Task.unscoped.filter(pk=oldest).values_list("created_at", flat=True).first()
     yield gauge("oldest_waiting_seconds", "Age of the oldest waiting task.", seconds_since(since))
@@ -53,9 +54,13 @@ def overdue_work() -> Iterable[Metric]:
 def hosts() -> Iterable[Metric]:
     """Recognition hosts that have reported lately, by whether they can take tasks."""
     faults = dict(model_hosts.live_rows().order_by().values_list("host").annotate(Max("fault")))
-    values = {"able": float(list(faults.values()).count("")), "fault": 0.0}
-    values["fault"] = len(faults) - values["able"]
+    drained = set(RecognitionHost.objects.exclude(drained_at=None).values_list("name", flat=True))
+    values = {"able": 0.0, "drained": 0.0, "fault": 0.0}
+    for host, fault in faults.items():
+        values["fault" if fault else "drained" if host in drained else "able"] += 1
     yield labelled("hosts", "Recognition hosts that have reported lately, by state.", "state", values)
+    paused = float(bool(fleet.pause_problem()))
+    yield gauge("recognition_paused", "1 in maintenance mode, and where all hosts are drained.", paused)
 
 
 @collector
@@ -63,13 +68,19 @@ def speed() -> Iterable[Metric]:
     finished = Task.unscoped.filter(state=Task.State.COMPLETED).order_by("-pk")
     latest = list(
         finished.filter(media_duration__isnull=False).values_list(
-            "media_duration", "started_at", "finished_at"
+            "media_duration", "input_size", "started_at", "finished_at"
         )[:LATEST]
     )
-    media = sum(duration or 0 for duration, _started, _finished in latest) / 1000
-    taken = sum((end - start).total_seconds() for _duration, start, end in latest if start and end)
+    media = sum(duration or 0 for duration, *_ in latest) / 1000
+    taken = sum((end - start).total_seconds() for *_, start, end in latest if start and end)
     text = f"Seconds of media recognised in a second of a worker, over the latest {LATEST} tasks."
     yield gauge("recognition_speed", text, media / taken if taken else 0.0)
+    size = sum(size or 0 for _duration, size, *_ in latest)
+    waiting = Task.unscoped.filter(state=Task.State.WAITING, batch__paused_at=None).order_by()
+    still = waiting.aggregate(total=Sum("input_size"))["total"] or 0
+    minutes = still * (media / size if size and media else 1 / COMPRESSED) / 60
+    text = "Minutes of media in waiting tasks, estimated from the sizes of their files."
+    yield gauge("waiting_media_minutes", text, minutes)
 
 
 @collector

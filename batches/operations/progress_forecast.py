@@ -1,6 +1,6 @@
-"""Progress forecast of batches: minutes done and found, place in the queue, time left.
+"""Progress forecast of batches: minutes done and found, position in the queue, time left.
 
-The duration of a file is unknown before it is decoded. So waiting minutes are estimated from file sizes, and
+The duration of a file is unknown before it is decoded, so waiting minutes are estimated from file sizes, and
 the time left from the pace of the last finished tasks.
 """
 
@@ -25,9 +25,9 @@ PACE_TIME = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class ProgressForecast:
-    done_ms: int = 0  # of media recognised
-    found_ms: int = 0  # estimated for what is not recognised yet
-    place: int | None = None  # of the batch's next waiting file among the account's, from 1
+    done_ms: int = 0  # duration of recognised media
+    found_ms: int = 0  # estimated for files that are not recognised yet
+    place: int | None = None  # queue position of the batch's next waiting file in its account, from 1
     seconds_left: int | None = None
 
     @property
@@ -36,7 +36,7 @@ class ProgressForecast:
 
 
 def forecasts_for(account: Account, batches: Iterable[Batch]) -> dict[int, ProgressForecast]:
-    """By batch id, in one query, and one more for each batch that has waiting files (ten at most)."""
+    """Forecasts by batch ID, in one query, and one more per batch with waiting files (ten at most)."""
     small = {batch.pk: batch for batch in batches if 0 < batch.last_task_order <= EXACT_UP_TO}
     if not small:
         return {}
@@ -73,7 +73,7 @@ def forecasts_for(account: Account, batches: Iterable[Batch]) -> dict[int, Progr
 
 
 def place_of(task: Task) -> int | None:
-    """Place of a waiting task in its account's queue, from 1."""
+    """Position of a waiting task in its account's queue, from 1."""
     if task.state != State.WAITING:
         return None
     return _place(task.batch.account, task.batch, task.pk)
@@ -88,7 +88,7 @@ def _place(account: Account, batch: Batch, first_waiting: int | None) -> int | N
 
 
 def _open_ms(row: Mapping[str, Any]) -> int:
-    """Estimated milliseconds of media not recognised yet, at the bytes per millisecond of what is."""
+    """Estimated milliseconds of unrecognised media, by the bytes per millisecond of the recognised."""
     if not row["done_bytes"] or not row["done_ms"]:
         return 0
     return int((row["open_bytes"] or 0) * row["done_ms"] / row["done_bytes"] + 0.5)

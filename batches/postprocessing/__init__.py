@@ -1,5 +1,6 @@
-"""Post-processing of a transcript: redaction and replacements. No Django, no files, no network.
+"""Post-processing of a transcript: numbers, replacements and redaction. No Django, no files, no network.
 
-``transcript`` applies both to a transcript, ``detection`` finds sensitive data in texts, ``replacements``
-applies a domain's table, and ``measurement`` states the precision and recall of detection.
+``transcript`` applies them to a transcript, ``digits`` writes numbers as digits, ``replacements`` applies a
+domain's table, ``detection`` finds sensitive data in texts, and ``measurement`` states the precision and
+recall of detection.
 """

@@ -1,7 +1,7 @@
-"""Measurement of detection on sentences in which sensitive data is marked by hand.
+"""Evaluation of detection: precision and recall on hand-annotated sentences.
 
-One sentence a line: its language, a tab, and the text. ``[phone:공일공 …]`` marks a telephone number, and
-``|`` the end of a segment.
+Format: one sentence per line, with its language, a tab, and the text. ``[phone:공일공 …]`` annotates a
+telephone number, and ``|`` the end of a segment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NO_LETTER = re.compile(r"[\W_]")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A text and what is sensitive in it: (kind, start, end)."""
+    """Annotated text, with its sensitive spans as (kind, start, end)."""
 
     language: str
     text: str
@@ -27,7 +27,7 @@ class Sentence:
 
 @dataclass(slots=True)
 class Score:
-    """Counts of one kind: ``hidden`` of ``marked`` were hidden wholly, ``right`` of ``found`` were marked."""
+    """Counts of one kind: ``hidden`` of ``marked`` give recall, ``right`` of ``found`` give precision."""
 
     marked: int = 0
     hidden: int = 0
@@ -46,7 +46,7 @@ class Score:
 
 
 def parse(lines: Iterable[str]) -> list[Sentence]:
-    """Read marked sentences. Raises ``ValueError`` for a kind that is not known."""
+    """Parse annotated sentences. Raises ``ValueError`` for an unknown kind."""
     return [_sentence(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -65,14 +65,14 @@ def _sentence(line: str) -> Sentence:
 
 
 def measure(sentences: Iterable[Sentence]) -> dict[str, Score]:
-    """A score for each kind. A mark is hidden if no letter or digit of it is left, by whatever kind."""
+    """Score of each kind. An annotated span is hidden if no letter or digit of it is left, under any kind."""
     scores = {kind: Score() for kind in KINDS}
     for sentence in sentences:
         findings = find(sentence.text)
         hidden = {at for finding in findings for start, end in finding.parts for at in range(start, end)}
         for kind, start, end in sentence.marks:
             left = [at for at in range(start, end) if sentence.text[at].isalnum() and at not in hidden]
-            # Words said between two groups stay as they are.
+            # Words between two groups of digits are not redacted.
             rest = "".join(sentence.text[at] for at in left)
             scores[kind].marked += 1
             if _is_filler(rest):

@@ -1,7 +1,7 @@
-"""Replacements: what recognition hears, and what is written instead, in the order of a domain's table.
+"""Replacements: rules that replace recognised text, applied in the order of a domain's table.
 
-Each rule is applied to the outcome of those before it. Patterns are RE2's: they take time linear in the
-text, whatever their author writes, so a member's pattern cannot stop a worker.
+Each rule is applied to the result of those before it. Patterns are matched by RE2 in time linear in the text,
+so a member's pattern cannot block a worker (no catastrophic backtracking).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re2
 from batches.postprocessing.revision import Edit, Revision
 
 _SPACES = r"\s+"
-# Scripts that join particles to words or write no spaces: there a word is found wherever it stands.
+# Scripts with attached particles or without spaces, in which words match as substrings.
 _JOINING = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -29,7 +29,7 @@ _GROUP = re.compile(r"\\([1-9])")
 
 
 class Rule(Protocol):
-    """One row of the table. ``language`` is Whisper's code, or empty for all languages."""
+    """Replacement rule: one row of the table. ``language`` is Whisper's code, empty for all languages."""
 
     @property
     def heard(self) -> str: ...
@@ -42,12 +42,12 @@ class Rule(Protocol):
 
 
 class PatternError(ValueError):
-    """A pattern that RE2 does not take; the message is RE2's."""
+    """Invalid pattern; the message is RE2's."""
 
 
 @lru_cache(maxsize=4096)
 def compiled(heard: str, is_pattern: bool) -> re2._Regexp[str]:
-    """The expression of one rule; it matches within one line. Raises ``PatternError``."""
+    """Compiled expression of one rule, which matches within one line. Raises ``PatternError``."""
     source = heard if is_pattern else _SPACES.join(re2.escape(part) for part in heard.split())
     options = re2.Options()
     options.case_sensitive = False
@@ -64,9 +64,9 @@ def compiled(heard: str, is_pattern: bool) -> re2._Regexp[str]:
 
 
 def apply(revisions: Sequence[Revision], rules: Iterable[Rule], language: str) -> None:
-    """Apply the rules to the texts of a transcript's segments, one after the other.
+    """Apply the rules in order to the texts of a transcript's segments.
 
-    A rule searches all texts at once, one a line: most rules match nowhere.
+    A rule is matched against all texts at once, one per line, for speed: most rules match nowhere.
     """
     text, starts = _lines(revisions)
     for rule in rules:
@@ -85,7 +85,7 @@ def apply(revisions: Sequence[Revision], rules: Iterable[Rule], language: str) -
 
 
 def _lines(revisions: Sequence[Revision]) -> tuple[str, list[int]]:
-    """All texts, and where each begins."""
+    """All texts joined, one per line, and the offset of each."""
     texts = [revision.text.replace("\n", " ") for revision in revisions]
     starts, at = [], 0
     for text in texts:
@@ -103,12 +103,12 @@ def _edits(text: str, rule: Rule) -> Iterator[Edit]:
 
 
 def _expanded(written: str, match: re2._Match[str]) -> str:
-    r"""``\1`` to ``\9`` in what a pattern writes are its groups."""
+    r"""Expand the group references ``\1`` to ``\9`` in a pattern's replacement."""
     return _GROUP.sub(lambda found: match.group(int(found[1])) or "", written)
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether no letter before or after belongs to the same word, in scripts that write spaces."""
+    """Whether a match is a whole word, in scripts with spaces; true in other scripts."""
     before, after = text[start - 1 : start], text[end : end + 1]
     return not (
         (before and _LETTER.match(before) and _LETTER.match(text[start]))

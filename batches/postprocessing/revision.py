@@ -1,18 +1,19 @@
-"""`Revision`: a text under edit that keeps track of which stretch of the original each change stands for."""
+"""`Revision`: an edited text that maps each change to the span of the original that it replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-REPLACEMENT = "replacement"  # the kind of a change that is no redaction
+from batches.recognition.transcript import REPLACEMENT, is_redaction
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """``text`` takes the place of ``start`` to ``end`` (offsets into the text that it is applied to).
+    """Edit that replaces ``start`` to ``end``, offsets into the text that it is applied to, by ``text``.
 
-    ``kind`` is a kind of sensitive data (see :mod:`batches.postprocessing.detection`) or ``REPLACEMENT``.
+    ``kind`` is a kind of sensitive data (see :mod:`batches.postprocessing.detection`), ``REPLACEMENT`` or
+    ``NUMBER``.
     """
 
     start: int
@@ -23,7 +24,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stretch of the revised text, ``start`` to ``end``, in place of a stretch of the original."""
+    """Change: span of the revised text, ``start`` to ``end``, and the span of the original it replaced."""
 
     start: int
     end: int
@@ -33,11 +34,11 @@ class Change:
 
     @property
     def is_redaction(self) -> bool:
-        return self.kind != REPLACEMENT
+        return is_redaction(self.kind)
 
 
 class Revision:
-    """A text, the text that it was made from (``origin``), and the changes between them in order."""
+    """Revised text, its original (``origin``), and the changes between them in order."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -45,7 +46,7 @@ class Revision:
         self.changes: list[Change] = []
 
     def apply(self, edits: Sequence[Edit]) -> None:
-        """Apply edits of the present text. Of edits that overlap, the one that starts first counts."""
+        """Apply edits of the current text. Of overlapping edits, the one that starts first is applied."""
         end = 0
         kept = []
         for edit in sorted(edits, key=lambda edit: (edit.start, -edit.end)):
@@ -62,7 +63,7 @@ class Revision:
         origin_start, origin_end = self._origin(start, touched), self._origin_end(end, touched)
         text = self.text[start : edit.start] + edit.text + self.text[edit.end : end]
         kinds = [edit.kind, *(each.kind for each in touched)]
-        kind = next((kind for kind in kinds if kind != REPLACEMENT), REPLACEMENT)
+        kind = next(filter(is_redaction, kinds), edit.kind)
         grown = len(text) - (end - start)
         self.text = self.text[:start] + text + self.text[end:]
         before = [each for each in self.changes if each.end <= start and each not in touched]
@@ -74,7 +75,7 @@ class Revision:
         self.changes = [*before, Change(start, start + len(text), origin_start, origin_end, kind), *after]
 
     def _origin(self, position: int, touched: Sequence[Change]) -> int:
-        """The place in the original of a place in the text that lies in no change."""
+        """Offset in the original of an offset in the text that is in no change."""
         if touched and touched[0].start == position:
             return touched[0].origin_start
         before = [each for each in self.changes if each.end <= position and each not in touched]
@@ -83,12 +84,12 @@ class Revision:
     def _origin_end(self, position: int, touched: Sequence[Change]) -> int:
         if touched and touched[-1].end == position:
             return touched[-1].origin_end
-        # What was removed right at the end lies behind it.
+        # A removal at the end of the text comes after it.
         before = [each for each in self.changes if each.end <= position and each.start < position]
         return position + (before[-1].origin_end - before[-1].end if before else 0)
 
     def current(self, start: int, end: int) -> tuple[int, int]:
-        """Where a stretch of the original stands in the text, with all of each change that it touches."""
+        """Span of the text for a span of the original, extended to all of each change that it overlaps."""
         shift_start = shift_end = 0
         for change in self.changes:
             if change.origin_end <= start:
@@ -102,7 +103,7 @@ class Revision:
         return start + shift_start, end + shift_end
 
     def redacted_origin(self) -> str:
-        """The original without what was redacted: the machine's own words that may be shown."""
+        """Original with the redactions applied: the recognised words that may be shown."""
         text, at = [], 0
         for change in self.changes:
             if change.is_redaction:

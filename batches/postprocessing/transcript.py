@@ -1,4 +1,7 @@
-"""Redaction and replacements applied to a whole transcript: texts, timed words, and marks of what changed."""
+"""Post-processing of a whole transcript: numbers as digits, replacements and redaction.
+
+Texts and timed words are changed alike, and each change is recorded with the recognised text.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,41 @@ import dataclasses
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from batches.postprocessing import replacements, words
-from batches.postprocessing.detection import find
+from batches.postprocessing import detection, digits, replacements, words
 from batches.postprocessing.replacements import Rule
 from batches.postprocessing.revision import Edit, Revision
-from batches.recognition.transcript import Segment, TextChange, Transcript, Word
+from batches.recognition.transcript import NUMBER, Segment, TextChange, Transcript, Word
 
 _Span = tuple[int, int, str]  # start, end, kind
 MASK, LABEL, REMOVE = "mask", "label", "remove"
 ACTIONS = (MASK, LABEL, REMOVE)
-MASKED = "****"  # one length for all: the length of a spoken number would say which digits it has
+MASKED = "****"  # fixed length, since the length of a spoken number would reveal its digits
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done to a transcript: an action of ``ACTIONS`` for each kind to redact, and replacements."""
+    """Post-processing rules: an action of ``ACTIONS`` for each kind to redact, and replacements.
+
+    ``digits`` writes numbers as digits before the replacements, so that these match the text as displayed.
+    """
 
     redact: Mapping[str, str] = field(default_factory=dict)
     replace: Sequence[Rule] = ()
+    digits: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.redact or self.replace)
+        return bool(self.redact or self.replace or self.digits)
+
+    @property
+    def need_language(self) -> bool:
+        """Whether the result depends on the transcript's language."""
+        return self.digits or any(rule.language for rule in self.replace)
 
 
 def process(transcript: Transcript, rules: Rules) -> Transcript:
-    """The transcript as it may be shown. The given one stays as it is; it must be as recognised."""
+    """Return the post-processed transcript. The argument must be as recognised; it is not changed."""
     if not rules:
         return transcript
     texts = _revised([segment.text.strip() for segment in transcript.segments], rules, transcript.language)
@@ -47,15 +59,55 @@ def process(transcript: Transcript, rules: Rules) -> Transcript:
     return dataclasses.replace(transcript, segments=segments)
 
 
+def settled(transcript: Transcript, rules: Rules) -> int:
+    """Number of leading segments whose result of :func:`process` later segments cannot change."""
+    if not rules.redact:
+        return len(transcript.segments)
+    revisions = [Revision(segment.text.strip()) for segment in transcript.segments]
+    heard = [revision.text for revision in revisions]
+    _write_digits(revisions, rules, transcript.language)
+    replacements.apply(revisions, rules.replace, transcript.language)
+    return min(_settled_lines(heard), _settled_lines([revision.text for revision in revisions]))
+
+
+def _settled_lines(texts: Sequence[str]) -> int:
+    lines = [text.replace("\n", " ") for text in texts]
+    end, at = detection.settled("\n".join(lines)), 0
+    for count, line in enumerate(lines):
+        at += len(line) + 1
+        if at > end:
+            return count
+    return len(lines)
+
+
 def redacted_texts(texts: Sequence[str], redact: Mapping[str, str]) -> list[str]:
-    """Texts that belong together, such as the lines of a corrected transcript, without sensitive data."""
+    """Redact related texts, such as the lines of a corrected transcript, as one context."""
     return [revision.text for revision in _revised(texts, Rules(redact=redact), "")]
 
 
+def redacted_values(value: Any, redact: Mapping[str, str]) -> Any:
+    """Redact a JSON value: each string and number by itself, with its key as context."""
+    if isinstance(value, dict):
+        return {key: _redacted_value(str(key), one, redact) for key, one in value.items()}
+    if isinstance(value, list):
+        return [redacted_values(one, redact) for one in value]
+    return _redacted_value("", value, redact)
+
+
+def _redacted_value(key: str, value: Any, redact: Mapping[str, str]) -> Any:
+    if isinstance(value, dict | list):
+        return redacted_values(value, redact)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return value
+    texts = redacted_texts([key.replace("_", " "), str(value)], redact)
+    return value if texts[1] == str(value) else texts[1]
+
+
 def _revised(texts: Iterable[str], rules: Rules, language: str) -> list[Revision]:
-    """Replace, then redact what is found in the texts as heard and in the texts as replaced."""
+    """Write numbers as digits, replace, then redact what is found in the original or the replaced texts."""
     revisions = [Revision(text) for text in texts]
     heard = _sensitive([revision.origin for revision in revisions], rules.redact)
+    _write_digits(revisions, rules, language)
     replacements.apply(revisions, rules.replace, language)
     if rules.redact:
         found = heard
@@ -70,9 +122,14 @@ def _revised(texts: Iterable[str], rules: Rules, language: str) -> list[Revision
     return revisions
 
 
+def _write_digits(revisions: Iterable[Revision], rules: Rules, language: str) -> None:
+    for revision in revisions if rules.digits else ():
+        found = digits.find(revision.text, language)
+        revision.apply([Edit(each.start, each.end, each.written, NUMBER) for each in found])
+
+
 def _sensitive(texts: Sequence[str], actions: Mapping[str, str]) -> list[list[_Span]]:
-    """What is to be redacted in each text. They are searched as one, since a number may begin in one segment
-    and end in another."""
+    """Spans to redact in each text. The texts are searched as one, since a number may span segments."""
     found: list[list[_Span]] = [[] for _ in texts]
     if not actions:
         return found
@@ -81,16 +138,15 @@ def _sensitive(texts: Sequence[str], actions: Mapping[str, str]) -> list[list[_S
     for line in lines:
         starts.append(at)
         at += len(line) + 1
-    for finding in find("\n".join(lines)):
-        if finding.kind in actions:
-            for start, end in finding.parts:
-                index = bisect_right(starts, start) - 1
-                found[index].append((start - starts[index], end - starts[index], finding.kind))
+    for finding in detection.find("\n".join(lines), actions):
+        for start, end in finding.parts:
+            index = bisect_right(starts, start) - 1
+            found[index].append((start - starts[index], end - starts[index], finding.kind))
     return found
 
 
 def _joined(spans: Iterable[_Span]) -> list[_Span]:
-    """Spans in order; those that overlap as one, of the first one's kind."""
+    """Spans in order, with overlapping ones merged into one of the first one's kind."""
     joined: list[_Span] = []
     for start, end, kind in sorted(spans):
         if joined and start < joined[-1][1]:
@@ -105,7 +161,7 @@ def _edit(text: str, start: int, end: int, kind: str, action: str) -> Edit:
     if action == LABEL:
         return Edit(start, end, f"[{kind.upper()}]", kind)
     if action == REMOVE:
-        # One of the two spaces around it goes too.
+        # Remove one of the two surrounding spaces as well.
         if text[end : end + 1] == " " and (start == 0 or text[start - 1] == " "):
             end += 1
         elif end == len(text) and start > 0 and text[start - 1] == " ":
@@ -119,7 +175,7 @@ def _same(segment: Segment, joined: str) -> bool:
 
 
 def _shifted(joined: str, revision: Revision) -> Revision:
-    """The same changes for the words' text, which begins with a space more or less."""
+    """The same changes for the joined words, which may have leading spaces."""
     shift = len(joined) - len(joined.lstrip())
     shifted = Revision(joined)
     shifted.text = joined[:shift] + revision.text
@@ -153,7 +209,7 @@ def _segment(segment: Segment, text: Revision, spoken: Revision) -> Segment:
         offset = max(0, change.start - outer)
         changes.append(TextChange(change.kind, offset, change.end - change.start, start, end, heard))
     if not timed:
-        # The words tell times of their own changes, which the muted copy needs.
+        # Redactions of the words have their own times, which the muted copy needs.
         changes += [
             TextChange(change.kind, 0, 0, *words.time_of(change, segment.words, segment, len(spoken.origin)))
             for change in spoken.changes

@@ -1,7 +1,7 @@
 """Chinese script conversion: Simplified for zh-cn, Traditional for zh-tw.
 
-Whisper has one language code for both and writes now one script, now the other. The conversion is OpenCC's
-(https://github.com/BYVoid/OpenCC), which knows phrases where one character has several counterparts.
+Whisper has one language code for both and writes either script unpredictably. The conversion uses OpenCC
+(https://github.com/BYVoid/OpenCC), which resolves characters with several counterparts by phrases.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))  # first and last 
 
 
 def conversion(language: str) -> str:
-    """OpenCC's configuration for a language code; empty for languages that ask for no script."""
+    """OpenCC's configuration for a language code; empty for languages without conversion."""
     return CONVERSIONS.get(language.strip().lower().replace("_", "-"), "")
 
 
@@ -23,9 +23,9 @@ def convert(text: str, configuration: str) -> str:
 
 
 def convert_texts(texts: Sequence[str], configuration: str) -> list[str]:
-    """Consecutive words converted together, so that phrases across them are seen.
+    """Convert consecutive words together, so that phrases across words are recognised.
 
-    Where the conversion changes the number of characters, each word is converted by itself.
+    If the conversion changes the number of characters, each word is converted by itself.
     """
     whole = "".join(texts)
     converted = convert(whole, configuration)
@@ -39,7 +39,7 @@ def convert_texts(texts: Sequence[str], configuration: str) -> list[str]:
 
 
 def both_scripts(words: Iterable[str]) -> list[str]:
-    """Each word as it is and, where they differ, in Simplified and in Traditional characters."""
+    """Each word unchanged and, where different, in Simplified and in Traditional characters."""
     return list(
         dict.fromkeys(
             form for word in words for form in (word, *(convert(word, each) for each in CONVERSIONS.values()))
@@ -48,9 +48,9 @@ def both_scripts(words: Iterable[str]) -> list[str]:
 
 
 def simplified(text: str) -> str:
-    """The text with each Traditional character as its Simplified one: equal for both spellings of a text.
+    """Convert Traditional to Simplified characters one by one, so that both spellings compare equal.
 
-    It converts character by character and keeps the length, for comparing and searching, not for reading.
+    The length does not change. For comparison and search, not for display.
     """
     return text if text.isascii() else text.translate(_simplified_characters())
 

@@ -1,4 +1,4 @@
-"""Errors of recognition: what can go wrong between a media file and its transcript.
+"""Exceptions of recognition, from reading the media file to writing the transcript.
 
 ::
 
@@ -15,6 +15,7 @@
     ├── WorkDiskFull               the installation: worth a retry
     ├── WorkFolderUnwritable       the installation: worth a retry
     ├── FfmpegUnavailable          the installation: worth a retry
+    ├── InstallationDamaged        the installation: worth a retry
     ├── EngineUnavailable          the installation: worth a retry
     ├── EngineDied                 the process: worth a retry
     ├── EngineStalled              the process: worth a retry
@@ -26,21 +27,21 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar
 
-# Error numbers of a write without space; the last is that of a limit on the size of files (ulimit -f).
+# errno of a write without disk space; the last is that of a file size limit (ulimit -f).
 NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
 def _(sentence: str) -> str:
-    """Marks a sentence for the portal's translations (xgettext looks for this name)."""
+    """Mark a sentence for translation by the portal (xgettext searches for this name)."""
     return sentence
 
 
 class RecognitionError(Exception):
-    """Failure of one file, with a stable code and a sentence that a person can act on.
+    """Base class: failure of one file, with a stable code and an actionable sentence.
 
     ``code`` is a short snake_case name that never changes once released. ``sentence`` is plain English; the
-    portal translates it and fills in ``shown(details)``. ``message`` may say more about this one failure, in
-    English. ``permanent`` says that the same bytes will fail again: such a task is not retried.
+    portal translates it and fills in ``shown(details)``. ``message`` may give details of this failure, in
+    English. ``permanent`` means that the same file will fail again: such a task is not retried.
     """
 
     code: ClassVar[str] = "recognition_failed"
@@ -54,11 +55,11 @@ class RecognitionError(Exception):
 
     @classmethod
     def shown(cls, details: dict[str, Any]) -> dict[str, Any]:
-        """The values of the sentence's placeholders."""
+        """Values of the sentence's placeholders."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """What the engine process reports to its client."""
+        """Serialise the error, for the engine process's response to its client."""
         return {
             "code": self.code,
             "message": self.message,
@@ -68,7 +69,7 @@ class RecognitionError(Exception):
 
     @staticmethod
     def from_dict(document: dict[str, Any]) -> RecognitionError:
-        """The error that :meth:`to_dict` wrote, of the class that has its code."""
+        """Deserialise an error from :meth:`to_dict`, as an instance of the class with its code."""
         known = {RecognitionError}
         while more := {child for kind in known for child in kind.__subclasses__()} - known:
             known |= more
@@ -77,7 +78,7 @@ class RecognitionError(Exception):
 
 
 class MediaError(RecognitionError):
-    """The file cannot be recognised as it is."""
+    """Base class: the file cannot be recognised as it is."""
 
     code = "media_error"
     sentence = _("The file cannot be recognised as it is.")
@@ -109,7 +110,7 @@ class EncryptedMedia(MediaError):
 
 
 class MediaTooLong(MediaError):
-    """``duration_ms`` and ``limit_ms`` are given as details."""
+    """The media is too long. Details: ``duration_ms`` and ``limit_ms``."""
 
     code = "media_too_long"
     sentence = _("The file is %(duration_ms)s minutes long; the limit is %(limit_ms)s minutes.")
@@ -120,7 +121,7 @@ class MediaTooLong(MediaError):
 
 
 class MediaTooLarge(MediaError):
-    """``bytes`` and ``limit_bytes`` are given as details."""
+    """The file is too large. Details: ``bytes`` and ``limit_bytes``."""
 
     code = "media_too_large"
     sentence = _("The file has %(bytes)s MB; the limit is %(limit_bytes)s MB.")
@@ -131,7 +132,7 @@ class MediaTooLarge(MediaError):
 
 
 class ModelUnavailable(RecognitionError):
-    """The weights are missing, damaged or not served, which the operator has to mend."""
+    """The weights are missing, damaged or not served; the operator must repair this."""
 
     code = "model_unavailable"
     permanent = False
@@ -139,7 +140,7 @@ class ModelUnavailable(RecognitionError):
 
 
 class ModelTooLarge(ModelUnavailable):
-    """A model needs more memory than is free, in ``need_bytes`` and ``free_bytes`` of the details."""
+    """A model needs more memory than is free. Details: ``need_bytes`` and ``free_bytes``."""
 
     code = "model_too_large"
     sentence = _("The model %(name)s needs %(need)s GB of memory; %(free)s GB are free.")
@@ -151,7 +152,7 @@ class ModelTooLarge(ModelUnavailable):
 
 
 class WorkDiskFull(RecognitionError):
-    """There is no space for decoded sound or results, which the operator has to mend."""
+    """No disk space is left for decoded audio or results; the operator must free some."""
 
     code = "work_disk_full"
     permanent = False
@@ -159,7 +160,7 @@ class WorkDiskFull(RecognitionError):
 
 
 class WorkFolderUnwritable(RecognitionError):
-    """The folder for files that are being processed is read-only or another user's."""
+    """The work folder is read-only or belongs to another user."""
 
     code = "work_folder_unwritable"
     permanent = False
@@ -167,15 +168,23 @@ class WorkFolderUnwritable(RecognitionError):
 
 
 class FfmpegUnavailable(RecognitionError):
-    """The program that decodes media files is missing or does not start, which the operator has to mend."""
+    """ffmpeg is missing or does not start; the operator must repair this."""
 
     code = "ffmpeg_unavailable"
     permanent = False
     sentence = _("The program that decodes media files (ffmpeg) does not run.")
 
 
+class InstallationDamaged(RecognitionError):
+    """A module or a file of the portal is missing; the operator must repair this."""
+
+    code = "installation_damaged"
+    permanent = False
+    sentence = _("Files of the portal itself are missing on the machine that recognises.")
+
+
 class EngineUnavailable(RecognitionError):
-    """No engine process runs, or it ends while its models load, which the operator has to mend."""
+    """No engine process runs, or it ends while its models load; the operator must repair this."""
 
     code = "engine_unavailable"
     permanent = False
@@ -191,7 +200,7 @@ class EngineDied(RecognitionError):
 
 
 class EngineStalled(RecognitionError):
-    """The engine process made no progress with this file for too long, or took longer than it may."""
+    """The engine process made no progress with this file for too long, or exceeded its time limit."""
 
     code = "engine_stalled"
     permanent = False
@@ -199,7 +208,7 @@ class EngineStalled(RecognitionError):
 
 
 class UnexpectedFailure(RecognitionError):
-    """A fault of this software or of a library; another attempt may succeed."""
+    """Unexpected exception in this software or in a library; a retry may succeed."""
 
     code = "unexpected_failure"
     permanent = False

@@ -1,4 +1,4 @@
-"""Language codes: CLOVA Speech's and Whisper's."""
+"""Language codes of CLOVA Speech and of Whisper."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CLOVA = {
 
 
 class UnknownLanguageError(ValueError):
-    """The code is neither CLOVA's nor Whisper's."""
+    """The code is neither one of CLOVA's nor one of Whisper's."""
 
 
 def candidates(code: str) -> tuple[str, ...]:
-    """Whisper's codes that a language code stands for; none for "auto". Case does not matter.
+    """Whisper's codes for a language code; none for "auto". Case-insensitive.
 
     Raises UnknownLanguageError.
     """
@@ -46,5 +46,5 @@ def candidates(code: str) -> tuple[str, ...]:
 
 
 def codes() -> list[str]:
-    """All codes that may be asked for: "auto", CLOVA's own and Whisper's."""
+    """All valid language codes: "auto", CLOVA's own and Whisper's."""
     return [AUTO, "ko-KR", "en-US", MIXED_KOREAN_ENGLISH, "ja", "zh-cn", "zh-tw", *sorted(WHISPER)]

@@ -1,4 +1,4 @@
-"""What a caller may ask of the engine."""
+"""Recognition options of the engine."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ MAX_SPEAKERS = 30
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Recognition settings of one file.
+    """Recognition options of one file.
 
-    ``language`` is one of :func:`batches.recognition.languages.codes`; case does not matter.
-    ``channels`` makes each channel of a file with several a speaker of its own; ``speakers`` tells apart
-    by voice who speaks in the other files. ``all_tracks`` recognises every audio track that has sound, and
-    not the default one alone. ``min_speakers`` and ``max_speakers`` are 1..30, or -1 where they are not set.
-    Raises ValueError for anything else.
+    ``language`` is one of :func:`batches.recognition.languages.codes`, case-insensitive.
+    ``channels`` makes each channel of a multi-channel file a speaker; ``speakers`` turns on diarization for
+    other files. ``all_tracks`` recognises every audio track with sound instead of the default one only.
+    ``min_speakers`` and ``max_speakers`` are 1..30, or -1 if not set. Raises ValueError for invalid values.
     """
 
     language: str = languages.AUTO
     keywords: Sequence[str] = ()
-    keyword_weight: float = 7.0  # logits; 0 leaves the keywords to the prompt
+    keyword_weight: float = 7.0  # logits; 0: keywords only in the prompt
     speakers: bool = False
     channels: bool = False
     all_tracks: bool = True
     min_speakers: int = -1
     max_speakers: int = -1
-    whisper_model: str = ""  # name or path; empty for the engine's own
+    whisper_model: str = ""  # name or path; empty for the engine's default
     speaker_model: str = ""
     max_duration_ms: int = MAX_DURATION_MS
     max_bytes: int = MAX_BYTES

@@ -1,6 +1,6 @@
-"""What a module of a recogniser or diarizer registers: its name, its models, its loader.
+"""Providers: registry entries of recognisers and diarizers, with their name, models and loader.
 
-Importing this module, or a module that registers itself, imports no torch: the portal's processes list
+Importing this module, or a module with a provider, does not import torch: the portal's processes list
 recognisers without loading any.
 """
 
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """Where and how models run."""
+    """Settings for loading models: where and how they run."""
 
     store: ModelStore
     device: torch.device
     batches: BatchThread  # runs the batches of all models on the device
     threads: int = 1  # of the CPU
-    batch_size: int = 0  # chunks decoded at once; 0: what suits the device
+    batch_size: int = 0  # chunks decoded at once; 0: the device's default
     precision: str = "auto"  # as in runtime.device.choose_precision
-    gpu_memory: int = DEFAULT_GPU_MEMORY  # bytes that this process may take of a GPU, for all models together
-    trusted_pipelines: frozenset[str] = frozenset()  # references whose files may run code of their own
+    gpu_memory: int = DEFAULT_GPU_MEMORY  # bytes of GPU memory for all models of this process
+    trusted_pipelines: frozenset[str] = frozenset()  # references of pipelines whose code may be executed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A kind of model, and what it needs.
+    """Provider of one kind of model, with its requirements.
 
-    ``claims`` says whether a model reference (name, path or folder) is of this kind; it reads files at most.
+    ``claims`` returns whether a model reference (name, path or folder) is of this kind; it only reads files.
     """
 
     name: str
     claims: Callable[[str, ModelStore], bool]
-    packages: tuple[str, ...] = ()  # importable names of packages that the portal does not require
+    packages: tuple[str, ...] = ()  # importable names of optional packages
     extra: str = ""  # the portal's extra that installs them
-    bundled: bool = False  # whether the models come with the packages, instead of the models folder
+    bundled: bool = False  # whether the models are part of the packages instead of the models folder
 
     def missing(self) -> str:
-        """The command that installs what this kind of model needs; empty if it is installed."""
+        """Command that installs the missing packages; empty if all are installed."""
         if all(importlib.util.find_spec(package) for package in self.packages):
             return ""
         return f'pip install "speechportal[{self.extra}]"'
@@ -80,8 +80,8 @@ class RecogniserProvider(Provider):
 class DiarizerProvider(Provider):
     """Loads diarizers. ``load`` raises ModelUnavailable.
 
-    ``segmentation`` finds the segmentation checkpoint among a model's files, if it has one that also serves
-    as voice activity detection.
+    ``segmentation`` returns the segmentation checkpoint among a model's files, if it has one that can also be
+    used for voice activity detection.
     """
 
     load: Callable[[str, LoadSettings], Diarizer]

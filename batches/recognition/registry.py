@@ -1,4 +1,4 @@
-"""All recognisers and diarizers. To add one, write its module and name it here.
+"""Registry of recognisers and diarizers. To add one, write its module and list it here.
 
 A model reference (a name, path or folder) belongs to the first provider that claims it.
 """
@@ -20,15 +20,15 @@ DIARIZERS: tuple[DiarizerProvider, ...] = (pyannote_pipeline.PROVIDER, senko.PRO
 
 
 def recogniser_names() -> list[str]:
-    """The names by which an operator chooses what runs a model."""
+    """Names of the recognisers that an operator can choose."""
     return [provider.name for provider in RECOGNISERS]
 
 
 def find_recogniser(reference: str, store: ModelStore, name: str = "") -> RecogniserProvider:
-    """The provider of that name if it takes the model, or else the first that does.
+    """Provider with that name if it can run the model, else the first one that can.
 
-    Several run Whisper's weights, and ``name`` chooses among them; a model that only one provider runs needs
-    no name. Raises ValueError for an unknown name and ModelUnavailable where no provider takes the model.
+    Several providers run Whisper's weights, and ``name`` chooses among them; a model with a single provider
+    needs no name. Raises ValueError for an unknown name and ModelUnavailable if no provider runs the model.
     """
     if name and name not in recogniser_names():
         raise ValueError(f"There is no recogniser {name!r}, only {', '.join(recogniser_names())}.")
@@ -39,13 +39,13 @@ def find_recogniser(reference: str, store: ModelStore, name: str = "") -> Recogn
 
 
 def bundled_with(reference: str, store: ModelStore) -> Provider | None:
-    """The provider whose packages contain this model; None for a model that has files of its own."""
+    """Provider whose packages contain this model; None for a model with its own files."""
     found = (each for each in (*RECOGNISERS, *DIARIZERS) if each.bundled and each.claims(reference, store))
     return next(found, None)
 
 
 def find_diarizer(reference: str, store: ModelStore) -> DiarizerProvider:
-    """The first provider that claims the model. Raises ModelUnavailable."""
+    """First diarizer provider that claims the model. Raises ModelUnavailable."""
     for provider in DIARIZERS:
         if provider.claims(reference, store):
             return provider

@@ -1,48 +1,56 @@
-"""What recognition hands on: words in segments, with times in whole milliseconds.
+"""`Transcript`: words in segments, with times in whole milliseconds.
 
-The same document is the checkpoint in the database, the input of every result format and what a
-correction changes. It knows no format and no Django.
+The same document is the checkpoint in the database, the input of every result format and the base of
+corrections. Independent of result formats and of Django.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 SCHEMA_VERSION = 1
+# Kinds of text change other than redaction: a domain's replacement, a number written as digits.
+REPLACEMENT, NUMBER = "replacement", "number"
+
+
+def is_redaction(kind: str) -> bool:
+    """Whether a change of this kind hides sensitive data."""
+    return kind not in {REPLACEMENT, NUMBER}
 
 
 @dataclass(slots=True)
 class Word:
-    """One word. ``text`` keeps its leading space where the language writes one."""
+    """Word. ``text`` includes the leading space in languages that have spaces."""
 
     start: int  # ms from the start of the media
     end: int  # ms, >= start
     text: str
     probability: float = 1.0  # 0..1
-    speaker: str = ""  # speaker label "1", "2", ...; empty where speakers were not asked for
+    speaker: str = ""  # speaker label "1", "2", ...; empty without diarization
 
 
 @dataclass(slots=True)
 class TextChange:
-    """A stretch of a segment's text that post-processing wrote in place of what the machine heard."""
+    """Change by post-processing: span of a segment's text that replaced recognised text."""
 
-    kind: str  # "replacement", or the kind of what was redacted: "card", "phone", ...
+    kind: str  # "replacement", "number", or the kind of what was redacted: "card", "phone", ...
     offset: int  # into the segment's text, outer spaces removed
     length: int  # characters
     start: int  # ms
     end: int  # ms
-    heard: str = ""  # the machine's words; empty for what was redacted
+    heard: str = ""  # recognised text; empty for redactions
 
     @property
     def is_redaction(self) -> bool:
-        return self.kind != "replacement"
+        return is_redaction(self.kind)
 
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of speech by one speaker, with its words in order of time."""
+    """Segment: speech by one speaker, with its words in order of time."""
 
     start: int  # ms
     end: int  # ms
@@ -50,19 +58,30 @@ class Segment:
     words: list[Word] = field(default_factory=list)
     confidence: float = 1.0  # 0..1, mean probability of the words
     speaker: str = ""
-    # Quality signals of the decoding, as openai-whisper defines them.
+    # Quality signals of decoding, as defined by openai-whisper.
     mean_logprob: float = 0.0
     no_speech_probability: float = 0.0
     compression_ratio: float = 1.0
     flags: list[str] = field(default_factory=list)  # "repetition", "low_confidence", "no_speech"
-    # Of post-processing: what it changed, and the machine's text where a replacement changed it.
+    # From post-processing: its changes, and the recognised text if a replacement changed it.
     changes: list[TextChange] = field(default_factory=list)
     machine_text: str = ""
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        words = [Word(**word) for word in document["words"]]
+        changes = [TextChange(**change) for change in document.get("changes", ())]
+        return cls(**{**document, "words": words, "changes": changes})
+
+
+# Called with the index of the first segment, the segments, and the file's language, which is empty if it is
+# known only at the end. A second call with index 0 means that recognition was restarted.
+OnSegments = Callable[[int, Sequence[Segment], str], None]
 
 
 @dataclass(slots=True)
 class SpeakerTurn:
-    """A stretch of time in which a speaker is heard; turns of different speakers may overlap."""
+    """Speaker turn: time span in which a speaker speaks; turns of different speakers may overlap."""
 
     start: int  # ms
     end: int  # ms
@@ -71,10 +90,19 @@ class SpeakerTurn:
 
 @dataclass(slots=True)
 class Span:
-    """A stretch of the media."""
+    """Time span of the media."""
 
     start: int  # ms
     end: int  # ms
+
+
+@dataclass(slots=True)
+class KeywordOutcome:
+    """Retrieval statistics of one keyword of a long list: how often it was tried, accepted and rejected."""
+
+    text: str
+    accepted: int = 0  # times that the text contained it
+    refused: int = 0  # times that it was acoustically too unlikely
 
 
 @dataclass(slots=True)
@@ -85,12 +113,13 @@ class Transcript:
     segments: list[Segment] = field(default_factory=list)
     speakers: list[str] = field(default_factory=list)  # labels in order of first appearance
     turns: list[SpeakerTurn] = field(default_factory=list)
-    speech_duration: int = 0  # ms in which somebody speaks
+    speech_duration: int = 0  # ms
     loudness: list[int] = field(default_factory=list)  # 0..100 at equal distances, for a waveform
     engine: dict[str, Any] = field(default_factory=dict)  # names and versions of models and options
     flags: list[str] = field(default_factory=list)  # "language_mismatch", "truncated", "no_speech", ...
-    unrecognised: list[Span] = field(default_factory=list)  # somebody speaks there, and no words were found
-    missing_duration: int = 0  # ms that could not be decoded; 0 where none is missing or it is not known
+    unrecognised: list[Span] = field(default_factory=list)  # speech without recognised words
+    keywords: list[KeywordOutcome] = field(default_factory=list)
+    missing_duration: int = 0  # ms that could not be decoded; 0 if none or unknown
     version: int = SCHEMA_VERSION
 
     @property
@@ -99,27 +128,27 @@ class Transcript:
 
     @property
     def confidence(self) -> float:
-        """Mean confidence of the segments, weighted by their length; 0 where there is no speech."""
+        """Mean confidence of the segments, weighted by their duration; 0 without speech."""
         return self._mean([segment.confidence for segment in self.segments])
 
     @property
     def mean_logprob(self) -> float:
-        """Mean log-probability of the text, weighted by the segments' length; 0 where there is no speech."""
+        """Mean log-probability of the text, weighted by the segments' duration; 0 without speech."""
         return self._mean([segment.mean_logprob for segment in self.segments])
 
     @property
     def no_speech_share(self) -> float:
-        """The share of the media in which nobody speaks, 0..1."""
+        """Share of the media without speech, 0..1."""
         return max(0.0, 1.0 - self.speech_duration / self.duration) if self.duration else 1.0
 
     @property
     def all_flags(self) -> list[str]:
-        """The whole's flags, and then those that any segment has."""
+        """Flags of the transcript, followed by those of any segment."""
         raised = (flag for segment in self.segments for flag in segment.flags)
         return list(dict.fromkeys([*self.flags, *raised]))
 
     def _mean(self, values: list[float]) -> float:
-        """Of one value for each segment, weighted by the segments' length."""
+        """Mean of one value per segment, weighted by the segments' duration."""
         weights = [max(1, segment.end - segment.start) for segment in self.segments]
         pairs = zip(values, weights, strict=True)
         return sum(value * weight for value, weight in pairs) / sum(weights) if weights else 0.0
@@ -129,20 +158,12 @@ class Transcript:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote. Unknown keys, from a newer release, are an error."""
+        """Deserialise the output of :meth:`to_dict`. Unknown keys, from a newer release, are an error."""
         if (version := document.get("version")) != SCHEMA_VERSION:
             raise ValueError(f"transcript schema {version!r} is not {SCHEMA_VERSION}")
         fields = dict(document)
-        fields["segments"] = [
-            Segment(
-                **{
-                    **segment,
-                    "words": [Word(**word) for word in segment["words"]],
-                    "changes": [TextChange(**change) for change in segment.get("changes", ())],
-                }
-            )
-            for segment in document["segments"]
-        ]
+        fields["segments"] = [Segment.from_dict(segment) for segment in document["segments"]]
         fields["unrecognised"] = [Span(**span) for span in document.get("unrecognised", [])]
+        fields["keywords"] = [KeywordOutcome(**outcome) for outcome in document.get("keywords", [])]
         fields["turns"] = [SpeakerTurn(**turn) for turn in document["turns"]]
         return cls(**fields)

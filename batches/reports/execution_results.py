@@ -39,7 +39,7 @@ COLUMNS = [
     "mean log-probability",
     "flags",
 ]
-# Columns that a batch may add at the end (Batch.csv_columns), and what stands in them.
+# Optional columns at the end (Batch.csv_columns), each with the function for its value.
 OPTIONAL_COLUMNS: dict[str, Callable[[Task, Transcript | None], str]] = {
     "whisper_model": lambda task, _transcript: task.whisper_model,
     "speaker_model": lambda task, _transcript: task.speaker_model,
@@ -48,7 +48,7 @@ OPTIONAL_COLUMNS: dict[str, Callable[[Task, Transcript | None], str]] = {
     "segments": lambda _task, transcript: str(len(transcript.segments)) if transcript else "",
     "input_size": lambda task, _transcript: str(task.input_size),
 }
-LEASE = timedelta(minutes=1)  # Then a writer that said nothing is taken for dead.
+LEASE = timedelta(minutes=1)  # after which a writer is presumed dead
 
 
 def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
@@ -71,7 +71,7 @@ def collect(batch: Batch, *, at_least: int) -> ExecutionResult | None:
         connection_id=batch.connection_id or Task.unscoped.get(pk=ids[0]).connection_id,
         number=batch.last_execution_result + 1,
         task_count=len(ids),
-        due_at=timezone.now() + timedelta(minutes=1),  # Should the message below be lost.
+        due_at=timezone.now() + timedelta(minutes=1),  # in case the message below is lost
     )
     Batch.unscoped.filter(pk=batch.pk).update(last_execution_result=result.number)
     Task.unscoped.filter(pk__in=ids).update(execution_result=result)
@@ -85,21 +85,21 @@ def collect_idle() -> int:
     idle = Batch.unscoped.filter(
         Exists(tasks.filter(execution_result=None, state__in=Task.REPORTED)),
         ~Exists(tasks.filter(state__in=[Task.State.WAITING, *Task.LEASED])),
-        ~Exists(PendingFile.unscoped.filter(batch=OuterRef("pk"))),
+        ~Exists(PendingFile.unscoped.filter(batch=OuterRef("pk")).exclude(is_media=False)),
         last_finished_at__lte=timezone.now() - timedelta(seconds=settings.IDLE_SECONDS),
     )
     collected = 0
     for batch_id in idle.values_list("pk", flat=True):
         with transaction.atomic():
             batch = Batch.unscoped.select_for_update(no_key=True).get(pk=batch_id)
-            # A full ten was collected as it filled up; here fewer are left, or more after a raised limit.
+            # Full reports were collected as they filled up; usually fewer than ten tasks remain.
             while collect(batch, at_least=1):
                 collected += 1
     return collected
 
 
 def due() -> list[int]:
-    """IDs of execution results whose file is to be written and whose next attempt is due."""
+    """IDs of execution results with an unwritten file whose next attempt is due."""
     return list(overdue(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:1000])
 
 
@@ -148,7 +148,7 @@ def _write(result: ExecutionResult, store: ObjectStore) -> None:
 
 
 def render(result: ExecutionResult) -> bytes:
-    """The CSV, UTF-8 with a byte order mark so that spreadsheets read Hangul, rows in task order."""
+    """Render the CSV: UTF-8 with a byte order mark, so that spreadsheets read Hangul; rows in task order."""
     rows = result.tasks.order_by("task_order").select_related("transcript")
     tasks = rows.prefetch_related("result_files")
     text = io.StringIO()
@@ -182,7 +182,7 @@ def _row(task: Task, added: list[str]) -> Iterable[str]:
 
 
 def _quality(transcript: Transcript | None) -> Iterable[str]:
-    """How far the transcript can be trusted; nothing where there is none."""
+    """Quality signals of the transcript; nothing without one."""
     if transcript is None:
         return ("", "", "", "")
     return (
@@ -194,7 +194,7 @@ def _quality(transcript: Transcript | None) -> Iterable[str]:
 
 
 def _described(flag: str, transcript: Transcript) -> str:
-    """A flag with its times, where it has any, in seconds."""
+    """Format a quality flag, with its times in seconds if it has any."""
     if flag == "unrecognised_speech":
         spans = (f"{span.start / 1000:.1f}-{span.end / 1000:.1f}" for span in transcript.unrecognised)
         return f"{flag} ({', '.join(spans)} s)"

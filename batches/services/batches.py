@@ -39,7 +39,7 @@ class BatchFields(TypedDict, total=False):
     input_path: str
     result_path: str
     formats: list[str]
-    recognition: Mapping[str, SettingValue]  # those to change
+    recognition: Mapping[str, SettingValue]  # only the settings to change
     priority: int
     transcript_days: int | None
     webhook_url: str
@@ -105,7 +105,7 @@ def update_batch(
     ``confirm`` is called with the locked row before anything changes; an exception from it ends the change.
     Returns the batch as saved. Raises ``ValidationError``, also for a batch that was deleted meanwhile.
     """
-    # ``batch`` may be a form's instance, which has the new values already, so read the stored address.
+    # ``batch`` may be a form's instance, which already has the new values, so read the stored URL.
     url = Batch.unscoped.values_list("webhook_url", flat=True).get(pk=batch.pk)
     wanted = fields.get("webhook_url", url)
     refused = endpoint.refusal_of(wanted) if wanted != url else None
@@ -133,7 +133,7 @@ def update_batch(
 
 @dataclass(frozen=True)
 class Refusal:
-    """What is wrong with one field of a batch; ``field`` is empty for what is about the whole batch."""
+    """Validation error of one field of a batch; ``field`` is empty for an error of the whole batch."""
 
     field: str
     message: str
@@ -147,10 +147,10 @@ class Refusal:
 
 
 def refusals(*, account: Account, batch: Batch | None = None, **fields: Unpack[BatchFields]) -> list[Refusal]:
-    """What :func:`create_batch`, or :func:`update_batch` of ``batch``, would refuse, in the same sentences.
+    """Validate without saving: the errors that :func:`create_batch` or :func:`update_batch` would raise.
 
-    Nothing is said about fields that are not given: a form is checked before it is complete. Nothing is
-    saved, but ``batch`` is changed in memory.
+    Missing fields are not errors, since a form is checked before it is complete. Nothing is saved, but
+    ``batch`` is changed in memory.
     """
     checked = Batch(account=account) if batch is None else batch
     _apply(checked, fields)
@@ -204,7 +204,7 @@ def _apply(batch: Batch, fields: BatchFields) -> None:
 
 
 def _locked_account(account: Account) -> Account:
-    # Not FOR UPDATE: a task that ends holds its batch and then refers to the account.
+    # Not a full FOR UPDATE: a task that ends locks its batch and then refers to the account.
     return Account.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
@@ -234,7 +234,7 @@ def _check(batch: Batch, refused_url: ValidationError | None) -> None:
 
 
 def _remember_folder(batch: Batch) -> None:
-    """Store the folder of finished inputs, so that polling skips it also after the batch is renamed."""
+    """Store the folder of finished inputs, so that polling skips it even after the batch is renamed."""
     ProcessedFolder.unscoped.get_or_create(connection=batch.connection, path=batch.folder)
 
 

@@ -1,5 +1,4 @@
-"""Dry run of a batch before it is saved: validates what is filled in, tests its paths and counts the files
-that wait in them."""
+"""Dry run of a batch before it is saved: validates the form, tests the paths, counts the waiting files."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from batches.services import tasks as task_services
 from batches.services.batches import BatchFields, Refusal
 from speechportal.storage import keys
 from speechportal.storage.backends.base import Finding, ObjectStore
-from speechportal.storage.errors import StorageError
+from speechportal.storage.errors import InvalidKey, StorageError
 from speechportal.storage.models import Connection
 
 MOST_FILES = 10_000  # counted files; with more, the count is shown as "more than"
@@ -25,7 +24,7 @@ MOST_FILES = 10_000  # counted files; with more, the count is shown as "more tha
 
 @dataclass(frozen=True)
 class Preview:
-    """Result of a dry run. The ``findings`` of a path end at its first error; then no files are counted."""
+    """Result of a dry run. The ``findings`` of a path end at its first error; no files are counted then."""
 
     input_findings: list[Finding]
     result_findings: list[Finding]
@@ -33,9 +32,9 @@ class Preview:
     size: int = 0  # bytes
     is_more: bool = False
     names: list[str] = field(default_factory=list)  # the first few
-    media_duration: int | None = None  # ms, estimated; None where it cannot be told
+    media_duration: int | None = None  # ms, estimated; None if unknown
     estimate: task_services.Estimate | None = None
-    refused: list[Refusal] = field(default_factory=list)  # by the rules of batches
+    refused: list[Refusal] = field(default_factory=list)  # validation errors of the batch
 
     @property
     def paths_work(self) -> bool:
@@ -54,10 +53,10 @@ def preview(
     batch: Batch | None = None,
     others: BatchFields | None = None,
 ) -> Preview:
-    """Say what saving would refuse, test both paths with a small file, and count the waiting media files.
+    """Validate the batch, test both paths with a small file, and count the waiting media files.
 
-    ``batch`` is the one whose settings are edited, if any: its own paths do not count against it. ``others``
-    has what else is filled in.
+    ``batch`` is the one that is being edited, if any: its own paths are not an overlap. ``others`` has the
+    other fields of the form.
     """
     fields = BatchFields(connection=connection, input_path=input_path, result_path=result_path)
     if others:
@@ -70,10 +69,12 @@ def _tried(connection: Connection, input_path: str, result_path: str) -> Preview
     source, target = as_folder(input_path), as_folder(result_path)
     try:
         for path in (source, target):
+            if keys.is_address(path):
+                raise InvalidKey(path)
             keys.check_folder(path)
         store = connection.store()
         if target:
-            store.create_folder(target)  # Results make it anyway; the input path must be there by itself.
+            store.create_folder(target)  # Writing results creates it too; the input path must already exist.
     except StorageError as error:
         return Preview([], [Finding("open", _("Open the storage"), error)])
     found = Preview(store.check(source), store.check(target) if target != source else [])

@@ -1,4 +1,4 @@
-"""Changes of notifications: what a member is told of, and the account's chat channels."""
+"""Services for notifications: the subscriptions of a member, and the account's chat channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_CHANNELS = 10  # per account
 
 
 def choose(*, membership: Membership, frequencies: Mapping[str, str]) -> None:
-    """Set the frequency of each topic named. What happened before is not told afterwards."""
+    """Set the frequency of the given topics. Earlier events are not sent afterwards."""
     with transaction.atomic():
         for subscription in sending.subscribe(membership):
             frequency = frequencies.get(subscription.topic, subscription.frequency)
@@ -33,7 +33,7 @@ def choose(*, membership: Membership, frequencies: Mapping[str, str]) -> None:
 
 
 def add_channel(*, account: Account, name: str, service: str, url: str, topics: Sequence[str]) -> ChatChannel:
-    """Add an incoming webhook. Raises ``ValidationError`` for an address that may not be asked."""
+    """Add an incoming webhook. Raises ``ValidationError`` for a URL that the outbound policy refuses."""
     if ChatChannel.objects.for_account(account).count() >= MOST_CHANNELS:
         sentence = _("An account can have at most %d chat channels.") % MOST_CHANNELS
         raise ValidationError(sentence, code="too_many_channels")
@@ -59,7 +59,7 @@ def remove_channel(*, channel: ChatChannel) -> None:
 
 
 def try_channel(*, channel: ChatChannel) -> None:
-    """Send a test message. Raises ``ValidationError`` with what the service answered."""
+    """Send a test message. Raises ``ValidationError`` with the service's response."""
     try:
         chat.post(channel, _("Speech Portal can write to this channel."))
     except (chat.ChatRefused, OutboundError, EncryptionError) as error:

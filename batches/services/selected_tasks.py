@@ -1,6 +1,6 @@
 """Actions on many tasks of a batch at once: those that a member selected, or all that match a filter.
 
-Each task that an action does not fit is passed over: two people at once, or a worker, may be first.
+Tasks whose state does not allow the action are skipped: another person, or a worker, may have been first.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from batches.models import Batch, Task
+from batches.models.batch import NOTE_LENGTH
 from batches.services import tasks as task_services
 from batches.tasks import lifecycle
 from speechportal.accounts.audit import trail
 
 State = Task.State
-NOTE_LENGTH = 500  # characters of an acknowledgement
 MOST_REPEATS = 500  # Each is a transaction and a charge of its own.
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``done`` tasks were changed; ``passed_over`` ones were in a state that the action does not fit."""
+    """Outcome of an action: the number of tasks changed (``done``) and skipped (``passed_over``)."""
 
     done: int
     passed_over: int
 
 
 def fitting(action: str, tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """Those of ``tasks`` that the action can be done to now."""
+    """Filter the tasks whose state allows the action."""
     conditions = {
         "retry": lifecycle.retryable(),
         "cancel": lifecycle.cancellable(),
@@ -44,7 +44,7 @@ def fitting(action: str, tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 
 def retry(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
-    """Let failed and cancelled tasks run again. Nothing is charged twice."""
+    """Retry failed and cancelled tasks. Nothing is charged twice."""
     with transaction.atomic():
         locked = task_services.lock_batch(batch)
         chosen = tasks.order_by()
@@ -59,7 +59,7 @@ def cancel(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
     """Cancel tasks that have not ended; those in progress end as soon as their workers notice."""
     with transaction.atomic():
         locked = task_services.lock_batch(batch)
-        # By their IDs: the filter may name the very state that changes.
+        # Select by ID, since the filter may depend on the state that changes.
         chosen = Task.objects.for_account(batch.account).filter(
             pk__in=list(tasks.values_list("pk", flat=True))
         )
@@ -70,7 +70,7 @@ def cancel(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
 
 
 def recognise_again(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
-    """A new task for each completed one's input, with a charge of its own.
+    """Create a new task for the input of each completed task, with a charge of its own.
 
     Raises ``ValidationError`` for more than ``MOST_REPEATS`` at once.
     """
@@ -90,9 +90,9 @@ def recognise_again(*, batch: Batch, tasks: QuerySet[Task]) -> Outcome:
 
 
 def acknowledge(*, batch: Batch, tasks: QuerySet[Task], note: str = "") -> Outcome:
-    """Mark failures as seen, with a note: Home no longer names them.
+    """Acknowledge failures, with a note: the dashboard no longer shows them.
 
-    A retry removes the mark: if the task fails again, that is another failure. Raises ``ValidationError`` for
+    A retry clears the acknowledgement, so that another failure is shown again. Raises ``ValidationError`` for
     a note that is too long.
     """
     with transaction.atomic():
@@ -105,7 +105,7 @@ def acknowledge(*, batch: Batch, tasks: QuerySet[Task], note: str = "") -> Outco
 
 
 def acknowledge_task(*, task: Task, note: str = "") -> Task:
-    """Mark one task's failure as seen. Raises ``ValidationError`` where there is none, or for a long note."""
+    """Acknowledge one task's failure. Raises ``ValidationError`` if there is none, or for a long note."""
     with transaction.atomic():
         found = Task.objects.for_account(task.account).filter(pk=task.pk)
         if not _acknowledge(fitting("acknowledge", found), note):

@@ -42,7 +42,7 @@ def list_batches(account: Account, query: str = "") -> BatchQuerySet:
 
 
 def list_deleted_batches(account: Account, query: str = "") -> BatchQuerySet:
-    """Deleted batches of which there still are transcripts, the latest deleted first.
+    """Deleted batches that still have transcripts, the latest deleted first.
 
     ``query`` is part of a name or an ID.
     """
@@ -88,7 +88,7 @@ def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progres
     found = {batch.pk: batch.last_task_order for batch in batches}
     rows = (
         Task.objects.for_account(account)
-        # States are listed one by one: with "not completed" no database uses the index.
+        # The states are listed: with "not completed" no database would use the index.
         .filter(batch__in=found, state__in=sorted(set(State.values) - {State.COMPLETED}))
         .order_by()
         .values_list("batch", "state")
@@ -110,7 +110,7 @@ def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progres
 
 
 def choosable_domains(account: Account, batch: Batch | None = None) -> DomainQuerySet:
-    """Domains that a batch can take: Basic ones without a batch, and the batch's own."""
+    """Domains that a batch can use: Basic ones without a batch, and the batch's own."""
     domains = Domain.objects.for_account(account)
     free = domains.free_for_batch()
     if batch is not None and batch.domain_id is not None:
@@ -119,7 +119,7 @@ def choosable_domains(account: Account, batch: Batch | None = None) -> DomainQue
 
 
 def list_tasks(batch: Batch, state: str = "", query: str = "") -> QuerySet[Task]:
-    """The batch's tasks, newest first."""
+    """Tasks of the batch, newest first."""
     tasks = Task.objects.for_account(batch.account).filter(batch=batch).order_by("-task_order")
     if state in State.values:
         tasks = tasks.filter(state=state)

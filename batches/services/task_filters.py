@@ -1,4 +1,4 @@
-"""Task filter: which tasks of a batch a list shows and an action on many concerns, and in which order."""
+"""Task filter: conditions and order of a batch's tasks, for lists and for actions on many tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Self
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import NullIf
+from django.utils.translation import gettext_lazy as _
 
 from batches.models import Batch, Task
 from batches.services import selectors
@@ -15,14 +17,33 @@ from batches.services import selectors
 MINUTE = 60_000  # ms
 LONGEST = 10_000  # minutes: more than any input may have
 
-# The columns of the list and what each sorts by; ties by task order. None are last, whichever the direction.
-SORTS = {
-    "order": "task_order",
-    "name": "name",
-    "duration": "media_duration",
-    "size": "input_size",
-    "started": "started_at",
-    "finished": "finished_at",
+# Sort expressions of the list's columns. Empty values come last in both directions, therefore empty texts
+# are null here; ties by task order.
+SORTS: dict[str, F | NullIf] = {
+    "order": F("task_order"),
+    "name": F("name"),
+    "state": F("state"),
+    "duration": F("media_duration"),
+    "size": F("input_size"),
+    "language": NullIf(F("search_text__language"), Value("")),
+    "speakers": F("search_text__speakers"),
+    "flags": NullIf(F("search_text__flags"), Value("")),
+    "model": NullIf(F("whisper_model"), Value("")),
+    "found": F("created_at"),
+    "started": F("started_at"),
+    "finished": F("finished_at"),
+}
+
+
+# Quality flags of a transcript or its lines, with their labels.
+FLAGS = {
+    "low_confidence": _("Lines recognised with low confidence"),
+    "repetition": _("Lines that may repeat themselves"),
+    "unrecognised_speech": _("Speech without words"),
+    "language_mismatch": _("Another language than expected"),
+    "truncated": _("File damaged or cut off"),
+    "tracks_left_out": _("Audio tracks left out"),
+    "no_speech": _("Nobody speaks"),
 }
 
 
@@ -31,6 +52,7 @@ class TaskFilter:
     """Conditions on a batch's tasks; empty ones do not filter. Days are inclusive, in the current time zone.
 
     ``since`` and ``until`` are days of discovery; ``shortest`` and ``longest`` are minutes of media.
+    ``language`` (a code), ``speakers`` (their number) and ``flag`` are those of the transcript.
     """
 
     state: str = ""
@@ -40,11 +62,14 @@ class TaskFilter:
     until: date | None = None
     shortest: int | None = None
     longest: int | None = None
+    language: str = ""
+    speakers: int | None = None
+    flag: str = ""
     sort: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From the parameters of a page's address. What cannot be read does not filter."""
+        """Parse the query parameters of a page. Invalid ones are ignored."""
         return cls(
             state=_one_of(query.get("state", ""), Task.State.values),
             q=query.get("q", "").strip(),
@@ -53,11 +78,14 @@ class TaskFilter:
             until=day_of(query.get("until", "")),
             shortest=_minutes(query.get("shortest", "")),
             longest=_minutes(query.get("longest", "")),
+            language=query.get("language", "").strip(),
+            speakers=_minutes(query.get("speakers", "")),
+            flag=_one_of(query.get("flag", ""), list(FLAGS)),
             sort=_one_of(query.get("sort", ""), [*SORTS, *(f"-{name}" for name in SORTS)]),
         )
 
     def to_query(self) -> dict[str, str]:
-        """The parameters that ``from_query`` reads again."""
+        """Query parameters, as :meth:`from_query` parses them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: str(value) for name, value in values.items() if value not in ("", None)}
 
@@ -67,21 +95,25 @@ class TaskFilter:
 
     @property
     def more(self) -> bool:
-        """Whether one of the conditions behind "More filters" is set."""
-        return any((self.model, self.since, self.until, self.shortest is not None, self.longest is not None))
+        """Whether a condition under "More filters" is set."""
+        numbers = (self.shortest, self.longest, self.speakers)
+        texts = (self.model, self.since, self.until, self.language, self.flag)
+        return any(texts) or any(number is not None for number in numbers)
 
     def apply(self, batch: Batch) -> QuerySet[Task]:
-        """The batch's tasks that match, in the order asked for: the newest first unless one was."""
-        tasks = selectors.list_tasks(batch, self.state, self.q).filter(self._conditions())
+        """Filter and sort the batch's tasks; by default the newest first."""
+        tasks = selectors.list_tasks(batch, self.state, self.q).filter(self.conditions())
         if not self.sort:
             return tasks
-        column, descending = SORTS[self.sort.removeprefix("-")], self.sort.startswith("-")
-        if column == "task_order":
+        name, descending = self.sort.removeprefix("-"), self.sort.startswith("-")
+        if name == "order":
             return tasks.order_by("-task_order" if descending else "task_order")
-        ordering = F(column).desc(nulls_last=True) if descending else F(column).asc(nulls_last=True)
+        by = SORTS[name]
+        ordering = by.desc(nulls_last=True) if descending else by.asc(nulls_last=True)
         return tasks.order_by(ordering, "-task_order")
 
-    def _conditions(self) -> Q:
+    def conditions(self) -> Q:
+        """Condition on tasks of any batch: all but state, text and order."""
         found = Q()
         if self.model:
             found &= Q(whisper_model=self.model) | Q(speaker_model=self.model)
@@ -93,6 +125,12 @@ class TaskFilter:
             found &= Q(media_duration__gte=self.shortest * MINUTE)
         if self.longest is not None:
             found &= Q(media_duration__lte=self.longest * MINUTE)
+        if self.language:
+            found &= Q(search_text__language=self.language)
+        if self.speakers is not None:
+            found &= Q(search_text__speakers=self.speakers)
+        if self.flag:
+            found &= Q(search_text__flags__contains=f",{self.flag},")
         return found
 
 
@@ -101,12 +139,12 @@ def _one_of(value: str, known: list[str]) -> str:
 
 
 def day_of(value: str) -> date | None:
-    """Day of a page's address, ``2026-12-31``; ``None`` where it cannot be read or is out of range."""
+    """Parse a day of a query, ``2026-12-31``; ``None`` if it is invalid or out of range."""
     try:
         day = date.fromisoformat(value)
     except ValueError:
         return None
-    # A day before or after it must be one too: databases compare with its beginning and end, in UTC.
+    # The days around it must be valid too: databases compare with its beginning and end, in UTC.
     return day if date.min + timedelta(days=366) < day < date.max - timedelta(days=366) else None
 
 

@@ -40,7 +40,7 @@ class Estimate:
 
 
 def estimate(*, account: Account, files: int = 1) -> Estimate:
-    """Estimate the charge of ``files`` files at the account's present price."""
+    """Estimate the charge of ``files`` files at the account's current price."""
     return Estimate(files, account.price_per_file * files, account.currency, budget.left(account))
 
 
@@ -80,7 +80,7 @@ def retry_failed(*, batch: Batch) -> int:
 
 
 def retry_task(*, task: Task) -> Task:
-    """Retry a failed or cancelled task. It is charged once, however often it runs."""
+    """Retry a failed or cancelled task. However often it runs, it is charged once."""
     with transaction.atomic():
         batch = lock_batch(task.batch)
         if not lifecycle.retry(Task.unscoped.filter(pk=task.pk)):
@@ -122,7 +122,7 @@ def cancel_waiting(*, batch: Batch) -> int:
 
 
 def recognise_again(*, task: Task) -> Task:
-    """Create another task for a completed task's input, with the batch's present settings and its own charge.
+    """Create another task for a completed task's input, with the batch's current settings and its own charge.
 
     Its result is written beside the first; the input is not moved.
     """
@@ -169,7 +169,7 @@ def _check_repeatable(original: Task) -> None:
 
 
 def lock_batch(batch: Batch) -> Batch:
-    """The live batch with its row locked. Raises ``ValidationError`` when it was deleted meanwhile."""
+    """Lock the row of a live batch and return it. Raises ``ValidationError`` if it was deleted meanwhile."""
     locked = Batch.unscoped.live().select_for_update(no_key=True).filter(pk=batch.pk).first()
     if locked is None:
         raise ValidationError(_("The batch was deleted meanwhile."), code="batch_deleted")
@@ -177,7 +177,7 @@ def lock_batch(batch: Batch) -> Batch:
 
 
 def _hasten(batch: Batch) -> None:
-    """Bring forward moves of failed inputs that wait for their next attempt, so that they can be retried."""
+    """Make postponed moves of failed inputs due now, so that their tasks can be retried."""
     now = timezone.now()
     Task.unscoped.filter(batch=batch, state=State.FAILED, move_due_at__gt=now, move_attempts__gt=1).update(
         move_due_at=now

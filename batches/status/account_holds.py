@@ -24,7 +24,7 @@ def suspend(account: Account) -> None:
 
 
 def unsuspend(account: Account) -> None:
-    """The account's batches are polled and its tasks started again."""
+    """Poll the account's batches and start its tasks again."""
     with transaction.atomic():
         Account.objects.filter(pk=account.pk).update(suspended_at=None)
         held = Batch.unscoped.live().filter(account=account, cause_code=ACCOUNT_SUSPENDED)
@@ -50,7 +50,7 @@ def hold_for_budget(account: Account) -> None:
 
 
 def reconcile() -> None:
-    """Bring the batches in line with their accounts, which staff edit, and with budgets and months."""
+    """Update the holds of batches after changes of accounts and budgets, and at the start of a month."""
     live = Batch.unscoped.live()
     for account_id in set(
         live.filter(account__suspended_at__isnull=False)

@@ -21,7 +21,14 @@ HELD = (ACCOUNT_SUSPENDED, BUDGET_REACHED)
 # Not set or ended by storage: see batches.tasks.model_hosts.
 KEPT_BY_POLLS = (MODEL_NOT_SERVED, *HOST_FAULTS)
 
-_NORMAL = {"status": Batch.Status.NORMAL, "cause_code": "", "cause": "", "cause_details": {}}
+_UNSEEN: dict[str, Any] = {"acknowledged_at": None, "acknowledgement": ""}
+_NORMAL: dict[str, Any] = {
+    "status": Batch.Status.NORMAL,
+    "cause_code": "",
+    "cause": "",
+    "cause_details": {},
+    **_UNSEEN,
+}
 
 
 def set_error(batch_id: int, failure: Failure) -> None:
@@ -55,6 +62,7 @@ def announce_error(batches: BatchQuerySet, failure: Failure) -> int:
             cause_code=failure.code,
             cause=failure.message,
             cause_details=dict(failure.details),
+            **_UNSEEN,
         )
         for batch in announced:
             batch.cause_code, batch.cause = failure.code, failure.message
@@ -66,7 +74,7 @@ def announce_error(batches: BatchQuerySet, failure: Failure) -> int:
 
 def recover(batches: BatchQuerySet, **values: Any) -> None:
     """Turn batches to Normal and announce it."""
-    if not batches.exists():  # As nearly always: each poll calls this.
+    if not batches.exists():  # The usual case, since each poll calls this.
         return
     with transaction.atomic():
         announced = _locked(batches)
@@ -85,6 +93,6 @@ def _note(batches: list[Batch], code: str, cause: str) -> None:
 
 
 def _locked(batches: BatchQuerySet) -> list[Batch]:
-    """The batches, locked, as they are before their status changes."""
+    """Lock the batches, before their status changes."""
     rows = batches.select_related("account").order_by("pk")
     return list(rows.select_for_update(of=("self",), no_key=True))

@@ -1,8 +1,8 @@
 """Connection back-off: a circuit breaker for each storage, so that one that is down does not occupy workers.
 
-Errors of one file (it is gone, it changed, its name is invalid) concern its task only. Any other storage
-error opens the circuit: nothing on the connection is tried for a while, longer each time, and then by one
-worker as a probe; the first success closes it. A connection that was edited since is tried at once.
+Errors of one file (missing, changed, invalid name) affect its task only. Any other storage error opens the
+circuit: the connection is not used for a while, longer each time, and then by one worker as a probe; the
+first success closes the circuit. A connection that was edited since is tried at once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from speechportal.storage.errors import StorageError, StorageFault, Throttled, T
 
 PAUSES = [timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300)]
 PROBE = timedelta(seconds=60)  # time for one worker's probe before the next may try
-TOLERATED = 3  # consecutive passing errors before a batch is shown in Error
+TOLERATED = 3  # consecutive transient errors before a batch turns to Error
 
-PASSING = (Throttled, TimedOut, StorageFault)  # and Unreachable without a more specific reason
+PASSING = (Throttled, TimedOut, StorageFault)  # transient, as is a plain Unreachable
 
 
 def blocked(now: datetime) -> QuerySet[ConnectionBackoff]:
-    """Back-offs that are in force: nothing on their connections is tried."""
+    """Back-offs in force: their connections are not used."""
     return ConnectionBackoff.unscoped.filter(retry_at__gt=now, connection__updated_at__lte=F("seen_at"))
 
 
@@ -43,7 +43,7 @@ def admit(connection_id: int | None) -> None:
 
 
 def passes_by_itself(error: StorageError) -> bool:
-    """Whether the error usually ends without a person's action."""
+    """Whether the error is transient: usually ends without a person's action."""
     return isinstance(error, PASSING) or type(error) is Unreachable
 
 

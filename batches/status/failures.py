@@ -45,8 +45,8 @@ class Level(enum.Enum):
 class FailureReason:
     """Entry of the catalogue.
 
-    ``is_permanent`` says that trying again does not help before a person has changed something. ``shown``
-    makes the values of the sentence's placeholders from the details of a failure.
+    ``is_permanent`` means that a retry fails again until a person has changed something. ``shown`` converts
+    the details of a failure to the values of the sentence's placeholders.
     """
 
     code: str
@@ -97,10 +97,15 @@ OPERATOR = _("The operator of this portal has to mend it; the task waits and is 
 ACCOUNT_SUSPENDED = "account_suspended"
 BUDGET_REACHED = "budget_reached"
 MODEL_NOT_SERVED = "model_not_served"
-# Faults of the machines that recognise: while no machine is without one, tasks wait.
+# Faults of recognition hosts: while every host has one, tasks wait.
 HOST_FAULTS = frozenset(
     kind.code
-    for kind in (recognition.WorkFolderUnwritable, recognition.WorkDiskFull, recognition.FfmpegUnavailable)
+    for kind in (
+        recognition.WorkFolderUnwritable,
+        recognition.WorkDiskFull,
+        recognition.FfmpegUnavailable,
+        recognition.InstallationDamaged,
+    )
 )
 
 
@@ -119,7 +124,7 @@ def _of_recognition(
 
 @dataclass(frozen=True, kw_only=True)
 class StorageReason(FailureReason):
-    """Reason of a storage error, whose sentence includes the storage's own answer."""
+    """Reason of a storage error, whose sentence includes the storage's own message."""
 
     def describe(self, details: Details) -> str:
         return storage.sentence_of(self.code, details)
@@ -207,6 +212,7 @@ REASONS = [
     _of_recognition(recognition.WorkDiskFull, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.WorkFolderUnwritable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.FfmpegUnavailable, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.InstallationDamaged, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineDied, RETRY),
     _of_recognition(recognition.EngineStalled, RETRY),
@@ -247,6 +253,13 @@ REASONS = [
         level=Level.BATCH,
     ),
     FailureReason(
+        code="result_in_storage",
+        sentence=_("The input is gone, and its result lies in the storage: the database is older than both."),
+        advice=_("Support staff can adopt the result: it was recognised before a backup was restored."),
+        level=Level.FILE,
+        is_permanent=True,
+    ),
+    FailureReason(
         code="input_missing",
         sentence=_("The input file was removed before it could be recognised."),
         advice=UPLOAD_AGAIN,
@@ -275,7 +288,7 @@ REASONS = [
     _of_receiver("sender_died", _("The sender of the message ended unexpectedly."), AUTOMATIC),
     _of_receiver("not_built", _("The message could not be made."), AUTOMATIC),
 ]
-# Of several storage errors with one code the first, most general one is shown.
+# Of several storage errors with the same code, the first and most general one counts.
 CATALOGUE: dict[str, FailureReason] = {reason.code: reason for reason in reversed(REASONS)}
 
 

@@ -1,4 +1,4 @@
-"""History of a task's attempts that did not complete it, for people to see after a retry."""
+"""History of a task's unsuccessful attempts, which a page shows even after a retry."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from batches.models import Task, TaskAttempt
 
-KEPT = 20  # attempts of a task; a storage that is down for days makes many
+KEPT = 20  # attempts per task; a storage that is down for days causes many
 
 
 def record(task: Task, outcome: str, error: Mapping[str, Any] | None = None) -> None:
     """Record how an attempt ended, in the caller's transaction, and drop the task's oldest beyond ``KEPT``.
 
-    ``task`` is the row as the attempt had it; ``error`` has the ``error_*`` columns that it ends with.
+    ``task`` is the row during the attempt; ``error`` has its final values of the ``error_*`` columns.
     """
     now = timezone.now()
     columns = {name: value for name, value in (error or {}).items() if name.startswith("error_")}

@@ -11,16 +11,16 @@ from batches.models import Task
 
 
 class LeaseLost(Exception):
-    """The lease expired and another worker has the task, or the task is gone: stop without any effect."""
+    """Raised when the lease was lost: another worker has the task, or it was deleted. Stop without effect."""
 
 
 class CancelRequested(Exception):
-    """A member cancelled the task: stop, then call :func:`batches.tasks.lifecycle.confirm_cancel`."""
+    """Raised when a member cancelled the task: stop, then call :func:`.lifecycle.confirm_cancel`."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's claim on a task until it expires. Its fencing token shuts out earlier claimants."""
+    """Lease: a worker's claim on a task until it expires. Its fencing token invalidates earlier claims."""
 
     task_id: int
     token: uuid.UUID

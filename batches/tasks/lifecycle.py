@@ -1,13 +1,14 @@
 """Task lifecycle: every change of a task's state.
 
-Each is one conditional update that names the state it leaves and the claimant's lease token. An update
-that changes no row means that another process was first: the caller has lost its claim and must stop
-without effect. A task ends (finish, fail) in one transaction with its charge and its place in the next
-execution result; both lock the batch's row first, so that counting to ten is exact.
+Each is one conditional update that names the state it leaves and the claimant's lease token. An update that
+changes no row means that another process was first: the caller has lost its lease and must stop without
+effect. A task ends (finish, fail) in one transaction with its charge and its entry in the next execution
+result; both lock the batch's row first, so that each execution result gets exactly ten tasks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, Charge, StoredTranscript, Task, TaskAttempt
+from batches.models import Batch, Charge, StoredTranscript, StreamedSegments, Task, TaskAttempt
 from batches.reports import execution_results
 from batches.status import batch_status, failures
 from batches.status.failures import Failure
@@ -55,9 +56,9 @@ def _why_lost(claim: Lease) -> Exception:
 def checkpoint(
     claim: Lease, document: dict[str, Any], stage: str, media_duration: int, original: str = ""
 ) -> None:
-    """Store the transcript so far; another attempt continues from it.
+    """Store the transcript so far, from which another attempt continues.
 
-    ``document`` is as published, ``original`` as recognised and encrypted, where it differs.
+    ``document`` is the published transcript, ``original`` the recognised one, encrypted, if it differs.
     """
     with transaction.atomic():
         if not claim.row.filter(state=State.IN_PROGRESS).update(media_duration=media_duration):
@@ -65,6 +66,17 @@ def checkpoint(
         StoredTranscript.unscoped.update_or_create(
             task_id=claim.task_id, defaults={"document": document, "stage": stage, "original": original}
         )
+
+
+def stream(claim: Lease, position: int, segments: list[dict[str, Any]]) -> None:
+    """Store final segments of a task that is being recognised, in place of those from ``position`` on."""
+    with transaction.atomic():
+        # Conditional on the lease, like a heartbeat; the row stays locked until the segments are stored.
+        if not claim.row.filter(state=State.IN_PROGRESS).update(lease_token=claim.token):
+            raise _why_lost(claim)
+        StreamedSegments.unscoped.filter(task_id=claim.task_id, position__gte=position).delete()
+        if segments:
+            StreamedSegments.unscoped.create(task_id=claim.task_id, position=position, segments=segments)
 
 
 def finish(claim: Lease) -> None:
@@ -96,18 +108,46 @@ def _end(batch: Batch, task: QuerySet[Task], state: str, **values: Any) -> bool:
         return False
     if state == State.FAILED:
         attempts.record(row, Outcome.FAILED, values)
-    Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
     if state == State.COMPLETED and batch.held_until is not None:
         Batch.unscoped.filter(pk=batch.pk).update(held_until=None)
         batch_status.set_normal(batch.pk)
-    execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
-    outbox.announce_task(batch, row.pk)
-    callbacks.queue_for(row.pk)
+    _report_end(batch, row.pk, now)
     return True
 
 
+def adopt(task: Task, values: dict[str, Any], store: Callable[[], None]) -> bool:
+    """Complete a failed task whose result is in the storage; charge it unless charged, and report it again.
+
+    ``store`` writes its transcript and result files, in the caller's transaction. Returns ``False`` if
+    another process was first, or while the failure is still to be reported.
+    """
+    batch = Batch.unscoped.select_for_update(no_key=True).get(pk=task.batch_id)
+    failed = Task.unscoped.filter(
+        pk=task.pk, state=State.FAILED, finished_at=task.finished_at, move_due_at=None
+    )
+    if task.execution_result is not None and task.execution_result.written_at is None:
+        return False
+    now = timezone.now()
+    ended: dict[str, Any] = {"state": State.COMPLETED, "progress": 100, "finished_at": now}
+    afresh = {"execution_result": None, "acknowledged_at": None, "acknowledgement": ""}
+    if not failed.update(**ended, **afresh, **NO_FAILURE, **values):
+        return False
+    store()
+    _charge(batch, task.pk, None)
+    _report_end(batch, task.pk, now)
+    return True
+
+
+def _report_end(batch: Batch, task_id: int, now: datetime) -> None:
+    """Report the end of a task in execution results, webhooks and callbacks."""
+    Batch.unscoped.filter(pk=batch.pk).update(last_finished_at=now)
+    execution_results.collect(batch, at_least=settings.TASKS_PER_EXECUTION_RESULT)
+    outbox.announce_task(batch, task_id)
+    callbacks.queue_for(task_id)
+
+
 def _attempt_of(task: QuerySet[Task]) -> Task | None:
-    """The row that ``task`` selects, with what is recorded of its attempt; ``None`` if it is gone."""
+    """Load the row that ``task`` selects, with the columns to record of its attempt; ``None`` if deleted."""
     return task.order_by().only("pk", "worker", "started_at").first()
 
 
@@ -250,11 +290,11 @@ def _reap(task: Task, claim: Lease) -> int:
 
 
 def retry(tasks: QuerySet[Task]) -> int:
-    """Retry failed and cancelled tasks, with the batch's present settings and attempts from zero.
+    """Retry failed and cancelled tasks, with the batch's current settings and the attempts reset to zero.
 
     An input that was moved aside is read from there. The new outcome goes into a later execution result.
-    Not retried yet: a task whose failure is in an execution result that is still to be written, or whose
-    input is still being moved aside.
+    A task is not retried yet while its failure is in an unwritten execution result, or its input is still
+    being moved aside.
     """
     retried = 0
     for task_id in list(tasks.filter(retryable()).values_list("pk", flat=True)):
@@ -275,12 +315,12 @@ def acknowledgeable() -> Q:
 
 
 def cancellable() -> Q:
-    """Tasks that have not ended and that nobody has cancelled yet."""
+    """Tasks that have not ended and are not being cancelled."""
     return Q(state__in=[State.WAITING, State.IN_PROGRESS])
 
 
 def repeatable() -> Q:
-    """Completed tasks whose input, or whose first task's input, lies where it was moved to."""
+    """Completed tasks whose input was moved to the processed folder, by them or by their original task."""
     first = Q(original=None, moved_at__isnull=False, move_due_at=None)
     later = Q(original__moved_at__isnull=False, original__move_due_at=None)
     return Q(state=State.COMPLETED) & Q(connection__isnull=False) & (first | later)
@@ -288,8 +328,8 @@ def repeatable() -> Q:
 
 def _retry(task: Task) -> int:
     moved = task.moved_at is not None
-    # Conditions on the task's own columns only: PostgreSQL does not check conditions on other tables again
-    # after waiting for another update.
+    # Only conditions on the task's own columns: after waiting for a lock, PostgreSQL does not recheck
+    # conditions on other tables.
     unchanged = Task.unscoped.filter(
         pk=task.pk,
         state=task.state,

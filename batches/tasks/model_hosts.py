@@ -1,8 +1,8 @@
 """Model hosts: which host serves which models, and batches whose models no host serves.
 
-Each recognition cluster calls :func:`report` every few seconds. A model that no live host can use turns the
-batches that wait for it to Error, with the cause and what to do; :func:`reconcile`, called by the scheduler,
-does this, and ends it once a host serves the model.
+Each recognition cluster calls :func:`report` every few seconds. If no live host can use a model, batches that
+wait for it turn to Error, with the cause and advice. :func:`reconcile`, called by the scheduler, does this,
+and turns them back once a host serves the model.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from batches.status.failures import HOST_FAULTS, MODEL_NOT_SERVED, failure
 from batches.tasks.scheduling import ServedModels, claimable, with_models
 from domains import offered_models
 from domains.offered_models import ModelPair
+from speechportal.platform.models import Maintenance
 
 LIVE = timedelta(minutes=2)  # since a host's last report
-GRACE = timedelta(minutes=3)  # that a task waits before its batch says that nobody serves its model
-RETRY = timedelta(minutes=2)  # after which a model that could not be loaded is tried again
+GRACE = timedelta(minutes=3)  # a task's wait for an unserved model before its batch turns to Error
+RETRY = timedelta(minutes=2)  # delay before a model that could not be loaded is tried again
 FORGOTTEN = timedelta(days=1)
 
 WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
@@ -36,7 +37,7 @@ WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
 
 @dataclass(frozen=True, slots=True)
 class HostFault:
-    """What keeps a machine from every task: the code of a failure, and a sentence for support staff."""
+    """Fault that makes a host unable to run any task: a failure code, and a sentence for support staff."""
 
     code: str
     detail: str
@@ -47,10 +48,10 @@ def host_name() -> str:
 
 
 def report(host: str = "", *, started: bool = False, fault: HostFault | None = None) -> None:
-    """Store which models this host serves, each with its problem if it has one.
+    """Store the models that this host serves, each with its problem if it has one.
 
-    ``started``: the cluster has just started, so that no model is loaded yet. ``fault``: of the host itself,
-    which then serves none of them.
+    ``started``: the cluster has just started, so no model is loaded yet. ``fault`` is one of the host itself,
+    which then serves no model.
     """
     now, host = timezone.now(), host or host_name()
     served = ServedModels.of_settings()
@@ -72,7 +73,7 @@ def report(host: str = "", *, started: bool = False, fault: HostFault | None = N
 
 
 def _problem(store: ModelStore, kind: str, name: str) -> str:
-    """Problem of a model on this host, as far as its folder shows; empty if there is none."""
+    """Problem of a model on this host, judged by its folder; empty if there is none."""
     try:
         if kind == SPEAKERS:
             registry.find_diarizer(name, store).require_present(name, store)
@@ -85,7 +86,7 @@ def _problem(store: ModelStore, kind: str, name: str) -> str:
 
 
 def note_problem(pair: ModelPair, name: str, message: str, host: str = "") -> None:
-    """Store that a model could not be loaded here, so that its tasks are left to other hosts for a while.
+    """Record that a model could not be loaded here, so that its tasks go to other hosts for a while.
 
     ``name`` is one of the ``pair``; ``message`` is shown to the operator.
     """
@@ -95,24 +96,24 @@ def note_problem(pair: ModelPair, name: str, message: str, host: str = "") -> No
 
 
 def note_fault(fault: HostFault, host: str = "") -> None:
-    """A task has met a fault of this host: leave all tasks to other hosts for a while."""
+    """Record a fault of this host that a task ran into, so that tasks go to other hosts for a while."""
     rows = ServedModel.objects.filter(host=host or host_name())
     rows.update(problem=fault.detail, fault=fault.code, problem_at=timezone.now(), loaded_at=None)
 
 
 def note_loaded(pair: ModelPair, before: ModelPair | None, host: str = "") -> None:
-    """Store that a worker of this host has loaded the pair and unloaded ``before``."""
+    """Record that a worker of this host has loaded the pair and unloaded ``before``."""
     rows = ServedModel.objects.filter(host=host or host_name())
     used = rows.filter(name__in=[pair.whisper, pair.speakers], problem="")
     if before == pair:
-        used = used.filter(loaded_at=None)  # they failed meanwhile
+        used = used.filter(loaded_at=None)  # only models that have failed meanwhile
     elif before is not None:
         rows.filter(name__in=[before.whisper, before.speakers]).update(loaded_at=None)
     used.update(loaded_at=timezone.now())
 
 
 def served_here(host: str = "") -> ServedModels:
-    """Models of this host that have no problem; its workers claim tasks of these."""
+    """Models of this host without a problem, whose tasks its workers claim."""
     rows = ServedModel.objects.filter(host=host or host_name()).exclude(problem="")
     return ServedModels.of_settings().without(set(rows.values_list("name", flat=True)))
 
@@ -122,7 +123,7 @@ def live_rows(now: datetime | None = None) -> QuerySet[ServedModel]:
 
 
 def served_anywhere(now: datetime | None = None) -> ServedModels:
-    """Models that some live host can use. One that failed lately counts again once it was loaded."""
+    """Models that a live host can use. One that failed lately counts again once it has been loaded."""
     failed = Q(problem_at__isnull=False) & (Q(loaded_at=None) | Q(loaded_at__lt=F("problem_at")))
     usable = live_rows(now).filter(problem="").exclude(failed)
     return ServedModels(
@@ -174,7 +175,12 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
 
 
 def reconcile(now: datetime | None = None) -> None:
-    """Turn batches to Error that wait for an unserved model or a sound host, and back once there is one."""
+    """Turn batches to Error that wait for an unserved model or a working host, and back once there is one.
+
+    Not in maintenance mode, in which hosts may be down on purpose.
+    """
+    if Maintenance.is_on():
+        return
     waiting = waiting_for_models(now)
     reasons = {each.name: each for each in missing_models(waiting.values(), now)}
     for batch_id, name in waiting.items():

@@ -53,12 +53,12 @@ State = Task.State
 CLAIM_TRIES = 20
 TURNS = 3
 TURN_COMES_BACK = timedelta(minutes=10)
-PROBE = timedelta(seconds=60)  # How often one task of a batch in back-off is tried.
+PROBE = timedelta(seconds=60)  # interval between probes of a batch in back-off, one task each
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """Models that a worker claims tasks of, by the names in the operator's settings."""
+    """Models of the tasks that a worker claims, by their names in the operator's settings."""
 
     whisper: frozenset[str]
     speakers: frozenset[str]
@@ -81,20 +81,20 @@ class ServedModels:
         return ServedModels(self.whisper - names, self.speakers - names)
 
     def tasks(self) -> Q:
-        """Condition on tasks annotated by :func:`with_models`."""
+        """Condition for tasks of these models, annotated by :func:`with_models`."""
         speakers = Q(takes_speakers__in=self.speakers) | separates_speakers(value=False)
         return Q(takes_whisper__in=self.whisper) & speakers
 
     def other_tasks(self) -> Q:
-        """Condition on tasks annotated by :func:`with_models`: those that :meth:`tasks` leaves."""
+        """Condition for all other tasks: the complement of :meth:`tasks`."""
         lacks_speakers = ~Q(takes_speakers__in=self.speakers) & separates_speakers(value=True)
         return ~Q(takes_whisper__in=self.whisper) | lacks_speakers
 
 
 def separates_speakers(*, value: bool) -> Q:
-    """Condition on tasks: whether their speakers are told apart, which takes a speaker model, or not.
+    """Condition on tasks: whether speaker diarization, which needs a speaker model, is on.
 
-    The snapshot of the task's start decides, else its own setting, else its batch's.
+    Precedence: the snapshot of the task's start, its own setting, its batch's.
     """
     own, key = "overrides__recognition__speakers", "recognition__speakers"
     current = Q(**{own: value}) | Q(**{f"{own}__isnull": True, f"batch__{key}": value})
@@ -107,7 +107,7 @@ class _TaskModels(TypedDict):
 
 
 def with_models(tasks: QuerySet[Task]) -> QuerySet[WithAnnotations[Task, _TaskModels]]:
-    """Annotate tasks with ``takes_whisper`` and ``takes_speakers``, the models if they started now."""
+    """Annotate tasks with ``takes_whisper`` and ``takes_speakers``: their models if they started now."""
     return tasks.annotate(
         takes_whisper=_model_of("whisper_model", offered_models.whisper_models()[0]),
         takes_speakers=_model_of("speaker_model", offered_models.speaker_models()[0]),
@@ -158,7 +158,7 @@ def ready_batches(now: datetime, served: ServedModels | None = None) -> BatchQue
 def _waiting(
     now: datetime, waited: timedelta = timedelta(0), served: ServedModels | None = None
 ) -> QuerySet[Task]:
-    # A task may have been found under a connection that its batch has since left.
+    # A task may belong to a connection that its batch no longer uses.
     blocked = connection_backoff.blocked(now).filter(connection=OuterRef("connection"))
     available = Task.unscoped.filter(state=State.WAITING, available_at__lte=now - waited)
     if served is not None:

@@ -1,4 +1,4 @@
-"""A ZIP file of many results: each transcript in the chosen formats, and a manifest."""
+"""Result archive: a ZIP file of many transcripts in the chosen file formats, with a manifest."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from batches import formats
 from batches.models import StoredTranscript, Task
 from batches.worker.result_files import result_context
 
-LIMIT = 1000  # results in one file
+LIMIT = 1000  # results in one archive
 CHUNK = 50
 MANIFEST = "manifest.json"
 
 
 class _Sink(io.RawIOBase):
-    """What a ZIP writer has written and nobody has taken yet."""
+    """Buffer of the bytes that the ZIP writer has written and that are not sent yet."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -39,9 +39,9 @@ class _Sink(io.RawIOBase):
 
 
 def stream(tasks: QuerySet[Task], names: Sequence[str]) -> Iterator[bytes]:
-    """The bytes of the ZIP file, made while they are sent. ``names`` are file formats.
+    """Stream the ZIP file, building it on the fly. ``names`` are file formats.
 
-    The manifest is the last entry: a list of the results with their tasks' IDs, states and causes.
+    The manifest is the last entry: a list of the results with their tasks' IDs, states and failure reasons.
     """
     sink, manifest = _Sink(), []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -77,7 +77,7 @@ def _add(
 
 
 def _entry_name(task: Task, extension: str, taken: set[str]) -> str:
-    """The input's name with the format's ending, which stays below the folder it is unpacked to."""
+    """Unique entry name: the input's name with the format's extension, safe against path traversal."""
     parts = [part for part in PurePosixPath(task.name).parts if part not in {"/", "..", "."}]
     wanted = "/".join(parts) or task.uid
     entry = f"{wanted}{extension}"

@@ -1,7 +1,7 @@
-"""Changes of a transcript as the page's script and the API send them: a kind, and what that kind needs.
+"""Change requests: edits of a transcript as sent by the page's script and the API, each with a kind.
 
-The script names a line by its ID (``line``), the API by its place (``segment``).
-``KINDS`` is the registry: the page, the API and its description read it.
+The script identifies a line by its ID (``line``), the API by its index (``segment``). ``KINDS`` is the
+registry of kinds, which the page, the API and its schema read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MOST = 1000  # changes in one request
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of change needs, each with its type, and how it edits a draft.
+    """Kind of change: its parameters with their types, and the edit of the draft.
 
-    ``optional`` has what may be missing, with what then stands in its place.
+    ``optional`` maps the optional parameters to their default values.
     """
 
     needs: Mapping[str, type]
@@ -61,10 +61,10 @@ KINDS: Mapping[str, Kind] = {
 
 
 def apply(*, task: Task, changes: Sequence[object], by: User | None) -> Correction:
-    """Make all changes or none, as one that can be undone.
+    """Apply all changes or none, as one entry of the undo history.
 
-    Raises ``ValidationError`` for a change that cannot be made, and ``Conflict`` where somebody else has
-    changed a line since the tag that the change names.
+    Raises ``ValidationError`` for an invalid change, and ``Conflict`` if another person has changed a line
+    since the tag in the change was issued.
     """
     if not changes or len(changes) > MOST:
         raise ValidationError(
@@ -80,7 +80,7 @@ def apply(*, task: Task, changes: Sequence[object], by: User | None) -> Correcti
 
 
 def _with_line(draft: Draft, values: dict[str, Any]) -> dict[str, Any]:
-    """A line can be named by its place in ``segments`` as the changes before have left them."""
+    """Replace ``segment``, an index into the lines as left by the preceding changes, by the line's ID."""
     if "segment" not in values:
         return values
     lines, at = draft.lines, values["segment"]

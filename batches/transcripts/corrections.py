@@ -1,8 +1,8 @@
-"""Correcting a transcript: its lines, its speakers, and writing the corrected result files again.
+"""Corrections of a transcript: edits of lines and speakers, and rewriting of the result files.
 
-The recognised transcript never changes: a :class:`~batches.models.Correction` keeps what differs, and every
-format is made from both. A change takes the row's lock and is refused where it was made on a line that
-somebody else has changed meanwhile, so that two people lose nothing of each other's.
+The recognised transcript never changes: a :class:`~batches.models.Correction` stores the differences, and
+every format is rendered from both. A change locks the row and is rejected if another person has changed the
+same line in the meantime (optimistic locking), so that no edit is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from speechportal.storage.errors import StorageError
 
 
 def transcript_of(task: Task) -> Transcript:
-    """The transcript as recognised. Raises ``ValidationError`` where there is none yet."""
+    """Transcript as recognised. Raises ``ValidationError`` if there is none yet."""
     stored = StoredTranscript.unscoped.filter(task=task).first()
     if stored is None:
         raise ValidationError(_("There is no transcript to correct."), code="no_transcript")
@@ -37,15 +37,15 @@ def transcript_of(task: Task) -> Transcript:
 
 
 def draft_of(task: Task, transcript: Transcript, correction: Correction | None = None) -> Draft:
-    """The lines and names as they are now, to read or to edit."""
+    """Draft with the current lines and speaker names, to read or to edit."""
     correction = correction or Correction.unscoped.filter(task=task).first() or Correction(task=task)
     return Draft(transcript, copy.deepcopy(correction.lines), dict(correction.speaker_names))
 
 
 def change(*, task: Task, edit: Callable[[Draft], object], by: User | None) -> Correction:
-    """Let ``edit`` change the draft, and save it with who, when and how to undo it, if it did change.
+    """Apply ``edit`` to the draft and, if it changed, save it with its author, time and undo entry.
 
-    Raises whatever ``edit`` raises; then nothing is saved.
+    Exceptions from ``edit`` propagate; nothing is saved then.
     """
     transcript = transcript_of(task)
     with transaction.atomic():
@@ -60,25 +60,25 @@ def change(*, task: Task, edit: Callable[[Draft], object], by: User | None) -> C
             _save(correction, draft, by)
             _note_words(task, before, draft)
             if is_new:
-                trail.record("task.corrected", task)  # Not what it says: staff sees the trail.
+                trail.record("task.corrected", task)  # Without the text: staff reads the audit trail.
     return correction
 
 
 def undo(*, task: Task, by: User | None) -> Correction:
-    """Take back the person's own latest change. Raises ``ValidationError`` where that is not possible."""
+    """Undo the person's own latest change. Raises ``ValidationError`` if that is not possible."""
     return _turn(task, by, history.undo)
 
 
 def redo(*, task: Task, by: User | None) -> Correction:
-    """Make the change again that the person undid last."""
+    """Redo the change that the person undid last."""
     return _turn(task, by, history.redo)
 
 
 def correct_text(*, task: Task, index: int, text: str, by: User | None, tag: str | None = None) -> Correction:
-    """Give line ``index``, counted as in ``segments`` of the result, another text.
+    """Set the text of line ``index``, an index into ``segments`` of the result.
 
-    Raises ``ValidationError`` for a line that is not there or a text that is too long, and ``Conflict`` where
-    ``tag`` is not the line's.
+    Raises ``ValidationError`` for a line that does not exist or a text that is too long, and ``Conflict`` if
+    ``tag`` is not the line's current tag.
     """
 
     def edit(draft: Draft) -> None:
@@ -91,12 +91,12 @@ def correct_text(*, task: Task, index: int, text: str, by: User | None, tag: str
 
 
 def redacted_kinds(task: Task) -> Mapping[str, str]:
-    """Kinds that a member's text must not show either, with the action for each."""
+    """Kinds of sensitive data to redact in members' corrections as well, with the action for each."""
     return task.settings.redaction.kinds if task.settings else {}
 
 
 def redact(draft: Draft, kinds: Mapping[str, str]) -> None:
-    """Redact a draft in place: its texts as lines of the whole transcript, and the speakers' names."""
+    """Redact a draft in place: its lines, in the context of the whole transcript, and the speaker names."""
     if not kinds:
         return
     lines = draft.lines
@@ -109,7 +109,7 @@ def redact(draft: Draft, kinds: Mapping[str, str]) -> None:
 
 
 def _note_words(task: Task, before: Draft, after: Draft) -> None:
-    """Note for proposals what members made of lines that still are one recognised segment."""
+    """Record word corrections for proposals, from lines that correspond to one recognised segment."""
     segments = len(after.transcript.segments)
     for uid in {*before.edits, *after.edits}:
         if before.edits.get(uid, "") == after.edits.get(uid, "") or int(uid) >= segments:
@@ -119,17 +119,17 @@ def _note_words(task: Task, before: Draft, after: Draft) -> None:
 
 
 def name_speakers(*, task: Task, names: dict[str, str], by: User | None) -> Correction:
-    """Name speakers by their labels, for all formats at once. An empty name gives the letter back.
+    """Set the names of speakers by label, for all formats at once. An empty name restores the letter.
 
-    Raises ``ValidationError`` for a label that is not there or a name that is too long.
+    Raises ``ValidationError`` for an unknown label or a name that is too long.
     """
     return change(task=task, edit=lambda draft: draft.name(names), by=by)
 
 
 def publish(*, task: Task) -> int:
-    """Write the task's result files again, as corrected, under the names they have. Returns how many.
+    """Rewrite the task's result files with the corrections, under the same names. Returns how many.
 
-    Raises ``ValidationError`` where there is nothing to write to, or with what the storage says.
+    Raises ``ValidationError`` if there are no files to rewrite, or with the storage's error.
     """
     if task.connection is None or task.state != Task.State.COMPLETED:
         raise ValidationError(
@@ -146,9 +146,9 @@ def publish(*, task: Task) -> int:
 
 
 def write_result_files(task: Task) -> int:
-    """Write what the task's result files say today, under the names they have. Returns how many.
+    """Rewrite the task's result files from the current transcript, under the same names. Returns how many.
 
-    Raises ``StorageError``, and ``ValidationError`` where there is no transcript.
+    Raises ``StorageError``, and ``ValidationError`` if there is no transcript.
     """
     if task.connection is None:
         return 0

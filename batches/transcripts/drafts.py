@@ -1,8 +1,8 @@
-"""Edits of a transcript's lines and speakers, on a draft that :mod:`.corrections` loads and saves.
+"""Draft of a transcript's corrections: edits of lines and speakers. :mod:`.corrections` loads and saves it.
 
-Every edit is checked before it changes anything and raises ``ValidationError`` where it cannot be made. An
-edit that names the tag of the line as its author saw it raises :class:`Conflict` where somebody else has
-changed that line since.
+Every edit is validated before it changes anything, and raises ``ValidationError`` if it is not possible. An
+edit with the tag of the line as its author saw it raises :class:`Conflict` if another person has changed that
+line since.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NEW_SPEAKER = "new"
 
 
 class Conflict(ValidationError):
-    """Somebody else has changed the line since its author read it. ``uid`` is the line's."""
+    """Edit conflict: another person has changed the line since it was read. ``uid`` is the line's ID."""
 
     def __init__(self, uid: str) -> None:
         super().__init__(_("Somebody else has changed this line meanwhile."), code="conflict")
@@ -46,12 +46,12 @@ class Conflict(ValidationError):
 
 @dataclass
 class Draft:
-    """A transcript's corrections while they are edited.
+    """Draft of a transcript's corrections.
 
     Args:
         transcript: As recognised.
-        edits: A line's JSON, or ``None`` for a line that is gone, by ID; only lines that differ.
-        names: Names of speakers by label; only those that a person gave.
+        edits: JSON of each changed line by ID; ``None`` for a line that was merged away.
+        names: Speaker names by label; only names given by a person.
     """
 
     transcript: Transcript
@@ -64,7 +64,7 @@ class Draft:
 
     @property
     def speakers(self) -> list[str]:
-        """Labels that a line has, and those recognised: in order of first appearance."""
+        """Labels of the recognised speakers and of those that lines were assigned to, by first appearance."""
         used = [line.speaker for line in self.lines if line.speaker]
         return list(dict.fromkeys([*self.transcript.speakers, *used]))
 
@@ -90,11 +90,11 @@ class Draft:
     # --- Edits ---------------------------------------------------------------------------------------
 
     def set_text(self, uid: str, text: str, tag: str | None = None) -> None:
-        """Give a line another text; the recognised text takes a correction back."""
+        """Set the text of a line; setting the recognised text removes the correction."""
         self._save(self._with_text(self.line(uid, tag), cleaned(text, TEXT_LENGTH)))
 
     def set_speaker(self, uids: Iterable[str], speaker: str, tag: str | None = None) -> str:
-        """Give lines to another speaker, or to one who is not there yet (``new``). Returns the label."""
+        """Assign lines to another speaker, or to a new one (``new``). Returns the label."""
         lines = [self.line(uid, tag) for uid in uids]
         label = self._new_label() if speaker == NEW_SPEAKER else self._known(speaker)
         for line in lines:
@@ -102,7 +102,7 @@ class Draft:
         return label
 
     def split(self, uid: str, offset: int, tag: str | None = None) -> str:
-        """Cut a line in front of the character ``offset`` of its text. Returns the new line's ID."""
+        """Split a line before the character ``offset`` of its text. Returns the new line's ID."""
         line = self.line(uid, tag)
         text = self.text_of(line)
         left, right = text[:offset].rstrip(), text[offset:].lstrip()
@@ -138,7 +138,7 @@ class Draft:
         return before.uid
 
     def merge_speakers(self, speaker: str, into: str) -> None:
-        """Give all lines of ``speaker`` to ``into``; the name of ``speaker`` is dropped."""
+        """Assign all lines of ``speaker`` to ``into``; the name of ``speaker`` is dropped."""
         speaker, into = self._known(speaker), self._known(into)
         if speaker == into:
             raise ValidationError(_("Choose two different speakers."), code="same_speaker")
@@ -148,7 +148,7 @@ class Draft:
                 self._save(replace(line, speaker=into))
 
     def replace_all(self, find: str, text: str, *, match_case: bool = False) -> int:
-        """Replace ``find`` wherever it stands. Returns in how many lines."""
+        """Replace every occurrence of ``find``. Returns the number of changed lines."""
         find = unicodedata.normalize("NFC", find)
         if not find.strip():
             raise ValidationError(_("Enter what is to be replaced."), code="no_words")
@@ -163,7 +163,7 @@ class Draft:
         return changed
 
     def name(self, names: dict[str, str]) -> None:
-        """Name speakers by their labels. An empty name gives the letter back."""
+        """Set the names of speakers by label. An empty name restores the letter."""
         if unknown := set(names) - set(self.speakers):
             raise _no_speaker(", ".join(sorted(unknown)))
         tidy = {label: one_line(unicodedata.normalize("NFC", name)).strip() for label, name in names.items()}
@@ -197,7 +197,7 @@ class Draft:
         return replace(line, text=None if text == recognised_text(self.transcript, line) else text)
 
     def _divided(self, line: Line, moment: int) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-        """The line's spans before and after a moment; a word belongs where its middle is."""
+        """Spans of the line before and after a moment; the middle of a word decides its side."""
         first: list[Span] = []
         second: list[Span] = []
         for segment, begin, stop in line.spans:
@@ -231,7 +231,7 @@ class Draft:
 
 
 def cleaned(text: str, limit: int) -> str:
-    """On one line, composed, without outer spaces. Raises ``ValidationError`` for more than ``limit``."""
+    """Normalise a text: one line, NFC, stripped. Raises ``ValidationError`` if longer than ``limit``."""
     text = one_line(unicodedata.normalize("NFC", text)).strip()
     if len(text) > limit:
         raise _too_long(limit)
@@ -239,7 +239,7 @@ def cleaned(text: str, limit: int) -> str:
 
 
 def _moment_of(pieces: list[Any], text: str, offset: int) -> int:
-    """When the piece of the text that stands at ``offset`` begins."""
+    """Start time of the piece of the text at ``offset``."""
     at = 0
     for piece in pieces:
         at = text.index(piece.text, at)
@@ -250,7 +250,7 @@ def _moment_of(pieces: list[Any], text: str, offset: int) -> int:
 
 
 def _joined(first: tuple[Span, ...], second: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Both, with neighbours in one segment as one span, so that merging undoes splitting."""
+    """Concatenate spans, joining adjacent ones of a segment, so that a merge is the inverse of a split."""
     spans = list(first)
     for segment, begin, stop in second:
         if spans[-1][0] == segment and spans[-1][2] == begin:

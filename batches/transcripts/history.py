@@ -1,9 +1,9 @@
-"""The latest changes of a correction, so that a person can undo and redo their own across saves.
+"""Undo history: the latest changes of a correction, which their authors can undo and redo across saves.
 
-A correction keeps a list of entries, oldest first. Each has the number that the correction's version had
-after it, who made it, whether it is undone (and can be redone: not after another change of that person), and
-what the changed lines and names were before and after. A person undoes their own latest change; it is refused
-where somebody has changed the same lines since.
+A correction stores a list of entries, oldest first. Each has the correction's version number after the
+change, its author, whether it is undone (and can be redone, until that person makes another change), and the
+changed lines and names before and after. Undo reverts a person's own latest change; it is rejected if another
+person has changed the same lines since.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from django.utils.translation import gettext as _
 from batches.transcripts.drafts import Draft
 
 LIMIT = 200  # entries kept
-TYPING = timedelta(seconds=30)  # Saves of one line by one person within this time are one change.
-RECOGNISED = "recognised"  # A line that no correction mentions.
+TYPING = timedelta(seconds=30)  # saves of one line by one person within this time are one change
+RECOGNISED = "recognised"  # marks an uncorrected line
 
 Entry = dict[str, Any]
 
@@ -27,9 +27,9 @@ Entry = dict[str, Any]
 def record(
     history: list[Entry], before: Draft, after: Draft, number: int, by: int | None, at: datetime
 ) -> bool:
-    """Append what differs between two drafts; it takes away what ``by`` could have redone.
+    """Append the differences between two drafts; this clears the redo entries of ``by``.
 
-    Returns whether it is a change of its own, not more typing in the same line.
+    Returns whether this is a new entry, as opposed to more typing in the same line.
     """
     entry: Entry = {
         "number": number,
@@ -61,7 +61,7 @@ def redoable(history: list[Entry], by: int | None) -> Entry | None:
 
 
 def undo(history: list[Entry], draft: Draft, number: int, by: int | None) -> None:
-    """Raises ``ValidationError`` where there is nothing to undo or somebody has changed it since."""
+    """Undo the latest entry of ``by``. Raises ``ValidationError`` if there is none, or after a conflict."""
     _turn(undoable(history, by), draft, number, undone=True)
 
 
@@ -70,7 +70,7 @@ def redo(history: list[Entry], draft: Draft, number: int, by: int | None) -> Non
 
 
 def changed_since(history: list[Entry], version: int, number: int) -> set[str] | None:
-    """IDs of lines changed after ``version``; ``None`` where the history does not reach back so far."""
+    """IDs of lines changed after ``version``; ``None`` if the history does not go back that far."""
     if version >= number:
         return set()
     entries = [each for each in history if each["number"] > version]
@@ -112,7 +112,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any], missing: str) -> 
 
 
 def _is_same_typing(last: Entry, entry: Entry, at: datetime) -> bool:
-    """Whether both are the same person's typing in one line, which is one change to undo."""
+    """Whether both entries are one person's typing in one line, which is undone as one change."""
     if last["by"] != entry["by"] or last["undone"] or last["names"] or entry["names"]:
         return False
     if len(entry["lines"]) != 1 or list(last["lines"]) != list(entry["lines"]):

@@ -1,4 +1,4 @@
-"""A transcript as recognised, for owners of the account: each look is recorded in the audit trail."""
+"""Unredacted original of a transcript, for owners of the account; every access is in the audit trail."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def is_redacted(task: Task) -> bool:
 
 
 def may_see(task: Task, membership: Membership) -> bool:
-    """Whether the member may see what was redacted: owners only, and only what their account keeps."""
+    """Whether the member may read redacted data: only owners of the task's account may."""
     return membership.role == Membership.Role.OWNER and membership.account_id == task.account_id
 
 
 def is_kept(task: Task) -> bool:
-    """Whether the words as recognised are there beside the redacted ones."""
+    """Whether the unredacted original is stored beside the redacted transcript."""
     if task.settings is None or not task.settings.redaction.keep_original:
         return False
     return StoredTranscript.unscoped.filter(task=task).exclude(original="").exists()
 
 
 def read(*, task: Task) -> Transcript | None:
-    """The transcript as recognised; ``None`` where it is not kept. Writes down that somebody looked."""
+    """Unredacted original; ``None`` if it is not stored. Records the access in the audit trail."""
     if not is_kept(task):
         return None
     row = StoredTranscript.unscoped.select_related("task__account").get(task=task)

@@ -1,4 +1,4 @@
-"""Proposals: words that members corrected the same way in three places, as a keyword or a replacement."""
+"""Proposals of keywords and replacements, from words that members corrected the same way in three places."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from domains import services
 from domains.models import Domain
 from domains.replacements import Replacement
 
-PLACES = 3  # in which a word is corrected the same way before it is proposed
-LONGEST = 4  # words on either side; more is a sentence written anew
+PLACES = 3  # with the same correction before it is proposed
+LONGEST = 4  # words on either side; a longer stretch is a rewritten sentence
 SHOWN = 20
 _OUTER = " .,!?;:…\"'“”‘’()[]"
 
@@ -28,7 +28,7 @@ class Proposal:
 
 
 def note(task: Task, index: int, transcript: Transcript, text: str | None) -> None:
-    """Note the words that a line's correction changed; ``None`` takes the correction back."""
+    """Record the words that the correction of a line changed; ``None`` removes the record."""
     domain_id = task.batch.domain_id
     CorrectedWord.unscoped.filter(task=task, segment=index).delete()
     if domain_id is None or text is None:
@@ -42,7 +42,7 @@ def note(task: Task, index: int, transcript: Transcript, text: str | None) -> No
 
 
 def word_pairs(heard: str, written: str) -> Iterator[tuple[str, str]]:
-    """The stretches of words in which two texts differ: what was heard, and what stands there now."""
+    """Word-level differences of two texts: pairs of the recognised and the corrected words."""
     before, after = heard.split(), written.split()
     matcher = SequenceMatcher(None, [_bare(word) for word in before], [_bare(word) for word in after], False)
     for operation, start, end, new_start, new_end in matcher.get_opcodes():
@@ -58,7 +58,7 @@ def _bare(word: str) -> str:
 
 
 def proposals(domain: Domain) -> list[Proposal]:
-    """What is proposed on the domain's page, the most frequent first."""
+    """Proposals for the domain's page, the most frequent first."""
     counted = (
         CorrectedWord.objects.for_account(domain.account)
         .filter(domain=domain)
@@ -84,6 +84,6 @@ def accept_as_replacement(*, domain: Domain, heard: str, written: str) -> None:
 
 
 def accept_as_keyword(*, domain: Domain, heard: str, written: str) -> None:
-    """Boost what was written, and propose it no longer. Raises ``ValidationError``."""
+    """Add the corrected words to the domain's keywords and close the proposal. Raises ``ValidationError``."""
     services.add_keywords(domain=domain, keywords=[written])
     services.decline_proposal(domain=domain, heard=heard, written=written)

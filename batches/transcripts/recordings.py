@@ -1,4 +1,4 @@
-"""Recording of a task as members may hear it: the muted copy where something was redacted."""
+"""Playback of a task's recording: members get the muted copy if something was redacted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NOT_MUTED = _("There is no muted copy of this recording, which holds what was re
 
 
 def key_for_members(task: Task) -> str | None:
-    """The key of what any member may hear; ``None`` where only the recording itself is there."""
+    """Storage key of the audio for any member; ``None`` if only the unmuted recording exists."""
     if not originals.is_redacted(task):
         return _key(task)
     if (copy := muted_copy.of(task)) is not None:
         return copy.key
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
-    # What is not recognised, or failed, is known to hold nothing as little as something.
+    # Without a transcript it is not known whether the recording contains sensitive data.
     nothing = checkpoint is not None and not muted_copy.spans(checkpoint.published())
     return _key(task) if nothing else None
 
 
 def key_for_owner(task: Task) -> str:
-    """The key of the recording itself; writes down that an owner hears it."""
+    """Storage key of the unmuted recording; records the owner's access in the audit trail."""
     trail.record("task.original_heard", task)
     return _key(task)
 

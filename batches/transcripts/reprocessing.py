@@ -1,7 +1,7 @@
-"""Applies a domain's text rules of today to transcripts that were recognised before, without recognising.
+"""Reprocessing: applies a domain's current text rules to its existing transcripts, without recognition.
 
-Asking for it notes a due time on each transcript; the scheduler's job does them a few at a time and writes
-their result files again. What was redacted stays redacted, also where a domain redacts less today.
+A request sets a due time on each transcript; a job of the scheduler processes a few at a time and rewrites
+their result files. Redacted data stays redacted, even if the domain redacts less now.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ JOB = "batches.operations.jobs.reprocess_transcripts"
 
 
 def transcripts_of(domain: Domain) -> QuerySet[StoredTranscript]:
-    """Finished transcripts of the batch that uses the domain."""
+    """Completed transcripts of the batch that uses the domain."""
     return StoredTranscript.unscoped.filter(task__batch__domain=domain, task__state=Task.State.COMPLETED)
 
 
 def request(*, domain: Domain) -> int:
-    """Ask for the domain's rules to be applied to its transcripts. Returns how many there are."""
+    """Schedule the reprocessing of the domain's transcripts. Returns how many there are."""
     with transaction.atomic():
         count = transcripts_of(domain).update(reprocess_due_at=timezone.now())
         trail.record("domain.reprocessed", domain, changes={"transcripts": [None, count]})
@@ -52,7 +52,7 @@ def request(*, domain: Domain) -> int:
 
 
 def delete_originals(*, domain: Domain) -> int:
-    """Delete the words as recognised of the domain's redacted transcripts. Returns how many there were."""
+    """Delete the unredacted originals of the domain's transcripts. Returns how many there were."""
     kept = transcripts_of(domain).exclude(original="").select_related("task__account")
     count = 0
     for row in kept.iterator(chunk_size=100):
@@ -62,7 +62,7 @@ def delete_originals(*, domain: Domain) -> int:
 
 
 def delete_original(*, task: Task) -> bool:
-    """Delete the words as recognised of one transcript; what is published stays as it is."""
+    """Delete the unredacted original of one transcript; the published transcript does not change."""
     row = (
         StoredTranscript.unscoped.select_related("task__account")
         .filter(task=task)
@@ -76,7 +76,7 @@ def delete_original(*, task: Task) -> bool:
 
 
 def _delete_original(row: StoredTranscript) -> bool:
-    """What was replaced can still be replaced anew; what was redacted cannot be shown any more."""
+    """Delete the original: replacements can still be reprocessed, redacted data can no longer be shown."""
     chosen = row.task.settings or TaskSettings()
     if not chosen.redaction:
         return False
@@ -96,7 +96,7 @@ def due() -> list[int]:
 
 
 def reprocess(transcript_id: int) -> None:
-    """Apply the rules to one transcript and write its result files again. Can be repeated at any step."""
+    """Apply the rules to one transcript and rewrite its result files. Idempotent."""
     again_at = timezone.now() + RETRY
     mine = StoredTranscript.unscoped.filter(pk=transcript_id, reprocess_due_at__lte=timezone.now())
     if not mine.update(reprocess_due_at=again_at):
@@ -108,7 +108,7 @@ def reprocess(transcript_id: int) -> None:
             muted_copy.renew(task)
     except (StorageError, ValidationError) as error:
         name = type(error).__name__
-        logger.warning("transcript %s: its result files are not written again yet: %s", transcript_id, name)
+        logger.warning("transcript %s: the result files could not be rewritten yet: %s", transcript_id, name)
         return
     StoredTranscript.unscoped.filter(pk=transcript_id, reprocess_due_at=again_at).update(
         reprocess_due_at=None
@@ -116,7 +116,7 @@ def reprocess(transcript_id: int) -> None:
 
 
 def apply(transcript_id: int) -> Task | None:
-    """Apply the domain's present rules to a transcript, its corrections and its search text."""
+    """Apply the domain's current rules to a transcript, its corrections and its search text."""
     with transaction.atomic():
         row = (
             StoredTranscript.unscoped.select_for_update(of=("self",))
@@ -152,9 +152,9 @@ def apply(transcript_id: int) -> Task | None:
 def _apply_to_corrections(
     correction: Correction, before: Transcript, after: Transcript, kinds: Mapping[str, str]
 ) -> None:
-    """Bring corrections in line with a transcript that was processed anew.
+    """Adapt corrections to a reprocessed transcript.
 
-    Earlier states of lines may hold what is redacted now: none of them can be gone back to.
+    The undo history is deleted, since earlier states of lines may contain data that is redacted now.
     """
     task = correction.task
     correction.lines = moved_lines(correction.lines, before, after)
@@ -173,7 +173,7 @@ def _apply_to_corrections(
 
 
 def moved_lines(lines: Mapping[str, Any], before: Transcript, after: Transcript) -> dict[str, Any]:
-    """Corrected lines whose spans count the words of ``after`` instead of those of ``before``."""
+    """Corrected lines with their spans converted from word indices of ``before`` to those of ``after``."""
     moved: dict[str, Any] = {}
     for uid, line in lines.items():
         if line is not None:
@@ -187,7 +187,7 @@ def moved_lines(lines: Mapping[str, Any], before: Transcript, after: Transcript)
 
 
 def _moved(before: Transcript, after: Transcript, segment: int, place: int) -> int:
-    """The place among a segment's words of today that begins when the place of before did."""
+    """Convert a word index of a segment in ``before`` to the index in ``after`` with the same start time."""
     old, new = words_of(before.segments[segment]), words_of(after.segments[segment])
     if place >= len(old):
         return len(new)

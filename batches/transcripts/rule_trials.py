@@ -1,4 +1,4 @@
-"""Trial of text rules on a text or on a task's transcript; nothing is kept."""
+"""Dry run of text rules on a sample text or on a task's transcript; nothing is stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from domains.models import Domain
 from domains.redaction import RedactionSettings
 from domains.replacements import Replacement
 
-SHOWN = 200  # lines that change
+SHOWN = 200  # changed lines shown at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class TrialLine:
 
 @dataclass(frozen=True, slots=True)
 class RuleTrial:
-    """The lines that change, as they are and as they would be; ``count`` is how many there are in all."""
+    """Result of a dry run: changed lines before and after; ``count`` is the number of all changed lines."""
 
     lines: Sequence[TrialLine]
     count: int
-    text: str  # the whole text as it would be
+    text: str  # the whole text after the rules
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
 ) -> RuleTrial:
     """Apply the rules to ``sample``, line by line, or to the transcript of ``task``.
 
-    What was redacted in a task stays redacted, whatever the rules. Raises ``ValidationError``.
+    Data that was redacted in the task stays redacted under any rules. Raises ``ValidationError``.
     """
     if task is None and not sample.strip():
         raise ValidationError({"sample": _("Enter a text, or the ID of a task.")})
@@ -71,7 +71,7 @@ def run(
 
 
 def _transcript_of(task: Task) -> tuple[Transcript, Transcript]:
-    """As published, and as the rules are applied to."""
+    """Transcript as published, and the one that the rules are applied to."""
     checkpoint = StoredTranscript.unscoped.select_related("task__account").filter(task=task).first()
     if checkpoint is None:
         raise ValidationError({"task": _("This task has no transcript.")})

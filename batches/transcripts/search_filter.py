@@ -1,4 +1,4 @@
-"""Search filter: which of an account's transcripts a search looks into."""
+"""Search filter: restricts a search to some of an account's transcripts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from batches.transcripts.search_query import SearchQuery, fold, spell
 from domains.models import Domain
 from speechportal.accounts.models import Account
 
-# Between a speaker's name and the text: white space to ``fold``, so it stands in neither.
+# Separates a speaker's name from the text; ``fold`` removes it as white space, so neither contains it.
 SEPARATOR = "\x1f"
 
 
 def spoken_line(name: str, text: str) -> str:
-    """Line of the search index that says who spoke a line of the transcript."""
+    """Search index entry of a transcript line, with its speaker."""
     return f"{spell(fold(name))}{SEPARATOR}{spell(fold(text))}"
 
 
 def _said_by(speaker: str, term: str) -> str:
-    """Regular expression for a line by a speaker that has the term. SQLite and PostgreSQL read it alike."""
+    """Regular expression for a speaker's line with the term, in the syntax of SQLite and PostgreSQL."""
     name = f"[^\n{SEPARATOR}]*"
     return f"(^|\n){name}{re.escape(speaker)}{name}{SEPARATOR}[^\n]*{re.escape(term)}"
 
@@ -35,9 +35,8 @@ def _said_by(speaker: str, term: str) -> str:
 class SearchFilter:
     """Conditions on transcripts; empty ones do not filter.
 
-    ``batch`` and ``domain`` are IDs, ``speaker`` is part of a name that a member gave, ``language`` is the
-    code of the language that was recognised. Days are those on which tasks ended, inclusive, in the current
-    time zone.
+    ``batch`` and ``domain`` are IDs, ``speaker`` is part of a name given by a member, ``language`` is the
+    code of the recognised language. The days on which tasks ended are inclusive, in the current time zone.
     """
 
     batch: str = ""
@@ -49,7 +48,7 @@ class SearchFilter:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
-        """From the parameters of a page's address. Days that cannot be read do not filter."""
+        """Parse the query parameters of a page's URL. Invalid dates are ignored."""
         texts = {
             name: query.get(name, "").replace("\0", "").strip()
             for name in ("batch", "domain", "speaker", "language")
@@ -65,7 +64,7 @@ class SearchFilter:
     ) -> QuerySet[SearchText]:
         """Narrow the account's search index to the transcripts that match.
 
-        Where a speaker is asked for, that speaker's own lines must have the terms of the query.
+        If the filter names a speaker, that speaker's own lines must contain the terms of the query.
         """
         found = Q()
         if self.batch:
@@ -84,10 +83,10 @@ class SearchFilter:
         return texts.filter(found)
 
     def _of_domain(self, account: Account) -> Q:
-        """Transcripts recognised with the domain, or whose batch has it now: a deleted batch has none."""
+        """Transcripts recognised with the domain, or of a batch with it now (a deleted batch has none)."""
         codes = Domain.objects.for_account(account).filter(uid=self.domain).values("code")
         return Q(domain_code__in=codes) | Q(task__batch__domain__uid=self.domain)
 
     def has_spoken(self, name: str) -> bool:
-        """Whether a speaker's name is one that the filter asks for."""
+        """Whether a speaker's name matches the filter."""
         return fold(self.speaker) in fold(name)

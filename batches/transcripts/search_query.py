@@ -1,12 +1,12 @@
-"""Search query: the words and phrases that a member looks for, and those that must not occur.
+"""Search query: parses the terms that must occur and those that must not, and normalises texts.
 
-Words are separated by spaces; a phrase stands in quotation marks; a minus sign in front excludes a word or a
-phrase. Texts and queries are folded and spelt alike before they are compared.
+Words are separated by spaces; a phrase is enclosed in quotation marks; a leading minus sign excludes a word
+or a phrase. Texts and queries are normalised in the same way before they are compared.
 
-A trigram index has three characters an entry, and most Korean words are two syllables, too short for it. So
-each syllable is stored as its three letters, with a placeholder for a missing last one. "상품" then has six
-characters, and matches only where these two syllables are, since first, middle and last letters are
-different characters.
+A trigram index has entries of three characters, and most Korean words have two syllables, too short for it.
+So each syllable is decomposed into its three letters (jamo), with a placeholder for a missing final. "상품"
+then has six characters, and matches only these two syllables, since initials, vowels and finals are different
+characters.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Self
 
 from batches.recognition.chinese_script import simplified
 
-WORD_LIMIT = 8  # terms of a query that are looked for, and as many that are excluded
+WORD_LIMIT = 8  # terms of a query, and as many excluded terms
 
-# A Hangul syllable is a first letter, a vowel, and a last letter or none (Unicode, chapter 3.12).
+# A Hangul syllable is an initial, a vowel, and an optional final (Unicode, chapter 3.12).
 SYLLABLES, FIRSTS, VOWELS, LASTS = 0xAC00, 0x1100, 0x1161, 0x11A7
-NO_LAST = "\u11ff"  # A last letter that no syllable has.
+NO_LAST = "\u11ff"  # placeholder: a final that no syllable has
 SPELLING = {
     SYLLABLES + 588 * first + 28 * vowel + last: f"{chr(FIRSTS + first)}{chr(VOWELS + vowel)}"
     + (chr(LASTS + last) if last else NO_LAST)
@@ -35,8 +35,7 @@ TERM = re.compile(r'(-?)"([^"]*)"|(\S+)')
 
 
 def fold(text: str) -> str:
-    """The same for spellings that a person takes for the same: width, case, composed letters, spaces, and
-    Traditional or Simplified Chinese characters."""
+    """Normalise a text: width, case, composed letters, white space, and Chinese to Simplified characters."""
     return " ".join(_folded(text).split())
 
 
@@ -45,7 +44,7 @@ def _folded(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Write every Hangul syllable of a folded text as three letters."""
+    """Decompose every Hangul syllable of a folded text into three letters."""
     return text.translate(SPELLING)
 
 
@@ -58,9 +57,9 @@ class SearchQuery:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what somebody typed. A quotation mark without its partner counts for nothing."""
+        """Parse a query as typed. An unmatched quotation mark is ignored."""
         terms: dict[bool, dict[str, None]] = {True: {}, False: {}}
-        # PostgreSQL takes no NUL, and nobody says one.
+        # PostgreSQL does not accept NUL.
         for minus, phrase, word in TERM.findall(fold(text.replace("\0", " ").translate(QUOTES))):
             is_unwanted = bool(minus) or (word[:1] == "-" and word[1:2] not in ("", "-"))
             term = phrase.strip() or (word[1:] if is_unwanted else word)
@@ -74,9 +73,9 @@ class SearchQuery:
 
 
 def marked(text: str, query: str) -> list[tuple[str, bool]]:
-    """Split a text into parts, each with whether it is one of the terms that the query looks for.
+    """Split a text into parts, each with whether it is a term of the query, for highlighting.
 
-    Folding may change the length of a text (NFKC); then no part is marked.
+    If folding changes the length of the text (NFKC), no part is marked.
     """
     folded = _folded(text)
     words = SearchQuery.parse(query).wanted

@@ -1,4 +1,4 @@
-"""A transcript as a page shows it: lines with speakers, and words with the times at which they are said."""
+"""Transcript page: lines with their speakers, and words with their times, as the page shows them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from batches.transcripts.drafts import Draft
 from speechportal.platform.templatetags.portal import duration
 
 SPEAKER_COLOURS = 8
-LONGEST_GAP = 1500  # ms of speech without text that are not worth a look
-UNSURE = 0.4  # A word of a lower probability is marked: read it again.
+LONGEST_GAP = 1500  # ms of speech without text that are not shown as a gap
+UNSURE = 0.4  # words of a lower probability are marked for review
 VIDEO = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 
 
@@ -40,9 +40,9 @@ LANGUAGES: dict[str, str | Promise] = {
 class Speaker:
     label: str
     name: str  # as given by a person, else a letter
-    given: str  # by a person; empty where there is none
+    given: str  # by a person; empty if none was given
     colour: int
-    share: int  # per cent of the time in which somebody speaks
+    share: int  # per cent of the speech time
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,17 +56,17 @@ class Speaker:
 
 @dataclass(frozen=True)
 class PageLine:
-    """A line as the page shows it. ``words`` is what static/portal/transcript/words.js makes words of."""
+    """Line of the page. ``words`` is the encoded list that static/portal/transcript/words.js decodes."""
 
     uid: str
     start: int  # ms
     end: int  # ms
     text: str
     recognised: str
-    heard: str  # before replacements; empty where nothing was replaced
+    heard: str  # before replacements; empty if nothing was replaced
     redacted: bool
     edited: bool
-    speaker: str  # the name; empty where speakers were not asked for
+    speaker: str  # name; empty without diarization
     label: str
     colour: int
     flags: Sequence[str]
@@ -75,7 +75,7 @@ class PageLine:
     tag: str
 
     def to_json(self) -> dict[str, Any]:
-        """For the script; the speaker's name and colour follow from the label."""
+        """JSON for the page's script, which derives the speaker's name and colour from the label."""
         data: dict[str, Any] = {
             "id": self.uid,
             "segment": self.segment,
@@ -98,7 +98,7 @@ class PageLine:
 
 
 def notices_of(transcript: Transcript) -> list[str]:
-    """Sentences about sound that is missing, left out, or has no words although somebody speaks."""
+    """Notices about missing or omitted audio, and about speech without recognised words."""
     found: list[str] = []
     if "truncated" in transcript.flags:
         found.append(_truncated(transcript.missing_duration))
@@ -125,7 +125,7 @@ def is_video(task: Task) -> bool:
 
 
 def lines_of(draft: Draft, only: Collection[str] | None = None) -> list[PageLine]:
-    """The lines in order; ``only`` limits them to those IDs."""
+    """Lines in order; ``only`` limits them to those IDs."""
     colours = _colours(draft.speakers)
     return [_page_line(draft, line, colours) for line in draft.lines if only is None or line.uid in only]
 
@@ -161,7 +161,7 @@ def speaker_name(draft: Draft, label: str) -> str:
 
 
 def speakers_of(draft: Draft) -> list[Speaker]:
-    """In order of first appearance; those recognised stay in the list when no line is theirs any more."""
+    """Speakers by first appearance; recognised speakers without any lines left are included."""
     spoken: dict[str, int] = dict.fromkeys(draft.speakers, 0)
     for line in draft.lines:
         if line.speaker in spoken:
@@ -181,7 +181,7 @@ def speakers_of(draft: Draft) -> list[Speaker]:
 
 
 def unrecognised(draft: Draft) -> list[tuple[int, int]]:
-    """Stretches in which somebody speaks and no line has text, in ms, of at least :data:`LONGEST_GAP`."""
+    """Stretches of speech without text, (start, end) in ms, of at least :data:`LONGEST_GAP`."""
     spoken = [(line.start, line.end) for line in draft.lines if draft.text_of(line)]
     found = []
     for turn in draft.transcript.turns:
@@ -200,7 +200,7 @@ def _colours(speakers: Sequence[str]) -> dict[str, int]:
 
 
 def _words(words: Sequence[Word], line: Line, text: str) -> str:
-    """Encode each word of the text with its time; what was corrected takes the time of what it replaces."""
+    """Encode each word of the text with its time; corrected words take the time of those they replace."""
     timed = _recognised_words(words, text) if line.text is None else None
     return " ".join(
         f"{offset},{length},{max(0, start - line.start)},{max(0, end - line.start)}{',1' if unsure else ''}"
@@ -212,7 +212,7 @@ TimedWord = tuple[int, int, int, int, bool]  # offset and length in the text, st
 
 
 def _recognised_words(words: Sequence[Word], text: str) -> list[TimedWord] | None:
-    """The words of a text that nobody corrected, which needs no matching; ``None`` if they do not make it."""
+    """Timed words of an uncorrected text, without matching; ``None`` if the words do not add up to it."""
     entries: list[TimedWord] = []
     offset = 0
     for word in words:
@@ -239,5 +239,5 @@ def _matched_words(words: Sequence[Word], line: Line, text: str) -> list[TimedWo
 
 
 def _same(word: Word, start: int, text: str) -> bool:
-    """Whether a piece of the text is (part of) this very word, not a correction in its place."""
+    """Whether a piece of the text is (part of) the recognised word, not a correction of it."""
     return word.start <= start < max(word.end, word.start + 1) and text in word.text

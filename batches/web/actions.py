@@ -8,7 +8,7 @@ from typing import TypeVar
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST
 
 from batches.intake import poll_schedule
 from batches.models import Batch
+from batches.services import acknowledgements, dry_run, selectors
 from batches.services import batches as batch_services
-from batches.services import dry_run, selectors
 from batches.services import tasks as task_services
 from batches.services.batches import BatchFields
 from batches.webhooks import endpoint_check
@@ -32,7 +32,7 @@ M = TypeVar("M", bound=Model)
 
 
 def _selected(request: PortalRequest) -> list[Batch]:
-    """The live batches that ``batch=<ID>`` names, several times."""
+    """The live batches selected by the repeated parameter ``batch=<ID>``."""
     uids = (request.POST if request.method == "POST" else request.GET).getlist("batch")
     live = Batch.objects.for_account(request.account).live().select_related("account")
     return list(live.filter(uid__in=uids).order_by("name"))
@@ -50,7 +50,7 @@ def _ask(request: PortalRequest, template: str, batches: list[Batch]) -> HttpRes
 
 
 def _back(request: PortalRequest, batches: list[Batch]) -> HttpResponse:
-    """Redirect to the page that the action was on: one batch's page, or the list."""
+    """Redirect to the page that the action came from: one batch's page, or the list."""
     if request.POST.get("back") == "batch" and len(batches) == 1:
         return redirect("batches:detail", batches[0].uid)
     return redirect("batches:list")
@@ -69,16 +69,16 @@ def _each(request: PortalRequest, batches: list[Batch], act: Callable[[Batch], o
 
 
 def _by_key(rows: QuerySet[M], key: str) -> M | None:
-    """The row that a select of the form names by its primary key."""
+    """The row with the primary key that a ``<select>`` of the form sent; ``None`` for an invalid one."""
     is_key = key.isascii() and key.isdigit() and len(key) <= MAX_KEY_DIGITS
     return rows.filter(pk=key).first() if is_key else None
 
 
 @manager_required
 def check(request: PortalRequest) -> HttpResponse:
-    """Dry run with what the form has of name, domain, connection and paths; nothing is saved.
+    """Dry run with the form's name, domain, connection and paths, as far as given; saves nothing.
 
-    ``batch`` is the ID of the one whose settings are open.
+    The parameter ``batch`` is the ID of the batch that the form edits.
     """
     given = {name: request.GET.get(name, "").replace("\0", "").strip() for name in CHECKED}
     connections = Connection.objects.for_account(request.account).select_related("account")
@@ -104,7 +104,7 @@ def check(request: PortalRequest) -> HttpResponse:
 @manager_required
 @require_POST
 def try_webhook(request: PortalRequest) -> HttpResponse:
-    """Send a test to the webhook URL of the form, signed like the messages of ``?batch=<ID>``."""
+    """Send a test message to the form's webhook URL, signed with the secret of the batch ``?batch=<ID>``."""
     live = Batch.objects.for_account(request.account).live().select_related("account")
     batch = live.filter(uid=request.GET.get("batch", "")).first()
     url = request.POST.get("webhook_url", "").strip()
@@ -114,7 +114,7 @@ def try_webhook(request: PortalRequest) -> HttpResponse:
 
 @manager_required
 def delete(request: PortalRequest) -> HttpResponse:
-    """Delete batches after a question that says what happens to files and charges."""
+    """Delete batches, after a confirmation page that says what happens to files and charges."""
     batches = _selected(request)
     if request.method != "POST" or not batches:
         return _ask(request, "batches/delete.html", batches)
@@ -149,6 +149,24 @@ def _live_batch(request: PortalRequest, uid: str) -> Batch:
 
 
 @manager_required
+def acknowledge(request: PortalRequest, uid: str, subject: str) -> HttpResponse:
+    """Mark the batch's error, or its stopped webhook, as seen, with a note; Home no longer lists it."""
+    if subject not in acknowledgements.SUBJECTS:
+        raise Http404
+    batch = _live_batch(request, uid)
+    if request.method != "POST":
+        return render(request, "batches/acknowledge.html", {"batch": batch, "subject": subject})
+    note = request.POST.get("note", "").replace("\0", "").strip()
+    try:
+        acknowledgements.SUBJECTS[subject](batch=batch, note=note)
+    except ValidationError as error:
+        messages.warning(request, error.messages[0])
+    else:
+        messages.success(request, _("It was acknowledged: Home no longer names it."))
+    return redirect("batches:deliveries" if subject == "webhook" else "batches:detail", uid)
+
+
+@manager_required
 @require_POST
 def look_now(request: PortalRequest, uid: str) -> HttpResponse:
     batch = _live_batch(request, uid)
@@ -180,7 +198,7 @@ def retry_failed(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def cancel_waiting(request: PortalRequest, uid: str) -> HttpResponse:
-    """Cancel a batch's waiting tasks, after a question."""
+    """Cancel a batch's waiting tasks, after a confirmation page."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
         return _ask(request, "batches/cancel_waiting.html", [batch])

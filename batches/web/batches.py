@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -20,16 +18,17 @@ from batches.intake import left_alone
 from batches.models import Batch, Task
 from batches.operations import progress_forecast
 from batches.reports import execution_results
+from batches.services import acknowledgements, selectors
 from batches.services import batches as batch_services
-from batches.services import selectors
-from batches.services.task_filters import TaskFilter
+from batches.services.task_filters import FLAGS, TaskFilter
 from batches.status.failures import failure_of_batch, failure_of_task
-from batches.transcripts import archive
-from batches.web import uploads
+from batches.transcripts import archive, search
+from batches.web import lists, result_table, uploads
 from batches.web.forms import COPIED, BatchForm
 from batches.web.fragments import HEADER, render_live
 from domains.models import Domain
 from speechportal.accounts.access import manager_required, member_required
+from speechportal.accounts.list_layouts import ListLayout
 from speechportal.accounts.models import AuditEntry
 from speechportal.accounts.privacy.views import activity_page
 from speechportal.accounts.requests import PortalRequest
@@ -41,7 +40,7 @@ PAGE_SIZE = 50
 
 
 def any_batch(request: PortalRequest, uid: str) -> Batch:
-    """One of the account's batches, also a deleted one, whose results and charges still exist."""
+    """One of the account's batches, which may be deleted: its results and charges still exist."""
     batches = Batch.objects.for_account(request.account).select_related("account", "domain", "connection")
     return get_object_or_404(batches, uid=uid)
 
@@ -129,7 +128,7 @@ def batch_edit(request: PortalRequest, uid: str) -> HttpResponse:
 
 
 def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
-    """Context with what is missing before the form can be filled in: a free domain, or a connection."""
+    """Template context with what the account lacks to create a batch: a free domain, or a connection."""
     no_domain = ""
     domains = form.fields["domain"].queryset  # type: ignore[attr-defined] # a ModelChoiceField
     if not domains.exists():
@@ -147,19 +146,26 @@ def _missing(request: PortalRequest, form: BatchForm) -> dict[str, Any]:
 @member_required
 def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
     batch = any_batch(request, uid)
-    chosen = TaskFilter.from_query(request.GET)
+    if (kept := lists.kept_address(request, lists.TASKS)) is not None:
+        return kept
+    chosen, layout = TaskFilter.from_query(request.GET), ListLayout.of(request.user, lists.TASKS)
     context = {
         **_overview(request, batch),
         **_task_rows(request, chosen.apply(batch), chosen.sort),
         "sort": chosen.sort,
         "filter": chosen,
         "states": Task.State.choices,
+        "flags": FLAGS.items(),
+        "languages": search.languages_of(request.account),
+        "columns": lists.columns_of(layout),
+        "all_columns": lists.all_columns(layout),
+        "is_kept": bool(layout.query),
         "selectable": request.membership.can_change and not batch.is_deleted,
         "tab": "tasks",
     }
     may_upload = request.membership.can_change and not batch.is_deleted and batch.connection is not None
     if may_upload and not request.headers.get(HEADER):
-        with suppress(StorageError):  # The page says what is wrong with its storage.
+        with suppress(StorageError):  # The page already shows the storage's error.
             context["upload"] = uploads.page_context(batch)
     response = render_live(request, "batches/detail.html", "batches/_detail.html", context)
     if "upload" in context:
@@ -184,8 +190,7 @@ def result_detail(request: PortalRequest, uid: str, result_uid: str) -> HttpResp
     """Execution result as a table, with the content of its CSV file."""
     batch = any_batch(request, uid)
     result = get_object_or_404(selectors.list_execution_results(batch), uid=result_uid)
-    text = execution_results.render(result).decode("utf-8-sig")
-    header, *rows = csv.reader(io.StringIO(text))
+    header, rows = result_table.table(result)
     context = {"batch": batch, "result": result, "header": header, "rows": rows}
     return render(request, "batches/result.html", context)
 
@@ -230,6 +235,7 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
     return {
         "batch": batch,
         "cause": failure_of_batch(batch),
+        "acknowledged_by": acknowledgements.entry_of(batch),
         "progress": selectors.progress_of(request.account, [batch])[batch.pk],
         "forecast": progress_forecast.forecasts_for(request.account, [batch]).get(batch.pk),
         "result_count": batch.last_execution_result,
@@ -238,7 +244,9 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
 
 
 def _task_rows(request: PortalRequest, tasks: QuerySet[Task], sort: str) -> dict[str, Any]:
-    """A page of tasks: by task order from an edge on, by any other column by the page's number."""
+    """One page of tasks: by keyset for the task order, by page number for any other column."""
+    heard = {name: F(f"search_text__{name}") for name in ("language", "speakers", "flags")}
+    tasks = tasks.annotate(**heard)
     if sort in ("", "order", "-order"):
         return _window(tasks, request.GET.get("before", ""), oldest_first=sort == "order")
     page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))

@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from batches.models import Batch, Delivery
+from batches.services import acknowledgements
 from batches.web.batches import any_batch
 from batches.web.fragments import render_live
 from batches.webhooks import endpoint, events, kinds, redelivery, selectors
@@ -54,6 +55,8 @@ def delivery_list(request: PortalRequest, uid: str) -> HttpResponse:
         "address": batch.webhook_url if request.membership.can_change else host_alone(batch.webhook_url),
         "webhook": webhook,
         "held_until": held_until if held_until and held_until > timezone.now() else None,
+        "acknowledged_by": acknowledgements.entry_of(webhook) if webhook else None,
+        "unseen": acknowledgements.is_webhook_unseen(batch),
         "counts": selectors.open_deliveries(request.account, batch),
         "state": state,
         "event": event,
@@ -85,6 +88,7 @@ def delivery_detail(request: PortalRequest, uid: str, delivery_uid: str) -> Http
     context = {
         "batch": batch,
         "delivery": delivery,
+        "acknowledged_by": acknowledgements.entry_of(delivery),
         "attempts": selectors.attempts_of(request.account, delivery),
         "title": kinds.title_of(delivery),
         "message": _pretty(delivery.payload),
@@ -138,7 +142,7 @@ def redeliver(request: PortalRequest, uid: str, delivery_uid: str) -> HttpRespon
 
 @manager_required
 def redeliver_since(request: PortalRequest, uid: str) -> HttpResponse:
-    """Send messages again that were made since a time, which the form asks for."""
+    """Send the messages again that were created since the time in the form."""
     batch = _live_batch(request, uid)
     yesterday = timezone.localtime(timezone.now() - timedelta(days=1))
     form = RedeliverForm(request.POST or None, initial={"since": yesterday, "only_failed": True})
@@ -152,7 +156,7 @@ def redeliver_since(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def rotate_secret(request: PortalRequest, uid: str) -> HttpResponse:
-    """Rotate the secret, after a question: the receiver has to be changed within a day."""
+    """Rotate the secret, after a confirmation page: the receiver has to be changed within a day."""
     batch = _live_batch(request, uid)
     if request.method != "POST":
         return render(request, "deliveries/rotate.html", {"batch": batch})

@@ -12,7 +12,7 @@ from batches import field_defaults
 from batches.formats import FORMATS
 from batches.models import Batch
 from batches.models.batch import CSV_COLUMNS
-from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, Words
+from batches.models.recognition_settings import NUMBERS_AS_SPOKEN, SETTINGS, Choice, Number, Setting, Words
 from batches.services import selectors
 from domains.offered_models import DEFAULT
 from speechportal.accounts.models import Account
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 TIMING = ("poll_seconds", "settle_seconds")
 ADVANCED = ("webhook_url", "priority", "transcript_days", *TIMING, "csv_columns", "takes_requests")
-# Values of advanced settings that a member need not see.
-UNSEEN: tuple[object, ...] = (None, "", 0, "0", DEFAULT, [])
-# What a duplicate takes over: all but the name and the domain, which are each batch's own.
+# Default values of advanced settings, for which the section stays closed.
+UNSEEN: tuple[object, ...] = (None, "", 0, "0", DEFAULT, NUMBERS_AS_SPOKEN, [])
+# Fields that a duplicate copies: all but the name and the domain, which each batch has of its own.
 COPIED = (
     *("connection", "input_path", "result_path", "formats", "webhook_url", "priority", "transcript_days"),
     *(*TIMING, "csv_columns"),
@@ -34,7 +34,7 @@ COPIED = (
 
 
 class ConnectionSelect(forms.Select):
-    """Select whose options carry the connection's ID, which static/portal/browse.js requests folders with."""
+    """Select of connections; its options carry the IDs with which static/portal/browse.js lists folders."""
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option = super().create_option(name, value, *args, **kwargs)
@@ -78,9 +78,9 @@ def setting_field(setting: Setting) -> forms.Field:
 
 
 class RecognitionFields(forms.BaseForm):
-    """Mixin of a batch's form with a field for each recognition setting.
+    """Mixin for a batch's form: a field for each recognition setting.
 
-    The services get these as ``recognition`` in the cleaned data: a dictionary by name.
+    The cleaned data has their values as ``recognition``, a dictionary by name, for the services.
     """
 
     instance: Batch
@@ -97,7 +97,7 @@ class RecognitionFields(forms.BaseForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         given = {name: cleaned.pop(name) for name in SETTINGS if name in cleaned}
-        # A choice that the sender does not know of keeps its value.
+        # An empty choice keeps the present value: a sender may not know of the setting.
         given = {
             name: value
             for name, value in given.items()
@@ -126,6 +126,7 @@ class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
         "channels_as_speakers": "batches#speaker-separation",
         "default_track_only": "batches#speaker-separation",
         "word_confidence": "results#quality-signals",
+        "numbers": "results#numbers",
         "keyword_boosting": "batches#keyword-boosting",
         "forbidden": "redaction#forbidden-words",
         "webhook_url": "webhooks",
@@ -163,8 +164,10 @@ class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
         connection.queryset = Connection.objects.for_account(account)
         connection.empty_label = str(_("Choose a connection"))
         domain.required = connection.required = True
-        if batch is None and connection.queryset.count() == 1:
-            connection.initial = connection.queryset.first()
+        for field in (domain, connection) if batch is None else ():
+            choices = field.queryset
+            if choices is not None and len(only := list(choices[:2])) == 1:
+                field.initial = only[0]
         for name in ("input_path", "result_path"):
             self.fields[name].widget.attrs.update(
                 spellcheck="false", autocapitalize="off", autocomplete="off"
@@ -177,6 +180,6 @@ class BatchForm(RecognitionFields, VersionedForm, forms.ModelForm[Batch]):
 
     @property
     def advanced_open(self) -> bool:
-        """Whether the advanced settings have an error or a value that must be seen."""
+        """Whether to show the advanced settings open: one has an error, or a value other than the default."""
         folded = [*self.advanced_settings(), *(self[name] for name in ADVANCED)]
         return any(field.errors or field.value() not in UNSEEN for field in folded)

@@ -1,4 +1,4 @@
-"""Fragments: pages that refresh a part of themselves by htmx, from the same address."""
+"""Fragments: parts of pages that htmx refreshes from the page's own URL."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def failures() -> str:
 
 
 def _advice(reason: FailureReason) -> Text:
-    """Advice of a reason; without one, whether the task is tried again."""
+    """Advice of a failure reason; without one, whether the task is retried."""
     return reason.advice or ("" if reason.is_permanent else _("It is tried again by itself."))
 
 
@@ -77,7 +77,7 @@ def formats_table() -> str:
 
 
 def format_values(name: str) -> Mapping[str, str]:
-    """Values for the page of a format, from the registry, with an example made by the format itself."""
+    """Values for the help page of a format, from the registry, with an example rendered in that format."""
     each = formats.FORMATS[name]
     details = pages.FOLDER / (get_language() or "en") / "formats" / f"{name}.md"
     return {
@@ -130,7 +130,7 @@ def example(name: str) -> bytes:
 
 
 def media_endings() -> str:
-    """File name extensions that a batch takes."""
+    """File name extensions of the media files that a batch accepts."""
     return ", ".join(f"`{ending}`" for ending in sorted(MEDIA_ENDINGS))
 
 

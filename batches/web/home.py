@@ -12,21 +12,23 @@ from django.utils import timezone
 from batches.billing import usage
 from batches.formats.context import default_speaker_name
 from batches.models import Batch, Charge, Task
-from batches.operations import dashboard
+from batches.operations import dashboard, first_steps
 from batches.services import selectors
 from batches.transcripts import search
 from batches.transcripts.search_filter import SearchFilter
 from batches.transcripts.search_query import marked
 from batches.transcripts.transcript_page import LANGUAGES
+from batches.web import lists
 from batches.web.fragments import render_live
 from domains.models import Domain
 from speechportal.accounts.access import member_required
+from speechportal.accounts.list_layouts import ListLayout
 from speechportal.accounts.requests import PortalRequest
 
 PAGE_SIZE = 20
 RECENT = 8
-CANDIDATES = 200  # newest tasks of which the last completed ones are chosen
-MOST_DELETED = 100  # deleted batches that the search offers to look into
+CANDIDATES = 200  # newest tasks among which the last completed ones are searched
+MOST_DELETED = 100  # deleted batches that the search offers as filters
 
 
 @member_required
@@ -36,7 +38,8 @@ def home(request: PortalRequest) -> HttpResponse:
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     context = {
         "alerts": dashboard.alerts(account),
-        "steps": dashboard.first_steps(account),
+        "steps": first_steps.steps(account),
+        "sample": first_steps.sample_recording(account) is not None,
         "today": dashboard.numbers(account, today),
         "week": dashboard.numbers(account, today - timedelta(days=6)),
         "recent": completed[:RECENT],
@@ -46,9 +49,9 @@ def home(request: PortalRequest) -> HttpResponse:
 
 
 def _completed(request: PortalRequest) -> list[Task]:
-    """The tasks that were completed last, found by two indexes: no index has the times at which tasks end.
+    """The tasks that were completed last, found by two other indexes since the end time has none.
 
-    They are among the newest tasks, or they are older ones that were retried, and then charged just now.
+    Such a task is either among the newest tasks, or an older, retried one with a recent charge.
     """
     tasks = Task.objects.for_account(request.account).filter(state=Task.State.COMPLETED)
     charges = Charge.objects.for_account(request.account).order_by("-created_at")
@@ -63,10 +66,13 @@ def _completed(request: PortalRequest) -> list[Task]:
 def transcripts(request: PortalRequest) -> HttpResponse:
     """Search the account's transcripts; with neither a query nor a filter, list the latest ones."""
     account = request.account
+    if (kept := lists.kept_address(request, lists.TRANSCRIPTS)) is not None:
+        return kept
     query, chosen = request.GET.get("q", "").strip(), SearchFilter.from_query(request.GET)
     context: dict[str, object] = {
         "query": query,
         "filter": chosen,
+        "is_kept": bool(ListLayout.of(request.user, lists.TRANSCRIPTS).query),
         "batches": list(Batch.objects.for_account(account).live().order_by("name")),
         "deleted_batches": list(selectors.list_deleted_batches(account)[:MOST_DELETED]),
         "domains": list(Domain.objects.for_account(account).order_by("name")),
@@ -76,6 +82,9 @@ def transcripts(request: PortalRequest) -> HttpResponse:
         tasks = search.search(account, query, chosen)
         page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))
         found = [search.lines_of(task, query, chosen) for task in page.object_list]
+        context["most_found"] = (
+            search.MOST_FOUND if query and page.paginator.count >= search.MOST_FOUND else 0
+        )
         context |= {"page": page, "found": [_shown(each, query) for each in found], "searched": True}
     else:
         context["recent"] = _completed(request)
@@ -83,7 +92,7 @@ def transcripts(request: PortalRequest) -> HttpResponse:
 
 
 def _shown(found: search.Found, query: str) -> dict[str, object]:
-    """A file as the page shows it: its name and lines, each with the found words marked."""
+    """Search hit for the template: the file's name and lines, with the matching words marked."""
     names = found.speaker_names
     lines = [
         {

@@ -1,4 +1,4 @@
-"""Notifications page: what a member is told of the account by mail, and the account's chat channels."""
+"""Notifications page: a member's e-mail subscriptions, and the account's chat channels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from speechportal.platform.forms import submit
 
 
 class FrequencyForm(forms.Form):
-    """A choice of frequency for each topic."""
+    """Form of a member's subscriptions: a frequency for each topic."""
 
     def __init__(self, *args: Any, membership: Membership, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The address that storages send notifications to: one of each connection, signed."""
+"""Receiver of storage notifications: each connection has a signed URL, to which its storage reports files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from batches.intake import notifications
+from batches.intake import notifications, sns
 from speechportal.platform import queue
 from speechportal.storage import notification_links
 from speechportal.storage.models import Connection
@@ -19,14 +19,14 @@ from speechportal.storage.models import Connection
 logger = logging.getLogger(__name__)
 
 
-@csrf_exempt  # The signature says who may; no cookie is looked at.
+@csrf_exempt  # Authenticated by the signature in the URL; cookies are not used.
 @require_http_methods(["POST", "OPTIONS"])
 def notified(request: HttpRequest, uid: str, token: str) -> HttpResponse:
-    """Answers at once: what is named is looked at in the background."""
+    """Accept a notification and respond at once; the files that it names are checked in the background."""
     connection = Connection.unscoped.select_related("account").filter(uid=uid).first()
     if connection is None or not notification_links.is_valid(connection, token):
         raise Http404
-    if request.method == "OPTIONS":  # CloudEvents asks whether it may send.
+    if request.method == "OPTIONS":  # Handshake of CloudEvents webhooks.
         response = HttpResponse()
         response["WebHook-Allowed-Origin"] = request.headers.get("WebHook-Request-Origin", "*")
         response["WebHook-Allowed-Rate"] = "*"
@@ -36,6 +36,11 @@ def notified(request: HttpRequest, uid: str, token: str) -> HttpResponse:
         if (answer := _handshake(document)) is not None:
             return answer
         written = notifications.read(document)
+        if sns.is_message(document):
+            return _sns_message(connection, document)
+    except sns.NotSigned as error:
+        logger.warning("connection %s: an SNS message was refused: %s", connection.uid, error)
+        return JsonResponse({"error": f"The message is refused: {error}."}, status=403)
     except (ValueError, RecursionError, RequestDataTooBig):
         logger.warning("connection %s: a notification was not understood", connection.uid)
         return JsonResponse({"error": "The notification is not understood."}, status=400)
@@ -43,7 +48,7 @@ def notified(request: HttpRequest, uid: str, token: str) -> HttpResponse:
 
 
 def _handshake(document: Any) -> HttpResponse | None:
-    """The answer to a service that asks whether the address wants its notifications."""
+    """Response to the validation request of Azure Event Grid; ``None`` for any other message."""
     first = document[0] if isinstance(document, list) and document else document
     if not isinstance(first, dict):
         return None
@@ -51,7 +56,14 @@ def _handshake(document: Any) -> HttpResponse | None:
         data = first.get("data")
         code = data.get("validationCode") if isinstance(data, dict) else None
         return JsonResponse({"validationResponse": code})
-    if first.get("Type") == "SubscriptionConfirmation":
-        queue.enqueue("batches.operations.jobs.confirm_subscription", str(first.get("SubscribeURL", "")))
-        return JsonResponse({"confirmed": "soon"})
     return None
+
+
+def _sns_message(connection: Connection, message: dict[str, Any]) -> HttpResponse:
+    """Accept an SNS message; it is verified in the background, since that may fetch Amazon's certificate.
+
+    Raises NotSigned for a message that does not have the form of a signed one.
+    """
+    sns.check_form(message)
+    queue.enqueue("batches.operations.jobs.take_sns_message", connection.pk, message)
+    return JsonResponse({"taken": 0, "verifying": True})

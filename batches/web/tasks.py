@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from batches.models import Charge, ResultFile, Task, TaskAttempt
 from batches.operations import progress_forecast
-from batches.services import selected_tasks
+from batches.services import acknowledgements, selected_tasks
 from batches.services import tasks as task_services
 from batches.status.failures import failure_of_task
 from batches.transcripts import originals, recordings
@@ -27,7 +27,7 @@ from speechportal.accounts.access import manager_required, member_required
 from speechportal.accounts.models import AuditEntry
 from speechportal.accounts.requests import PortalRequest
 
-DEEDS = 20  # The latest that are told; Activity has them all.
+SHOWN_ACTIONS = 20  # latest actions of members in the history; the Activity page has all of them
 UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
 
 
@@ -35,8 +35,8 @@ UNPLAYABLE = {"empty_file", "input_missing", "no_audio", "not_media"}
 class Event:
     what: str | Promise
     when: datetime
-    kind: str = ""  # a state, for the colour of its dot
-    who: str = ""  # of what people did
+    kind: str = ""  # a state, which decides the colour of the dot
+    who: str = ""  # the member who did it
 
 
 @member_required
@@ -47,6 +47,7 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
         "task": task,
         "batch": task.batch,
         "cause": failure_of_task(task),
+        "acknowledged_by": acknowledgements.entry_of(task),
         "events": _events(task),
         "attempts": [
             (attempt, failure_of_task(attempt))
@@ -64,26 +65,26 @@ def task_detail(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
     }
     response = render_live(request, "batches/task.html", "batches/_task.html", context)
     if task.is_final and request.headers.get("HX-Request"):
-        response["HX-Refresh"] = "true"  # It has ended: the page comes with player and tools.
+        response["HX-Refresh"] = "true"  # The task has ended: reload the page, with player and tools.
     return response
 
 
 def _can_play(request: PortalRequest, task: Task) -> bool:
-    """Whether there is a recording that the member may hear."""
+    """Whether there is a recording that the member may play."""
     if task.connection_id is None or task.error_code in UNPLAYABLE:
         return False
     return originals.may_see(task, request.membership) or recordings.key_for_members(task) is not None
 
 
 def _events(task: Task) -> list[Event]:
-    """History of the task and of members' actions on it, in order of time."""
+    """History of the task, with members' actions on it, in chronological order."""
     ends: dict[str, str | Promise] = {
         Task.State.COMPLETED: gettext_lazy("Completed"),
         Task.State.FAILED: gettext_lazy("Failed"),
         Task.State.CANCELLED: gettext_lazy("Cancelled"),
     }
     result = task.execution_result
-    deeds = AuditEntry.objects.for_account(task.account).filter(target_uid=task.uid).select_related("actor")
+    actions = AuditEntry.objects.for_account(task.account).filter(target_uid=task.uid).select_related("actor")
     moments: list[tuple[str | Promise, datetime | None, str]] = [
         (gettext_lazy("File last written"), task.input_modified_at, ""),
         (gettext_lazy("Discovered"), task.created_at, ""),
@@ -93,10 +94,10 @@ def _events(task: Task) -> list[Event]:
         (gettext_lazy("Reported in an execution result"), result.written_at if result else None, ""),
     ]
     events = [Event(what, when, kind) for what, when, kind in moments if when is not None]
-    for deed in reversed(deeds[:DEEDS]):
-        # Behind what it came after: the storage's clock, which the first of them is from, may differ.
-        before = [at for at, event in enumerate(events) if event.when <= deed.created_at]
-        event = Event(deed.verb_label.capitalize(), deed.created_at, who=deed.who)
+    for entry in reversed(actions[:SHOWN_ACTIONS]):
+        # Inserted instead of sorted: the first event's time is from the storage's clock, which may differ.
+        before = [at for at, event in enumerate(events) if event.when <= entry.created_at]
+        event = Event(entry.verb_label.capitalize(), entry.created_at, who=entry.who)
         events.insert(before[-1] + 1 if before else 0, event)
     return events
 
@@ -126,7 +127,7 @@ def task_cancel(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse
 @manager_required
 @require_POST
 def task_acknowledge(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Mark the failure as seen, with the note of the form; Home no longer names it."""
+    """Mark the failure as seen, with the form's note; Home no longer lists it."""
     note = request.POST.get("note", "").replace("\0", "").strip()
     return _act(
         request,
@@ -138,7 +139,10 @@ def task_acknowledge(request: PortalRequest, uid: str, task_uid: str) -> HttpRes
 
 @manager_required
 def task_repeat(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Recognise a file again as a new task with the batch's present settings; asks first, since it costs."""
+    """Recognise a file again as a new task with the batch's present settings.
+
+    There is a confirmation page, since the new task is charged.
+    """
     task = any_task(request, uid, task_uid)
     if request.method != "POST":
         return render(request, "batches/repeat.html", {"task": task, "batch": task.batch})

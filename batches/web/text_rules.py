@@ -1,4 +1,4 @@
-"""Page of a domain's text rules: replacements, forbidden words, redaction, and what corrections propose."""
+"""Page of a domain's text rules: replacements, forbidden words, redaction, and proposals from corrections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from speechportal.platform.versioned_forms import VersionedForm
 
 
 class TextRulesForm(TextRulesFields, VersionedForm, forms.ModelForm[Domain]):
-    """The rules of one domain. ``replacement_file`` takes the place of the table that is typed in."""
+    """Form of a domain's text rules. An uploaded ``replacement_file`` replaces the typed table."""
 
     unversioned = frozenset({"sample", "task"})
     help_topics = {
@@ -92,11 +92,11 @@ class TextRulesForm(TextRulesFields, VersionedForm, forms.ModelForm[Domain]):
         return cleaned
 
     def rules(self) -> dict[str, Any]:
-        """The cleaned data without what is only tried."""
+        """Cleaned data to save: without the fields of the trial."""
         return {name: value for name, value in self.cleaned_data.items() if name not in self.unversioned}
 
     def tried(self) -> dict[str, Any]:
-        """The cleaned data, with the present rules where the sender changed nothing."""
+        """Rules to try: the cleaned data, completed with the present rules for unchanged fields."""
         present = {
             "replacements": self.instance.replacements,
             "forbidden_words": self.instance.forbidden_words,
@@ -111,7 +111,7 @@ def _domain(request: PortalRequest, uid: str) -> Domain:
 
 @manager_required
 def text_rules(request: PortalRequest, uid: str) -> HttpResponse:
-    """Edit the rules, or, with ``try``, see what they would do without saving them."""
+    """Edit the rules; with ``try``, show their effect on a sample without saving them."""
     trial = None
     if "try" in request.POST:
         domain = _domain(request, uid)
@@ -166,7 +166,7 @@ def delete_originals(request: PortalRequest, uid: str) -> HttpResponse:
 @manager_required
 @require_POST
 def answer_proposal(request: PortalRequest, uid: str) -> HttpResponse:
-    """``as`` is "replacement", "keyword" or "declined"."""
+    """Accept or decline a proposal: ``as`` is "replacement", "keyword" or "declined"."""
     domain = _domain(request, uid)
     heard, written = (str(request.POST.get(name, ""))[:100] for name in ("heard", "written"))
     answers = {
@@ -186,7 +186,7 @@ def answer_proposal(request: PortalRequest, uid: str) -> HttpResponse:
 
 @member_required
 def replacements_download(request: PortalRequest, uid: str, ending: str) -> HttpResponse:
-    """The table of replacements: as text, or as CSV with a byte order mark."""
+    """Download the table of replacements, as text or as CSV with a byte order mark."""
     domain = _domain(request, uid)
     name = f"{domain.code}-replacements.{ending}"
     if ending == "txt":

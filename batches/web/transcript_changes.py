@@ -1,4 +1,4 @@
-"""The lines of a transcript as data for the page's script, and the changes that it sends."""
+"""JSON endpoints for the transcript editor: the lines of a transcript, and changes to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from speechportal.accounts.requests import PortalRequest
 @require_safe
 @gzip_page
 def task_lines(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """All lines, or with ``?since=<version>`` those that were changed after that version."""
+    """Return all lines, or with ``?since=<version>`` the lines that changed after that version."""
     task = any_task(request, uid, task_uid)
     correction = Correction.objects.for_account(request.account).filter(task=task).first()
     correction = correction or Correction(task=task)
@@ -42,10 +42,10 @@ def _is_number(text: str) -> bool:
 @manager_required
 @require_POST
 def change(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """``{"version": 3, "changes": [...]}``, or ``"undo"`` or ``"redo"`` in place of the list.
+    """Apply changes: ``{"version": 3, "changes": [...]}``, or ``"undo"`` or ``"redo"`` in place of the list.
 
-    Answers with what is different from ``version`` on, 409 with the line as it is now where somebody else
-    has changed it, 422 with a sentence where a change cannot be made.
+    Responds with the differences since ``version``; with 409 and the present line if somebody else has
+    changed it; with 422 and a sentence if a change is not possible.
     """
     task = any_task(request, uid, task_uid)
     try:
@@ -66,7 +66,7 @@ def change(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
 
 
 def _body(request: HttpRequest) -> tuple[int | None, str | list[object]]:
-    """The version that the sender has, and the changes. Raises ``ValidationError`` for another shape."""
+    """Parse the request body: the sender's version and the changes. Raises ``ValidationError``."""
     try:
         body = json.loads(request.body)
         version, wanted = body.get("version"), body["changes"]

@@ -1,4 +1,4 @@
-"""Texts that the script of the transcript's page shows, in the reader's language."""
+"""Translated texts for the script of the transcript page."""
 
 from __future__ import annotations
 

@@ -28,12 +28,12 @@ from speechportal.accounts.requests import PortalRequest
 from speechportal.platform.http import download
 from speechportal.storage.errors import StorageError
 
-PRESIGN_SECONDS = 12 * 3600  # Longer than a listening session; each page view makes a new one.
-UNSAVED = "unsaved_line"  # Session key of a text that somebody else was quicker than.
+PRESIGN_SECONDS = 12 * 3600  # longer than a listening session; each page view signs a new URL
+UNSAVED = "unsaved_line"  # session key of a correction that met a conflict
 
 
 def any_task(request: PortalRequest, uid: str, task_uid: str) -> Task:
-    """One of the account's tasks, of a deleted batch too."""
+    """One of the account's tasks, which may belong to a deleted batch."""
     batch = any_batch(request, uid)
     tasks = Task.objects.for_account(request.account).filter(batch=batch)
     related = tasks.select_related("connection", "execution_result", "client_request")
@@ -48,8 +48,11 @@ def transcript_of(task: Task) -> Transcript | None:
 
 
 def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
-    """The transcript beside a task. The script loads the lines; ``?plain`` has them in the page, without
-    JavaScript, and ``?edit=<place>`` opens one of those to be corrected."""
+    """Template context of the transcript on a task's page.
+
+    The page's script loads the lines. Without JavaScript, ``?plain`` includes them in the page and
+    ``?edit=<place>`` opens one of them for correction.
+    """
     transcript = transcript_of(task)
     if transcript is None:
         return {"transcript": None}
@@ -76,7 +79,7 @@ def reading_context(request: PortalRequest, task: Task) -> dict[str, Any]:
 @manager_required
 @require_POST
 def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) -> HttpResponse:
-    """Without JavaScript: back to the page at that line, or to both texts where somebody else was first."""
+    """Correct a line without JavaScript; redirects to the page, and on a conflict shows both texts there."""
     task = any_task(request, uid, task_uid)
     text, tag = request.POST.get("text", ""), request.POST.get("tag")
     page = f"{reverse('batches:task', args=[uid, task_uid])}?plain=1"
@@ -93,7 +96,7 @@ def correct_line(request: PortalRequest, uid: str, task_uid: str, index: int) ->
 @manager_required
 @require_POST
 def name_speakers(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Name speakers: the field ``speaker-<label>`` has the name; speakers that are not sent keep theirs."""
+    """Name speakers by the fields ``speaker-<label>``; speakers without a field keep their names."""
     task = any_task(request, uid, task_uid)
     names = {
         key.removeprefix("speaker-"): value
@@ -142,10 +145,10 @@ def task_download(request: PortalRequest, uid: str, task_uid: str, name: str) ->
 
 @member_required
 def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Redirect to the recording in the account's storage, by a link that expires.
+    """Redirect to a presigned URL of the recording in the account's storage.
 
-    Where something was redacted, to the muted copy. Without one, only owners hear the recording, and that is
-    recorded in the audit trail.
+    If something was redacted, it is that of the muted copy. If there is no such copy, only owners may play
+    the recording, and the audit trail records it.
     """
     task = any_task(request, uid, task_uid)
     if task.connection is None:
@@ -164,7 +167,7 @@ def task_media(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
 @owner_required
 @require_POST
 def task_original(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """The transcript as recognised, for owners; each look is in the audit trail."""
+    """The unredacted transcript, for owners; the audit trail records each view."""
     task = any_task(request, uid, task_uid)
     original = originals.read(task=task)
     lines = None if original is None else original.segments
@@ -182,7 +185,7 @@ def task_original_delete(request: PortalRequest, uid: str, task_uid: str) -> Htt
 @member_required
 @require_safe
 def task_media_there(request: PortalRequest, uid: str, task_uid: str) -> HttpResponse:
-    """Say whether the recording is in the storage, for the player to tell why it cannot play it."""
+    """Report whether the storage has the recording, so that the player can explain a failure."""
     task = any_task(request, uid, task_uid)
     if task.connection is None:
         raise Http404
@@ -190,5 +193,5 @@ def task_media_there(request: PortalRequest, uid: str, task_uid: str) -> HttpRes
     try:
         found = task.connection.store().stat(key)
     except StorageError:
-        return JsonResponse({"there": None})  # Unknown: the storage cannot be asked.
+        return JsonResponse({"there": None})  # Unknown: the storage is not available.
     return JsonResponse({"there": found is not None})

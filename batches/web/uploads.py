@@ -1,6 +1,6 @@
-"""Upload endpoints of a batch's page: JSON in, JSON out, for static/portal/upload.js alone.
+"""Upload endpoints of a batch's page, JSON in and out, used by static/portal/upload.js only.
 
-The browser sends the files straight to the storage by the addresses that are signed here.
+The browser sends the files straight to the storage, with the presigned URLs that these endpoints return.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
@@ -29,7 +30,7 @@ from speechportal.storage.errors import StorageError
 
 P = ParamSpec("P")
 
-PLANNED_AT_ONCE = 100  # Each costs a request to the storage.
+PLANNED_AT_ONCE = 100  # files; each needs a request to the storage
 MAX_NAME = 900  # as in the API
 STEPS = ("create", "part", "list", "complete", "abort")
 
@@ -37,7 +38,7 @@ STEPS = ("create", "part", "list", "complete", "abort")
 def _json_view(
     view: Callable[Concatenate[PortalRequest, P], JsonResponse],
 ) -> Callable[Concatenate[PortalRequest, P], HttpResponse]:
-    """Answers what was refused with 422, and a fault of the storage with 502: ``{code, message}``."""
+    """View decorator: a validation error becomes 422, a storage error 502, both ``{code, message}``."""
 
     @wraps(view)
     def answered(request: PortalRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -58,7 +59,10 @@ def _json_view(
 @require_POST
 @_json_view
 def plan(request: PortalRequest, uid: str) -> JsonResponse:
-    """``{files: [{name, size}]}`` -> ``{files: [{name, code, message}]}``, in the same order."""
+    """Check files before their upload.
+
+    ``{files: [{name, size}]}`` -> ``{files: [{name, code, message}]}``, in the same order.
+    """
     batch, body = _live_batch(request, uid), _body(request)
     given = body.get("files")
     if not isinstance(given, list) or not 0 < len(given) <= PLANNED_AT_ONCE:
@@ -74,7 +78,10 @@ def plan(request: PortalRequest, uid: str) -> JsonResponse:
 @require_POST
 @_json_view
 def sign(request: PortalRequest, uid: str) -> JsonResponse:
-    """``{name, step, upload_id, part_number, replace}`` -> ``{url}``; step ``put`` sends the file at once."""
+    """Presign one request to the storage: a step of a multipart upload, or ``put`` for the whole file.
+
+    ``{name, step, upload_id, part_number, replace}`` -> ``{url}``.
+    """
     batch, body = _live_batch(request, uid), _body(request)
     name, step, replace = _name(body), body.get("step"), body.get("replace") is True
     if step == "put":
@@ -97,23 +104,40 @@ def sign(request: PortalRequest, uid: str) -> JsonResponse:
 @require_POST
 @_json_view
 def finish(request: PortalRequest, uid: str) -> JsonResponse:
-    """``{name}`` of a file that was sent -> ``{task, url}``: it waits as a task from now on."""
+    """Create the task of an uploaded file: ``{name}`` -> ``{task, url}``."""
     batch = _live_batch(request, uid)
     task = uploads.finish(batch=batch, name=_name(_body(request)))
     return JsonResponse({"task": task.uid, "url": reverse("batches:task", args=[batch.uid, task.uid])})
 
 
+@manager_required
+@require_POST
+def receive(request: PortalRequest, uid: str) -> HttpResponse:
+    """Upload a file through the portal, for browsers without JavaScript; redirects to its task."""
+    batch, file = _live_batch(request, uid), request.FILES.get("file")
+    if file is None:
+        messages.warning(request, _("Choose a file first."))
+        return redirect("batches:detail", uid)
+    try:
+        task = uploads.receive(batch=batch, file=file)
+    except (ValidationError, StorageError) as error:
+        messages.error(request, error.messages[0] if isinstance(error, ValidationError) else str(error))
+        return redirect("batches:detail", uid)
+    return redirect("batches:task", uid, task.uid)
+
+
 def page_context(batch: Batch) -> dict[str, Any]:
-    """What templates/batches/_upload.html needs."""
+    """Context of templates/batches/_upload.html."""
     return {
         "takes_parts": uploads.takes_parts(batch),
         "limit": settings.MAX_MEDIA_BYTES,
+        "form_limit": settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         "endings": sorted(MEDIA_ENDINGS),
     }
 
 
 def allow_uploads(response: HttpResponse, batch: Batch) -> None:
-    """Let the page's script reach the batch's storage (Content-Security-Policy), and no other host."""
+    """Allow the page's script to connect to the batch's storage (Content-Security-Policy)."""
     address = urlsplit(uploads.sample_address(batch))
     content_security.allow_connections(response, f"{address.scheme}://{address.netloc}")
 

@@ -6,7 +6,9 @@ from batches.web import (
     actions,
     batches,
     deliveries,
+    first_steps,
     home,
+    lists,
     notifications,
     selected_tasks,
     tasks,
@@ -38,6 +40,7 @@ batch_pages: list[URLPattern | URLResolver] = [
     path("pause/", actions.pause, name="pause"),
     path("resume/", actions.resume, name="resume"),
     path("<str:uid>/", batches.batch_detail, name="detail"),
+    path("<str:uid>/acknowledge/<slug:subject>/", actions.acknowledge, name="acknowledge"),
     path("<str:uid>/look-now/", actions.look_now, name="look_now"),
     path("<str:uid>/settings/", batches.batch_edit, name="settings"),
     path("<str:uid>/retry-failed/", actions.retry_failed, name="retry_failed"),
@@ -47,7 +50,10 @@ batch_pages: list[URLPattern | URLResolver] = [
     path(
         "<str:uid>/execution-results/<str:result_uid>/csv/", batches.result_download, name="result_download"
     ),
+    path("<str:uid>/selected.zip", selected_tasks.download, name="selected_archive"),
+    path("<str:uid>/selected.csv", selected_tasks.export, name="selected_export"),
     path("<str:uid>/selected/<slug:action>/", selected_tasks.act, name="selected_tasks"),
+    path("<str:uid>/uploads/", uploads.receive, name="upload_receive"),
     path("<str:uid>/uploads/plan/", uploads.plan, name="upload_plan"),
     path("<str:uid>/uploads/sign/", uploads.sign, name="upload_sign"),
     path("<str:uid>/uploads/finish/", uploads.finish, name="upload_finish"),
@@ -91,6 +97,9 @@ usage_pages: list[URLPattern | URLResolver] = [
 ]
 urlpatterns = [
     path("", home.home, name="home"),
+    path("first-steps/", first_steps.page, name="first_steps"),
+    path("first-steps/sample/", first_steps.sample, name="first_steps_sample"),
+    path("lists/<slug:name>/", lists.keep, name="keep_list"),
     path("transcripts/", home.transcripts, name="transcripts"),
     path("batches/", include((batch_pages, "batches"))),
     path("domains/<str:uid>/text/", include((text_rule_pages, "text_rules"))),

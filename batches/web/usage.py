@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import Http404, StreamingHttpResponse
+from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from batches.billing import selectors, usage
@@ -20,13 +17,13 @@ from batches.models import Adjustment, Charge
 from speechportal.accounts.access import member_required
 from speechportal.accounts.models import Account
 from speechportal.accounts.requests import PortalRequest
-from speechportal.platform.http import neutral
+from speechportal.platform.http import csv_download, neutral
 
 PAGE_SIZE = 100
 
 
 def _month(text: str, account: Account) -> datetime | None:
-    """The first moment of ``2026-11`` in the account's time zone."""
+    """Start of a month such as ``2026-11``, in the account's time zone."""
     try:
         return datetime.strptime(text, "%Y-%m").replace(tzinfo=account.zone)
     except ValueError:
@@ -46,10 +43,11 @@ def usage_page(request: PortalRequest) -> HttpResponseBase:
         charges = selectors.charges_in(request.account, month)
         corrections = usage.corrections_in(request.account, month)
         rows = usage.month_rows(request.account, month)
-        pages = Paginator(charges, PAGE_SIZE)
+        totals = [row for row in months if row["month"] == month]
+        pages = selectors.ChargePages(charges, PAGE_SIZE, sum(row["files"] for row in totals))
         context |= {
             "page": pages.get_page(request.GET.get("page")),
-            "totals": [row for row in months if row["month"] == month],
+            "totals": totals,
             "corrections": corrections,
             "corrected": usage.corrected_totals(corrections),
             "charts": list(zip(("duration", "amount"), usage.daily_charts(rows, month), strict=True)),
@@ -62,26 +60,14 @@ def usage_page(request: PortalRequest) -> HttpResponseBase:
 
 @member_required
 def usage_export(request: PortalRequest, month: str) -> HttpResponseBase:
-    """The month's charges as CSV, in UTF-8 with the mark that spreadsheets want."""
+    """The month's charges as CSV."""
     start = _month(month, request.account)
     if start is None:
         raise Http404
     charges = selectors.charges_in(request.account, start)
     corrections = usage.corrections_in(request.account, start)
-    # The rows are made after this view has returned, when the member's language and zone are gone.
-    rows = _csv(_header(), charges, corrections, request.account.zone)
-    response = StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = content_disposition_header(
-        as_attachment=True, filename=f"charges-{start:%Y-%m}.csv"
-    )
-    return response
-
-
-class _Line:
-    """File-like object for csv.writer that returns the line."""
-
-    def write(self, text: str) -> str:
-        return text
+    rows = _rows(_header(), charges, corrections, request.account.zone)
+    return csv_download(rows, f"charges-{start:%Y-%m}.csv")
 
 
 def _header() -> list[str]:
@@ -99,21 +85,19 @@ def _header() -> list[str]:
     ]
 
 
-def _csv(
+def _rows(
     header: list[str], charges: QuerySet[Charge], corrections: QuerySet[Adjustment], zone: tzinfo
-) -> Iterator[bytes]:
-    """Rows of charges and of their adjustments, so that the column of amounts adds up to the net amount."""
-    writer = csv.writer(_Line())
-    yield "\ufeff".encode()
-    yield writer.writerow(header).encode()
+) -> Iterator[list[object]]:
+    """Rows of charges and of their adjustments, so that the amounts add up to the net amount."""
+    yield [*header]
     for charge in charges.iterator(chunk_size=1000):
-        yield writer.writerow(_row(charge, charge, zone)).encode()
+        yield _row(charge, charge, zone)
     for correction in corrections.iterator(chunk_size=1000):
-        yield writer.writerow(_row(correction.charge, correction, zone)).encode()
+        yield _row(correction.charge, correction, zone)
 
 
 def _row(charge: Charge, entry: Charge | Adjustment, zone: tzinfo) -> list[object]:
-    """Row of a charge, or of an adjustment of it, which has no duration."""
+    """CSV row of a charge, or of its adjustment, which has no duration."""
     return [
         entry.uid,
         timezone.localtime(entry.created_at, zone).isoformat(timespec="seconds"),

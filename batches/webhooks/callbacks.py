@@ -1,4 +1,4 @@
-"""Callbacks: puts the callback that a request asked for into the outbox once its task has ended.
+"""Callbacks: inserts the callback that a request named into the outbox once its task has ended.
 
 The message's body is built by the kind ``clova.callback`` (:mod:`batches.compat.clova.callbacks`).
 """
@@ -40,7 +40,7 @@ def _unqueued() -> QuerySet[ClientRequest]:
 
 
 def _queue(request: ClientRequest) -> None:
-    """One delivery for each request, whoever is first."""
+    """Queue one delivery for a request; a concurrent caller may have been first."""
     now = timezone.now()
     if not ClientRequest.unscoped.filter(pk=request.pk, callback_queued_at=None).update(
         callback_queued_at=now

@@ -32,15 +32,15 @@ class Outcome:
 
     delivery_id: int
     attempt: int
-    url: str  # where it went
+    url: str  # URL of the request
     started_at: datetime
     duration: int  # ms
-    status: int | None = None  # of the answer
+    status: int | None = None  # HTTP status of the response
     error_code: str = ""
     error: str = ""
-    answer: str = ""  # its beginning
+    answer: str = ""  # beginning of the response
     retry_after: timedelta | None = None
-    by_receiver: bool = True  # False: the fault is ours, and says nothing about the receiver
+    by_receiver: bool = True  # False: an error of the portal, which does not count against the receiver
 
     @property
     def accepted(self) -> bool:
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Channel:
-    """Messages of one kind of one batch; the unit among which a sender's threads are shared."""
+    """Channel: messages of one kind of one batch; the unit by which a sender's threads are shared out."""
 
     kind: str
     batch: Batch
@@ -66,7 +66,7 @@ class Channel:
 
 
 def due(now: datetime) -> QuerySet[Delivery]:
-    """Deliveries whose time has come, whatever the state of their receiver."""
+    """Deliveries whose next attempt is due, regardless of their receiver's state."""
     before = Delivery.unscoped.filter(
         batch=OuterRef("batch"),
         kind=OuterRef("kind"),
@@ -175,7 +175,7 @@ def record(outcomes: Iterable[Outcome], token: uuid.UUID, now: datetime) -> None
         answers: dict[int, list[Outcome]] = defaultdict(list)
         webhooks: dict[int, Webhook] = {}
         for row, outcome in known:
-            # An answer of an address that was changed meanwhile says nothing about the new one.
+            # After a change of the URL, the old receiver's response does not count for the new one.
             if row.kind == Delivery.WEBHOOK and outcome.by_receiver and outcome.url == row.url:
                 answers[row.batch_id].append(outcome)
                 webhooks[row.batch_id] = row.batch.webhook
@@ -215,7 +215,7 @@ def _deliver(accepted: Sequence[tuple[Delivery, Outcome]], now: datetime) -> Non
 
 
 def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
-    """Postpone a delivery, or end it after its last attempt or when it has no address any more."""
+    """Postpone a delivery, or end it after its last attempt or if its URL was removed."""
     wait = retry_policy.delay(row.tries, outcome.retry_after)
     if outcome.status == GONE and outcome.url == row.url:
         wait = None
@@ -234,7 +234,7 @@ def _postpone(row: Delivery, outcome: Outcome, now: datetime) -> None:
 
 
 def _judge(webhook: Webhook, answers: list[Outcome], now: datetime) -> None:
-    """Update a webhook's state and health from its receiver's latest answers."""
+    """Update a webhook's state and health from its receiver's latest responses."""
     row = Webhook.unscoped.filter(pk=webhook.pk, state=Webhook.State.ACTIVE)
     gone = next((answer for answer in answers if answer.status == GONE), None)
     if gone is not None:
@@ -251,7 +251,7 @@ def _judge(webhook: Webhook, answers: list[Outcome], now: datetime) -> None:
 
 
 def _hold(row: QuerySet[Webhook], answers: list[Outcome], now: datetime) -> None:
-    """Apply the Retry-After of an answer 429 or 503 to all messages of the webhook."""
+    """Apply the Retry-After of a response 429 or 503 to all messages of the webhook."""
     waits = [answer.retry_after for answer in answers if answer.status in {429, 503} and answer.retry_after]
     if waits:
         row.update(held_until=now + max(waits))

@@ -28,9 +28,9 @@ CHECK_SECONDS = 5.0
 
 
 def refusal_of(url: str) -> ValidationError | None:
-    """Why the outbound policy refuses an address; ``None`` for an allowed or an empty one.
+    """Check a URL against the outbound policy: the error, or ``None`` for an allowed or an empty URL.
 
-    Looks the host name up, so do not call it inside a transaction.
+    Resolves the host name, so do not call it inside a transaction.
     """
     if not url:
         return None
@@ -56,7 +56,7 @@ def for_batch(batch: Batch) -> Webhook:
 def address_changed(batch: Batch) -> None:
     """Follow a change of the batch's webhook URL, in the transaction that changes it.
 
-    Waiting deliveries go to the new address; without one they are cancelled.
+    Waiting deliveries go to the new URL; without one they are cancelled.
     """
     if not batch.webhook_url:
         _cancel(_messages().filter(batch=batch))
@@ -66,7 +66,7 @@ def address_changed(batch: Batch) -> None:
 
 
 def resume(*, batch: Batch) -> None:
-    """Send again to a receiver that was paused, that answered 410, or that asked for time."""
+    """Resume sending to a receiver that is paused, that responded 410, or that sent Retry-After."""
     _require_url(batch)
     with transaction.atomic():
         for_batch(batch)
@@ -75,7 +75,7 @@ def resume(*, batch: Batch) -> None:
 
 
 def _activate(batch: Batch) -> None:
-    """Forget how the receiver was; what waits is due at once."""
+    """Reset the receiver's health and make waiting deliveries due at once."""
     Webhook.unscoped.filter(batch=batch).update(
         state=Webhook.State.ACTIVE,
         stopped_at=None,
@@ -83,15 +83,17 @@ def _activate(batch: Batch) -> None:
         failing_since=None,
         last_failed_at=None,
         held_until=None,
+        acknowledged_at=None,
+        acknowledgement="",
     )
     waiting = _messages().filter(batch=batch, state=Delivery.State.WAITING)
-    # In the order in which they were made, and with the whole schedule before them.
+    # In the order in which they were created, each with the full retry schedule.
     if waiting.update(next_attempt_at=F("created_at"), tries=0):
         queue.wake_deliveries()
 
 
 def rotate_secret(*, batch: Batch) -> None:
-    """A new secret, to be shown once. For 24 hours messages are signed with the one before, too."""
+    """Replace the secret; the new one can be shown once. For 24 hours the old one signs messages too."""
     _require_url(batch)
     with transaction.atomic():
         for_batch(batch)
@@ -114,7 +116,7 @@ def rotate_secret(*, batch: Batch) -> None:
 
 
 def show_secret_once(*, batch: Batch) -> str:
-    """The secret, the first time that somebody asks for it; later only a new one can be had."""
+    """Return the secret, once; afterwards it can only be replaced."""
     _require_url(batch)
     webhook = for_batch(batch)
     with transaction.atomic():
@@ -129,7 +131,7 @@ def show_secret_once(*, batch: Batch) -> str:
 
 
 def signing_secrets(webhook: Webhook, now: datetime) -> list[str]:
-    """What messages are signed with at present. Raises ``EncryptionError``."""
+    """Secrets that currently sign messages. Raises ``EncryptionError``."""
     found = [webhook.encrypted_secret]
     if webhook.previous_until is not None and now < webhook.previous_until:
         found.append(webhook.encrypted_previous_secret)
@@ -137,14 +139,14 @@ def signing_secrets(webhook: Webhook, now: datetime) -> list[str]:
 
 
 def problem_of(webhook: Webhook) -> Problem | None:
-    """What the batch has to say about its webhook; ``None`` while messages go out."""
+    """Problem of the batch's webhook; ``None`` while messages are sent."""
     return webhook.problem
 
 
 def tidy() -> None:
-    """What nobody has to wait for; the scheduler calls it."""
+    """Housekeeping of webhooks; called by the scheduler."""
     forget_ended_secrets()
-    # A message that was under way when the address was taken away may have come back since.
+    # A message in flight when the URL was removed may have returned to waiting since.
     waiting = _messages().filter(batch=OuterRef("pk"), state=Delivery.State.WAITING)
     silent = Batch.unscoped.filter(Exists(waiting), webhook_url="")
     for batch_id in silent.values_list("pk", flat=True):
@@ -152,7 +154,7 @@ def tidy() -> None:
 
 
 def _messages() -> QuerySet[Delivery]:
-    """Webhook messages; other kinds have addresses of their own."""
+    """Deliveries of webhook messages; other kinds have their own URLs."""
     return Delivery.unscoped.filter(kind=Delivery.WEBHOOK)
 
 
@@ -163,21 +165,21 @@ def _cancel(deliveries: QuerySet[Delivery]) -> None:
 
 
 def forget_ended_secrets() -> int:
-    """Drop previous secrets whose day is over."""
+    """Delete previous secrets whose 24 hours are over."""
     return Webhook.unscoped.filter(previous_until__lte=timezone.now()).update(
         encrypted_previous_secret="", previous_until=None
     )
 
 
 def rotate_encryption() -> int:
-    """Encrypt every webhook secret with the first of ``ENCRYPTION_KEYS``; returns how many rows there are.
+    """Re-encrypt every webhook secret with the first of ``ENCRYPTION_KEYS``; returns the number of rows.
 
     Raises ``EncryptionError`` for the first that no key fits; those before it are done.
     """
     rotated = 0
     for webhook in Webhook.unscoped.iterator(chunk_size=200):
         previous = webhook.encrypted_previous_secret
-        # Only if nobody rotated the secret itself meanwhile.
+        # Only if the secret itself was not rotated meanwhile.
         rotated += Webhook.unscoped.filter(
             pk=webhook.pk, encrypted_secret=webhook.encrypted_secret, encrypted_previous_secret=previous
         ).update(

@@ -1,4 +1,4 @@
-"""Endpoint check: sends one test message to an address at once and stores nothing."""
+"""Endpoint check: sends one test message to a URL at once, without storing anything."""
 
 from __future__ import annotations
 

@@ -28,15 +28,14 @@ EVENTS: dict[str, type[Event]] = {}
 class Event(abc.ABC):
     """Event that is sent to a batch's receiver.
 
-    Together with the type, ``about`` and ``occurrence`` identify an event: announcing it twice makes one
-    delivery.
+    Type, ``about`` and ``occurrence`` together identify an event: announcing it twice creates one delivery.
     """
 
     type: ClassVar[str]
     label: ClassVar[_StrOrPromise]
     contents: ClassVar[
         _StrOrPromise
-    ]  # what ``data`` holds besides the account and the batch; for the documentation
+    ]  # contents of ``data`` besides the account and the batch, for the documentation
     carries_result: ClassVar[bool] = False  # whether the task's recognition result is added at sending
 
     def __init_subclass__(cls) -> None:

@@ -1,4 +1,4 @@
-"""Forms about deliveries."""
+"""Forms for deliveries."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Message kinds: how body and headers of each kind of outbox message are made.
+"""Message kinds: the body and headers of each kind of outbox message.
 
 The sender, the retry policy, leases, metrics and pages are the same for every kind. A package above this one
-that posts something of its own subclasses :class:`MessageKind`, and its module is imported when the
-application starts (``BatchesConfig.ready``).
+that posts messages of its own subclasses :class:`MessageKind`; its module is imported when the application
+starts (``BatchesConfig.ready``).
 """
 
 from __future__ import annotations

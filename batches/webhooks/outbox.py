@@ -19,7 +19,7 @@ from speechportal.platform import queue
 def announce(batch: Batch, event: Event) -> Delivery | None:
     """Queue a webhook message for the batch's receiver; ``None`` for a batch without a webhook URL.
 
-    Announcing the same event again changes nothing and returns the delivery that is there.
+    Announcing the same event again changes nothing and returns the existing delivery.
     """
     if not batch.webhook_url:
         return None

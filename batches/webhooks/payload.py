@@ -17,9 +17,9 @@ What ``data`` holds beside ``account`` and ``batch`` depends on ``type``: see ``
 ``media_duration`` in ms, ``attempts``, ``repeat_of`` (the ID of the task that recognised the file first, or
 null), ``started_at`` and ``finished_at``. Paths begin at the connection's root, times are ISO 8601 in UTC.
 
-The *version* rises when a key changes its meaning or goes; keys may be added at any time. A message is the
-same to the byte at each attempt and redelivery: a result is put in from the transcript as published, without
-later corrections, until it is redacted anew; once the transcript is deleted, ``result`` is null.
+The *version* rises when a key changes its meaning or is removed; keys may be added at any time. A message is
+byte-identical at each attempt and redelivery: the result is that of the published transcript, without later
+corrections, until it is redacted again. Once the transcript is deleted, ``result`` is null.
 """
 
 from __future__ import annotations

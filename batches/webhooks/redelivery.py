@@ -20,7 +20,7 @@ State = Delivery.State
 
 
 def redeliver(*, delivery: Delivery) -> None:
-    """Send a delivery again, now and by the whole retry schedule. It keeps its ID."""
+    """Send a delivery again, now and with the full retry schedule. It keeps its ID."""
     if delivery.kind == Delivery.WEBHOOK:
         _require_active(delivery.batch)
     with transaction.atomic():
@@ -46,7 +46,12 @@ def redeliver_since(*, batch: Batch, since: datetime, only_failed: bool = True) 
 
 def _again(deliveries: QuerySet[Delivery]) -> int:
     return deliveries.filter(~Q(state=State.SENDING)).update(
-        state=State.WAITING, tries=0, next_attempt_at=timezone.now(), ended_at=None
+        state=State.WAITING,
+        tries=0,
+        next_attempt_at=timezone.now(),
+        ended_at=None,
+        acknowledged_at=None,
+        acknowledgement="",
     )
 
 

@@ -26,9 +26,9 @@ ATTEMPTS = len(DELAYS) + 1
 JITTER = 0.1  # The delay is up to a tenth longer, never shorter.
 LONGEST_RETRY_AFTER = timedelta(hours=24)
 
-# A webhook that has done nothing but fail for so long is paused …
+# A webhook that has failed without a success for so long is paused …
 PAUSE_AFTER = timedelta(days=5)
-# … but only where it was tried all the while: the longest silence of the schedule, and some.
+# … but only if it was tried throughout: longer than the longest delay of the schedule.
 LONGEST_SILENCE = timedelta(hours=48)
 
 
@@ -54,7 +54,7 @@ def retry_after(value: str, now: datetime) -> timedelta | None:
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
-        # Cut to nine digits, longer than a day in any case: a timedelta knows an end.
+        # Cut to nine digits, which is more than a day anyway: larger numbers overflow a timedelta.
         return min(timedelta(seconds=int(text.lstrip("0")[:9] or 0)), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
@@ -66,7 +66,7 @@ def retry_after(value: str, now: datetime) -> timedelta | None:
 
 
 def failing_since(since: datetime | None, last_failed_at: datetime | None, now: datetime) -> datetime:
-    """Start of a webhook's present series of failures, given that it fails now."""
+    """Start of a webhook's current series of failures, given that it fails now."""
     if since is None or last_failed_at is None or now - last_failed_at > LONGEST_SILENCE:
         return now
     return since

@@ -1,7 +1,7 @@
 """Sender: posts due deliveries of all kinds, many at once.
 
 One thread uses the database: it claims deliveries, builds and signs messages, and records outcomes, a few
-at a time. The threads of a pool use the network: each posts one message and waits for its answer, for at
+at a time. The threads of a pool use the network: each posts one message and waits for the response, for at
 most ``WEBHOOK_TIMEOUT_SECONDS``.
 
 Messages of one kind of one batch form a channel. A channel starts with ``FIRST_WIDTH`` messages at once;
@@ -24,20 +24,21 @@ from queue import Empty, SimpleQueue
 from django.conf import settings
 from django.utils import timezone
 
-from batches.models import Delivery, StoredTranscript
+from batches.models import Delivery, StoredTranscript, TaskTrace
 from batches.webhooks import delivery_lifecycle, kinds, retry_policy
 from batches.webhooks.delivery_lifecycle import Channel, Outcome
 from speechportal.outbound import client
 from speechportal.outbound.errors import OutboundError
 from speechportal.outbound.policy import policy
 from speechportal.outbound.transport import Policy
+from speechportal.platform import tracing
 
 logger = logging.getLogger(__name__)
 
 FIRST_WIDTH, WIDEST = 2, 8  # messages at once to one receiver
 ANSWER_BYTES = 1000
 TICK_SECONDS = 0.25
-# An idle sender waits for deliveries that are due within this time: the first retry is after five seconds.
+# An idle sender waits for deliveries that become due within this time; the first retry is after five seconds.
 LINGER = timedelta(seconds=6)
 
 
@@ -46,7 +47,7 @@ Key = tuple[str, int]  # of a channel: kind and batch
 
 @dataclass(frozen=True)
 class Message:
-    """Attempt that is ready to be sent."""
+    """Message that is ready to be sent: one attempt at a delivery."""
 
     delivery_id: int
     uid: str
@@ -56,10 +57,11 @@ class Message:
     body: bytes
     headers: dict[str, str]
     started_at: datetime
+    trace_parent: str = ""  # trace context of its task
 
 
 class Sender:
-    """Sender. ``clock`` returns the time by which rows are due, ``stopping`` whether to stop."""
+    """Sender of deliveries. ``clock`` returns the current time, ``stopping`` whether to stop."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Sender:
         self._turn = 0
 
     def run(self, seconds: float) -> None:
-        """Send until nothing is due, or ``seconds`` have passed; then wait for the requests under way."""
+        """Send until nothing is due, or ``seconds`` have passed; then wait for the requests in flight."""
         end = time.monotonic() + seconds
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="webhook")
         try:
@@ -141,7 +143,7 @@ class Sender:
             kind = kinds.kind_of(delivery)
             body = kind.body(delivery, transcripts)
             headers = kind.headers(delivery, body, now)
-        except Exception:  # Whatever is wrong with one message, the others must go out.
+        except Exception:  # An error of one message must not stop the others.
             logger.exception("delivery %s cannot be built", delivery.uid)
             outcome = Outcome(
                 delivery.pk,
@@ -155,11 +157,14 @@ class Sender:
             )
             self._answers.put((channel.key, outcome))
             return None
-        return Message(delivery.pk, delivery.uid, delivery.attempts, channel.key, url, body, headers, now)
+        parent = TaskTrace.parent_of(delivery.task_id)
+        return Message(
+            delivery.pk, delivery.uid, delivery.attempts, channel.key, url, body, headers, now, parent
+        )
 
     def _send(self, message: Message) -> None:
         """Send a message. Runs in a thread of the pool, without the database."""
-        begun = time.monotonic()
+        begun, begun_at = time.monotonic(), time.time()
         try:
             outcome = attempt(message, self._policy, settings.WEBHOOK_TIMEOUT_SECONDS)
         except Exception:
@@ -174,10 +179,20 @@ class Sender:
                 error="Unexpected error; the operator's log has the details.",
                 by_receiver=False,
             )
+        tracing.record(
+            "deliver",
+            message.trace_parent,
+            begun_at,
+            delivery=message.uid,
+            attempt=message.attempt,
+            kind=message.channel[0],
+            status=outcome.status or 0,
+            error=outcome.error_code,
+        )
         self._answers.put((message.channel, outcome))
 
     def _collect(self) -> None:
-        """Wait briefly for answers and record those that have arrived."""
+        """Wait briefly for responses and record those that have arrived."""
         outcomes: list[Outcome] = []
         try:
             timeout = TICK_SECONDS if self._under_way.total() else 0.0
@@ -204,7 +219,7 @@ class Sender:
 
 
 def attempt(message: Message, allowed: Policy, timeout: float) -> Outcome:
-    """Send one message and wait for its answer."""
+    """Send one message and wait for the response."""
     begun = time.monotonic()
 
     def outcome(status: int | None = None, **details: object) -> Outcome:

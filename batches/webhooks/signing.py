@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable
 
 PREFIX = "whsec_"
-KEY_BYTES = 32  # The specification wants 24 to 64.
+KEY_BYTES = 32  # The specification requires 24 to 64.
 
 
 def new_secret() -> str:

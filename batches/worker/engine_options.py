@@ -1,4 +1,4 @@
-"""Recognition settings in the form that the engine takes."""
+"""Engine options: conversion of recognition settings to the engine's ``Options``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def engine_options(
     max_duration_ms: int = MAX_DURATION_MS,
     max_bytes: int = MAX_BYTES,
 ) -> Options:
-    """The engine's options for one file. Raises ``ValueError`` for settings that the engine refuses."""
+    """Engine options for one file. Raises ``ValueError`` for settings that the engine does not accept."""
     return Options(
         language=recognition.language,
         keywords=tuple(keywords),

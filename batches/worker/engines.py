@@ -1,4 +1,4 @@
-"""Engine processes of this machine, made from the settings.
+"""Engine processes of this machine, configured from the settings.
 
 The recognition cluster's main process owns the engine processes (:class:`ClusterEngines`); its workers are
 forked with their endpoints. A process outside the cluster that recognises files starts a pool of its own.
@@ -22,13 +22,14 @@ from batches.recognition.runtime import gpu_probe
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.link import Limits
 from batches.recognition.runtime.pool import Endpoint, EngineConfig, EnginePool
-from batches.tasks import model_hosts
+from batches.tasks import fleet, model_hosts
 from batches.worker import host_faults, work_folder
+from speechportal.platform import tracing
 
 logger = logging.getLogger(__name__)
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
-FILES_AT_ONCE = {CPU: 2, CUDA: 16}  # where the operator sets no number
-REPORT_SECONDS = 15.0  # between two reports of the models that this host serves
+FILES_AT_ONCE = {CPU: 2, CUDA: 16}  # defaults
+REPORT_SECONDS = 15.0  # interval between reports of the models that this host serves
 _endpoints: Sequence[Endpoint] = ()  # of the cluster's engines; workers inherit them
 _client: RecognitionClient | None = None
 
@@ -42,7 +43,7 @@ def config(
     threads: int = 0,
     preload: bool = False,
 ) -> EngineConfig:
-    """Configuration of an engine process from the settings; arguments that are given take precedence."""
+    """Configuration of an engine process from the settings; non-empty arguments take precedence."""
     names = (whisper_model or settings.WHISPER_MODELS[0], speaker_model or settings.SPEAKER_MODELS[0])
     offered = (*names, *settings.WHISPER_MODELS, *settings.SPEAKER_MODELS)
     return EngineConfig(
@@ -71,13 +72,13 @@ def devices(wanted: str = "") -> list[str]:
     if wanted == CPU:
         return [CPU] * settings.RECOGNITION_WORKERS
     if wanted == CUDA:
-        # Without a card the engine itself says what is wrong.
+        # Without a GPU the engine reports the error.
         return [f"{CUDA}:{number}" for number in range(_gpus())] or [CUDA]
     return [name for part in wanted.split(",") if (name := part.strip())]
 
 
 def files_at_once(device: str) -> int:
-    """Files that one engine on this device takes together."""
+    """Number of files that one engine on this device processes at once."""
     default = FILES_AT_ONCE[CPU if device == CPU else CUDA]
     return int(settings.FILES_AT_ONCE or default)
 
@@ -85,6 +86,20 @@ def files_at_once(device: str) -> int:
 def _gpus() -> int:
     """Number of GPUs that torch can use. Counted in a child process, to keep torch out of this one."""
     return len(gpu_probe.ask().cards) if gpu_probe.driver_is_loaded() else 0
+
+
+def _devices_now(found: Sequence[str]) -> list[fleet.Device]:
+    """Devices of this machine's engines, with the GPU utilisation reported by the driver."""
+    cards = {f"{CUDA}:{card.number}": card for card in gpu_probe.usage()} if found[0] != CPU else {}
+    if not cards:
+        return [
+            fleet.Device(name, f"{len(found)} × CPU" if name == CPU else "") for name in dict.fromkeys(found)
+        ]
+    return [
+        fleet.Device(name, card.name, card.total, card.used, card.load)
+        for name in found
+        if (card := cards.get(name if ":" in name else f"{CUDA}:0"))
+    ]
 
 
 def scratch() -> Path:
@@ -108,9 +123,10 @@ class ClusterEngines:
         self._await_work_folder()
         found = devices()
         self._reported_at: float | None = None
+        self._devices = found
         self.workers = len(found) * files_at_once(found[0])
         self._pool = EnginePool(
-            # A CPU's models load with the first file: a quiet portal on a laptop takes little memory.
+            # On a CPU, models load with the first file: an idle portal on a laptop uses little memory.
             config(preload=found[0] != CPU),
             devices=found,
             files_at_once=files_at_once(found[0]),
@@ -126,19 +142,24 @@ class ClusterEngines:
             started, self._reported_at = self._reported_at is None, now
             try:
                 model_hosts.report(started=started, fault=host_faults.find())
+                self._report_host(started=started)
             finally:
                 connections.close_all()
 
+    def _report_host(self, *, started: bool) -> None:
+        restarts = [fleet.Restart(end["at"], end["device"], end["reason"]) for end in self._pool.ends]
+        fleet.report(_devices_now(self._devices), workers=self.workers, restarts=restarts, started=started)
+
     @staticmethod
     def _await_work_folder() -> None:
-        """Wait until the work folder can be written; until then report that it cannot."""
+        """Wait until the work folder is writable; until then report the fault."""
         while work_folder.problem():
             fault = host_faults.find()
-            logger.error("no worker is started: %s", fault.detail if fault else "")
+            logger.error("no worker started: %s", fault.detail if fault else "")
             try:
                 model_hosts.report(started=True, fault=fault)
             except DatabaseError:
-                logger.exception("the fault of this machine is not reported")
+                logger.exception("a fault of this machine could not be reported")
             finally:
                 connections.close_all()
             time.sleep(REPORT_SECONDS)
@@ -147,10 +168,14 @@ class ClusterEngines:
         self._pool.close()
 
 
-def worker_client() -> RecognitionClient:
-    """This process's client of the cluster's engines, kept between tasks.
+def _trace_decoding(begun: float) -> None:
+    tracing.record("decode", tracing.current(), begun)
 
-    Outside of a cluster, such as in a test that runs a job itself, the process owns one engine on its own.
+
+def worker_client() -> RecognitionClient:
+    """Recognition client of this process for the cluster's engines, kept between tasks.
+
+    Outside a cluster, for example in a test that runs a job itself, the process starts its own engine.
     """
     global _client
     if _client is None:
@@ -161,5 +186,5 @@ def worker_client() -> RecognitionClient:
             stack = ExitStack()
             endpoints = stack.enter_context(pool.running())
             atexit.register(stack.close)
-        _client = RecognitionClient(endpoints, limits=limits())
+        _client = RecognitionClient(endpoints, limits=limits(), on_decoded=_trace_decoding)
     return _client

@@ -1,7 +1,7 @@
-"""Faults of this machine that keep its workers from every task.
+"""Host faults: faults of this machine that prevent its workers from processing any task.
 
-They are never a file's fault: the machine reports them (:func:`batches.tasks.model_hosts.report`), its
-workers take no task, and a batch whose tasks no other machine can take says so.
+No task fails for them: the machine reports the fault (:func:`batches.tasks.model_hosts.report`), its workers
+claim no tasks, and a batch whose tasks no other machine can process shows a notice.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ from django.conf import settings
 
 from batches.recognition.errors import (
     FfmpegUnavailable,
+    InstallationDamaged,
     WorkDiskFull,
     WorkFolderUnwritable,
 )
 from batches.recognition.media import ffmpeg
 from batches.tasks.model_hosts import HostFault
-from batches.worker import disk_space, work_folder
+from batches.worker import disk_space, installation, work_folder
 
 
 def find() -> HostFault | None:
-    """The first fault of this machine; None if its workers can work."""
-    checks = (_folder, _disk, _ffmpeg)
+    """First fault of this machine; None if its workers can process tasks."""
+    checks = (_installation, _folder, _disk, _ffmpeg)
     return next((fault for check in checks if (fault := check()) is not None), None)
+
+
+def _installation() -> HostFault | None:
+    reason = installation.problem()
+    return HostFault(InstallationDamaged.code, reason) if reason else None
 
 
 def _folder() -> HostFault | None:

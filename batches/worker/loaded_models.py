@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from domains.offered_models import ModelPair
 
-STICKY_SECONDS = 300.0  # then the fair order decides again, so that no model's tasks wait for ever
+STICKY_SECONDS = 300.0  # then fair scheduling resumes, so that no model's tasks starve
 
 
 class LoadedModels:
@@ -22,12 +22,12 @@ class LoadedModels:
         self._since = 0.0
 
     def use(self, pair: ModelPair) -> None:
-        """Record that a task of this pair is processed now."""
+        """Record that a task of this pair is being processed."""
         now = self._clock()
         if pair != self.pair or now - self._since > STICKY_SECONDS:
             self.pair, self._since = pair, now
 
     @property
     def preferred(self) -> ModelPair | None:
-        """Pair whose tasks this worker claims first; ``None`` to claim in fair order."""
+        """Model pair whose tasks this worker claims first; ``None`` for fair scheduling."""
         return self.pair if self._clock() - self._since <= STICKY_SECONDS else None

@@ -1,7 +1,7 @@
-"""Moves the inputs of finished tasks aside, after the final state is committed, with retries.
+"""Input moves: moves the inputs of finished tasks out of the input path, with retries.
 
-Recognised inputs go to ``<input path>/<batch name>/``. Failed ones go to its folder ``failed``, each with its
-reason in a text file beside it.
+A move follows the commit of the task's final state. Recognised inputs go to ``<input path>/<batch name>/``,
+failed ones to its folder ``failed``, each with a text file that states the reason.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from batches.models import Task, object_names
+from batches.models import Task, TaskTrace, object_names
 from batches.status import connection_backoff
 from batches.worker import result_files
+from speechportal.platform import tracing
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import (
     Changed,
@@ -30,7 +31,7 @@ from speechportal.storage.errors import (
 
 FAILED_FOLDER = "failed/"
 REASON_ENDING = ".reason.txt"
-# Failures of files that cannot be moved either.
+# Failures after which the input cannot be moved.
 _UNREADABLE = {ObjectError.code, ObjectArchived.code, ObjectEncrypted.code}
 
 
@@ -48,8 +49,8 @@ def overdue(now: datetime) -> QuerySet[Task]:
 def move_input(task_id: int) -> None:
     """Move a finished task's input to the folder of its final state.
 
-    Idempotent: the outcome is the same whatever step an earlier attempt reached. Raises ``StorageError``; the
-    next attempt is then due by itself.
+    Idempotent: the outcome is the same at whatever step an earlier attempt stopped. Raises ``StorageError``;
+    the retry is then already scheduled.
     """
     task = Task.unscoped.select_related("connection", "batch").filter(pk=task_id).first()
     if task is None or task.move_due_at is None:
@@ -60,7 +61,7 @@ def move_input(task_id: int) -> None:
     if connection_backoff.is_blocked(task.connection.pk):
         return
     attempts = task.move_attempts + 1
-    # After this time another worker may try. One that was only slow does no harm.
+    # After this time another worker may retry; a slow first attempt does no harm.
     held_until = timezone.now() + timedelta(seconds=2 * settings.LEASE_SECONDS)
     mine = Task.unscoped.filter(pk=task.pk, move_due_at=task.move_due_at)
     if not mine.update(move_attempts=attempts, move_due_at=held_until):
@@ -68,11 +69,14 @@ def move_input(task_id: int) -> None:
     mine = Task.unscoped.filter(pk=task.pk, move_due_at=held_until)
     connection_backoff.admit(task.connection.pk)
     try:
-        with connection_backoff.watched(task.connection.pk):
+        with (
+            connection_backoff.watched(task.connection.pk),
+            tracing.span("move", TaskTrace.parent_of(task.pk), task=task.uid, attempt=attempts),
+        ):
             outcome = _tidy(task, task.connection.store())
     except StorageError as error:
         if isinstance(error, ObjectError) or task.error_code in _UNREADABLE:
-            mine.update(move_due_at=None)  # It stays where it is; its version is known and not taken again.
+            mine.update(move_due_at=None)  # The input stays; its known version does not become a task again.
             return
         pause = timedelta(seconds=min(5 * 2**attempts, 3600))
         mine.update(move_due_at=timezone.now() + pause)
@@ -120,7 +124,7 @@ def _bring_over(task: Task, store: ObjectStore) -> tuple[str, str]:
         copied = store.stat(task.moved_key)
         return (copied.version, Task.Notice.LOCKED) if copied else ("", Task.Notice.LOCKED)
     except (NotFound, Changed):
-        # An earlier attempt moved it, or its owner removed or replaced it meanwhile.
+        # An earlier attempt moved it, or its owner has since removed or replaced it.
         moved = store.stat(task.moved_key)
         looks = {found.version if found else "" for found in (store.stat(task.input_key) for _ in range(2))}
         if len(looks) > 1 or task.input_version in looks:

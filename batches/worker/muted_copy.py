@@ -1,4 +1,4 @@
-"""The muted copy: a result file with the recording's sound, silent where something was redacted."""
+"""Muted copy: a result file with the recording's sound, silenced where the transcript is redacted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from batches.recognition.transcript import Transcript
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.errors import NotFound
 
-FORMAT = "muted"  # of the result file; no file format that members choose
+FORMAT = "muted"  # format of the result file; not one that members can choose
 
 
 def spans(transcript: Transcript) -> list[tuple[int, int]]:
-    """What the copy must not let hear, in ms."""
+    """Time spans to silence in the copy, in ms."""
     changes = [change for segment in transcript.segments for change in segment.changes]
     return [(change.start, change.end) for change in changes if change.is_redaction]
 
@@ -30,12 +30,12 @@ def is_wanted(task: Task, transcript: Transcript) -> bool:
 
 
 def of(task: Task) -> ResultFile | None:
-    """The task's muted copy, if it has been written."""
+    """Muted copy of a task; ``None`` if it has not been written."""
     return ResultFile.unscoped.filter(task=task, format=FORMAT, written_at__isnull=False).first()
 
 
 def write(task: Task, store: ObjectStore, transcript: Transcript, media: Path) -> None:
-    """Write the copy of the recording ``media``. One that an earlier attempt wrote stays."""
+    """Write the muted copy of the recording ``media``, unless an earlier attempt wrote it."""
     file = _reserved(task, store)
     if file.written_at is None:
         _write(file, store, transcript, media)
@@ -54,7 +54,7 @@ def _write(file: ResultFile, store: ObjectStore, transcript: Transcript, media: 
 
 
 def renew(task: Task) -> None:
-    """Write the copy anew after other words were redacted. Raises ``StorageError`` and MediaErrors."""
+    """Rewrite the muted copy after the redaction changed. Raises ``StorageError`` and ``MediaError``."""
     transcript = StoredTranscript.unscoped.get(task=task).published()
     if task.connection is None or not is_wanted(task, transcript):
         return

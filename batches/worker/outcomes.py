@@ -1,4 +1,4 @@
-"""How a task ends that was not recognised: each kind of error fails it, releases it, or lets it wait."""
+"""Task outcomes after an error: each kind of error fails the task, releases it, or makes it wait."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from batches.models import Batch, Task
 from batches.recognition.errors import (
+    InstallationDamaged,
     ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
@@ -26,7 +27,7 @@ from batches.tasks import lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.tasks.model_hosts import HostFault
 from batches.tasks.scheduling import PROBE
-from batches.worker import disk_space, moving, work_folder
+from batches.worker import adoption, disk_space, installation, moving, work_folder
 from batches.worker.workspaces import media_of, workspace_of
 from domains.offered_models import ModelPair
 from speechportal.storage.errors import (
@@ -53,7 +54,7 @@ def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -
         model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
     elif error.code in failures.HOST_FAULTS:
         model_hosts.note_fault(HostFault(error.code, error.message))
-    # The operator has to mend the installation; any other fault may be the file's and counts an attempt.
+    # A fault of the installation, which the operator must repair, counts no attempt. Others do.
     counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
     if error.permanent or (counts and task.attempts >= settings.MAX_ATTEMPTS):
         _fail(lease, task, failure)
@@ -62,8 +63,8 @@ def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -
 
 
 def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
-    """Fail the task if only its input is concerned; let the connection, or the batch, wait otherwise."""
-    logger.warning("task %s: storage: %s", task.uid, error.code)
+    """Fail the task if the error concerns only its input; otherwise back off the connection or batch."""
+    logger.warning("task %s: storage error: %s", task.uid, error.code)
     if isinstance(error, (NotFound, Changed)):
         try:
             failure = _what_became_of_the_input(task)
@@ -87,11 +88,11 @@ def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at:
 
 
 def after_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
-    """Release the task once the database, which was down, locked or full, accepts writes again.
+    """Release the task once the database, which was down, locked or full, is writable again.
 
     Gives up when the lease has expired: the periodic job then reaps the task.
     """
-    logger.error("task %s: the database: %s", task.uid, type(error).__name__)
+    logger.error("task %s: database error: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")
     counts = task.delays >= DATABASE_DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
@@ -118,9 +119,14 @@ def after_unexpected_error(lease: Lease, task: Task, error: Exception) -> None:
         release(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
         return
     if work_folder.is_not_writable(error):
-        logger.error("task %s: the work folder cannot be written: %s", task.uid, error)
+        logger.error("task %s: the work folder is not writable: %s", task.uid, error)
         model_hosts.note_fault(HostFault(WorkFolderUnwritable.code, str(error)))
         release(lease, task, failure_of(WorkFolderUnwritable()), count_attempt=False)
+        return
+    if installation.is_damage(error):
+        logger.error("task %s: the installation is damaged: %s", task.uid, error)
+        model_hosts.note_fault(HostFault(InstallationDamaged.code, str(error)))
+        release(lease, task, failure_of(InstallationDamaged()), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     failure = failures.failure("internal_error", error=type(error).__name__)
@@ -170,11 +176,11 @@ def move_input(task: Task) -> None:
     try:
         moving.move_input(task.pk)
     except StorageError as error:
-        logger.warning("task %s: the input is not moved yet: %s", task.uid, error.code)
+        logger.warning("task %s: the input could not be moved yet: %s", task.uid, error.code)
 
 
 def _others_can_be_read(task: Task) -> bool:
-    """Whether a file of ours can be written, read and moved: then it is this input that is not readable."""
+    """Whether a probe file can be written, read and moved; if so, only this input is unreadable."""
     if task.connection is None or task.settings is None:
         return False
     try:
@@ -185,12 +191,14 @@ def _others_can_be_read(task: Task) -> bool:
 
 
 def _what_became_of_the_input(task: Task) -> Failure:
-    """Failure reason of an input that the storage does not find. Raises StorageFault if it exists after all.
+    """Failure reason for an input that is not in the storage. Raises StorageFault if it exists after all.
 
-    One wrong answer of a storage must not fail a task, so it is asked twice.
+    The input is looked up a second time, so that one wrong response does not fail a task.
     """
     looks = [task.connection.store().stat(task.input_key) for _ in range(2)] if task.connection else []
     if not any(looks):
+        if adoption.find_result(task) is not None:
+            return failures.failure("result_in_storage")
         return failures.failure("input_missing")
     versions = {look.version if look else "" for look in looks}
     if len(versions) > 1 or task.input_version in versions:

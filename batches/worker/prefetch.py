@@ -1,8 +1,8 @@
-"""Prefetching: claims, downloads and decodes the next file while the present one is recognised.
+"""Prefetching: claims, downloads and decodes the next file while the current one is being recognised.
 
-Shortly before a worker is done, a thread claims a task, if one has waited so long that no other worker can be
-idle. It downloads the input, decodes it, and holds the lease until the worker takes the task over. A task
-that is held for too long is released.
+Shortly before a worker finishes a task, a thread claims the next one, provided that it has waited so long
+that no worker can be idle. It downloads and decodes the input and holds the lease until the worker takes it.
+A task that is held for too long is released.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from typing import Protocol
 from django.db import connections
 from django.utils import timezone
 
-from batches.models import Task
+from batches.models import Task, TaskTrace
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
-from batches.tasks import model_hosts, scheduling
+from batches.tasks import fleet, model_hosts, scheduling
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.worker import disk_space, outcomes, processing
 from batches.worker.loaded_models import LoadedModels
 from batches.worker.progress import DOWNLOADED, Progress, Stopping
 from batches.worker.workspaces import media_of, workspace_of
+from speechportal.platform import tracing
 from speechportal.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=5)  # An idle worker would have taken the task by then.
+PATIENCE = timedelta(seconds=5)  # An idle worker would have claimed the task by then.
 LOOK_SECONDS = 5.0  # between two attempts to claim a task
-HOLD_SECONDS = 300.0  # Then another worker may be idle.
+HOLD_SECONDS = 300.0  # After that, another worker may be idle.
 HEARTBEAT_SECONDS = 1.0
 
 
@@ -74,12 +75,13 @@ class Prefetcher:
         if self._thread is not None or now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
-        if not disk_space.enough():
+        if not disk_space.enough() or not fleet.may_claim():
             return
-        served = model_hosts.served_here()
+        served, begun = model_hosts.served_here(), time.time()
         lease = scheduling.claim_next(self.worker, PATIENCE, served=served, loaded=self.models.preferred)
         if lease is None:
             return
+        tracing.record("claim", TaskTrace.parent_of(lease.task_id), begun, worker=self.worker)
         self._lease = lease
         self._taken.clear()
         self._ready.clear()
@@ -87,7 +89,7 @@ class Prefetcher:
         self._thread.start()
 
     def take(self) -> Lease | None:
-        """Lease of the prefetched task, if any; its input is in its workspace unless that failed."""
+        """Lease of the prefetched task, if any; its input is in its workspace unless the download failed."""
         thread = self._thread
         if thread is None:
             return None
@@ -95,7 +97,7 @@ class Prefetcher:
             pass
         lease = self._end(thread)
         if lease is not None:
-            lease.row.update(started_at=timezone.now())  # Until now it only lay ready.
+            lease.row.update(started_at=timezone.now())  # Until now it was only prefetched.
         return lease
 
     def close(self) -> None:
@@ -115,7 +117,8 @@ class Prefetcher:
         workspace = workspace_of(task, lease)
         progress = Progress(lease, self._must_end)
         try:
-            self._prepare(task, progress)
+            with tracing.span("prefetch", TaskTrace.parent_of(task.pk), task=task.uid):
+                self._prepare(task, progress)
             self._ready.set()
             end = time.monotonic() + HOLD_SECONDS
             while not self._taken.wait(HEARTBEAT_SECONDS):
@@ -125,7 +128,7 @@ class Prefetcher:
                     outcomes.release_unstarted(lease, self._forget)
                     break
         except Stopping:
-            pass  # The worker gives it back, or takes it over without its input.
+            pass  # The worker releases the task, or processes it without the prefetched input.
         except (LeaseLost, CancelRequested) as reason:
             self._lease = None
             self._forget(media_of(task, workspace))
@@ -133,7 +136,7 @@ class Prefetcher:
             if isinstance(reason, CancelRequested):
                 outcomes.confirm_cancel(lease, task)
         except Exception:
-            # The worker meets the fault again when it takes the task over, and deals with it there.
+            # The fault recurs when the worker processes the task, and is handled there.
             logger.exception("task %s: prefetching failed", task.uid)
         finally:
             connections.close_all()
@@ -148,7 +151,7 @@ class Prefetcher:
                 report = progress.within(Task.Stage.DOWNLOADING, DOWNLOADED, DOWNLOADED)
                 self.decoder.decode_ahead(media, processing.options_of(task), report)
         except (StorageError, RecognitionError) as error:
-            # As above: in the task's own turn it is reported and counted.
+            # As above: the error is reported and counted when the task is processed.
             logger.info("task %s: not prefetched: %s", task.uid, error.code)
 
     def _forget(self, media: Path) -> None:

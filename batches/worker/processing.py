@@ -1,10 +1,10 @@
-"""Task processing: all steps of one claimed task to its final state.
+"""Task processing: the pipeline that takes one claimed task to its final state.
 
-download -> recognise -> checkpoint -> separate speakers -> checkpoint -> write results -> finish -> move.
-Each checkpoint is redacted and replaced before it is stored.
-Every step can be repeated from its start with the same outcome, so a task that was interrupted anywhere
-is simply processed again; what was recognised is read from its checkpoint. Network and inference happen
-outside of transactions, and heartbeats extend the lease along the way.
+download -> recognise -> checkpoint -> diarize -> checkpoint -> write results -> finish -> move.
+Each checkpoint is post-processed (replacements, redaction) before it is stored.
+Every step is idempotent, so a task that was interrupted at any point is simply processed again; a finished
+recognition is read from its checkpoint. Network access and inference happen outside transactions, and
+heartbeats extend the lease meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from batches.models import StoredTranscript, Task
+from batches.models import StoredTranscript, Task, TaskTrace
 from batches.models.task import PreparedTranscript
 from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
 from batches.recognition.options import Options
@@ -27,16 +27,25 @@ from batches.recognition.transcript import Transcript
 from batches.status import connection_backoff
 from batches.tasks import lifecycle
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
-from batches.worker import disk_space, muted_copy, outcomes, result_files, workspaces
+from batches.worker import (
+    disk_space,
+    keyword_use,
+    live_segments,
+    muted_copy,
+    outcomes,
+    result_files,
+    workspaces,
+)
 from batches.worker.engine_options import engine_options
+from batches.worker.live_segments import LiveSegments
 from batches.worker.progress import DOWNLOADED, RECOGNISED, SEPARATED, Progress, Stopping
 from batches.worker.workspaces import media_of, workspace_of
-from speechportal.platform import logs
+from speechportal.platform import logs, tracing
 from speechportal.storage.errors import NotFound, StorageError
 
 logger = logging.getLogger(__name__)
 
-# A task that failed in one of these ways is recognised alone, so that it takes no other file along.
+# A task that failed in one of these ways is retried alone in its engine, so that it fails no other file.
 ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
 
 
@@ -58,12 +67,14 @@ def process(
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             workspaces.sweep()
-            _run(task, workspace, client, Progress(lease, stopping, meanwhile))
+            parent = TaskTrace.parent_of(task.pk)
+            with tracing.span("process", parent, task=task.uid, batch=task.batch.uid, attempt=task.attempts):
+                _run(task, workspace, client, Progress(lease, stopping, meanwhile))
         finally:
             client.forget(media_of(task, workspace))
             shutil.rmtree(workspace, ignore_errors=True)
     except LeaseLost:
-        logger.warning("task %s: the lease was lost; its new holder goes on", task.uid)
+        logger.warning("task %s: lease lost; another worker has claimed the task", task.uid)
     except CancelRequested:
         outcomes.confirm_cancel(lease, task)
     except Stopping:
@@ -74,7 +85,7 @@ def process(
         outcomes.after_storage_error(lease, task, error, began_at)
     except (OperationalError, InterfaceError) as error:
         outcomes.after_database_error(lease, task, error, stopping)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the task must not be lost with it
+    except Exception as error:  # noqa: BLE001 - after any error the task must be released or failed
         outcomes.after_unexpected_error(lease, task, error)
     else:
         if task.connection_id is not None:
@@ -88,13 +99,16 @@ def _run(task: Task, workspace: Path, client: RecognitionClient, progress: Progr
         raise NotFound(task.input_key)
     store = task.connection.store()
     transcript = _recognise(task, workspace, client, progress)
-    client.forget(media_of(task, workspace))  # Another file may have its place at the engine.
-    result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
+    client.forget(media_of(task, workspace))  # Frees the file's slot at the engine.
+    with tracing.span("write result"):
+        result_files.write(task, store, transcript, lambda: progress.report(Task.Stage.WRITING, SEPARATED))
     if muted_copy.is_wanted(task, transcript):
         media = fetch(task, workspace, progress)
         progress.report(Task.Stage.WRITING, SEPARATED)
         muted_copy.write(task, store, transcript, media)
-    lifecycle.finish(progress.lease)
+    with tracing.span("finish"):
+        lifecycle.finish(progress.lease)
+    keyword_use.note(task, transcript)
 
 
 def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
@@ -108,20 +122,21 @@ def fetch(task: Task, workspace: Path, progress: Progress) -> Path:
     disk_space.require(task.input_size)
     size = max(task.input_size, 1)
     report = progress.within(Task.Stage.DOWNLOADING, 0, DOWNLOADED)
-    task.connection.store().download(
-        task.input_key,
-        media,
-        if_version=task.input_version,
-        limit=min(task.input_size, settings.MAX_MEDIA_BYTES),
-        on_progress=lambda done: report(done / size),
-    )
-    # The storage answers: tasks that wait for it need not wait for this file's end.
+    with tracing.span("download", bytes=task.input_size):
+        task.connection.store().download(
+            task.input_key,
+            media,
+            if_version=task.input_version,
+            limit=min(task.input_size, settings.MAX_MEDIA_BYTES),
+            on_progress=lambda done: report(done / size),
+        )
+    # The storage works again: tasks in back-off need not wait until this file is finished.
     connection_backoff.clear(task.connection.pk)
     return media
 
 
 def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress: Progress) -> Transcript:
-    """Recognise the input, continuing from the checkpoint if there is one. Returns what may be shown."""
+    """Recognise the input, resuming from the checkpoint if there is one. Returns the published transcript."""
     lease, options = progress.lease, options_of(task)
     checkpoint = StoredTranscript.unscoped.filter(task=task).first()
     if checkpoint and (checkpoint.stage == StoredTranscript.Stage.SPEAKERS or not options.speakers):
@@ -133,19 +148,34 @@ def _recognise(task: Task, workspace: Path, client: RecognitionClient, progress:
     if transcript is None:
         end = RECOGNISED if options.speakers else SEPARATED
         on_progress = progress.within(Task.Stage.RECOGNISING, DOWNLOADED, end)
-        transcript = client.transcribe(media, options, on_progress, alone=alone)
-        published = _keep(task, lease, transcript, StoredTranscript.Stage.WORDS, final=not options.speakers)
+        live = live_segments.of_task(task, lease)
+        on_segments = live.take if live else None
+        with tracing.span("recognise", model=task.whisper_model):
+            transcript = client.transcribe(media, options, on_progress, alone=alone, on_segments=on_segments)
+        stage = StoredTranscript.Stage.WORDS
+        published = _keep(task, lease, transcript, stage, final=not options.speakers, live=live)
     if options.speakers:
         on_progress = progress.within(Task.Stage.SEPARATING_SPEAKERS, RECOGNISED, SEPARATED)
-        transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
+        with tracing.span("separate speakers", model=task.speaker_model):
+            transcript = client.add_speakers(media, transcript, options, on_progress, alone=alone)
         published = _keep(task, lease, transcript, StoredTranscript.Stage.SPEAKERS, final=True)
     return published
 
 
-def _keep(task: Task, lease: Lease, transcript: Transcript, stage: str, *, final: bool) -> Transcript:
-    """Store a checkpoint, redacted and replaced. Returns the transcript as it may be shown."""
+def _keep(
+    task: Task,
+    lease: Lease,
+    transcript: Transcript,
+    stage: str,
+    *,
+    final: bool,
+    live: LiveSegments | None = None,
+) -> Transcript:
+    """Post-process a transcript and store it as a checkpoint. Returns the published transcript."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     stored = PreparedTranscript.of(task, transcript, task.settings, final=final)
+    if live is not None:
+        live.finish(stored.published)
     lifecycle.checkpoint(
         lease, stored.document, stage, media_duration=transcript.duration, original=stored.original
     )

@@ -1,4 +1,4 @@
-"""A task's progress: reported as heartbeats of its lease."""
+"""Task progress: reported with the heartbeats of the task's lease."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from batches.models import Task
 from batches.tasks import lifecycle
 from batches.tasks.leases import Lease
 
-# How the stages share a task's progress, in per cent.
+# Share of each stage in a task's progress, in per cent.
 DOWNLOADED, RECOGNISED, SEPARATED = 5, 75, 95
-LAST_SECONDS = 60.0  # of recognition, in which the next file is fetched
+LAST_SECONDS = 60.0  # before the estimated end of recognition, when the next file is prefetched
 
 
 class Stopping(Exception):
@@ -22,10 +22,10 @@ class Stopping(Exception):
 
 
 class Progress:
-    """Sends progress as heartbeats, throttled: within the lease time, and not more often than useful.
+    """Reporter of a task's progress, sent as throttled heartbeats within the lease time.
 
     Raises Stopping, LeaseLost or CancelRequested in :meth:`report`. ``meanwhile`` is called about once a
-    second in the last minute of recognition, as far as that can be estimated.
+    second in the estimated last minute of recognition.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Progress:
         self._last: tuple[str, int] = ("", -1)
 
     def report(self, stage: str, percent: float) -> None:
-        """Report a stage and its progress; called about once a second, also without a change."""
+        """Report a stage and its progress; called about once a second, even without a change."""
         if self.stopping():
             raise Stopping
         now, state = time.monotonic(), (stage, min(int(percent), 99))

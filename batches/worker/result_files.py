@@ -1,4 +1,4 @@
-"""Result files of a task: written under free names, verified after writing, removed if the task fails."""
+"""Result files of a task: written under unused names, verified after writing, removed if the task fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechportal.storage.backends.base import ObjectStore
 
 
 def result_context(task: Task) -> Context:
-    """A result file's metadata besides the transcript, with members' corrections."""
+    """Context of a result file: its metadata besides the transcript, with members' corrections."""
     chosen = task.settings or TaskSettings()
     correction = Correction.unscoped.filter(task=task).first()
     return dataclasses.replace(
@@ -26,7 +26,7 @@ def result_context(task: Task) -> Context:
 
 
 def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callable[[], None]) -> None:
-    """Write the task's result in each of its formats. Files that an earlier attempt wrote stay."""
+    """Write the task's result in each of its formats, except files that an earlier attempt wrote."""
     assert task.settings is not None  # noqa: S101 - a constraint of the database
     context = result_context(task)
     for name in task.settings.formats:
@@ -35,7 +35,7 @@ def write(task: Task, store: ObjectStore, transcript: Transcript, report: Callab
         data = render(name, transcript, context)
         if file.written_at and _is_there(store, file, len(data)):
             continue
-        # The store verifies what it has written, and raises StorageFault unless all of it is there.
+        # The store verifies the written file and raises StorageFault if it is incomplete.
         stored = store.put(file.key, data, content_type=FORMATS[name].content_type)
         ResultFile.unscoped.filter(pk=file.pk).update(
             written_at=timezone.now(), size=stored.size, version=stored.version
@@ -67,8 +67,8 @@ def _reserved(task: Task, store: ObjectStore, name: str) -> ResultFile:
 def remove(task: Task, store: ObjectStore) -> None:
     """Remove the result files of a task that was cancelled or failed before all were written.
 
-    A file is removed only if it is the task's own: with the version that was recorded, or, where the worker
-    died between writing and recording, with exactly the bytes that the task would write.
+    A file is removed only if the task wrote it: it has the recorded version or, if the worker died between
+    writing and recording, exactly the bytes that the task would write.
     """
     files = list(ResultFile.unscoped.filter(task=task))
     if not files:

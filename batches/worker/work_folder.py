@@ -1,4 +1,4 @@
-"""The work folder: whether the portal can write to it. Where it cannot, tasks wait; they never fail."""
+"""Work folder check: whether the portal can write to it. If it cannot, tasks wait; they never fail."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NOT_WRITABLE = frozenset([errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR
 
 
 def problem(folder: Path | None = None) -> str:
-    """Why a file cannot be written to a folder, by default the work folder; empty if one can.
+    """Reason why a folder, by default the work folder, is not writable; empty if it is.
 
-    A folder that does not exist is made. A full disk is another matter (:mod:`batches.worker.disk_space`).
+    A missing folder is created. A full disk is not reported here (:mod:`batches.worker.disk_space`).
     """
     place = folder or Path(settings.WORK_DIR)
     try:
@@ -28,7 +28,7 @@ def problem(folder: Path | None = None) -> str:
 
 
 def is_not_writable(error: Exception) -> bool:
-    """Whether an error says that a file of the work folder, or the folder itself, cannot be written."""
+    """Whether an error means that the work folder, or a file in it, is not writable."""
     if not isinstance(error, OSError) or error.errno not in _NOT_WRITABLE:
         return False
     return Path(str(error.filename or "")).is_relative_to(settings.WORK_DIR)

@@ -1,4 +1,4 @@
-"""Workspaces: the folder of a lease holder's files of one task, on this machine."""
+"""Workspaces: local folders, one per lease, for the files of the task being processed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batches.tasks.leases import Lease
 
 
 def workspace_of(task: Task, lease: Lease) -> Path:
-    """Folder on this machine for the lease holder's files of the task."""
+    """Folder on this machine for the files of the task under this lease."""
     folder: Path = settings.WORK_DIR / f"{task.uid}.{lease.token.hex[:8]}"
     return folder
 
@@ -23,7 +23,7 @@ def media_of(task: Task, workspace: Path) -> Path:
 
 
 def sweep() -> None:
-    """Remove the workspaces of workers on this machine that were killed."""
+    """Remove the workspaces of killed workers on this machine."""
     for folder in settings.WORK_DIR.glob("tsk_*.*"):
         uid, _, token = folder.name.partition(".")
         leases = Task.unscoped.filter(uid=uid, state__in=Task.LEASED).values_list("lease_token", flat=True)

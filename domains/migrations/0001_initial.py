@@ -98,6 +98,7 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
+                        verbose_name="account",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="domains",
                         to="accounts.account",
@@ -110,6 +111,17 @@ class Migration(migrations.Migration):
                 "ordering": ["name", "pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("account"),
+                        django.db.models.functions.text.Lower("code"),
+                        name="domain_code_unique",
+                        violation_error_message="A domain with this code already exists.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("plan__in", ["free", "basic"])), name="domain_plan_known"
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -140,33 +152,17 @@ class Migration(migrations.Migration):
                 "ordering": ["text", "pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("domain"),
+                        django.db.models.functions.text.Lower("text"),
+                        name="keyword_unique",
+                        violation_error_message="The domain has this keyword already.",
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name="domain",
-            constraint=models.UniqueConstraint(
-                models.F("account"),
-                django.db.models.functions.text.Lower("code"),
-                name="domain_code_unique",
-                violation_error_message="A domain with this code already exists.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="domain",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("plan__in", ["free", "basic"])), name="domain_plan_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="keyword",
-            constraint=models.UniqueConstraint(
-                models.F("domain"),
-                django.db.models.functions.text.Lower("text"),
-                name="keyword_unique",
-                violation_error_message="The domain has this keyword already.",
-            ),
         ),
     ]

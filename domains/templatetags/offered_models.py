@@ -11,5 +11,5 @@ register = template.Library()
 
 @register.filter
 def model_title(name: str) -> str:
-    """The name as people read it: of a path, its last part."""
+    """Name of a model for people: the last part of a path."""
     return offered_models.title(name)

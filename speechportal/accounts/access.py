@@ -1,4 +1,4 @@
-"""Access to pages: the current member, and the account in the address."""
+"""Access control of pages: the current member, and the account in the URL."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import addresses
+from speechportal.accounts.members import two_factor_duty
 from speechportal.accounts.models import Membership, User
 from speechportal.accounts.requests import PortalRequest, attach
-from speechportal.accounts.sign_in import resubmission
+from speechportal.accounts.sign_in import passkeys, resubmission
 from speechportal.accounts.single_sign_on import session as company_session
 from speechportal.platform import logs, mail
 
@@ -31,9 +32,9 @@ PlainView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def find_membership(request: HttpRequest) -> Membership | None:
-    """The member's role in the account of the address; ``None`` in a stranger's.
+    """Return the user's membership of the account in the URL; ``None`` if they are not a member.
 
-    An address without an account means the one that the session used last, or else the first one.
+    A URL without an account means the one that the session used last, or else the first one.
     """
     user = getattr(request, "user", None)
     if not isinstance(user, User):
@@ -54,17 +55,19 @@ def find_membership(request: HttpRequest) -> Membership | None:
 
 
 def member_required(view: View[P]) -> PlainView[P]:
-    """Decorator: the view is for members of an account and gets a :class:`PortalRequest`."""
+    """Decorator: the view requires a member of an account, and gets a :class:`PortalRequest`."""
 
     @wraps(view)
     def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         membership = find_membership(request)
-        if membership is None and company_session.is_needed(request):
-            return render(request, "accounts/company_sign_in_needed.html", status=403)
+        if membership is None and (needed := company_session.needed_by(request)) is not None:
+            return render(request, "accounts/company_sign_in_needed.html", {"url": needed}, status=403)
         if membership is None:
             raise Http404
         logs.bind(account=membership.account.uid)
         _note_as_last_used(request, membership)
+        if two_factor_duty.is_neglected(request, membership):
+            return _second_factor_needed(request, membership)
         if membership.account.is_suspended and request.method not in {"GET", "HEAD"}:
             raise PermissionDenied(SUSPENDED)
         return view(attach(request, membership), *args, **kwargs)
@@ -72,8 +75,20 @@ def member_required(view: View[P]) -> PlainView[P]:
     return signed_in_required(opened)
 
 
+def _second_factor_needed(request: HttpRequest, membership: Membership) -> HttpResponseBase:
+    """Redirect a member to set up the second factor that the account requires."""
+    opened = company_session.opened(request, Membership.objects.filter(user=membership.user_id))
+    others = [each.account for each in opened.exclude(pk=membership.pk).select_related("account")]
+    context = {
+        "needing": membership.account,
+        "others": [(account.name, addresses.path(account.uid, "home")) for account in others],
+        "passkeys_possible": passkeys.is_possible(request),
+    }
+    return render(request, "accounts/two_factor_needed.html", context, status=403)
+
+
 def signed_in_required(view: PlainView[P]) -> PlainView[P]:
-    """Opens a view to users who are signed in. A form of others comes back after their sign-in."""
+    """Decorator: the view requires a signed-in user. A submitted form is restored after the sign-in."""
 
     @wraps(view)
     def opened(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -87,7 +102,7 @@ def signed_in_required(view: PlainView[P]) -> PlainView[P]:
 
 
 def _note_as_last_used(request: HttpRequest, membership: Membership) -> None:
-    """Keep the account for addresses without one. Pages count, and not the fragments that they reload."""
+    """Store the account as the last one used, for URLs without one. Requests for fragments do not count."""
     uid = membership.account.uid
     is_fragment = "HX-Request" in request.headers
     if request.method == "GET" and not is_fragment and request.session.get(SESSION_KEY) != uid:
@@ -107,7 +122,7 @@ def manager_required(view: View[P]) -> PlainView[P]:
 
 
 def active_account_required(request: PortalRequest) -> None:
-    """For pages that act although they are read by GET, such as asking a storage: not while suspended."""
+    """Refuse while the account is suspended; for GET pages with effects, such as requests to a storage."""
     if request.account.is_suspended:
         raise PermissionDenied(SUSPENDED)
 
@@ -123,7 +138,8 @@ def current_account(request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {"address_to_verify": to_verify}
     if membership is None:
         return {**context, "account": None, "membership": None, "memberships": []}
-    memberships = Membership.objects.filter(user=membership.user).select_related("account")
+    own = Membership.objects.filter(user=membership.user).select_related("account")
+    memberships = company_session.opened(request, own)
     return {
         **context,
         "account": membership.account,

@@ -1,10 +1,10 @@
-"""Account prefix of addresses: an account's pages are below ``/a/<account>/``.
+"""Account prefix of URLs: an account's pages are below ``/a/<account>/``.
 
 A link, a bookmark, a browser tab and a form therefore mean one account, whatever is open in other tabs.
-:class:`AccountPrefixPattern` works like Django's ``LocalePrefixPattern``: the prefix is no argument of the
-views, and ``reverse`` and ``{% url %}`` put the account of the request into the address by themselves.
-:class:`AccountMiddleware` binds that account; jobs that send links use :func:`of_account`. Where no account
-is bound, ``reverse`` gives the address without a prefix, which redirects to the account used last.
+:class:`AccountPrefixPattern` works like Django's ``LocalePrefixPattern``: the prefix is not an argument of
+the views, and ``reverse`` and ``{% url %}`` add the account of the request to the URL automatically.
+:class:`AccountMiddleware` binds that account; jobs that send links use :func:`of_account`. If no account is
+bound, ``reverse`` returns the URL without a prefix, which redirects to the account used last.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from django.urls import URLPattern, URLResolver, is_valid_path, reverse
 
 UID = r"acc_[0-9a-z]{1,20}"
 PREFIX = re.compile(rf"/a/({UID})/")
-# In the tables of ``reverse``, which are made once for all requests, this stands for the account.
+# Placeholder for the account in the tables of ``reverse``, which are built once for all requests.
 PLACEHOLDER = "/a/~account~/"
 
 _account: ContextVar[Callable[[], str | None]] = ContextVar("account_of_addresses", default=lambda: None)
 
 
 class AccountPrefixPattern:
-    """The part ``a/<account>/`` of a route."""
+    """URL pattern of the prefix ``a/<account>/``."""
 
     name = None
     regex = re.compile(PLACEHOLDER.removeprefix("/"))
@@ -39,7 +39,7 @@ class AccountPrefixPattern:
         self.converters: dict[str, Any] = {}
 
     def match(self, path: str) -> tuple[str, tuple[()], dict[str, Any]] | None:
-        """What follows the prefix, without arguments; ``path`` begins after the first slash."""
+        """Return the path after the prefix, without arguments; ``path`` has no leading slash."""
         found = PREFIX.match("/" + path)
         return (path[found.end() - 1 :], (), {}) if found else None
 
@@ -54,30 +54,30 @@ class AccountPrefixPattern:
 
 
 def account_patterns(*patterns: URLPattern | URLResolver) -> list[URLPattern | URLResolver]:
-    """Put these addresses below ``/a/<account>/``."""
+    """Put these URL patterns below ``/a/<account>/``."""
     return [URLResolver(AccountPrefixPattern(), list(patterns))]  # type: ignore[arg-type] # any pattern does
 
 
 def account_in(path: str) -> str | None:
-    """The uid in an address, such as ``/a/acc_…/batches/``."""
+    """Return the account's uid in a path such as ``/a/acc_…/batches/``."""
     found = PREFIX.match(path)
     return found.group(1) if found else None
 
 
 def is_address_without_account(path: str) -> bool:
-    """Whether this is the path of an account's page that lacks its prefix."""
+    """Whether this is the path of an account's page without the prefix."""
     return not is_valid_path(path) and bool(is_valid_path(f"/a/acc_0{path}"))
 
 
 def bind(account: Callable[[], str | None]) -> Callable[[], None]:
-    """Let ``reverse`` ask ``account`` for the uid. Returns a function that ends it."""
+    """Bind the callable that returns the uid for ``reverse``. Returns a function that ends the binding."""
     token = _account.set(account)
     return lambda: _account.reset(token)
 
 
 @contextmanager
 def of_account(uid: str) -> Iterator[None]:
-    """Inside, ``reverse`` gives this account's addresses: for jobs, commands and support staff's pages."""
+    """Context manager: ``reverse`` returns this account's URLs; for jobs, commands and admin pages."""
     end = bind(lambda: uid)
     try:
         yield
@@ -86,13 +86,13 @@ def of_account(uid: str) -> Iterator[None]:
 
 
 def path(uid: str, viewname: str, *args: object) -> str:
-    """The address of a page of this account, whatever account is bound."""
+    """Path of a page of this account, regardless of the bound account."""
     with of_account(uid):
         return reverse(viewname, args=args)
 
 
 def link(uid: str, viewname: str, *args: object) -> str:
-    """The absolute address of an account's page, for mails and notifications."""
+    """Absolute URL of an account's page, for mails and notifications."""
     return urljoin(settings.PUBLIC_URL, path(uid, viewname, *args))
 
 
@@ -104,10 +104,10 @@ def _with_account(path: str) -> str:
 
 
 def _extend_reverse() -> None:
-    """Make ``reverse`` replace the placeholder.
+    """Patch ``reverse`` to replace the placeholder.
 
-    Django's ``LocalePrefixPattern`` needs no such step because Django caches one table for each language.
-    There are too many accounts for a table each.
+    Django's ``LocalePrefixPattern`` needs no patch because Django caches one table for each language. There
+    are too many accounts for a table each.
     """
     original = URLResolver._reverse_with_prefix  # type: ignore[attr-defined] # noqa: SLF001
 

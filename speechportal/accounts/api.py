@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from speechportal.accounts.members import invitations, memberships
+from speechportal.accounts.members import invitations, memberships, two_factor_duty
 from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import ApiToken, Membership
 from speechportal.accounts.tokens import api_tokens, scopes
@@ -115,7 +115,7 @@ class TokenView(ApiView):
         if (exceeded := api_tokens.exceeds(request.auth, **fields)) is not None:
             raise Problem(403, *exceeded)
         token, plain = api_tokens.create_token(account=request.account, created_by=request.user, **fields)
-        token.plain = plain  # type: ignore[attr-defined] # for this answer alone
+        token.plain = plain  # type: ignore[attr-defined] # for this response only
         data = NewTokenOutput(token).data
         return Response(data, status=201, headers={"Location": self.address(token)})
 
@@ -141,6 +141,9 @@ class MemberOutput(Output):
     email = serializers.EmailField(source="user.email")
     name = serializers.CharField(source="user.get_full_name")
     role = serializers.ChoiceField(Membership.Role.choices)
+    two_factor = serializers.BooleanField(
+        source="has_second_factor", help_text="Whether the member fulfils a two-factor duty of the account."
+    )
     created_at = serializers.DateTimeField(help_text="A member since.")
 
 
@@ -177,7 +180,8 @@ class MemberView(ApiView):
     }
 
     def members(self) -> QuerySet[Membership]:
-        return Membership.objects.filter(account=self.request.account).select_related("user")
+        own = Membership.objects.filter(account=self.request.account)
+        return two_factor_duty.with_state(own).select_related("user")
 
     def member(self) -> Membership:
         return get_object_or_404(self.members(), pk=self.kwargs["id"])
@@ -284,7 +288,7 @@ class InvitationView(ApiView):
         is_mailed = invitations.is_mailed()
         if is_mailed:
             transaction.on_commit(lambda: invitations.send(made, link))
-        made.link = None if is_mailed else link  # type: ignore[attr-defined] # for this answer alone
+        made.link = None if is_mailed else link  # type: ignore[attr-defined] # for this response only
         return Response(NewInvitationOutput(made).data, status=201)
 
     @extend_schema(responses={204: None}, summary="Withdraw an invitation")

@@ -13,17 +13,19 @@ class AccountsConfig(AppConfig):
         from speechportal.accounts.audit.trail import follow, follow_groups
         from speechportal.accounts.models import (
             Account,
+            AccountProvider,
             ApiToken,
             AuthenticatorApp,
             Invitation,
             Membership,
+            Passkey,
             User,
         )
 
-        follow(Account, ignore=["last_claimed_at", "turns_used_until", "budget_alerted"])
+        follow(Account, ignore=["last_claimed_at", "turns_used_until", "budget_alerted", "budget_alerted_at"])
         follow(Membership)
         follow(Invitation, ignore=["digest"])
-        follow(User, ignore=["last_login", "date_joined"], secret=["password"])
+        follow(User, ignore=["last_login", "date_joined", "list_layouts"], secret=["password"])
         follow_groups(User.groups.through)
         follow(
             ApiToken,
@@ -41,4 +43,6 @@ class AccountsConfig(AppConfig):
             ignore=["last_step", "failures", "wait_until"],
             secret=["encrypted_secret"],
         )
+        follow(AccountProvider, secret=["encrypted_secret"])
+        follow(Passkey, ignore=["credential_id", "credential", "sign_count", "last_used_at"])
         post_migrate.connect(append_only.install_triggers, sender=self)

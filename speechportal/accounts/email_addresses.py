@@ -1,8 +1,8 @@
-"""One spelling of each e-mail address, for the table of users, the sign-in and what limits it alike.
+"""Normalisation of e-mail addresses, the same for the table of users, the sign-in and its throttling.
 
-Databases and Python differ in what they take for the same letter: to PostgreSQL's ``UPPER`` a dotless ``ı``
-is an ``i``, and a full-width ``ａ`` looks like an ``a``. Addresses are therefore normalised (NFKC, lower
-case) before they are stored, looked up or counted, and compared exactly.
+Databases and Python differ in which letters they treat as equal: PostgreSQL's ``UPPER`` makes a dotless ``ı``
+an ``I``, and a full-width ``ａ`` looks like an ``a``. Addresses are therefore normalised (NFKC, lower case)
+before they are stored, looked up or counted, and compared exactly.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts import time_zones
@@ -30,6 +31,12 @@ class LoginForm(AuthenticationForm):
     }
 
 
+def order_name_fields(form: forms.BaseForm) -> None:
+    """Put the family name before the given name where the page's language does."""
+    if (get_language() or "").startswith("ko"):
+        form.order_fields(["last_name", "first_name"])
+
+
 class ProfileForm(VersionedForm, forms.ModelForm[User]):
     time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
 
@@ -39,6 +46,7 @@ class ProfileForm(VersionedForm, forms.ModelForm[User]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        order_name_fields(self)
         language, zone = self.fields["language"], self.fields["time_zone"]
         assert isinstance(language, forms.TypedChoiceField)  # noqa: S101 - a model field with choices
         assert isinstance(zone, forms.ChoiceField)  # noqa: S101 - declared above

@@ -1,4 +1,4 @@
-"""Middleware of members: the account in the address, language and time zone, sessions, the second factor."""
+"""Middleware of members: the account in the URL, language and time zone, sessions, the second factor."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from speechportal.accounts.models import User
 from speechportal.accounts.sign_in import second_factor, sessions
 from speechportal.accounts.single_sign_on import session as company_session
 
-SAID = re.compile(r"/a/[^/]+/(?:transcripts/|batches/[^/]+/tasks/)")  # pages that show what was said
+TRANSCRIPT_PAGES = re.compile(
+    r"/a/[^/]+/(?:transcripts/|batches/[^/]+/tasks/)"
+)  # pages that show transcripts
 
 
 class AccountMiddleware:
-    """Binds the account of the request for ``reverse``, and redirects addresses that lack their account.
+    """Binds the account of the request for ``reverse``, and redirects URLs without their account.
 
-    The account is the one in the address; on pages of no account (help, profile) it is the one used last.
+    The account is the one in the URL; on pages without an account (help, profile) it is the one used last.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -34,13 +36,13 @@ class AccountMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         uid = addresses.account_in(request.path_info)
-        # Looked up only if a link is made: it reads the session.
+        # Looked up only when a link is made, since it reads the session.
         end = addresses.bind((lambda: uid) if uid else (lambda: _last_used(request)))
         try:
             if uid is None and addresses.is_address_without_account(request.path_info):
                 return _to_account_used_last(request)
             response = self.get_response(request)
-            if SAID.match(request.path_info):
+            if TRANSCRIPT_PAGES.match(request.path_info):
                 response.headers.setdefault("Cache-Control", "no-store")
             return response
         finally:
@@ -53,14 +55,14 @@ def _last_used(request: HttpRequest) -> str | None:
 
 
 def _to_account_used_last(request: HttpRequest) -> HttpResponseBase:
-    """An old link or bookmark. A form is refused: nobody can know which account it was opened in."""
+    """Redirect an old link or bookmark. A form is refused: its account is unknown."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     uid = _last_used(request)
     if uid is None:
-        needed = company_session.is_needed(request)
+        needed = company_session.needed_by(request)
         page = "accounts/company_sign_in_needed.html" if needed else "accounts/no_account.html"
-        return render(request, page, status=403)
+        return render(request, page, {"url": needed}, status=403)
     if request.method not in {"GET", "HEAD"}:
         return render(request, "accounts/address_without_account.html", status=409)
     return HttpResponseRedirect(f"/a/{uid}{request.get_full_path()}")
@@ -73,7 +75,7 @@ class MemberPreferencesMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not isinstance(request.user, User):
             return self.get_response(request)
-        # A language chosen in this browser (the cookie) goes before the one kept with the user.
+        # The browser's language (the cookie) takes precedence over the one stored with the user.
         if request.user.language and settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
             translation.activate(request.user.language)
             request.LANGUAGE_CODE = translation.get_language() or settings.LANGUAGE_CODE
@@ -94,9 +96,10 @@ class SessionNotesMiddleware:
 
 
 class SecondFactorMiddleware:
-    """Redirects users who have yet to enter their second factor to the page that asks for it."""
+    """Redirects users who have not entered their second factor yet to the page that asks for it."""
 
-    OPEN = ("second_factor", "logout", "login", "set_language")
+    OPEN = ("second_factor", "logout", "login", "set_language", "passkey_options", "passkey_sign_in")
+    SETTING_UP = ("passkey_add", "passkey_add_options")  # for staff without a second factor
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -109,6 +112,8 @@ class SecondFactorMiddleware:
     ) -> HttpResponseBase | None:
         match = request.resolver_match
         is_open = match is not None and (match.view_name in self.OPEN or match.app_name == "help")
+        if match is not None and match.view_name in self.SETTING_UP:
+            is_open = not second_factor.is_set_up_by_sender(request)
         if is_open or not second_factor.is_missing(request):
             return None
         where = f"?next={quote(request.get_full_path())}" if request.method == "GET" else ""

@@ -1,11 +1,12 @@
-"""Users, accounts (tenants), memberships and API tokens.
+"""Models: users, accounts (tenants), memberships and API tokens.
 
-Django looks for the models of an app in this module, so the tables that have a module of their own are
-imported at its end.
+Django looks for the models of an app in this module, so models that are defined elsewhere are imported at its
+end.
 """
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from contextlib import suppress
 from decimal import Decimal
@@ -16,6 +17,7 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -29,6 +31,7 @@ from speechportal.accounts.tokens.scopes import validate_networks, validate_scop
 from speechportal.accounts.uids import UidField
 
 LONGEST_RETENTION = 36_500  # days
+EAST_ASIAN_NAME = re.compile("[가-힣\u3040-\u30ff\u4e00-\u9fff]+")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -39,7 +42,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        fields.setdefault("email_verified_at", timezone.now())  # by whoever runs the installation
+        fields.setdefault("email_verified_at", timezone.now())  # created by the operator
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, email: str | None) -> User:
@@ -51,10 +54,12 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment] # People sign in with their address.
     email = models.EmailField(_("e-mail address"), unique=True)
-    # When a link that was mailed to the address was followed. Until then it may be somebody else's.
+    # When a mailed link was followed. Until then the address may belong to somebody else.
     email_verified_at = models.DateTimeField(_("address verified"), null=True, editable=False)
     language = models.CharField(_("language"), max_length=8, choices=settings.LANGUAGES, blank=True)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
+    # Columns, order and filters that the user has saved, by list: see speechportal.accounts.list_layouts.
+    list_layouts = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -75,7 +80,7 @@ class User(AbstractUser):
         return self.email
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # Not set where the same password is only hashed anew, or a person is new.
+        # Not when the same password is only rehashed, nor for a new user.
         is_new_password = getattr(self, "_password", None) is not None and not self._state.adding
         self.email = normalised(self.email)
         super().save(*args, **kwargs)
@@ -83,9 +88,15 @@ class User(AbstractUser):
             second_factor.forget_unconfirmed(self.pk)
             notices.send_later(self.pk, "password_changed")
 
+    def get_full_name(self) -> str:
+        """Full name in the order of its script: the family name comes first in Hangul, Kana and Han."""
+        if EAST_ASIAN_NAME.fullmatch(self.last_name.strip() + self.first_name.strip()):
+            return f"{self.last_name.strip()}{self.first_name.strip()}"
+        return super().get_full_name()
+
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """Time zone of the user, or the portal's if they chose none or an unknown one."""
+        """Time zone of the user, or the portal's if the user has none or an unknown one."""
         with suppress(zoneinfo.ZoneInfoNotFoundError, ValueError):
             if self.time_zone:
                 return zoneinfo.ZoneInfo(self.time_zone)
@@ -93,7 +104,7 @@ class User(AbstractUser):
 
 
 class Account(models.Model):
-    """Tenant. Everything else belongs to exactly one account."""
+    """Tenant: all data belongs to exactly one account."""
 
     uid = UidField("acc")
     name = models.CharField(_("name"), max_length=100)
@@ -128,11 +139,12 @@ class Account(models.Model):
         default=field_defaults.time_zone,
         help_text=_("Months of usage and of the budget begin at midnight there."),
     )
-    # The month and threshold that its owners were last told about, such as "2026-11:080".
+    # Month and threshold of the last budget alert, such as "2026-11:080".
     budget_alerted = models.CharField(max_length=12, blank=True, editable=False)
-    # Set by support staff: nothing of the account is polled or started any more.
+    budget_alerted_at = models.DateTimeField(null=True, editable=False)
+    # Set by support staff: the account's batches are no longer polled and its tasks no longer started.
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
-    # Until then support staff may read its transcripts; each reading is in the audit trail.
+    # Until then support staff may read its transcripts; each access is recorded in the audit trail.
     support_reads_until = models.DateTimeField(
         _("support may read transcripts until"), null=True, blank=True, editable=False
     )
@@ -155,10 +167,19 @@ class Account(models.Model):
         default=False,
         help_text=_("Members open this account only after signing in with their company's account."),
     )
+    two_factor_required = models.BooleanField(
+        _("two-factor sign-in required"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Members without a second factor, and their API tokens, can do nothing in this account until they"
+            " have set one up. Those who are missing get a mail."
+        ),
+    )
     # Its data was deleted; the row stays for the ledger.
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="accounts")
-    # When a worker last claimed one of its tasks: who waited longest goes first.
+    # When a worker last claimed one of its tasks; fair scheduling prefers the longest wait.
     last_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Its fair-scheduling tokens are used up until then; see batches/tasks/scheduling.py.
     turns_used_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -193,7 +214,7 @@ class Account(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Checks the time zone here, not by a validator of the field, to which migrations would refer."""
+        """Validate the time zone here, since migrations would refer to a validator of the field."""
         super().clean()
         try:
             validate_time_zone(self.time_zone)
@@ -202,14 +223,14 @@ class Account(models.Model):
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """Its time zone, or the portal's where a system update has removed it."""
+        """Time zone of the account, or the portal's if a system update has removed it."""
         with suppress(zoneinfo.ZoneInfoNotFoundError, ValueError):
             return zoneinfo.ZoneInfo(self.time_zone)
         return zoneinfo.ZoneInfo(settings.TIME_ZONE)
 
     @property
     def support_may_read(self) -> bool:
-        """Whether support staff may read its transcripts at this time."""
+        """Whether support staff may currently read its transcripts."""
         return self.support_reads_until is not None and self.support_reads_until > timezone.now()
 
     @property
@@ -225,9 +246,19 @@ class Membership(models.Model):
         MANAGER = "manager", _("Manager")
         VIEWER = "viewer", _("Viewer")
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    account = models.ForeignKey(
+        Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="memberships"
+    )
+    user = models.ForeignKey(
+        User, verbose_name=_("user"), on_delete=models.CASCADE, related_name="memberships"
+    )
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
+    breaks_glass = models.BooleanField(
+        _("break-glass"),
+        default=False,
+        db_default=False,
+        help_text=_("An owner who opens the account with a password even if it takes only company sign-in."),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -255,7 +286,7 @@ class ApiToken(models.Model):
     """API token, sent by programs as ``Authorization: Bearer spk_…``.
 
     It belongs to the account and acts for the member who made it: with that member's present role, within
-    its own scopes. Of the token itself only ``key``, its public part, and an HMAC are kept
+    its own scopes. Only ``key``, its public part, and an HMAC of the token are stored
     (:mod:`speechportal.accounts.tokens.api_tokens`).
     """
 
@@ -273,7 +304,7 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
-    # Its requests in the running minute, for the rate limit.
+    # Requests in the current minute, for the rate limit.
     minute_started_at = models.DateTimeField(null=True, editable=False)
     minute_requests = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -292,7 +323,7 @@ class ApiToken(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Checks the two lists here, not by validators of the fields, to which migrations would refer."""
+        """Validate the two lists here, since migrations would refer to validators of the fields."""
         super().clean()
         errors: dict[str, ValidationError] = {}
         for name, value, check in (
@@ -300,7 +331,7 @@ class ApiToken(models.Model):
             ("allowed_addresses", self.allowed_addresses, validate_networks),
         ):
             try:
-                if value:  # Whether it may be empty, the field knows.
+                if value:  # The field itself checks whether it may be empty.
                     check(value)
             except ValidationError as error:
                 errors[name] = error
@@ -309,7 +340,7 @@ class ApiToken(models.Model):
 
     @property
     def start(self) -> str:
-        """Start of the token, which may be shown."""
+        """Public beginning of the token, for display."""
         return f"spk_{self.key}…"
 
     @property
@@ -325,14 +356,17 @@ class ApiToken(models.Model):
 from speechportal.accounts.audit.trail import AuditEntry  # noqa: E402 - Django looks for models in this module
 from speechportal.accounts.members.invitations import Invitation  # noqa: E402 - likewise
 from speechportal.accounts.sign_in import second_factor  # noqa: E402 - likewise
+from speechportal.accounts.sign_in.passkeys import Passkey  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.recovery_codes import RecoveryCode  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.second_factor import AuthenticatorApp  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.sessions import MemberSession  # noqa: E402 - likewise
 from speechportal.accounts.sign_in.throttling import SignInFailures  # noqa: E402 - likewise
+from speechportal.accounts.single_sign_on.account_providers import AccountProvider  # noqa: E402 - likewise
 from speechportal.accounts.single_sign_on.identities import ExternalIdentity  # noqa: E402 - likewise
 
 __all__ = [
     "Account",
+    "AccountProvider",
     "ApiToken",
     "AuditEntry",
     "AuthenticatorApp",
@@ -340,6 +374,7 @@ __all__ = [
     "Invitation",
     "MemberSession",
     "Membership",
+    "Passkey",
     "RecoveryCode",
     "SignInFailures",
     "User",

@@ -1,4 +1,4 @@
-"""`PortalRequest`: an HTTP request with the account it works in, from a session or from an API token."""
+"""`PortalRequest`: an HTTP request with its account, from a session or from an API token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PortalRequest(HttpRequest):
 
 
 def attach(request: HttpRequest, membership: Membership, token: ApiToken | None = None) -> PortalRequest:
-    """Mark the request with the account that it works in; returns the same object."""
+    """Set the account of the request; returns the same object."""
     portal_request = cast("PortalRequest", request)
     portal_request.membership = membership
     portal_request.account = membership.account

@@ -1,4 +1,4 @@
-"""Public identifiers: a prefix for the kind of object, and 80 random bits without look-alike characters."""
+"""Public identifiers: a prefix for the kind of object, and 80 random bits in Crockford's base 32."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class UidField(models.CharField[str, str]):
         super().__init__(**kwargs)
 
     def deconstruct(self) -> tuple[str, str, Any, dict[str, Any]]:
-        """As a plain column: migrations import no code that may change."""
+        """Deconstruct to a plain ``CharField``, so that migrations do not import this class."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
 
     def get_prep_value(self, value: Any) -> Any:
-        """No ID has a NUL, which PostgreSQL refuses to compare with; an address may have one."""
+        """Replace NULs, which a URL may contain and PostgreSQL refuses; no ID contains one."""
         prepared = super().get_prep_value(value)
         return prepared.replace("\0", "\ufffd") if isinstance(prepared, str) else prepared
 

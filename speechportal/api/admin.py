@@ -19,7 +19,7 @@ class IdempotencyRecordAdmin(ReadOnlyAdmin[IdempotencyRecord]):
     list_select_related = ["token"]
     fields = ["key", "status", "created_at"]
 
-    def glance(self, row: IdempotencyRecord) -> list[tuple[Any, Any]]:
+    def summary(self, row: IdempotencyRecord) -> list[tuple[Any, Any]]:
         return [(_("API token"), link_to(row.token)), (_("Account"), link_to(row.token.account))]
 
     def find(self, request: HttpRequest, text: str) -> list[IdempotencyRecord]:

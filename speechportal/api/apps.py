@@ -8,4 +8,4 @@ class ApiConfig(AppConfig):
     verbose_name = _("REST API")
 
     def ready(self) -> None:
-        from speechportal.api import schema  # noqa: F401 - registers how our classes are described
+        from speechportal.api import schema  # noqa: F401 - registers the OpenAPI extensions

@@ -10,6 +10,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from speechportal.accounts.members import two_factor_duty
 from speechportal.accounts.models import ApiToken, Membership, User
 from speechportal.accounts.requests import attach
 from speechportal.accounts.tokens import api_tokens, scopes
@@ -33,6 +34,12 @@ class TokenAuthentication(BaseAuthentication):
         if membership is None or not token.created_by.is_active:
             raise _refused("member_left", _("The member who made this token has left the account."))
         membership.account = token.account
+        if token.account.two_factor_required and not two_factor_duty.fulfils(token.created_by):
+            raise Problem(
+                403,
+                "two_factor_missing",
+                _("The account asks for two-factor sign-in, which the member who made this token lacks."),
+            )
         # Set on Django's request, which middleware sees; REST framework's request reads them from there.
         attach(request._request, membership, token)  # noqa: SLF001 - REST framework's own name for it
         logs.bind(account=token.account.uid)

@@ -15,7 +15,7 @@ from django.utils import translation
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-# Redoc writes style sheets at run time, and searches in a worker made from a blob.
+# Redoc creates style sheets at run time, and searches in a worker made from a blob.
 POLICY = (
     "default-src 'self'; script-src 'self'; worker-src 'self' blob:; style-src 'self' 'nonce-{nonce}';"
     " img-src 'self' data:; font-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -23,8 +23,8 @@ POLICY = (
 
 
 REDOC = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
-# What is put in place of something else in Redoc's bundle: its maker's logo comes from its maker's server,
-# which the policy refuses with an error, and it knows its nonce only after it has written style sheets.
+# Replacements in Redoc's bundle: its logo is loaded from its maker's server, which the content security
+# policy refuses with an error, and its style sheets are created before it knows the nonce.
 REDOC_CHANGES = {
     '"https://cdn.redoc.ly/redoc/logo-mini.svg"': '"data:,"',
     "r.nc=void 0": "r.nc=document.currentScript.dataset.nonce",
@@ -57,9 +57,9 @@ def swagger(request: HttpRequest) -> HttpResponse:
 
 @lru_cache(maxsize=1)
 def redoc_bundle() -> bytes:
-    """Redoc's script as its package brings it, with :data:`REDOC_CHANGES`.
+    """Redoc's script from its package, patched with :data:`REDOC_CHANGES`.
 
-    Raises ``LookupError`` where a release of Redoc no longer has what is to be changed.
+    Raises ``LookupError`` if a release of Redoc no longer contains the text to be replaced.
     """
     path = finders.find(REDOC)
     if path is None:

@@ -18,7 +18,7 @@ class StrictCharField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        # As it came: what is promised is a limit of what is sent, not of what is left without outer spaces.
+        # Before stripping: the documented limit is that of the value as sent.
         if self.max_length is not None and len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
         return str(super().to_internal_value(data))
@@ -64,7 +64,7 @@ class AccountRelatedField(serializers.SlugRelatedField[Any]):
         self.model = model
         kwargs.setdefault("slug_field", "uid")
         if not kwargs.get("read_only"):
-            kwargs["queryset"] = ()  # Never used: get_queryset() asks for the account's.
+            kwargs["queryset"] = ()  # Never used: get_queryset() returns the account's.
         super().__init__(**kwargs)
 
     def get_queryset(self) -> Any:

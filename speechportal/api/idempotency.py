@@ -32,6 +32,13 @@ KEPT_HEADERS = ("ETag", "Location")
 _SOUND = re.compile(r"[\x21-\x7e]{1,255}")
 
 Handler = Callable[..., Response]
+_TAKE_KEY: set[Handler] = set()
+
+
+def takes_key(handler: Handler) -> Handler:
+    """Decorator for handlers that call an :func:`idempotent` one: adds the header to the OpenAPI document."""
+    _TAKE_KEY.add(handler)
+    return handler
 
 
 def idempotent(handler: Handler) -> Handler:
@@ -53,8 +60,7 @@ def idempotent(handler: Handler) -> Handler:
             _keep(kept, request, response)
             return response
 
-    once.is_idempotent = True  # type: ignore[attr-defined] # read by the description of the API
-    return once
+    return takes_key(once)
 
 
 def _claim(request: ApiRequest, key: str) -> tuple[IdempotencyRecord, bool]:
@@ -84,7 +90,7 @@ def _replay(kept: IdempotencyRecord, request: ApiRequest) -> Response:
         )
     try:
         content = json.loads(_box(request, kept.key).decrypt(kept.content))
-    except EncryptionError as error:  # The operator has taken its key away within the day.
+    except EncryptionError as error:  # The operator has removed the key within the day.
         sentence = _("The request was done, but its answer cannot be read any more.")
         raise Problem(409, "idempotent_answer_lost", sentence) from error
     return Response(content["body"], status=kept.status, headers={**content["headers"], REPLAYED: "true"})
@@ -104,4 +110,5 @@ def _box(request: ApiRequest, key: str) -> EncryptedCredentials:
 
 
 def is_idempotent(handler: Any) -> bool:
-    return bool(getattr(handler, "is_idempotent", False))
+    """Whether a view's method takes the header."""
+    return getattr(handler, "__func__", handler) in _TAKE_KEY

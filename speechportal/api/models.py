@@ -19,10 +19,10 @@ class IdempotencyRecord(models.Model):
     """
 
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="idempotency_records")
-    key = models.CharField(max_length=255)
+    key = models.CharField(_("key"), max_length=255)
     fingerprint = models.CharField(max_length=64)  # SHA-256 of method, address and body, in hex
-    status = models.PositiveSmallIntegerField(default=0)  # 0 only inside of the transaction
-    content = models.TextField(blank=True)  # headers and body, encrypted: a new token is in its answer
+    status = models.PositiveSmallIntegerField(_("status"), default=0)  # 0 only within the transaction
+    content = models.TextField(blank=True)  # headers and body, encrypted: may contain a new token
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     unscoped = models.Manager()

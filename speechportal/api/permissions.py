@@ -37,7 +37,7 @@ class TokenPermission(BasePermission):
 
 
 def managers_only(request: ApiRequest) -> None:
-    """For reading what pages show to owners and managers alone, and what acts although it is a GET."""
+    """Require an owner or manager: for data that viewers may not read, and for GETs with effects."""
     if not request.membership.can_change:
         raise Problem(403, "role_missing", str(VIEWER_REFUSED))
     if request.account.is_suspended:
@@ -45,6 +45,6 @@ def managers_only(request: ApiRequest) -> None:
 
 
 def webhook_url_for(request: ApiRequest | None, url: str) -> str:
-    """A webhook URL as the sender may see it: its path is often a secret, which viewers do not see."""
+    """Webhook URL for the requesting member; viewers see its host only, since a path is often a secret."""
     sees_all = request is not None and request.membership.can_change
     return url if sees_all else host_alone(url)

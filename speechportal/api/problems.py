@@ -26,7 +26,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from speechportal.outbound.errors import Busy
-from speechportal.platform.request_bodies import BodyTooLarge
+from speechportal.platform.request_bodies import BodyTooLarge, BodyTooSlow
 from speechportal.storage.errors import FolderMissing, NotFound, StorageBusy, StorageError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(exceptions.APIException):
-    """An error with a code of its own: ``raise Problem(409, "task_not_failed", _("…"))``."""
+    """Error with its own code: ``raise Problem(409, "task_not_failed", _("…"))``."""
 
     def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail, code)
@@ -60,7 +60,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s failed", request.method, request.path, exc_info=error)
     document["request_id"] = getattr(request, "request_id", "")
-    # The renderer is JSON's; only the label differs.
+    # Rendered as JSON, with another content type.
     return Response(document, status=status, headers=headers, content_type=MEDIA_TYPE)
 
 
@@ -103,10 +103,11 @@ def _describe(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
 
 
 def _of_body(error: UnreadablePostError) -> Problem:
-    """Why a body could not be read to its end."""
+    """Problem for a request body that could not be read completely."""
     if isinstance(error.__cause__, BodyTooLarge):
         return Problem(413, "media_too_large", _("The file is larger than the limit of this portal."))
-    return Problem(400, "malformed_body", _("The body ended too early, or came too slowly."))
+    status = 408 if isinstance(error.__cause__, BodyTooSlow) else 400
+    return Problem(status, "malformed_body", _("The body ended too early, or came too slowly."))
 
 
 def _of_storage(error: StorageError | Busy) -> tuple[int, dict[str, str], dict[str, Any]]:

@@ -155,7 +155,7 @@ class Description(AutoSchema):
         return getattr(self.view, self.view.action, None)
 
     def _get_pagination_parameters(self) -> list[Any]:
-        return []  # They are among the parameters of the view.
+        return []  # The view's own query parameters include them.
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
@@ -173,7 +173,7 @@ class Description(AutoSchema):
             codes += ["409", "413", "415", "422"]
         if self.method in {"PATCH", "PUT", "DELETE"}:
             codes += ["409", "412"]
-        return sorted(set(codes) | set(getattr(self._handler(), "more_errors", ())))
+        return sorted(set(codes) | set(self.view.more_errors.get(self.view.action, ())))
 
 
 TAGS = {

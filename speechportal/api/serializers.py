@@ -73,13 +73,13 @@ class Output(serializers.Serializer[Any]):
 class Parameters(serializers.Serializer[Any]):
     """Query parameters."""
 
-    lists: ClassVar[frozenset[str]] = frozenset()  # names that may stand there several times
+    lists: ClassVar[frozenset[str]] = frozenset()  # parameters that may be repeated
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
         for field in fields.values():
             if isinstance(field, serializers.CharField):
-                field.trim_whitespace = False  # A space is something to look for.
+                field.trim_whitespace = False  # A space is a valid search term.
         return fields
 
 
@@ -88,8 +88,8 @@ class ItemParameters(Parameters):
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
-        # Not declared in the class: serializers have a property of this name. What may stand in it follows
-        # from the view, and so does its description (speechportal/api/schema.py).
+        # Not declared in the class: serializers have a property of this name. Its valid values and its
+        # description depend on the view (speechportal/api/schema.py).
         fields["fields"] = serializers.CharField(required=False)
         return fields
 
@@ -98,6 +98,7 @@ class ListParameters(ItemParameters):
     """Query parameters of a list: page, order, filters and fields."""
 
     orderings: ClassVar[tuple[str, ...]] = ()
+    more_on_ordering: ClassVar[str] = ""
 
     cursor = serializers.CharField(
         required=False, help_text="Where the page begins: taken from `next` or `previous` of another page."
@@ -112,7 +113,7 @@ class ListParameters(ItemParameters):
             fields["ordering"] = serializers.ChoiceField(
                 [f"{sign}{name}" for name in self.orderings for sign in ("", "-")],
                 required=False,
-                help_text="With a minus sign: from the greatest down.",
+                help_text=f"With a minus sign: from the greatest down. {self.more_on_ordering}".strip(),
             )
         return fields
 

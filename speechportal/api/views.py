@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django.db import models, transaction
+from django.db.models import F, Func
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -30,14 +31,21 @@ UID = "[a-z]{3}_[0-9a-z]{16}"
 
 
 class ApiView(GenericViewSet[Any]):
-    """View of one area. ``parameter_classes`` has the query parameters' serializer of each action."""
+    """Base view of one area.
+
+    By action, ``parameter_classes`` has the serializer of the query parameters, and ``more_errors`` the
+    additional status codes to document.
+    """
 
     area: ClassVar[str]
     roles: ClassVar[tuple[str, ...] | None] = None  # None: every member
     output: ClassVar[type[Output]]
     parameter_classes: ClassVar[dict[str, type[Parameters]]] = {}
+    more_errors: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_ordering: ClassVar[str] = "-pk"
-    edits_match: ClassVar[bool] = False  # whether edits heed If-Match
+    # Orders by something else than the field of that name.
+    order_expressions: ClassVar[Mapping[str, F | Func]] = {}
+    edits_match: ClassVar[bool] = False  # whether edits support If-Match
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     lookup_field = "uid"
     lookup_value_regex = UID
@@ -46,13 +54,13 @@ class ApiView(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # A method that the address does not have is told so (405), whatever stands behind the "?".
+        # An unsupported method is refused with 405, whatever the query parameters.
         self.parameters = self._read_parameters(request) if self.action else {}
 
     def _read_parameters(self, request: Request) -> dict[str, Any]:
         kind = self.parameter_classes.get(self.action or "", Parameters)
         given = request.query_params.lists()
-        # Not as a form's: there an empty value means that nothing was said.
+        # Not as a QueryDict, in which serializers treat an empty value as missing.
         serializer = kind(data={name: values if name in kind.lists else values[-1] for name, values in given})
         errors: dict[str, Any] = {
             name: [serializers.ErrorDetail(_("There is no such parameter."), code="unknown_parameter")]
@@ -71,7 +79,7 @@ class ApiView(GenericViewSet[Any]):
         if token is not None and "RateLimit" not in response.headers:
             for name, value in rate_headers(token).items():
                 response.headers[name] = value
-        # What a token may see is nobody else's, on the way either.
+        # Responses are private to the token: no cache on the way may store them.
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -79,7 +87,7 @@ class ApiView(GenericViewSet[Any]):
         """URL of a new object."""
         return reverse(f"api:{self.basename}-detail", args=[instance.uid])
 
-    # --- Answers
+    # --- Responses
 
     def wanted(self) -> list[str]:
         return [name for name in str(self.parameters.get("fields", "")).split(",") if name]
@@ -103,7 +111,7 @@ class ApiView(GenericViewSet[Any]):
     def page(
         self, queryset: models.QuerySet[Any], context: Callable[[list[Any]], dict[str, Any]] | None = None
     ) -> Response:
-        """Response with a page of the list; ``context`` loads what its rows need, for all of them at once."""
+        """Response with a page of the list; ``context`` loads related data for all of its rows at once."""
         rows = list(self.paginate_queryset(queryset) or [])
         more = context(rows) if context else {}
         return self.get_paginated_response(self.shown(rows, **more))
@@ -127,9 +135,9 @@ class ApiView(GenericViewSet[Any]):
     def under_match(
         self, find: Callable[[], M], change: Callable[[M], object], etag: Callable[[M], str] | None = None
     ) -> None:
-        """Find an object, compare it with ``If-Match`` and change it, in one transaction without other edits.
+        """Find an object, compare it with ``If-Match`` and change it, in one transaction.
 
-        Locks the account's row, which services lock first.
+        Locks the account's row, which services lock first, so that no other edit comes in between.
         """
         with transaction.atomic():
             Account.objects.select_for_update(no_key=True).get(pk=self.request.account.pk)

@@ -83,7 +83,7 @@ class Portal:
             yield from page["results"]
             if not page["next"]:
                 return
-            # Through the address that was given: behind a proxy the portal may know itself by another.
+            # Keep the configured base URL: behind a proxy the portal may know itself by another address.
             _before, _mark, query = page["next"].partition("?")
             page = self.call("GET", f"{path}?{query}").json()
 
@@ -102,13 +102,13 @@ class Portal:
         return {row["name"]: row["extension"] for row in self.get("formats")}
 
     def upload(self, batch: dict[str, Any], file: Path, name: str, *, replace: bool) -> datetime:
-        """Put a file into the batch's input path. Returns when that was, by the portal's clock."""
+        """Upload a file to the batch's input path. Returns the time of the upload by the portal's clock."""
         body = {"name": name, "replace": replace}
         answer = self.call("POST", f"batches/{batch['id']}/uploads", json=body)
         link = answer.json()
         with file.open("rb") as stream:
             try:
-                # Without our token: the address itself opens the storage, which may be somebody else's.
+                # Without our token: the URL is pre-signed, and the storage may belong to a third party.
                 sent = requests.request(
                     link["method"], link["url"], data=stream, timeout=UPLOAD_TIMEOUT, allow_redirects=False
                 )
@@ -144,7 +144,7 @@ def _problem(answer: requests.Response) -> str:
         told = answer.json()
         lines = [told["detail"]]
         errors = told.get("errors", [])
-        if len(errors) > 1:  # One alone is in the detail already.
+        if len(errors) > 1:  # A single error is already in the detail.
             lines += [f"  {each['field']}: {each['message']}" for each in errors]
         return "\n".join([*lines, f"  (request {told.get('request_id', '?')})"])
     except (ValueError, KeyError, TypeError):

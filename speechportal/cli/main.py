@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (
         BrokenPipeError
-    ):  # Whoever reads has enough: `… --json | head`. Python flushes once more at its end.
+    ):  # The reader closed the pipe: `… --json | head`. Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
@@ -137,6 +137,8 @@ def _look(portal: Portal, arguments: argparse.Namespace) -> int:
 
 def _upload(portal: Portal, arguments: argparse.Namespace) -> int:
     batch = portal.batch(arguments.batch)
+    if arguments.folder.startswith("/"):
+        raise CommandError("--folder lies below the batch's input path: write it without a slash in front.")
     folder = f"{arguments.folder.strip('/')}/" if arguments.folder.strip("/") else ""
     missing = [str(file) for file in arguments.files if not file.is_file()]
     if missing:
@@ -211,7 +213,7 @@ def _tasks_to_save(portal: Portal, batch: dict[str, Any], names: list[str]) -> l
 
 
 def _place(folder: Path, name: str, extension: str) -> Path:
-    """Path of a result below ``folder``; refuses names from the storage that lead out of it."""
+    """Path of a result below ``folder``; refuses names that would escape from it."""
     parts = [part for part in PurePosixPath(name).parts if part not in {"/", "..", "."}]
     if not parts:
         raise CommandError(f"This name cannot be that of a file: {name!r}")

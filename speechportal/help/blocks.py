@@ -1,4 +1,4 @@
-"""Generated blocks of the help pages that need nothing but the platform."""
+"""Generated blocks of the help pages that depend on the platform only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Help pages: their order, their files, and their Markdown with generated blocks filled in.
+"""Help pages: their order, their files, and their Markdown with generated blocks.
 
-A page is one Markdown file per language. A line ``{{ name | text }}`` stands for a generated block: the
-portal puts the block there, and whoever reads the file elsewhere sees the text. ``settings.HELP_BLOCKS``
-names the functions that make the blocks (dotted paths: this package does not import what it documents).
+A page is one Markdown file per language. A line ``{{ name | text }}`` is a placeholder: the portal replaces
+it by a generated block, and readers of the file elsewhere see the text. ``settings.HELP_BLOCKS`` lists the
+functions that generate the blocks (as dotted paths: this package does not import what it documents).
 A *family* of pages, one for each file format, comes from one function and one file with placeholders.
 """
 
@@ -32,12 +32,26 @@ class Group(NamedTuple):
     slugs: tuple[str, ...]
 
 
-# The order of the navigation. ``format-*`` stands for the pages of the formats.
+# Order of the navigation. ``format-*`` are the pages of all formats.
 GROUPS = (
     Group(_("Start"), ("getting-started", "troubleshooting")),
     Group(_("Using the portal"), ("batches", "results", "format-*", "transcripts", "redaction", "accounts")),
     Group(_("For programs"), ("api", "webhooks", "clova", "openai")),
-    Group(_("Operating it"), ("running", "settings", "storages", "models", "gpu", "backups", "security")),
+    Group(
+        _("Operating it"),
+        (
+            "running",
+            "settings",
+            "storages",
+            "models",
+            "gpu",
+            "fleet",
+            "growing",
+            "backups",
+            "upgrading",
+            "security",
+        ),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Python's tables differ by its patch release, and take some of these for global.
+# Networks that are not public, although some patch releases of Python count them as global.
 _NOT_OTHERS = tuple(
     ipaddress.ip_network(network)
     for network in (

@@ -1,7 +1,7 @@
-"""HTTP client: requests to addresses that users typed, over the guarded transport.
+"""HTTP client for URLs that users entered, over the guarded transport.
 
-Only public addresses are reached, unless the operator allows a network. No redirect is followed, no proxy is
-taken from the environment, no content is decoded; see :mod:`speechportal.outbound.transport` for the rest.
+Only public addresses are allowed, and networks that the operator allows. Redirects are not followed, proxies
+of the environment are ignored, content is not decoded. See also :mod:`speechportal.outbound.transport`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from speechportal.outbound.transport import (
 USER_AGENT = "SpeechPortal/1"
 _LONGEST_URL = 2048
 _CHUNK = 64 * 1024
-_HEAD_BYTES = 512 * 1024  # what an answer may have beside its body: head, chunk sizes, provisional answers
+_HEAD_BYTES = 512 * 1024  # limit of a response beside its body: headers, chunk sizes, 1xx responses
 _OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
 STRICT = Policy()
 
@@ -53,15 +53,16 @@ STRICT = Policy()
 class Response:
     status: int
     headers: Mapping[str, str]  # names in lower case
-    body: bytes  # as sent, not decoded; its beginning where truncated
+    body: bytes  # as sent, not decoded; may be truncated
     truncated: bool = False
     size: int = 0  # bytes of the body that were received
 
 
 def check_endpoint(url: str, policy: Policy = STRICT, *, timeout: float = 5) -> None:
-    """Refuse an address that a request would be refused for now. Raises OutboundError."""
+    """Check a URL without sending a request. Raises the OutboundError that a request would raise."""
     target = _parse(url, policy)
-    checked_addresses(target.host, target.port, policy, Deadline(timeout))
+    seconds = web_budget.limited(timeout, target.host)
+    checked_addresses(target.host, target.port, policy, Deadline(seconds))
 
 
 def post(
@@ -73,9 +74,9 @@ def post(
     max_body: int = 64 * 1024,
     policy: Policy = STRICT,
 ) -> Response:
-    """Send ``body``; any status is an answer, 3xx among them. Raises OutboundError.
+    """Send ``body`` and return the response, whatever its status, 3xx included. Raises OutboundError.
 
-    Of the answer at most ``max_body`` bytes are read; what follows is left unread.
+    At most ``max_body`` bytes of the response are read.
     """
     with _request("POST", url, body, headers, timeout, policy, max_body) as answer:
         data = b"".join(answer.chunks(max_body + 1))
@@ -94,7 +95,8 @@ def get(
 ) -> Response:
     """Download ``url`` to ``file``. Raises OutboundError; the file may then hold a part.
 
-    Any status but 200 is an error, as is a body of more than ``max_body`` bytes: nothing beyond is written.
+    Any status but 200 is an error, and so is a body of more than ``max_body`` bytes; no more than that is
+    written.
     """
     with _request("GET", url, None, headers, timeout, policy, max_body) as answer:
         if answer.status != http.HTTPStatus.OK:
@@ -112,7 +114,7 @@ def get(
         return Response(answer.status, answer.headers, b"", size=size)
 
 
-# --- The address
+# --- URL
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _parse(url: str, policy: Policy) -> _Target:
     return _Target(parts.scheme, host, port, path + query)
 
 
-# --- The connection
+# --- Request and response
 
 
 class _Http(GuardedConnection, HTTPConnection):
@@ -184,7 +186,7 @@ def _request(
     policy: Policy,
     max_body: int,
 ) -> Iterator[_Answer]:
-    """Send a request and yield its answer, whose body is not read yet."""
+    """Send a request and yield its response, whose body is not read yet."""
     own = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
     if taken := _OWN_HEADERS & {name.lower() for name in headers or {}}:
         raise ValueError(f"set by the client itself: {', '.join(sorted(taken))}")
@@ -197,7 +199,7 @@ def _request(
         stack.callback(connection.close)
         with _as_outbound_errors(exchange.deadline):
             with exchanging(exchange):
-                with suppress(BrokenPipeError):  # It may have answered before it had read all.
+                with suppress(BrokenPipeError):  # It may have responded before it had read everything.
                     connection.request(
                         method,
                         target.path,
@@ -220,16 +222,16 @@ class _Answer:
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body that are still to come, as far as the server has said."""
+        """Remaining bytes of the body; ``None`` if the server did not send its length."""
         return self._response.length_remaining
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """The body, up to ``limit`` bytes of it, as they arrive. What the reader does may fail in its way."""
+        """Yield up to ``limit`` bytes of the body as they arrive. The consumer's errors are not caught."""
         left = limit
         while left > 0:
             with _as_outbound_errors(self._deadline):
                 chunk = self._response.read1(min(_CHUNK, left), decode_content=False)
-                # Cut off at the deadline, a body without a length looks as if it had ended.
+                # A body without a length that is cut off at the deadline looks complete.
                 self._deadline.remaining()
             if not chunk:
                 return
@@ -246,7 +248,7 @@ def _as_outbound_errors(deadline: Deadline) -> Iterator[None]:
 
 
 def _outbound_error(error: Exception, deadline: Deadline) -> OutboundError:
-    """The error of the tree for what a library raised; urllib3 wraps the cause in one of its own."""
+    """Convert a library's exception to an OutboundError; urllib3 wraps the cause in its own exceptions."""
     causes = [error, error.__cause__, *error.args]
     if deadline.passed or any(isinstance(each, TimeoutError) for each in causes):
         return TimedOut()

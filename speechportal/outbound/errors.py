@@ -11,8 +11,8 @@
     ├── ConnectionFailed
     ├── NoTrust
     ├── TimedOut                        the deadline of the whole exchange passed
-    ├── Busy                            no thread of the web process is free for it
-    ├── BadAnswer                       an answer that cannot be used
+    ├── Busy                            no slot of the web process is free
+    ├── BadAnswer                       an invalid response
     ├── UnexpectedStatus
     └── AnswerTooLarge      permanent
 """
@@ -25,9 +25,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OutboundError(Exception):
-    """``code`` never changes once released; ``message`` is for the person who typed the address.
+    """Base of all outbound errors.
 
-    ``permanent``: the same address will be refused again until somebody changes something.
+    ``code`` never changes once released; ``message`` is for the person who entered the URL. ``permanent``
+    means that a retry fails again until a person has changed something.
     """
 
     code = "outbound_failed"

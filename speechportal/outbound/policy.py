@@ -1,4 +1,4 @@
-"""The operator's policy for outbound requests, made from settings."""
+"""Outbound policy of the operator, from the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from speechportal.outbound.transport import Policy
 
 
 def policy() -> Policy:
-    """Return the policy of the present settings ``OUTBOUND_…``."""
+    """Return the policy of the current settings ``OUTBOUND_…``."""
     return Policy.allowing(
         settings.OUTBOUND_NETWORKS,
         http=settings.OUTBOUND_HTTP,

@@ -1,7 +1,9 @@
-"""Guarded transport for libraries that send by ``requests``: Azure's and Google's clients.
+"""Guarded transport for libraries that use ``requests``: Azure's and Google's clients.
 
-Each call goes to an address that was checked, has one deadline from the name to the last byte, and an answer
-of limited size: `ANSWER_BYTES`, or a file's length within :func:`expecting`.
+Each call goes to a checked address, has one deadline from name resolution to the last byte, and a limit on
+the size of the response: `ANSWER_BYTES`, or a file's length within :func:`expecting`. Calls within a web
+request count against its budget (:mod:`speechportal.outbound.web_budget`). A response that is not a file is
+read completely here, and refused if parsing it would take far more memory than it has bytes.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from speechportal.outbound.errors import UnexpectedStatus
+from speechportal.outbound import web_budget
+from speechportal.outbound.errors import AnswerTooLarge, BadAnswer, TimedOut, UnexpectedStatus
 from speechportal.outbound.transport import Deadline, Exchange, GuardedConnection, Policy, exchanging
 
-ANSWER_BYTES = 16 * 1024 * 1024  # of a listing, an error, or anything else but a file
+ANSWER_BYTES = 8 * 1024 * 1024  # limit of any response but a file, such as a listing or an error
+ANSWER_PARTS = 100_000  # limit of its XML tags or JSON values; a page of 1,000 entries has half
 HEAD_BYTES = 64 * 1024
 CALL_SECONDS = 60.0
-SLOWEST_BYTES = 32 * 1024  # of a file that take a second more
+SLOWEST_BYTES = 32 * 1024  # bytes of a file that extend the deadline by a second
 _expected: ContextVar[int] = ContextVar("expected", default=0)
 
 
@@ -47,7 +52,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 @contextmanager
 def expecting(size: int) -> Iterator[None]:
-    """Allow answers of the calls in this context to be a file of so many bytes."""
+    """Context manager: responses to the calls inside may be a file of ``size`` bytes."""
     token = _expected.set(size)
     try:
         yield
@@ -56,7 +61,7 @@ def expecting(size: int) -> Iterator[None]:
 
 
 class GuardedAdapter(HTTPAdapter):
-    """An adapter of ``requests`` over guarded connections, without a proxy. It follows no redirect."""
+    """Transport adapter for ``requests`` over guarded connections, without proxies or redirects."""
 
     def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
@@ -70,19 +75,21 @@ class GuardedAdapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         sent = int(request.headers.get("Content-Length") or 0) if request.headers else 0
         size = _expected.get()
-        seconds = CALL_SECONDS + (sent + size) / SLOWEST_BYTES
-        exchange = Exchange(self._policy(), Deadline(seconds), ANSWER_BYTES + size + HEAD_BYTES)
+        host = urlsplit(request.url or "").hostname or ""
+        seconds = web_budget.limited(
+            CALL_SECONDS + (sent + size) / SLOWEST_BYTES, host, sent=sent / SLOWEST_BYTES
+        )
+        exchange = Exchange(self._policy(), Deadline(seconds), max(ANSWER_BYTES, size) + HEAD_BYTES)
         kwargs["proxies"] = {}
         try:
             with exchanging(exchange):
                 response = super().send(request, *args, **kwargs)
-        except BaseException:
+            _check_answer(response, exchange.limit, is_file=size > 0)
+        except BaseException as error:
             exchange.close()
+            if exchange.deadline.passed and not isinstance(error, TimedOut):
+                raise TimedOut from error
             raise
-        if response.is_redirect:
-            exchange.close()
-            response.close()
-            raise UnexpectedStatus(status=response.status_code)
         self._note_time(response)
         return response
 
@@ -90,19 +97,39 @@ class GuardedAdapter(HTTPAdapter):
         try:
             date = parsedate_to_datetime(response.headers["Date"])
         except (KeyError, ValueError):
-            return  # The one before is kept.
+            return  # Keep the previous value.
         self._seen = (date if date.tzinfo else date.replace(tzinfo=UTC), time.monotonic())
 
     def server_time(self) -> datetime | None:
-        """Now, by the server's clock as its latest answer showed it."""
+        """Current time of the server's clock, from the ``Date`` header of its latest response."""
         if self._seen is None:
             return None
         date, at = self._seen
         return date + timedelta(seconds=time.monotonic() - at)
 
 
+def _check_answer(response: requests.Response, limit: int, *, is_file: bool) -> None:
+    """Refuse redirects, and responses that would take too much memory.
+
+    Raises UnexpectedStatus, AnswerTooLarge, BadAnswer.
+    """
+    if response.is_redirect:
+        response.close()
+        raise UnexpectedStatus(status=response.status_code)
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit() and response.request.method != "HEAD" and int(length) > limit:
+        raise AnswerTooLarge(limit=limit)  # Azure's client would allocate it.
+    if is_file and response.status_code < 300:
+        return
+    content = response.content
+    if sum(map(content.count, (b"<", b"[", b"{", b","))) > ANSWER_PARTS:
+        raise BadAnswer(reason="too many parts")
+    if b"<!DOCTYPE" in content[:4096].upper():
+        raise BadAnswer(reason="DOCTYPE")
+
+
 def guarded_session(adapter: GuardedAdapter, session: requests.Session | None = None) -> requests.Session:
-    """A session whose every request goes through the adapter; nothing of the environment counts."""
+    """Return a session that sends every request through the adapter and ignores the environment."""
     session = session or requests.Session()
     session.trust_env = False
     session.mount("https://", adapter)

@@ -4,10 +4,10 @@ Webhooks, callbacks and fetches by URL use it through :mod:`speechportal.outboun
 connections to S3 servers use it through :mod:`speechportal.storage.backends.s3_guard`. Both mix
 :class:`GuardedConnection` into a connection class of urllib3. One :class:`Exchange` guards each request:
 
-- the name is resolved once; every address it leads to is checked against the policy, and the socket goes to
-  one that was checked, so that a name that changes its answer in between gains nothing (DNS rebinding);
-- one deadline covers the exchange, from the name to the last byte, however slowly the server sends;
-- what the server sends is counted, and the exchange ends when it is more than the limit.
+- the name is resolved once; all of its addresses are checked against the policy, and the socket connects to a
+  checked one, which prevents DNS rebinding;
+- one deadline covers the exchange, from name resolution to the last byte, however slowly the server sends;
+- the bytes that the server sends are counted, and the exchange ends when they exceed the limit.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host by the system's resolver, in its order. Raises OSError."""
+    """Resolve a host with the system's resolver, keeping its order. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Policy of the operator: what is allowed beyond public addresses over https.
+    """Policy of the operator: what is allowed beyond public addresses over HTTPS.
 
     Args:
-        networks: Networks that may be reached although they are not public.
+        networks: Networks that are allowed although they are not public.
         http: Whether unencrypted connections are allowed.
-        ports: The ports that are allowed; ``None``: any.
-        ca_file: Authorities to trust instead of the system's.
-        resolver: Resolves names.
+        ports: Allowed ports; ``None``: any.
+        ca_file: Certificate authorities to trust instead of the system's.
+        resolver: Function that resolves names.
     """
 
     networks: tuple[Network, ...] = ()
@@ -80,9 +80,9 @@ class Policy:
 
 
 class Deadline:
-    """Deadline of an exchange. Sockets that are still used then are shut down.
+    """Deadline of an exchange. Sockets that are still in use then are shut down.
 
-    A socket's own timeout begins anew with each byte; this one does not.
+    Unlike a socket's own timeout, it does not restart with each byte.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -98,8 +98,16 @@ class Deadline:
         return left
 
     def extend(self, seconds: float) -> None:
-        """Let the exchange take until ``seconds`` from now, if that is later."""
+        """Move the deadline to ``seconds`` from now, if that is later."""
         self._end = max(self._end, time.monotonic() + seconds)
+
+    def restart(self, seconds: float) -> None:
+        """Move the deadline to ``seconds`` from now, earlier or later."""
+        self._end = time.monotonic() + seconds
+        if self._handle is not None and not self.passed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._start(seconds)
 
     def watch(self, connected: socket.socket) -> None:
         self.close()
@@ -117,7 +125,7 @@ class Deadline:
             return
         self.passed = True
         if self._handle is not None:
-            with suppress(OSError):  # The other side was faster.
+            with suppress(OSError):  # The peer has closed it already.
                 self._handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -135,7 +143,7 @@ def _dup(connected: ssl.SSLSocket) -> socket.socket:
 
 @dataclass
 class Exchange:
-    """One request and its answer: the policy, the deadline, and how many bytes the server may send."""
+    """One request and its response: the policy, the deadline, and the limit of received bytes."""
 
     policy: Policy
     deadline: Deadline
@@ -143,7 +151,7 @@ class Exchange:
     received: int = 0
 
     def count(self, size: int) -> None:
-        """Raises AnswerTooLarge."""
+        """Count received bytes. Raises AnswerTooLarge above the limit."""
         self.received += size
         if self.received > self.limit:
             raise AnswerTooLarge(limit=self.limit)
@@ -157,7 +165,7 @@ _current: ContextVar[Exchange] = ContextVar("exchange")
 
 @contextmanager
 def exchanging(exchange: Exchange) -> Iterator[Exchange]:
-    """Guard the requests that are made in this context. The answer may be read after it has ended."""
+    """Context manager: guards the requests made inside. Their responses may be read after it has ended."""
     token = _current.set(exchange)
     try:
         yield exchange
@@ -166,7 +174,7 @@ def exchanging(exchange: Exchange) -> Iterator[Exchange]:
 
 
 def checked_addresses(host: str, port: int, policy: Policy, deadline: Deadline) -> list[Address]:
-    """The addresses of a host, in the resolver's order. One that is not allowed refuses the host.
+    """Resolve a host and check all of its addresses; one that is not allowed refuses the host.
 
     Raises NameNotFound, AddressNotAllowed, TimedOut.
     """
@@ -175,10 +183,10 @@ def checked_addresses(host: str, port: int, policy: Policy, deadline: Deadline) 
     def ask() -> None:
         try:
             answer.put(policy.resolver(host, port))
-        except (OSError, ValueError) as error:  # ValueError: getaddrinfo's for a label that is no name
+        except (OSError, ValueError) as error:  # getaddrinfo raises ValueError for an invalid label.
             answer.put(error)
 
-    # The system's resolver knows no deadline, so its thread is left behind where it takes too long.
+    # The system's resolver has no timeout, so its thread is abandoned if it takes too long.
     threading.Thread(target=ask, name="outbound-resolver", daemon=True).start()
     try:
         found = answer.get(timeout=deadline.remaining())
@@ -196,7 +204,7 @@ def checked_addresses(host: str, port: int, policy: Policy, deadline: Deadline) 
 def connect(
     host: str, port: int, policy: Policy, deadline: Deadline, options: Iterable[tuple[int, int, int]] = ()
 ) -> socket.socket:
-    """A socket to one of the host's checked addresses, shut down at the deadline. Raises OutboundError."""
+    """Connect to one of the host's checked addresses; shut down at the deadline. Raises OutboundError."""
     addresses = checked_addresses(host, port, policy, deadline)
     last: OSError = ConnectionError("no address")
     for index, address in enumerate(addresses):
@@ -205,7 +213,7 @@ def connect(
         try:
             for option in options:
                 plain.setsockopt(*option)
-            # Each address may take its share of the time left.
+            # Each address gets an equal share of the remaining time.
             plain.settimeout(deadline.remaining() / (len(addresses) - index))
             plain.connect((str(address), port))
             plain.settimeout(deadline.remaining())
@@ -224,10 +232,10 @@ def connect(
 
 
 class GuardedConnection:
-    """Mixin for connection classes of urllib3: sockets, deadline and size by the current exchange.
+    """Mixin for connection classes of urllib3 that applies the policy and limits of the current exchange.
 
-    Raises :class:`OutboundError` while connecting and for an answer that is too large; a connection that is
-    cut at the deadline fails as if the server had closed it, and ``deadline.passed`` tells why.
+    Raises :class:`OutboundError` while connecting and for a response that is too large. A connection that is
+    cut off at the deadline fails as if the server had closed it; ``deadline.passed`` shows the difference.
     """
 
     host: str
@@ -243,9 +251,9 @@ class GuardedConnection:
         )
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:  # A connection that was kept, or one that was made beforehand.
+        if self.sock is not None:  # A kept-alive connection, or one made beforehand.
             _current.get().deadline.watch(self.sock)
-        super().request(*args, **kwargs)  # type: ignore[misc] # of the class that this is mixed into
+        super().request(*args, **kwargs)  # type: ignore[misc] # method of the class that uses this mixin
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         exchange, response_class = _current.get(), self.response_class
@@ -263,7 +271,7 @@ class GuardedConnection:
 
 
 class _CountedStream(io.RawIOBase):
-    """What a server sends, counted. http.client closes it at the end of the answer."""
+    """Stream that counts the bytes a server sends. http.client closes it at the end of the response."""
 
     def __init__(self, raw: io.RawIOBase, exchange: Exchange) -> None:
         self._raw = raw
@@ -279,7 +287,7 @@ class _CountedStream(io.RawIOBase):
             if self._exchange.deadline.passed:
                 raise TimedOut from None
             raise
-        if not size:  # Cut off at the deadline, an answer without a length looks as if it had ended.
+        if not size:  # A response without a length that is cut off at the deadline looks complete.
             self._exchange.deadline.remaining()
         self._exchange.count(size or 0)
         return size
@@ -293,7 +301,7 @@ class _CountedStream(io.RawIOBase):
 
 @lru_cache(maxsize=8)
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, with the system's authorities or those of ``ca_file``."""
+    """TLS context: version 1.2 or later, with the system's authorities or those of ``ca_file``."""
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -19,7 +19,7 @@ class NamedLeaseAdmin(ReadOnlyAdmin[NamedLease]):
     fields = ["name", "last_run_at", "held_until"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return ChangeList  # A handful of rows, by name.
+        return ChangeList  # A handful of rows, found by name.
 
     def find(self, request: HttpRequest, text: str) -> list[NamedLease]:
         return []

@@ -12,7 +12,7 @@ HEADER = "Content-Security-Policy"
 
 
 def policy() -> str:
-    # Recordings are played from the account's own storage, by presigned addresses of any endpoint.
+    # Recordings are played by presigned URLs from the account's own storage, which may have any host.
     media = "'self' https:" if settings.PRODUCTION else "'self' https: http:"
     directives = {
         "default-src": "'none'",
@@ -30,13 +30,13 @@ def policy() -> str:
 
 
 def allow_connections(response: HttpResponseBase, origin: str) -> None:
-    """Let the scripts of this one page send requests to ``origin`` too (``https://storage.example``)."""
+    """Allow the scripts of one response to connect to ``origin`` as well (``https://storage.example``)."""
     own = "connect-src 'self'"
     response.headers[HEADER] = policy().replace(own, f"{own} {origin}")
 
 
 class ContentSecurityPolicyMiddleware:
-    """Sets the policy on every response that has none of its own (the API's documentation has)."""
+    """Adds the policy to every response without one; the API's documentation page sets its own."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

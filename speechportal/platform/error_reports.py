@@ -10,7 +10,7 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class ReportFilter(SafeExceptionReporterFilter):
-    """Django's filter, applied also while debugging; form fields are hidden by name."""
+    """Django's filter, also active in debug mode; hides form fields by name."""
 
     hidden_settings = re.compile(
         r"API|AUTH|TOKEN|KEY|SECRET|PASS|PEPPER|SIGNATURE|HTTP_COOKIE|CODE|DATABASE_URL", flags=re.IGNORECASE

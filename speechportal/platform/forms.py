@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def submit(form: forms.BaseForm, service: Callable[[], T]) -> T | None:
-    """Call a service if the form is valid; what the service refuses becomes the form's errors.
+    """Call a service if the form is valid; a ``ValidationError`` of the service becomes the form's errors.
 
-    Returns ``None`` when anything was refused.
+    Returns the service's result, or ``None`` if there were errors.
     """
     if not form.is_valid():
         return None
@@ -26,7 +26,7 @@ def submit(form: forms.BaseForm, service: Callable[[], T]) -> T | None:
 
 
 def add_errors(form: forms.BaseForm, error: ValidationError) -> None:
-    """Add each message to its field, or to the form if it belongs to none of its fields."""
+    """Add each error to its field, or to the whole form if the form lacks that field."""
     if not hasattr(error, "error_dict"):
         form.add_error(None, error)
         return

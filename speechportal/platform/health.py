@@ -1,7 +1,7 @@
 """Health endpoints: ``/healthz`` (alive), ``/readyz`` (can serve) and ``/metrics`` (for Prometheus).
 
-They are answered before any other middleware: probes use plain HTTP and an IP address as host name, and need
-neither a session nor a redirect.
+They run before any other middleware, since probes use plain HTTP with an IP address as host name, and must
+not be redirected or get a session.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Respond with what is not ready, and nothing else, since it is public. ``warnings`` count as ready.
+    """Readiness: 200 or 503 with the name of the problem, and no details since the URL is public.
 
-    The status is that of this web process, or of the role that ``?role=`` names, for its own probes.
+    It is that of this web process, or of the role in ``?role=``, for that role's probes. ``warnings`` do not
+    make it unready.
     """
     problem = _database_problem()
     roles: dict[str, str] = {} if problem else import_string(settings.READINESS_ROLES)()
@@ -80,18 +81,18 @@ def _database_problem() -> str:
             executor = MigrationExecutor(connection)
             _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError:
-        logger.exception("not ready")
+        logger.exception("not ready: the database is not available")
         return "database"
     return "" if _migrated else "migrations"
 
 
 def _other_problem() -> str:
-    """First problem of the callables in settings.READINESS; each returns a word, or an empty string."""
+    """First problem that a callable in settings.READINESS returns; an empty string if there is none."""
     return next((problem for path in settings.READINESS if (problem := import_string(path)())), "")
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus metrics, for this machine only or with the token of the settings."""
+    """Prometheus metrics: with the token ``METRICS_TOKEN``, or from this machine if there is no token."""
     from prometheus_client import CONTENT_TYPE_LATEST
 
     from speechportal.platform.metrics import text
@@ -105,7 +106,7 @@ def _may_read(request: HttpRequest) -> bool:
     if token := settings.METRICS_TOKEN:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         return hmac.compare_digest(given.encode(), token.encode())
-    # A proxy on this machine is not the sender.
+    # Forwarded by a proxy on this machine: the client is elsewhere.
     if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
         return False
     try:

@@ -1,16 +1,15 @@
-"""Held responses: requests that wait for something, without a thread for each of them.
+"""Held responses: long polling without a thread for each waiting request.
 
-A view returns :func:`hold`'s response instead of waiting. Under gunicorn the request's socket is then taken
-from the worker: the worker's thread is free at once, and one thread of the process looks twice a second, with
-one query for all, whether what they wait for has happened. A few threads build and send the answers. A
-connection that its client has closed is dropped. So a waiting client costs a socket and an object; a thousand
-of them may wait in each process.
+A view returns :func:`hold`'s response instead of waiting. Under gunicorn, the request's socket is then
+detached from the worker, whose thread is free at once. One thread of the process polls the database twice a
+second, with one query for all held requests; a small pool of threads builds and sends the responses. A
+connection that its client has closed is dropped. A held request costs a socket and an object; each process
+holds at most :data:`WAITING_LIMIT`.
 
-How the socket is taken: gunicorn hands it to the application as ``environ["gunicorn.socket"]``. It is
-duplicated, and the worker's own descriptor is replaced by one of a closed socket pair, so that whatever the
-worker does to it, shutting it down included, does not reach the client. ``StopIteration`` from the
-application tells gunicorn that there is nothing to send. Under other servers, and for TLS sockets, the
-request waits in its own thread.
+How the socket is detached: gunicorn passes it to the application as ``environ["gunicorn.socket"]``. It is
+duplicated, and the worker's own descriptor is replaced by one of a closed socket pair, so that nothing that
+the worker does to it, including shutdown, reaches the client. ``StopIteration`` from the application makes
+gunicorn send nothing. Under other servers, and for TLS sockets, the request waits in its own thread.
 """
 
 from __future__ import annotations
@@ -41,58 +40,58 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
-SEND_SECONDS = 30.0  # for an answer to reach its client
+SEND_SECONDS = 30.0  # timeout of sending a response
 THREADS = 4
 WAITING_LIMIT = 1000  # in each process
 _GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
-Look = Callable[[Collection[int]], Mapping[int, Any]]
+ReadProgress = Callable[[Collection[int]], Mapping[int, Any]]
 
 
 class Held(abc.ABC):
-    """What one request waits for, and how it is answered.
+    """One held request: the row that it waits for, and its response.
 
-    ``seconds`` is the longest wait; ``look`` returns, for the subjects given, whatever :meth:`answer` needs
-    to know, as values that can be compared. ``streams`` says that the head of the answer and the parts that
-    :meth:`events` makes are sent before it is complete.
+    ``seconds`` is the longest wait. ``read_progress`` returns the present state of the given subjects, as
+    comparable values that are passed to :meth:`answer`. With ``streams``, the head of the response and the
+    parts from :meth:`events` are sent before the response is complete.
     """
 
     seconds: float
-    look: Look
+    read_progress: ReadProgress
     streams = False
-    keep_alive = b""  # what is sent on a stream where nothing else is
+    keep_alive = b""  # sent on a stream that would otherwise be silent
 
     def begin(self) -> HttpResponse | None:
-        """A slow first step, such as fetching a file. A response ends the wait."""
+        """Optional slow first step, such as fetching a file. If it returns a response, the wait ends."""
         return None
 
     @property
     @abc.abstractmethod
     def subject(self) -> int:
-        """The row that is waited for; known once :meth:`begin` has returned."""
+        """Primary key of the row that is waited for; known once :meth:`begin` has returned."""
 
     @abc.abstractmethod
     def answer(self, seen: Any) -> HttpResponse | None:
-        """The answer, or ``None`` as long as it has to wait. ``seen`` is ``None`` for a row that is gone."""
+        """The response, or ``None`` to go on waiting. ``seen`` is ``None`` if the row was deleted."""
 
     @abc.abstractmethod
     def late(self) -> HttpResponse:
-        """The answer after :attr:`seconds`."""
+        """The response after a wait of :attr:`seconds`."""
 
     @abc.abstractmethod
     def stopped(self) -> HttpResponse:
-        """The answer where the server stops or has no place left."""
+        """The response when the server stops, or when it holds too many requests."""
 
     def head(self) -> HttpResponse:
-        """The head of a streamed answer."""
+        """Status and headers of a streamed response."""
         return HttpResponse()
 
     def events(self, seen: Any) -> bytes:
-        """What a stream says about a change."""
+        """Part of a stream to send after a change of state."""
         return b""
 
 
 class HeldResponse(HttpResponse):
-    """Stands for the answer on its way through the middleware, whose headers the answer will have."""
+    """Placeholder that passes through the middleware, whose headers are copied to the final response."""
 
     def __init__(self, held: Held) -> None:
         super().__init__()
@@ -102,7 +101,7 @@ class HeldResponse(HttpResponse):
 
 
 def hold(request: HttpRequest, held: Held) -> HttpResponseBase:
-    """The response for a view to return: it is answered once ``held`` says so."""
+    """Response for a view to return: sent once :meth:`Held.answer` returns one."""
     environ = getattr(request, "environ", {})
     if _can_take(environ.get("gunicorn.socket")):
         return HeldResponse(held)
@@ -114,7 +113,7 @@ def _can_take(given: Any) -> bool:
 
 
 class HoldingHandler(WSGIHandler):
-    """Django's WSGI handler, which hands held responses to this process's :class:`Holder`."""
+    """Django's WSGI handler, extended to pass held responses to this process's :class:`Holder`."""
 
     def get_response(self, request: HttpRequest) -> HttpResponseBase:
         response = super().get_response(request)
@@ -137,7 +136,7 @@ def _hand_over(request: Any, response: HeldResponse) -> NoReturn:
     cookies = [morsel.OutputString() for morsel in response.cookies.values()]
     is_chunked = request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
     holder.take(Waiting(response.held, taken, headers, cookies, response.context, is_chunked))
-    response.close()  # Sends Django's signal for the end of a request, too.
+    response.close()  # Also sends Django's signal request_finished.
     raise StopIteration
 
 
@@ -150,10 +149,10 @@ class Waiting:
     headers: dict[str, str]
     cookies: list[str]
     context: contextvars.Context
-    is_chunked: bool  # A stream is sent in chunks, so that its client gets each part, and knows the end.
+    is_chunked: bool  # Chunked transfer encoding, which marks the end of a stream.
     since: float = field(default_factory=time.monotonic)
     begun: bool = False
-    busy: bool = False  # A thread works on it.
+    busy: bool = False  # A thread is working on it.
     seen: Any = None
     sent_at: float = 0.0  # when a stream last sent something; 0 before its head
     done: bool = False
@@ -174,12 +173,12 @@ class Waiting:
         self.sent_at = time.monotonic()
 
     def send_part(self, data: bytes) -> None:
-        """Send a part of a stream."""
+        """Send one part of a stream."""
         if data:
             self.send(b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked else data)
 
     def finish(self, answer: HttpResponse) -> None:
-        """Send the answer, or the rest of a stream, and close the connection."""
+        """Send the response, or the rest of a stream, and close the connection."""
         if self.held.streams and self.sent_at:
             self.send_part(answer.content)
             if self.is_chunked:
@@ -207,7 +206,7 @@ class Waiting:
             self.finish(response)
 
     def go_on(self, seen: Any) -> None:
-        """Send whatever ``seen`` gives cause for."""
+        """Send what the state ``seen`` requires: a part of a stream, the final response, or nothing."""
         answer = self.held.answer(seen)
         if answer is None and self.is_late:
             answer = self.held.late()
@@ -221,7 +220,7 @@ class Waiting:
 
 
 class Holder:
-    """The held requests of this process."""
+    """Registry of this process's held requests, with the thread that polls for them."""
 
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
@@ -247,7 +246,7 @@ class Holder:
         self._arrived.set()
 
     def stop(self) -> None:
-        """Tell those that still wait that the server stops."""
+        """Respond to the requests that still wait, since the server stops."""
         with self._lock:
             left, self._waiting = self._waiting, []
         for waiting in left:
@@ -259,8 +258,8 @@ class Holder:
         while True:
             try:
                 self._look()
-            except Exception:  # a database that is away must not end the waiting
-                logger.exception("waiting requests could not be looked at")
+            except Exception:  # a database outage must not end this thread
+                logger.exception("held requests could not be checked; trying again")
             with self._lock:
                 self._waiting = [each for each in self._waiting if not each.done]
                 idle = not self._waiting
@@ -274,17 +273,17 @@ class Holder:
 
     def _look(self) -> None:
         self._drop_gone()
-        groups: dict[Look, list[Waiting]] = defaultdict(list)
+        groups: dict[ReadProgress, list[Waiting]] = defaultdict(list)
         for waiting in list(self._waiting):
             if waiting.busy or waiting.done:
                 continue
             if waiting.begun:
-                groups[waiting.held.look].append(waiting)
+                groups[waiting.held.read_progress].append(waiting)
             else:
                 self._work(waiting, waiting.begin)
         close_old_connections()
-        for look, group in groups.items():
-            found = look({waiting.held.subject for waiting in group})
+        for read_progress, group in groups.items():
+            found = read_progress({waiting.held.subject for waiting in group})
             for waiting in group:
                 self._go_on(waiting, found.get(waiting.held.subject))
         close_old_connections()
@@ -300,7 +299,7 @@ class Holder:
         self._pool.submit(waiting.context.run, _guarded, waiting, job)
 
     def _drop_gone(self) -> None:
-        """Forget requests whose clients have closed the connection. Their tasks go on."""
+        """Drop requests whose clients have closed the connection. Their tasks go on."""
         poller = select.poll()
         open_ones = {each.client.fileno(): each for each in self._waiting if not (each.busy or each.done)}
         open_ones.pop(-1, None)
@@ -312,14 +311,14 @@ class Holder:
 
 
 def _guarded(waiting: Waiting, job: Callable[[], None]) -> None:
-    """Run a step of a waiting request; a fault of ours is answered, one of the connection ends it."""
+    """Run one step of a held request: a connection error drops it, any other exception is answered 500."""
     close_old_connections()
     try:
         job()
     except OSError:
         waiting.close()
-    except Exception:  # it must be answered, whatever it is
-        logger.exception("a waiting request failed")
+    except Exception:  # any exception must produce a response
+        logger.exception("a held request failed")
         with contextlib.suppress(OSError):
             waiting.finish(HttpResponse(status=500))
         waiting.close()
@@ -335,10 +334,10 @@ holder = Holder()
 
 
 def _states(held: Held) -> Iterator[Any]:
-    """What is seen of the subject, twice a second until the longest wait is over."""
+    """States of the subject, polled twice a second until the longest wait is over."""
     end = time.monotonic() + held.seconds
     while time.monotonic() < end:
-        yield held.look({held.subject}).get(held.subject)
+        yield held.read_progress({held.subject}).get(held.subject)
         time.sleep(LOOK_SECONDS)
 
 

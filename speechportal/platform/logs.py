@@ -1,7 +1,7 @@
-"""Logging with the IDs of request, account, batch and task on every line, and without secrets.
+"""Logging: formatters that add the IDs of request, account, batch and task, and remove secrets.
 
 Lines logged inside :func:`context` have its IDs, as text or, with ``LOG_FORMAT=json``, as fields. The
-formatters remove what looks like a secret, also from messages of libraries.
+formatters remove whatever looks like a secret, also from messages of libraries.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SECRETS = [
         r"(?i)((?:password|passwd|secret|secret_key|aws_secret_access_key|x-amz-signature|sig)"
         r"[\"']?\s*[=:]\s*[\"']?)[^\s&'\",}]+"
     ),
-    # Links that open something for whoever has them, in request lines.
+    # URLs that give access by themselves, in request lines.
     re.compile(r"(/(?:invitations|verify-address|connections/file)/)[^/\s?\"']{8,}"),
     re.compile(r"(/password-reset/[^/\s]{1,40}/)[^/\s?\"']{8,}"),
     re.compile(r"()spk_[0-9a-hjkmnp-tv-z]{20,}"),  # API tokens
     re.compile(r"()whsec_[A-Za-z0-9+/=]{16,}"),  # signing secrets of webhooks
-    re.compile(r"()gAAAA[A-Za-z0-9_=-]{60,}"),  # what our keys encrypted
-    re.compile(r"(://[^/\s:@]+:)[^/\s@]+(?=@)"),  # a password in an address
+    re.compile(r"()gAAAA[A-Za-z0-9_=-]{60,}"),  # values encrypted with ENCRYPTION_KEYS
+    re.compile(r"(://[^/\s:@]+:)[^/\s@]+(?=@)"),  # a password in a URL
 ]
 
 
@@ -58,7 +58,7 @@ def current_ids() -> dict[str, str]:
 
 
 def without_secrets(text: str) -> str:
-    """Remove from ``text`` what looks like a secret or is one of this installation's own."""
+    """Remove from ``text`` whatever looks like a secret, and the secrets of this installation."""
     for secret in _own_secrets():
         text = text.replace(secret, GONE)
     for pattern in _SECRETS:
@@ -73,14 +73,14 @@ def _own_secrets() -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """The text with its line feeds and other control characters spelt out: a name cannot forge a line."""
+    """Escape line feeds and other control characters, so that a file name cannot forge a log line."""
     return "".join(
         each if each.isprintable() or each == " " else each.encode("unicode_escape").decode() for each in text
     )
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a line for people: time, level, logger, message, IDs."""
+    """Formatter of lines for people: time, level, logger, message, IDs."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = " ".join(f"{name}={value}" for name, value in current_ids().items())
@@ -91,7 +91,7 @@ class LineFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a JSON object per line, for log collectors."""
+    """Formatter of one JSON object per line, for log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Mail, if the operator has configured a mail server."""
+"""E-mail, sent only if the operator has configured a mail server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def is_set_up() -> bool:
 
 
 def send(address: str, subject: str, text: str) -> bool:
-    """Send a mail; returns whether the server accepted it. A failure is logged, not retried."""
+    """Send an e-mail; returns whether the server accepted it. A failure is logged, not retried."""
     if not is_set_up():
         return False
     try:
         send_mail(" ".join(subject.splitlines()), text, None, [address])
     except OSError as error:
-        logger.warning("a mail was not sent: %s", error)
+        logger.warning("an e-mail was not sent: %s", error)
         return False
     return True

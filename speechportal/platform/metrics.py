@@ -1,7 +1,7 @@
 """Prometheus metrics, read from the database at each scrape, so that every process returns the same.
 
-Apps add their collectors with :func:`collector`. The result is cached for some seconds, so that many scrapers
-cost no more than one.
+Apps register their collectors with :func:`collector`. The result is cached for some seconds, so that several
+scrapers cost no more than one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _All:
             try:
                 yield from list(each())
             except Exception:
-                # The database, the queue's broker: the others' figures are wanted then most of all.
+                # When the database or the queue's broker is down, the other metrics are needed most.
                 logger.exception("metrics: %s failed", each.__name__)
                 broken += 1
         yield gauge("metrics_failed", "Collectors that failed in this scrape.", broken)

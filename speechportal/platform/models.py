@@ -1,4 +1,4 @@
-"""`NamedLease`: leases for work that one process at a time does."""
+"""`NamedLease`: lease for work that one process at a time does. `Maintenance`: maintenance mode."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class NamedLease(models.Model):
     """Lease for work that one process at a time does for the whole installation.
 
-    Two holders at once, when a slow one's lease has expired, must do no harm: a lease only saves work.
+    A lease only avoids duplicate work. Two holders at once must do no harm: a slow one's lease may expire.
     """
 
-    name = models.CharField(max_length=50, primary_key=True)
+    name = models.CharField(_("name"), max_length=50, primary_key=True)
     holder = models.UUIDField(null=True)
-    held_until = models.DateTimeField(default=timezone.now)
-    last_run_at = models.DateTimeField(null=True)
+    held_until = models.DateTimeField(_("held until"), default=timezone.now)
+    last_run_at = models.DateTimeField(_("last run"), null=True)
 
     objects: ClassVar[models.Manager[Self]] = models.Manager()
 
@@ -49,3 +50,32 @@ class NamedLease(models.Model):
     @classmethod
     def give(cls, name: str, holder: uuid.UUID) -> None:
         cls.objects.filter(name=name, holder=holder).update(holder=None, held_until=timezone.now())
+
+
+class Maintenance(models.Model):
+    """Maintenance mode: one row; while ``started_at`` is set, no host starts a task."""
+
+    ROW = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ROW)
+    started_at = models.DateTimeField(_("recognition paused since"), null=True)
+    notice = models.CharField(_("notice to members"), max_length=500, blank=True)
+
+    objects: ClassVar[models.Manager[Self]] = models.Manager()
+
+    class Meta:
+        verbose_name = _("maintenance mode")
+        verbose_name_plural = _("maintenance mode")
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="maintenance_one_row")]
+
+    def __str__(self) -> str:
+        return str(_("Maintenance mode"))
+
+    @classmethod
+    def current(cls) -> Self:
+        """The single row, created if it does not exist."""
+        return cls.objects.get_or_create(pk=cls.ROW)[0]
+
+    @classmethod
+    def is_on(cls) -> bool:
+        return cls.objects.filter(started_at__isnull=False).exists()

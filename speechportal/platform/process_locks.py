@@ -14,9 +14,9 @@ PAUSE = 0.01  # seconds between two tries
 class KernelLock:
     """Lock like ``multiprocessing.Lock``, for processes that were forked after it was made.
 
-    A record lock of the kernel (fcntl(2)) on a file that only exists in memory: it belongs to the process,
-    so it ends with it, however it ends. A semaphore, as ``multiprocessing`` uses, stays taken for ever when
-    its holder is killed. It does not exclude threads of one process from each other.
+    A record lock of the kernel (fcntl(2)) on a file in memory. It belongs to the process, so the kernel
+    releases it when the process ends for any reason. The semaphores of ``multiprocessing`` stay locked for
+    ever when their holder is killed. It does not exclude threads of one process from each other.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class KernelLock:
         try:
             fcntl.lockf(self._file, operation)
         except OSError as error:
-            # EDEADLK: two processes, each with one thread that holds one lock and another thread that waits
-            # for the other's, are no deadlock; the kernel looks at processes only.
+            # EDEADLK, a false alarm: in each of two processes, one thread holds a lock and another waits for
+            # the other process's lock. The kernel sees processes only, not threads.
             if error.errno in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
                 return False
             raise

@@ -1,6 +1,6 @@
-"""Query strings of pages: a NUL character in one is replaced, since PostgreSQL refuses to compare with it.
+"""Replaces NUL characters in the query strings of pages, since PostgreSQL cannot compare text with them.
 
-Forms refuse it by themselves, and the API has an error for it.
+Forms reject them by themselves, and the API returns an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NUL, REPLACEMENT = "%00", "%EF%BF%BD"  # U+FFFD, the replacement character
 
 
 class QueryStringMiddleware:
-    """Replaces NUL characters before anything reads the query string."""
+    """Middleware that replaces NUL characters before anything reads the query string."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

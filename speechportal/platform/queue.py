@@ -1,4 +1,4 @@
-"""Job queue; the only importer of django-q2.
+"""Job queue, the only module that imports django-q2.
 
 Three clusters: ``recognition`` runs long work, one file per worker; ``deliveries`` sends webhooks, many at
 once; ``short`` runs everything else, so that a poll never waits behind an hour of audio or a slow receiver.
@@ -27,15 +27,15 @@ logger = logging.getLogger(__name__)
 ClusterName = Literal["short", "recognition", "deliveries"]
 PERIODIC_JOB = "batches.operations.jobs.run_scheduler"
 
-# Shared with the workers, which are forked from the cluster's main process. No lock: a killed worker
-# would take it along.
+# Shared memory with the workers, which are forked from the cluster's main process. Without a lock, since a
+# killed worker would never release it.
 _stopping = multiprocessing.RawValue("b", 0)
 
 
 class Companion(Protocol):
-    """Further duty of a cluster's main process besides its workers, such as engine processes.
+    """Additional work of a cluster's main process, such as engine processes.
 
-    Made before the workers are forked. ``workers`` is the number of workers that the cluster needs.
+    Created before the workers are forked. ``workers`` is the number of workers that the cluster needs.
     """
 
     workers: int
@@ -50,8 +50,8 @@ COMPANION_SECONDS = 0.5  # between two calls of a companion's tick
 def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
     """Queue a call of ``function`` (dotted path).
 
-    With the database as broker, the message belongs to the current transaction; Redis is told when the
-    transaction commits, and when it does not answer, the scheduler finds the work later.
+    With the database as broker, the message belongs to the current transaction. With Redis, it is sent when
+    the transaction commits; if Redis is down, the scheduler finds the work later.
     """
     from django_q.conf import Conf
     from django_q.tasks import async_task
@@ -63,46 +63,48 @@ def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
     def send() -> None:
         try:
             async_task(function, *args, cluster=cluster)
-        except Exception as error:  # noqa: BLE001 - what is committed must not fail over a message
-            logger.warning("%s is left to the scheduler: %s", function, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - the transaction has been committed
+            logger.warning(
+                "%s was not queued, the scheduler will find the work: %s", function, type(error).__name__
+            )
 
     transaction.on_commit(send)
 
 
 def queued_messages(cluster: ClusterName) -> int:
-    """Messages that no worker has fetched yet."""
+    """Number of messages that no worker has fetched yet."""
     from django_q.brokers import get_broker
 
     return int(get_broker(cluster).queue_size())
 
 
 def wake_recognition(waiting: int) -> None:
-    """Wake as many workers as ``waiting`` tasks keep busy."""
+    """Wake enough recognition workers for ``waiting`` tasks."""
     _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, most_wake_ups()))
 
 
 def most_wake_ups() -> int:
-    """Most wake-up messages for recognition that are queued at once; each worker that starts wakes others."""
+    """Limit of queued wake-up messages for recognition; each worker that starts a task wakes others."""
     return int(settings.RECOGNITION_WORKERS * max(settings.FILES_AT_ONCE, 1))
 
 
 def wake_deliveries() -> None:
-    """Wake a sender of deliveries."""
+    """Wake one worker that sends deliveries."""
     _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)
 
 
 def _wake(cluster: ClusterName, function: str, wanted: int) -> None:
     try:
         missing = wanted - queued_messages(cluster)
-    except Exception as error:  # noqa: BLE001 - each broker has errors of its own
-        logger.warning("the queue does not answer: %s", type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - each broker has its own exceptions
+        logger.warning("the queue's broker is not available: %s", type(error).__name__)
         return
     for _ in range(missing):
         enqueue(function, cluster=cluster)
 
 
 def install_schedules(**_kwargs: Any) -> None:
-    """Create the schedules or bring them up to date; run by ``migrate`` and at start-up."""
+    """Create or update the schedules; called by ``migrate`` and at start-up."""
     from django_q.models import Schedule
 
     Schedule.objects.update_or_create(
@@ -130,7 +132,7 @@ def run_cluster(name: ClusterName) -> None:
     from django_q.queues import Queue
 
     class SurvivingQueue(Queue):  # type: ignore[misc] # django-q2 ships no types
-        """Queue whose lock is released when an idle worker, which holds it while waiting, is killed."""
+        """Queue whose lock is released when its holder is killed; an idle worker holds it while it waits."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -143,12 +145,12 @@ def run_cluster(name: ClusterName) -> None:
 
     if os.environ.get("Q_CLUSTER_NAME") != name:
         raise RuntimeError(f"Q_CLUSTER_NAME is not {name}: start clusters with `manage.py cluster {name}`.")
-    # The sentinel, the workers and their helpers would go on as orphans after a kill -9 of their parent.
+    # After a kill -9 of the main process, its child processes would continue as orphans.
     os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGTERM))
     cluster.Queue = SurvivingQueue
     install_schedules()
     if name == "short":
-        enqueue(PERIODIC_JOB)  # The scheduler itself looks only after half a minute.
+        enqueue(PERIODIC_JOB)  # django-q2's scheduler would start it only after half a minute.
     companion: Companion | None = None
     if path := settings.CLUSTER_COMPANIONS.get(name):
         companion = import_string(path)()
@@ -160,13 +162,16 @@ def run_cluster(name: ClusterName) -> None:
 
 
 def _look_after(companion: Companion, cluster: Any) -> None:
-    """Call the companion until the cluster has stopped; in the main thread, with which its children die."""
+    """Call the companion until the cluster has stopped.
+
+    Runs in the main thread: the companion's child processes end with the thread that started them.
+    """
     try:
         while cluster.sentinel.is_alive():
             try:
                 companion.tick()
             except Exception:
-                logger.exception("the companion of the cluster failed; it is called again")
+                logger.exception("the cluster's companion failed; trying again")
             time.sleep(COMPANION_SECONDS)
     finally:
         companion.close()

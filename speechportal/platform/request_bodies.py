@@ -1,122 +1,187 @@
 """Request bodies: limits, chunked transfer encoding, and slow senders.
 
-A WSGI application around Django's, so that the limits hold before anything is read or spooled:
+A WSGI application around Django's, so that the limits apply before anything is read or spooled:
 
-- a body longer than the limit of its address is refused (413), whether its length is given or not;
-- ``Transfer-Encoding: chunked`` works wherever a length does, within the same limit. Small bodies are read
-  here, so that their length is known; those of files are handed on as a stream;
-- a sender that pauses for :data:`PAUSE_SECONDS`, or falls below :data:`SLOWEST_BYTES` a second on the whole,
-  is cut off: it would hold a thread.
+- a body longer than the limit of its URL is refused (413), with or without a ``Content-Length``;
+- ``Transfer-Encoding: chunked`` is accepted everywhere, within the same limit;
+- bodies of forms and JSON are read completely here; file uploads are passed on as a stream;
+- a body shorter than its ``Content-Length`` is refused (400), so that no form loses some of its fields;
+- a sender that pauses for :data:`PAUSE_SECONDS`, or that is too slow by
+  :mod:`speechportal.platform.slow_bodies`, is refused (408), since it would occupy a thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import re
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
+from gunicorn.http.errors import ParseException
+
+from speechportal.platform.slow_bodies import ArrivingBody
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 MIB = 1024 * 1024
-ENVELOPE = MIB  # what a multipart body has beside its file
+ENVELOPE = MIB  # bytes of a multipart body besides its file
 FILE_ADDRESSES = re.compile(r"/(?:connections/file|external/v1|recog/v1|v1/audio|openai/[^/]+/v1/audio)/")
-STREAMED = "speechportal.streamed_body"  # in the environment: the length is a limit, and not the length
-FREE_SECONDS, SLOWEST_BYTES = 60.0, 4 * 1024
+STREAMED = "speechportal.streamed_body"  # key of the environment: CONTENT_LENGTH is only a limit
+PIECE = 64 * 1024  # bytes of one read, so that the rate is measured while data arrives
 PAUSE_SECONDS = 30.0
-HEADERS = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
 
 
 class BodyRefused(OSError):
-    """The body comes too slowly. Django reports this and its kind as an unreadable POST."""
+    """The body cannot be read completely. Django turns it and its subclasses into UnreadablePostError."""
+
+    status = "400 Bad Request"
+
+    def __init__(self, sentence: str = "The body ended too early.") -> None:
+        super().__init__(sentence)
+
+
+class BodyTooSlow(BodyRefused):
+    """The body arrives too slowly."""
+
+    status = "408 Request Timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The body came too slowly.")
 
 
 class BodyTooLarge(BodyRefused):
     """The body is longer than its limit."""
 
+    status = "413 Content Too Large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The limit is {limit} bytes.")
+
 
 class _Bounded(io.RawIOBase):
-    """A body that raises `BodyTooLarge` at its limit, and `BodyRefused` when it comes too slowly."""
+    """Stream of a body of at most ``limit`` bytes, or of exactly ``length``. Reads raise `BodyRefused`.
 
-    def __init__(self, stream: Any, limit: int) -> None:
-        self._stream, self._left = stream, limit
-        self._began, self._read = time.monotonic(), 0
+    ``arriving`` measures the rate; without it no waiting read is ended.
+    """
+
+    def __init__(self, stream: Any, limit: int, length: int | None, arriving: ArrivingBody | None) -> None:
+        self._stream, self._limit, self._left = stream, limit, limit
+        self._missing, self._arriving = length, arriving
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        # One byte more than is left tells a body of exactly the limit from one beyond it.
-        wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
-        return self._count(self._stream.read(wanted))
+        return b"".join(self._pieces(self._stream.read, size))
 
     def readline(self, size: int | None = -1) -> bytes:
-        wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
-        return self._count(self._stream.readline(wanted))
+        parts: list[bytes] = []
+        for part in self._pieces(self._stream.readline, size):
+            parts.append(part)
+            if part.endswith(b"\n"):
+                break
+        return b"".join(parts)
 
-    def _count(self, data: bytes) -> bytes:
+    def _pieces(self, read: Callable[[int], bytes], size: int | None) -> Iterator[bytes]:
+        # Reading one byte more than is left shows whether the body exceeds the limit.
+        wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
+        while wanted > 0 and (part := self._piece(read, min(wanted, PIECE))):
+            wanted -= len(part)
+            yield part
+
+    def _piece(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            with self._arriving.waiting() if self._arriving else contextlib.nullcontext():
+                data = read(size)
+        except TimeoutError as error:
+            raise BodyTooSlow from error
+        except (OSError, ParseException) as error:
+            raise self._refusal() from error
         self._left -= len(data)
-        self._read += len(data)
         if self._left < 0:
-            raise BodyTooLarge("the body is longer than its limit")
-        if time.monotonic() - self._began > FREE_SECONDS + self._read / SLOWEST_BYTES:
-            raise BodyRefused("the body comes too slowly")
+            raise BodyTooLarge(self._limit)
+        if self._arriving:
+            self._arriving.received += len(data)
+        if self._missing is not None:
+            self._missing -= len(data)
+        if (self._arriving and self._arriving.ended) or (not data and self._missing):
+            raise self._refusal()
         return data
+
+    def _refusal(self) -> BodyRefused:
+        return BodyTooSlow() if self._arriving and self._arriving.ended else BodyRefused()
 
 
 class BoundedBodies:
-    """The WSGI application ``application``, with bounded bodies."""
+    """WSGI middleware that applies the limits to the bodies of ``application``."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        is_file = FILE_ADDRESSES.match(environ.get("PATH_INFO", "")) is not None
-        limit = settings.MAX_MEDIA_BYTES + ENVELOPE if is_file else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        _limit_pauses(environ)
-        if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-            if not environ.get("wsgi.input_terminated"):
-                return _refuse(start_response, "411 Length Required", "Send a Content-Length.")
-            try:
-                _unchunk(environ, limit, is_file=is_file)
-            except OSError as error:
-                return _refuse(start_response, "413 Content Too Large", f"{error}.")
-        else:
-            length = environ.get("CONTENT_LENGTH") or "0"
-            if not (length.isascii() and length.isdigit()):
-                return _refuse(start_response, "400 Bad Request", "The Content-Length is no number.")
-            if int(length) > limit:
-                return _refuse(start_response, "413 Content Too Large", f"The limit is {limit} bytes.")
-            environ["wsgi.input"] = _Bounded(environ["wsgi.input"], limit)
+        try:
+            _bound(environ)
+        except BodyRefused as error:
+            return _refuse(environ, start_response, error.status, str(error))
+        except _LengthNeeded:
+            return _refuse(environ, start_response, "411 Length Required", "Send a Content-Length.")
         return self._application(environ, start_response)
 
 
-def _unchunk(environ: Environ, limit: int, *, is_file: bool) -> None:
-    """Give a chunked body a length: its own, or for a file that is streamed its limit. Raises OSError."""
-    stream = _Bounded(environ["wsgi.input"], limit)
+class _LengthNeeded(Exception):
+    """The web server does not detect the end of a chunked body."""
+
+
+def _bound(environ: Environ) -> None:
+    """Read a small body completely, or limit the stream of a file. Raises BodyRefused, _LengthNeeded."""
+    is_file = FILE_ADDRESSES.match(environ.get("PATH_INFO", "")) is not None
+    limit = settings.MAX_MEDIA_BYTES + ENVELOPE if is_file else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    length: int | None = None
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+        if not environ.get("wsgi.input_terminated"):
+            raise _LengthNeeded
+    else:
+        given = environ.get("CONTENT_LENGTH") or "0"
+        if not (given.isascii() and given.isdigit()):
+            raise BodyRefused("The Content-Length is not a number.")
+        if (length := int(given)) > limit:
+            raise BodyTooLarge(limit)
+    stream = _Bounded(environ["wsgi.input"], limit, length, _arriving(environ))
     if is_file:
-        environ[STREAMED] = True
-        # Readers stop at the length: only one that reads on beyond the limit notices that it was passed.
-        environ["CONTENT_LENGTH"] = str(limit + 1)
         environ["wsgi.input"] = stream
+        if length is None:
+            environ[STREAMED] = True
+            # Readers stop at CONTENT_LENGTH: one more than the limit reveals a body that is too long.
+            environ["CONTENT_LENGTH"] = str(limit + 1)
         return
-    data = bytearray()
-    while part := stream.read(64 * 1024):
-        data += part
-    environ["CONTENT_LENGTH"] = str(len(data))
+    data = stream.read(length) if length != 0 else b""
+    environ["CONTENT_LENGTH"] = str(len(data)) if data or environ.get("CONTENT_LENGTH") else ""
     environ["wsgi.input"] = io.BytesIO(data)
 
 
-def _limit_pauses(environ: Environ) -> None:
-    """gunicorn hands over the connection's socket; a read that waits longer than this ends the request."""
-    if (connection := environ.get("gunicorn.socket")) is not None:
-        connection.settimeout(PAUSE_SECONDS)
+def _arriving(environ: Environ) -> ArrivingBody | None:
+    """Rate measurement for gunicorn's socket, with the timeout of a pause; ``None`` under other servers."""
+    if (connection := environ.get("gunicorn.socket")) is None:
+        return None
+    connection.settimeout(PAUSE_SECONDS)
+    return ArrivingBody(connection, settings.REQUEST_BODY_SECONDS)
 
 
-def _refuse(start_response: Callable[..., Any], status: str, sentence: str) -> Iterable[bytes]:
-    body = f"{sentence}\n".encode()
-    start_response(status, [*HEADERS, ("Content-Length", str(len(body)))])
+def _refuse(
+    environ: Environ, start_response: Callable[..., Any], status: str, sentence: str
+) -> Iterable[bytes]:
+    """Error response without the application: JSON (RFC 9457) below ``/api/``, otherwise plain text."""
+    number, title = status.split(" ", 1)
+    content_type, text = "text/plain; charset=utf-8", f"{sentence}\n"
+    if environ.get("PATH_INFO", "").startswith("/api/"):
+        code = "body_too_large" if number == "413" else "malformed_body"
+        problem = {"type": f"urn:speechportal:problem:{code}", "title": title, "status": int(number)}
+        content_type = "application/problem+json"
+        text = json.dumps({**problem, "detail": sentence, "code": code})
+    body = text.encode()
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Connection", "close")]
+    start_response(status, headers)
     return [body]

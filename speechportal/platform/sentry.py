@@ -1,8 +1,8 @@
 """Error reports to Sentry (``SPEECHPORTAL_SENTRY_DSN``): everything that is logged as an error.
 
 An event has the message, the exception with source lines, and the IDs of request, account, batch and task.
-Sentry may be a third party's server: no request, variable, query or e-mail address is sent, and what looks
-like a secret is removed as it is from logs.
+Sentry may be a third party's server: no request, variable, query or e-mail address is sent, and secrets are
+removed as they are from logs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.conf import settings
 
 from speechportal.platform.logs import GONE, current_ids, without_secrets
 
-# Of an event; what the SDK adds of its own accord, and what a later one may, stays here.
+# Allow-list of an event's keys: anything else that the SDK adds, now or in a later release, is not sent.
 KEPT = {
     "environment",
     "event_id",
@@ -29,7 +29,7 @@ KEPT = {
     "server_name",
     "timestamp",
 }
-# The look-behind and the bounds keep it linear: it reads what strangers have sent.
+# Look-behind and bounds keep the time linear: the text may come from an attacker.
 _ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]{1,254}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 
 
@@ -49,7 +49,7 @@ def problem() -> str:
 
 
 def start() -> None:
-    """Start to report errors, if the setting is valid; the check ``check_sentry`` reports its problems."""
+    """Start reporting errors if the setting is valid; the system check ``check_sentry`` reports problems."""
     if not settings.SENTRY_DSN or problem():
         return
     import sentry_sdk
@@ -61,7 +61,7 @@ def start() -> None:
     sentry_sdk.init(
         dsn=settings.SENTRY_DSN,
         environment=settings.MODE,
-        # The others watch requests, queries and what we send to receivers, and add headers of theirs to it.
+        # The other integrations record requests and queries, and add headers to outbound requests.
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[
@@ -77,7 +77,7 @@ def start() -> None:
         max_breadcrumbs=0,
         before_send=before_send,
     )
-    # Anybody can make these, and does: requests for hosts that are not ours.
+    # Anybody can cause these: requests with a foreign host name.
     ignore_logger("django.security.DisallowedHost")
 
 
@@ -85,11 +85,11 @@ def before_send(event: Any, hint: dict[str, Any]) -> Any:
     """Reduce an event to the keys in ``KEPT``, without secrets, and add the IDs of the logging context."""
     kept = {name: value for name, value in event.items() if name in KEPT}
     if entry := kept.get("logentry"):
-        # Its values by themselves, without the words that tell what they are, could not be looked through.
+        # Without ``params``: secrets are recognised by the words around them, which bare values lack.
         kept["logentry"] = {"message": entry["message"], "formatted": entry["formatted"]}
     record = hint.get("log_record")
     if request := getattr(record, "request", None):
-        # An address can hold a secret, such as an invitation's: the route says as much.
+        # A URL can contain a secret, such as an invitation's, so the route is sent instead.
         match = getattr(request, "resolver_match", None)
         route = match.route if match else GONE
         kept["logentry"] = {"message": f"{request.method} /{route} failed"}

@@ -20,19 +20,19 @@ from speechportal.platform.processes import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 20  # Workers hand their tasks back within seconds of being told to stop.
+GRACE_SECONDS = 20  # until a service is killed; workers release their tasks within seconds of SIGTERM
 RESTART_SECONDS = 3
-MEMORY = "/dev/shm"  # noqa: S108 - where gunicorn advises to keep its heartbeat # nosec B108
+MEMORY = "/dev/shm"  # noqa: S108 - gunicorn's advice for its heartbeat file # nosec B108
 
 
 @dataclass
 class Service:
-    """Program that runs as long as the supervisor does."""
+    """Program that the supervisor keeps running."""
 
     name: str
     command: list[str]
     environ: dict[str, str] = field(default_factory=dict)
-    log: Path | None = None  # Where its output goes; the supervisor's own when not set.
+    log: Path | None = None  # file for its output; None: the supervisor's own output
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
 
@@ -45,8 +45,8 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, and a cluster
-                # is told to stop through its main process only.
+                # Own session: Ctrl-C in the terminal reaches only the supervisor, which then stops a cluster
+                # through its main process.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
@@ -59,7 +59,7 @@ class Service:
         if self.process is None or self.process.poll() is None:
             return
         if time.monotonic() - self.started_at > RESTART_SECONDS:
-            logger.error("%s ended with status %s: starting it again", self.name, self.process.returncode)
+            logger.error("%s ended with status %s: restarting it", self.name, self.process.returncode)
             self.start()
 
     def terminate(self) -> None:
@@ -67,7 +67,7 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the whole session, since a cluster's workers would survive otherwise."""
+        """Kill the whole session, since otherwise a cluster's workers would survive."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -79,22 +79,28 @@ CLUSTERS = ("short", "recognition", "deliveries")
 NAMES = ("web", *CLUSTERS)
 
 
+def web_command(bind: str, *, workers: int = 2, threads: int = 6) -> list[str]:
+    """Command line of the web server: gunicorn with the portal's own worker class."""
+    command = [sys.executable, "-m", "gunicorn", "speechportal.wsgi", "--bind", bind]
+    command += ["--workers", str(workers), "--threads", str(threads)]
+    command += ["--worker-class", "speechportal.platform.web_worker.GatheringWorker"]
+    command += ["--chdir", str(settings.BASE_DIR), "--graceful-timeout", "5", "--log-level", "warning"]
+    return command + (["--worker-tmp-dir", MEMORY] if os.access(MEMORY, os.W_OK) else [])
+
+
 def services(
     bind: str,
     log_dir: Path | None = None,
     environ: dict[str, str] | None = None,
     only: Collection[str] = NAMES,
 ) -> list[Service]:
-    """Services of the web server and the clusters, all or ``only`` some. ``environ`` is added for each."""
+    """The web server and the clusters as services; with ``only``, some of them. All get ``environ``."""
     common = environ or {}
     python, manage = sys.executable, str(settings.BASE_DIR / "manage.py")
 
     def log(name: str) -> Path | None:
         return log_dir / f"{name}.log" if log_dir else None
 
-    web = [python, "-m", "gunicorn", "speechportal.wsgi", "--bind", bind, "--workers", "2", "--threads", "4"]
-    web += ["--chdir", str(settings.BASE_DIR), "--graceful-timeout", "5", "--log-level", "warning"]
-    web += ["--worker-tmp-dir", MEMORY] if os.access(MEMORY, os.W_OK) else []
     clusters = [
         Service(
             f"{name} cluster",
@@ -105,12 +111,12 @@ def services(
         for name in CLUSTERS
         if name in only
     ]
-    server = [Service("web server", web, common, log("web"))] if "web" in only else []
+    server = [Service("web server", web_command(bind), common, log("web"))] if "web" in only else []
     return [*server, *clusters]
 
 
 class Supervisor:
-    """Runs services until :meth:`stop` is called or a signal asks for it."""
+    """Runs services until :meth:`stop` is called or the process gets a signal to stop."""
 
     def __init__(self, services: list[Service]) -> None:
         self.services = services
@@ -125,7 +131,7 @@ class Supervisor:
             signal.signal(number, lambda *_: self.stopped.set())
 
     def wait(self, tick: Callable[[], None] | None = None, interval: float = 1.0) -> None:
-        """Keep the services running until told to stop; ``tick`` is called once per ``interval`` seconds."""
+        """Restart services that end, until a stop is requested; calls ``tick`` every ``interval`` seconds."""
         while not self.stopped.wait(interval):
             for service in self.services:
                 service.restart_if_ended()
@@ -133,13 +139,13 @@ class Supervisor:
                 tick()
 
     def restart(self, service: Service) -> None:
-        """Stop one service, waiting for its work to end, and start it again."""
+        """Stop one service gracefully, and start it again."""
         service.terminate()
         self._wait_for(service, time.monotonic() + GRACE_SECONDS)
         service.start()
 
     def stop(self) -> None:
-        """Ask all services to stop, wait, and kill those that have not ended."""
+        """Send all services SIGTERM, wait, and kill those that have not ended."""
         for service in self.services:
             service.terminate()
         deadline = time.monotonic() + GRACE_SECONDS

@@ -10,7 +10,7 @@ from django.db.models.fields.json import KeyTransform
 
 
 class JsonValue(Protocol):
-    """A value that converts itself to and from what JSON can hold."""
+    """Value with methods that convert it to and from JSON-compatible data."""
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self: ...
@@ -56,13 +56,13 @@ class TypedJSONField(models.JSONField[Value, Value]):
         return super().get_prep_value(value.to_json() if isinstance(value, self.value_type) else value)
 
     def differences(self, old: JsonValue | None, new: JsonValue | None) -> dict[str, list[Any]]:
-        """What changed between two values: ``{key: [before, after]}``."""
+        """Differences between two values: ``{key: [before, after]}``."""
         before, after = old.to_json() if old else {}, new.to_json() if new else {}
         names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return {name: [before.get(name), after.get(name)] for name in names}
 
     def described(self, name: str, value: Any) -> tuple[Any, Any] | None:
-        """Label and value of a key as people read them, where ``value_type`` describes its keys."""
+        """Label and value of a key for people; ``None`` if ``value_type`` does not describe its keys."""
         describe = getattr(self.value_type, "described", None)
         return describe(name, value) if describe else None
 

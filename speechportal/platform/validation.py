@@ -1,4 +1,4 @@
-"""Validation of models, with each constraint's error at its form field."""
+"""Model validation that assigns the error of each constraint to a form field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def clean(
     fields: Mapping[str, str],
     taken: Mapping[str, ValidationError] | None = None,
 ) -> None:
-    """Call ``full_clean()`` and move the error of each constraint in ``fields`` to the field it is about.
+    """Call ``full_clean()`` and move the error of each constraint in ``fields`` to the field given there.
 
-    The error's code is the constraint's name, as when the database refuses the row. ``taken`` has, by field,
-    errors that replace Django's for a value that must be unique. Raises ``ValidationError``.
+    The error's code is the constraint's name, as when the database refuses the row. ``taken`` maps fields to
+    errors that replace Django's error for a duplicate value. Raises ``ValidationError``.
     """
     try:
         instance.full_clean()

@@ -1,12 +1,12 @@
-"""Optimistic locking of HTML forms: what ``If-Match`` is to the API.
+"""Optimistic locking of HTML forms, the counterpart of ``If-Match`` in the API.
 
-A form carries a digest of every value that it was opened with. When it comes back, each field is one of:
+A form contains a digest of every value that it was opened with. When it is submitted, each field is one of:
 
-- not touched by the sender: it is left out of the cleaned data, so that it is not written;
+- unchanged by the sender: it is removed from the cleaned data, so that it is not written;
 - changed by the sender alone: it is written;
-- changed by the sender and by somebody else, to something different: a conflict. The form comes back with
-  what was typed, and shows both values (``conflicts``, templates/includes/field_errors.html). The sender
-  chooses which to keep; sent again without a choice, the typed value is written.
+- changed by the sender and, to another value, by somebody else: a conflict. The form is shown again with
+  both values (``conflicts``, templates/includes/field_errors.html), and the sender chooses which to keep.
+  Submitted again without a choice, the typed value is written.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from django.utils.choices import normalize_choices
 from django.utils.translation import gettext as _
 
 NAME = "opened_with"
-KEEP = "keep_"  # before a field's name: the choice between the two values of a conflict
+KEEP = "keep_"  # prefix of the radio buttons that choose between the two values of a conflict
 THEIRS = "theirs"
-LONGEST_SHOWN = 300  # characters of a line that is shown
-MOST_LINES = 20  # lines of a value that are shown
+LONGEST_SHOWN = 300  # shown characters of a line
+MOST_LINES = 20  # shown lines of a value
 
 
 @dataclass(frozen=True, slots=True)
 class ShownLine:
-    """A line of a value. ``differs``: the other value lacks it."""
+    """Line of one value of a conflict. ``differs``: the other value does not contain it."""
 
     text: str
     differs: bool
@@ -42,7 +42,7 @@ class ShownLine:
 
 @dataclass(frozen=True, slots=True)
 class FieldConflict:
-    """Two values of one field, as the page shows them side by side. Without lines, a value is empty."""
+    """Conflict of one field: both values, for the page to show. An empty value has no lines."""
 
     choice: str  # name of the radio buttons; their values are "theirs" and "yours"
     theirs: list[ShownLine]
@@ -50,12 +50,12 @@ class FieldConflict:
 
 
 class VersionedForm(forms.BaseForm):
-    """Mixin of forms that edit something which other people may edit too. Put it before ``ModelForm``."""
+    """Mixin for forms with optimistic locking. It must precede ``ModelForm`` in the bases."""
 
     declared_fields: ClassVar[dict[str, forms.Field]] = {
         NAME: forms.CharField(required=False, widget=forms.HiddenInput)
     }
-    unversioned: ClassVar[frozenset[str]] = frozenset()  # fields that are no value of what is edited
+    unversioned: ClassVar[frozenset[str]] = frozenset()  # fields that are not values of the instance
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,9 +64,9 @@ class VersionedForm(forms.BaseForm):
         self.conflicts: dict[str, FieldConflict] = {}
 
     def unchanged_since(self, form: VersionedForm) -> None:
-        """Raise ``ValidationError`` if what the sender changed is no longer what this form compared it with.
+        """Raise ``ValidationError`` if a field that the sender changed was also changed since ``clean``.
 
-        For services that lock the row later than the form was read; ``form`` is made of the locked row.
+        For services that lock the row after the form was validated; ``form`` is built from the locked row.
         """
         form._prepare()
         names = [name for name in self._present if name in self.changed_by_sender]
@@ -74,7 +74,7 @@ class VersionedForm(forms.BaseForm):
             raise forms.ValidationError(_("Somebody else saved at the same moment. Please save again."))
 
     def _prepare(self) -> None:
-        """Once all initial values are known: they are set by constructors of subclasses, too."""
+        """Compute the digests; called late, since constructors of subclasses also set initial values."""
         if not self._prepared:
             self._prepared = True
             self._present = {name: self._initial_text(name) for name in self._versioned()}
@@ -110,7 +110,7 @@ class VersionedForm(forms.BaseForm):
         return cleaned
 
     def _versioned(self) -> list[str]:
-        """The fields that are compared: none of something new."""
+        """Names of the compared fields; none for a new instance."""
         instance = getattr(self, "instance", None)
         if instance is None or instance.pk is None:
             return []
@@ -124,28 +124,28 @@ class VersionedForm(forms.BaseForm):
         ]
 
     def _takes_theirs(self, name: str) -> bool:
-        """Whether the sender chose the other value of a conflict that the form was sent back with."""
+        """Whether the sender resolved a conflict in favour of the other person's value."""
         return bool(self.data.get(self.add_prefix(KEEP + name)) == THEIRS)
 
     def _initial_text(self, name: str) -> str:
-        """The present value as it reads after it was cleaned, so that both sides are comparable."""
+        """Present value of a field, normalised as cleaning would, to be comparable with submitted ones."""
         field = self.fields[name]
         value = field.prepare_value(self.get_initial_for_field(field, name))
-        if not isinstance(field, forms.ModelChoiceField):  # which would ask the database
-            with suppress(forms.ValidationError):  # a choice that is offered no longer
+        if not isinstance(field, forms.ModelChoiceField):  # whose to_python queries the database
+            with suppress(forms.ValidationError):  # a choice that is no longer offered
                 value = field.to_python(value)
         return self._text(name, value)
 
     def _text(self, name: str, value: Any) -> str:
-        """One spelling of a field's value; what was chosen from a list has no order."""
+        """Canonical text of a field's value, with multiple choices sorted."""
         if isinstance(self.fields[name], forms.MultipleChoiceField | forms.ModelMultipleChoiceField):
             return "\n".join(sorted(_text(each) for each in value or ()))
         return _text(value)
 
     def _renew(self, untouched: Iterable[str]) -> None:
-        """The form that comes back is about what is there now: only what was typed differs from it."""
+        """Update the submitted data for a form that is shown again: present digests and untouched values."""
         data = QueryDict(mutable=True)
-        data.update(self.data)  # also several values of one name
+        data.update(self.data)  # keeps repeated names
         data[self.add_prefix(NAME)] = self.initial[NAME]
         for name in untouched:
             field, key = self.fields[name], self.add_prefix(name)
@@ -172,7 +172,7 @@ class VersionedForm(forms.BaseForm):
         self.add_error(name, forms.ValidationError(sentence, code="conflict"))
 
     def _labels(self, name: str, text: str) -> list[str]:
-        """The lines of a value as the page shows them: the labels of choices, yes or no."""
+        """Lines of a value for people: labels instead of codes of choices, yes or no instead of a boolean."""
         field = self.fields[name]
         if isinstance(field, forms.BooleanField):
             return [_("yes") if text == "True" else _("no")]
@@ -185,7 +185,7 @@ class VersionedForm(forms.BaseForm):
 
 
 def _flat(choices: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
-    """The choices without their groups."""
+    """Choices without their groups."""
     for value, label in choices:
         if isinstance(label, list | tuple):
             yield from label
@@ -194,7 +194,7 @@ def _flat(choices: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
 
 
 def _lines(lines: list[str], others: list[str]) -> list[ShownLine]:
-    """The lines of a value, or of a long one those that the other lacks."""
+    """Lines of a value to show; of a long value, only those that the other value lacks."""
     known = set(others)
     shown = [
         ShownLine(line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…", line not in known)
@@ -212,7 +212,7 @@ def _joined(lines: list[ShownLine]) -> str:
 
 
 def _text(value: Any) -> str:
-    """One spelling of a value, whether it comes from the database or from the form."""
+    """Canonical text of a value, the same for one from the database and one from the form."""
     match value:
         case None:
             return ""

@@ -1,4 +1,4 @@
-"""Watchdog: restarts clusters that make no progress although their processes live."""
+"""Watchdog: restarts clusters that make no progress although their processes are running."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from speechportal.platform.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30
-REST_SECONDS = 300  # A cluster that was just started is given time to catch up.
+REST_SECONDS = 300  # after a cluster's start, during which it is not restarted
 
 
 class Watchdog:
-    """Watchdog, whose :meth:`tick` :meth:`Supervisor.wait` calls once a second.
+    """Watchdog of one host. :meth:`Supervisor.wait` calls its :meth:`tick` once a second.
 
-    ``stalled`` returns the clusters that make no progress (``short``, ...), from the database. Of several
-    machines each restarts its own; work in progress is released and continues elsewhere.
+    ``stalled`` reads from the database which clusters (``short``, ...) make no progress. Each host restarts
+    its own clusters; tasks in progress are released and continue elsewhere.
     """
 
     def __init__(self, supervisor: Supervisor, stalled: Callable[[], Iterable[str]]) -> None:
@@ -36,11 +36,11 @@ class Watchdog:
         try:
             names = {f"{name} cluster" for name in self.stalled()}
         except DatabaseError as error:
-            logger.warning("the watchdog cannot ask the database: %s", type(error).__name__)
+            logger.warning("the watchdog cannot read the database: %s", type(error).__name__)
             return
         finally:
             connection.close()
         for service in self.supervisor.services:
             if service.name in names and now - service.started_at > REST_SECONDS:
-                logger.error("%s does not get on with its work: starting it again", service.name)
+                logger.error("%s makes no progress: restarting it", service.name)
                 self.supervisor.restart(service)

@@ -1,10 +1,11 @@
-"""Settings of Speech Portal, read from the environment; a module for each subject.
+"""Settings of Speech Portal, read from the environment, in one module per subject.
 
 Each setting ``NAME`` is read from ``SPEECHPORTAL_NAME`` with a typed reader of ``speechportal.env.Env`` and
 its description; the help page "Settings" is made from those (``Env.settings``).
 
-There are two modes: *embedded*, one machine with everything below ``var/`` and secrets that are made on the
-first start; and *production*, where each secret and address must be given and every transport is encrypted.
+There are two modes: *embedded*, one machine with all data below ``var/`` and secrets that are generated at
+the first start; and *production*, in which each secret and address must be set and every transport is
+encrypted.
 """
 
 from speechportal.settings.api import *

@@ -34,7 +34,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "speechportal.api.problems.handle",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_METADATA_CLASS": None,
-    "URL_FORMAT_OVERRIDE": None,  # A parameter of this name would be no format of ours.
+    "URL_FORMAT_OVERRIDE": None,  # No query parameter selects a format.
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Speech Portal",

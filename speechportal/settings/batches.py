@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import setting_forms as forms
 from speechportal.env import FALSE_IN_PRODUCTION
 from speechportal.settings.installation import DATA_DIR, PRODUCTION, env
 
 env.section = "storage"
-STORAGE_LOCAL_ROOTS = [
-    Path(root).expanduser().resolve()
-    for root in env.words(
-        "STORAGE_LOCAL_ROOTS",
-        "" if PRODUCTION else str(DATA_DIR / "storage"),
-        shown=_("none in production, else `storage` in the data folder"),
-        description=_("Folders below which local-folder connections may lie."),
-    )
-]
+STORAGE_LOCAL_ROOTS = env.paths(
+    "STORAGE_LOCAL_ROOTS",
+    "" if PRODUCTION else str(DATA_DIR / "storage"),
+    shown=_("none in production, else `storage` in the data folder"),
+    description=_("Folders below which local-folder connections may lie."),
+)
 STORAGE_ALLOW_PRIVATE_ENDPOINTS = env.flag(
     "STORAGE_ALLOW_PRIVATE_ENDPOINTS",
     default=not PRODUCTION,
@@ -32,9 +28,9 @@ BATCH_LIMIT = env.integer(
     "BATCH_LIMIT", 10, minimum=0, description=_("Batches of a new account; support staff can change it.")
 )
 PRICE_PER_FILE = env.text(
-    "PRICE_PER_FILE", "0.10", description=_("Price per recognised file of a new account.")
+    "PRICE_PER_FILE", "0.10", form=forms.PRICE, description=_("Price per recognised file of a new account.")
 )
-CURRENCY = env.text("CURRENCY", "USD", description=_("Currency of a new account."))
+CURRENCY = env.text("CURRENCY", "USD", form=forms.CURRENCY, description=_("Currency of a new account."))
 POLL_SECONDS = env.integer(
     "POLL_SECONDS", 30, minimum=1, description=_("How often each input path is polled, in seconds.")
 )
@@ -71,8 +67,8 @@ MAX_MEDIA_BYTES = env.integer(
 )
 
 # Outbound requests
-# Webhooks, and files that are fetched by URL, go to global addresses by HTTPS (speechportal/outbound);
-# here the operator allows more.
+# Webhooks and fetches by URL are limited to public addresses over HTTPS (speechportal/outbound); these
+# settings allow more.
 env.section = "outbound"
 OUTBOUND_NETWORKS = env.networks(
     "OUTBOUND_NETWORKS",
@@ -89,7 +85,7 @@ OUTBOUND_PORTS = env.ports(
     "80,443,8080,8443,9000",
     description=_("Ports that webhooks and public storages may use; `any` for all."),
 )
-OUTBOUND_CA_FILE = env.text(
+OUTBOUND_CA_FILE = env.file(
     "OUTBOUND_CA_FILE",
     shown=_("the system’s"),
     description=_("A file with the certificate authorities that webhooks trust instead of the system’s."),

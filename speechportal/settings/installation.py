@@ -9,7 +9,8 @@ import django_stubs_ext
 from cryptography.fernet import Fernet
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.env import Env, database, stored_secret
+from speechportal.env import Env, stored_secret
+from speechportal.service_urls import database
 
 django_stubs_ext.monkeypatch()  # Makes generic classes such as ModelForm[User] subscriptable at run time.
 
@@ -94,6 +95,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 5_000},  # sums of settled charges: some for each account and month
+        "OPTIONS": {"MAX_ENTRIES": 5_000},  # sums of settled charges: a few per account and month
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import setting_forms as forms
 from speechportal.env import TRUE_IN_PRODUCTION
 from speechportal.settings.installation import BASE_DIR, PRODUCTION, env
 
@@ -42,10 +43,12 @@ STAFF_TWO_FACTOR = env.flag(
     shown=TRUE_IN_PRODUCTION,
     description=_("Support staff enter a code of an authenticator app after their password."),
 )
-# Sign-in with a company's own accounts.
+# Single sign-on.
 env.section = "single_sign_on"
 OIDC_ISSUER = env.text(
-    "OIDC_ISSUER", description=_("Address of the OpenID provider. Empty: no sign-in with company accounts.")
+    "OIDC_ISSUER",
+    form=forms.URL,
+    description=_("Address of the OpenID provider. Empty: no sign-in with company accounts."),
 )
 OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", description=_("The portal's client ID at the provider."))
 OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", description=_("The portal's secret at the provider."))
@@ -79,10 +82,13 @@ SSO_BREAK_GLASS = env.words(
 )
 GATEWAY_EMAIL_HEADER = env.text(
     "GATEWAY_EMAIL_HEADER",
+    form=forms.HEADER,
     description=_("Header in which a gateway names the person who is signed in there. Empty: none."),
 )
 GATEWAY_GROUPS_HEADER = env.text(
-    "GATEWAY_GROUPS_HEADER", description=_("Header with that person's groups, with commas.")
+    "GATEWAY_GROUPS_HEADER",
+    form=forms.HEADER,
+    description=_("Header with that person's groups, with commas."),
 )
 GATEWAY_NETWORKS = env.networks(
     "GATEWAY_NETWORKS", description=_("Addresses of the gateway. From others the header is refused.")
@@ -94,14 +100,18 @@ LOGOUT_REDIRECT_URL = "login"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
+FORMAT_MODULE_PATH = "speechportal.platform.date_formats"
 LOCALE_PATHS = [BASE_DIR / "speechportal" / "locale"]
-TIME_ZONE = env.text("TIME_ZONE", "UTC", description=_("The time zone of users who have not chosen one."))
+TIME_ZONE = env.time_zone(
+    "TIME_ZONE", "UTC", description=_("The time zone of users who have not chosen one.")
+)
 USE_I18N = USE_TZ = True
 
-# Mail. Without a host none is sent, and invitation links are passed on by hand.
+# Mail. Without a host no mail is sent, and invitation links are passed on by hand.
 env.section = "mail"
 EMAIL_HOST = env.text(
     "EMAIL_HOST",
+    form=forms.HOST,
     shown=_("none: no mail is sent"),
     description=_(
         "The mail server for invitations, password links, budget alerts and security notices. Without one,"

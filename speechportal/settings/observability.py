@@ -19,6 +19,13 @@ SENTRY_DSN = env.text(
         " request, variables or secrets."
     ),
 )
+OTLP_ENDPOINT = env.text(
+    "OTLP_ENDPOINT",
+    description=_(
+        "Where traces of tasks are sent (install the extra `otel`), such as `http://collector:4318`: OTLP"
+        " over HTTP, with IDs, times and sizes, without file names or texts."
+    ),
+)
 LOG_FORMAT = env.choice(
     "LOG_FORMAT",
     "line",
@@ -52,11 +59,14 @@ LOGGING = {
     },
 }
 
-# Asked by /readyz after the database: callables that name what is not ready, or return nothing.
+# Readiness checks of /readyz, after the database: callables that return the name of a problem, or nothing.
 READINESS = ["batches.operations.health.sandbox_problem", "batches.operations.health.web_problem"]
-# Asked too: callables that name what works in part. The portal is ready nevertheless.
-READINESS_WARNINGS = ["batches.operations.health.models_warning"]
-# The state of each role: a callable that returns, by the role's name, what keeps it from its work.
+# Warnings of /readyz: callables like these, for degraded parts. The portal is ready nevertheless.
+READINESS_WARNINGS = [
+    "batches.operations.health.models_warning",
+    "batches.operations.health.pause_warning",
+]
+# State of each role in /readyz: a callable that returns its problem by the role's name.
 READINESS_ROLES = "batches.operations.health.role_problems"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.env import redis
+from speechportal.service_urls import redis
 from speechportal.settings.batches import DELIVERY_WORKERS
 from speechportal.settings.installation import env
 from speechportal.settings.recognition import RECOGNITION_WORKERS
@@ -26,7 +26,7 @@ REDIS_URL = env.text(
 Q_CLUSTER: dict[str, Any] = {
     "name": "short",
     "label": "Queue",
-    # The database carries the messages, or Redis, which does it for many machines at less cost.
+    # Broker: the database or Redis, which is more efficient with many machines.
     **({"redis": redis(REDIS_URL)} if REDIS_URL else {"orm": "default"}),
     "poll": 0.5,
     "workers": SHORT_WORKERS,
@@ -42,8 +42,8 @@ Q_CLUSTER: dict[str, Any] = {
     "log_level": "WARNING",
     "ALT_CLUSTERS": {
         "recognition": {
-            "workers": RECOGNITION_WORKERS,  # The cluster starts more where an engine takes several files.
-            # The retry clock starts when a message is fetched: fetch one at a time, and wait far longer
+            "workers": RECOGNITION_WORKERS,  # The cluster starts more if an engine takes several files.
+            # The retry timeout starts when a message is fetched: fetch one at a time, and wait far longer
             # than any task may take. Lost work is found by its lease, not by the queue.
             "queue_limit": 1,
             "bulk": 1,
@@ -51,14 +51,14 @@ Q_CLUSTER: dict[str, Any] = {
             "retry": 48 * 3600,
             "recycle": 100_000,
         },
-        # One sender has many messages under way at once; a second one takes over while it is replaced.
+        # One sender has many requests in flight at once; a second one takes over while it is replaced.
         "deliveries": {"workers": DELIVERY_WORKERS, "queue_limit": DELIVERY_WORKERS, "bulk": 1},
     },
 }
 
 
-# What a cluster's main process looks after besides its workers: classes by the cluster's name.
+# Companions of a cluster's main process, besides its workers: classes by the cluster's name.
 CLUSTER_COMPANIONS = {"recognition": "batches.worker.engines.ClusterEngines"}
 
-# Asked by the watchdog of `manage.py run`: a callable that names the clusters whose work stands still.
+# Check of the watchdog of `manage.py run`: a callable that returns the names of stalled clusters.
 STALLED_CLUSTERS = "batches.operations.health.stalled_clusters"

@@ -6,6 +6,7 @@ import os
 
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import setting_forms as forms
 from speechportal.settings.installation import DATA_DIR, env
 
 env.section = "recognition"
@@ -73,6 +74,7 @@ RECOGNITION_WORKERS = env.integer(
 RECOGNITION_DEVICE = env.text(
     "RECOGNITION_DEVICE",
     "auto",
+    form=forms.DEVICE,
     description=_(
         "Where models run: `auto` (graphics cards if there are any), `cpu`, `cuda` (every card), `cuda:1`, "
         "or several cards with commas."

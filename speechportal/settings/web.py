@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
+from speechportal import setting_forms as forms
 from speechportal.env import TRUE_IN_PRODUCTION
 from speechportal.settings.installation import BASE_DIR, DATA_DIR, PRODUCTION, env
 
@@ -18,12 +19,14 @@ ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS",
     "localhost,127.0.0.1,[::1]",
     required=True,
+    form=forms.ALLOWED_HOST,
     description=_("Host names that the portal answers to."),
 )
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if PRODUCTION and host != "*"]
 PUBLIC_URL = env.text(
     "PUBLIC_URL",
     f"https://{ALLOWED_HOSTS[0]}" if PRODUCTION else "http://127.0.0.1:8000",
+    form=forms.URL,
     shown=_("the first allowed host; `http://127.0.0.1:8000` in embedded mode"),
     description=_(
         "Where members reach the portal; links in mails and to files in local folders start with it."
@@ -111,13 +114,19 @@ if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+REQUEST_BODY_SECONDS = env.integer(
+    "REQUEST_BODY_SECONDS",
+    30,
+    minimum=1,
+    description=_("Seconds for a request to arrive; of a longer body, 4 KiB a second are asked for beyond."),
+)
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "speechportal" / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 if not PRODUCTION:
-    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where it is missing.
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns if it is missing.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -1,4 +1,4 @@
-"""Support staff's page for connections: changed by the services that members use, secrets never shown."""
+"""Connections in admin: changes use the same services as the pages of members; secrets are never shown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ConnectionAdminForm(ReasonedForm):
 
 
 def _with_parameters(form: type[ConnectionAdminForm]) -> type[ConnectionAdminForm]:
-    """The form with a field for each parameter of any kind."""
+    """Add a form field for each parameter of every storage kind."""
     fields = {name: field_of(each) for name, each in kinds.PARAMETERS.items()}
     for name, parameter in kinds.PARAMETERS.items():
         if parameter.secret:
@@ -56,7 +56,7 @@ class TestConnection(Action):
     name, label = "test", _("Test")
     description = _("List, write, read, move and delete a small file in the storage.")
     permission = "storage.change_connection"
-    for_many = False  # Each asks a storage, which may take its time.
+    for_many = False  # Each row is a slow network request.
 
     def perform(self, row: Connection, answers: dict[str, Any]) -> str:
         fault = next((each for each in services.check_connection(connection=row) if not each.ok), None)
@@ -91,11 +91,11 @@ class ConnectionAdmin(PortalModelAdmin[Connection]):
     portal_actions = [TestConnection, DeleteConnection]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> list[str]:
-        # Another account's or another storage's files would be another connection.
+        # A change of account or storage kind would make it another connection.
         return ["account", "provider"] if obj is not None else []
 
     def get_fields(self, request: HttpRequest, obj: Connection | None = None) -> Any:
-        # Only a form has fields for the parameters: whoever just looks sees the place.
+        # Only an editable form has fields for the parameters; a read-only page shows the location.
         editable = obj is None or self.has_change_permission(request, obj)
         return ["account", "name", "provider", *(kinds.PARAMETERS if editable else ["place"])]
 
@@ -109,7 +109,7 @@ class ConnectionAdmin(PortalModelAdmin[Connection]):
             return connection.last_error
         return gettext("In order") if connection.last_ok_at else gettext("Not checked yet")
 
-    def glance(self, row: Connection) -> list[tuple[Any, Any]]:
+    def summary(self, row: Connection) -> list[tuple[Any, Any]]:
         batches = row.batches.order_by("-pk")[:BATCHES_SHOWN]
         used_by = format_html_join(", ", "{}", ((link_to(batch),) for batch in batches))
         return [

@@ -1,4 +1,4 @@
-"""REST endpoints of connections, made from the storage kinds' declarations. Secrets are write-only."""
+"""REST endpoints of connections, generated from the storage kinds' parameters. Secrets are write-only."""
 
 from __future__ import annotations
 
@@ -163,6 +163,7 @@ class ConnectionView(ApiView):
     edits_match = True
     default_ordering = "name"
     parameter_classes = {"list": ConnectionList, "retrieve": ItemParameters, "browse": BrowseParameters}
+    more_errors = {"browse": ("422", "502"), "folders": ("502",)}
 
     def connections(self) -> QuerySet[Connection]:
         return Connection.objects.for_account(self.request.account).select_related("account")
@@ -248,8 +249,6 @@ class ConnectionView(ApiView):
         shown = {"path": level.path, "folders": folders, "files": level.files, "has_more": level.has_more}
         return Response(LevelOutput(shown).data)
 
-    browse.more_errors = ("422", "502")  # type: ignore[attr-defined] # read by the description of the API
-
     @extend_schema(request=FolderInput, responses={201: FolderOutput}, summary="Make a folder")
     @action(detail=True, methods=["post"], pagination_class=None)
     def folders(self, request: ApiRequest, uid: str) -> Response:
@@ -260,8 +259,6 @@ class ConnectionView(ApiView):
         except InvalidKey as error:
             raise ValidationError({"name": ValidationError(str(error), code=error.code)}) from error
         return Response(FolderOutput({"path": path, "name": fields["name"].strip()}).data, status=201)
-
-    folders.more_errors = ("502",)  # type: ignore[attr-defined] # likewise
 
 
 def _folder(path: str) -> str:

@@ -13,7 +13,7 @@ from speechportal.storage.backends.base import Folder, StoredFile
 from speechportal.storage.errors import InvalidKey
 from speechportal.storage.models import Connection
 
-MOST = 500  # Entries that are read of a level: people type what is further down.
+MOST = 500  # Entries that are listed of a level; paths beyond it can be typed.
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from speechportal.outbound.errors import AddressNotAllowed, NameNotFound
+from speechportal.outbound import web_budget
+from speechportal.outbound.errors import AddressNotAllowed, Busy, NameNotFound
 from speechportal.outbound.errors import TimedOut as OutboundTimedOut
 from speechportal.outbound.transport import EVERYWHERE, Deadline, Policy, checked_addresses
 from speechportal.storage.errors import (
@@ -15,6 +16,7 @@ from speechportal.storage.errors import (
     HostUnknown,
     InsecureEndpoint,
     Misconfigured,
+    StorageBusy,
     TimedOut,
 )
 
@@ -47,9 +49,9 @@ def check_endpoint_shape(url: str) -> None:
 def check_endpoint(url: str) -> None:
     """Check an endpoint before a storage is opened.
 
-    Unless ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set, every address that the host has must be a public
-    one: members must not reach into the operator's network through the portal. Scheme and port are then
-    those that webhooks may use (``OUTBOUND_HTTP``, ``OUTBOUND_PORTS``).
+    Unless ``STORAGE_ALLOW_PRIVATE_ENDPOINTS`` is set, every IP address of the host must be public: members
+    must not reach the operator's network through the portal. Scheme and port are then restricted like those
+    of webhooks (``OUTBOUND_HTTP``, ``OUTBOUND_PORTS``).
     """
     check_endpoint_shape(url)
     if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
@@ -60,28 +62,28 @@ def check_endpoint(url: str) -> None:
         raise InsecureEndpoint(url)
     if settings.OUTBOUND_PORTS and port not in settings.OUTBOUND_PORTS:
         raise ForbiddenPort(url)
-    try:
-        checked_addresses(parts.hostname or "", port, policy(), Deadline(RESOLVE_SECONDS))
-    except AddressNotAllowed as error:
-        raise ForbiddenEndpoint(url) from error
-    except NameNotFound as error:
-        raise HostUnknown(url) from error
-    except OutboundTimedOut as error:
-        raise TimedOut(url) from error
+    _check_addresses(parts.hostname or "", port, url)
 
 
 def check_host(host: str, port: int) -> None:
-    """The same for a server that is no HTTP server. Its port may be any."""
-    if settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
-        return
+    """Like :func:`check_endpoint`, for a server of another protocol than HTTP, on any port."""
+    if not settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS:
+        _check_addresses(host, port, host)
+
+
+def _check_addresses(host: str, port: int, named: str) -> None:
+    """Check the IP addresses of a host, within the budget of a web request: name servers may be slow too."""
     try:
-        checked_addresses(host, port, policy(), Deadline(RESOLVE_SECONDS))
+        deadline = Deadline(web_budget.limited(RESOLVE_SECONDS, host))
+        checked_addresses(host, port, policy(), deadline)
     except AddressNotAllowed as error:
-        raise ForbiddenEndpoint(host) from error
+        raise ForbiddenEndpoint(named) from error
     except NameNotFound as error:
-        raise HostUnknown(host) from error
+        raise HostUnknown(named) from error
     except OutboundTimedOut as error:
-        raise TimedOut(host) from error
+        raise TimedOut(named) from error
+    except Busy as error:
+        raise StorageBusy(named) from error
 
 
 def policy() -> Policy:

@@ -1,4 +1,4 @@
-"""Errors of object storages, each with a code, a sentence and the advice for whoever reads it.
+"""Errors of object storages, each with a code, a sentence and advice for the reader.
 
 ::
 
@@ -10,6 +10,7 @@
     ├── BucketMissing        permanent
     ├── FolderMissing        permanent
     ├── NotFound             permanent   one file
+    │   └── NoSuchFile       permanent   one file; none with this key is known
     ├── Changed              permanent   one file
     ├── TargetExists         permanent   one file
     ├── InvalidKey           permanent   one file
@@ -44,8 +45,8 @@ class StorageError(Exception):
     """Base of all storage errors.
 
     ``code`` is stable; ``str()`` is the sentence with its advice in the current language; ``permanent`` means
-    that trying again does not help before a person has changed something. ``key`` is the object of the
-    request, ``answer`` the storage's own message (never a secret).
+    that a retry fails again until a person has changed something. ``key`` is the object of the request,
+    ``answer`` the storage's own message (never a secret).
     """
 
     code: ClassVar[str] = "storage_fault"
@@ -60,7 +61,7 @@ class StorageError(Exception):
 
     @property
     def details(self) -> dict[str, str]:
-        """Details from which :func:`sentence_of` makes the sentence again, in another language."""
+        """Details from which :func:`sentence_of` formats the sentence in any language."""
         return {name: value for name, value in (("key", self.key), ("answer", self.answer)) if value}
 
     def __str__(self) -> str:
@@ -90,7 +91,7 @@ def _by_code() -> dict[str, type[StorageError]]:
 
 
 class StorageFault(StorageError):
-    """An internal error of the storage, or one that nothing below fits."""
+    """Internal error of the storage, or any error that no other class fits."""
 
 
 class AccessDenied(StorageError):
@@ -134,7 +135,15 @@ class NotFound(StorageError):
     code = "not_found"
     permanent = True
     sentence = _("The file does not exist any more.")
-    advice = ""
+    advice: ClassVar[_StrOrPromise] = ""
+
+
+class NoSuchFile(NotFound):
+    """No file has this key, and none is known to have had it."""
+
+    code = "no_such_file"
+    sentence = _("There is no such file.")
+    advice = _("Check the spelling of the name, with capitals, and the path in front of it.")
 
 
 class Changed(StorageError):
@@ -152,7 +161,7 @@ class TargetExists(StorageError):
 
 
 class ObjectError(StorageError):
-    """One file that the storage does not let be read or moved; other files are not concerned."""
+    """Error of a single file, which cannot be read or moved; other files are not affected."""
 
     code = "object_unreadable"
     permanent = True

@@ -57,7 +57,7 @@ class ConnectionForm(VersionedForm, forms.ModelForm[Connection]):
             for kind in kinds.KINDS.values()
             if kind.is_available() or kind.name == self.instance.provider
         ]
-        provider.disabled = exists  # The files would be somewhere else: that is another connection.
+        provider.disabled = exists  # Another storage kind would make it another connection.
         for parameter in kinds.PARAMETERS.values():
             self.fields[parameter.name] = field_of(parameter)
             if exists and parameter.secret:
@@ -75,7 +75,7 @@ class ConnectionForm(VersionedForm, forms.ModelForm[Connection]):
 
     @property
     def parameter_fields(self) -> list[tuple[forms.BoundField, str, bool]]:
-        """Each parameter's field, the kinds that have it, and whether they require it."""
+        """Fields of the parameters, each with the kinds that have it and whether it is required."""
         return [
             (self[parameter.name], " ".join(kinds.kinds_with(parameter.name)), bool(parameter.required))
             for parameter in kinds.PARAMETERS.values()
@@ -83,7 +83,7 @@ class ConnectionForm(VersionedForm, forms.ModelForm[Connection]):
 
     @property
     def sites(self) -> list[dict[str, str]]:
-        """Presets of values that belong together."""
+        """Presets of the storage kinds, as values by parameter."""
         return [
             {"provider": kind.name, **suggestion}
             for kind in kinds.KINDS.values()

@@ -1,15 +1,22 @@
 """Keys: names of files, relative to a connection's root.
 
 A key is Unicode, kept exactly as it is (composed and decomposed Hangul are different keys), with ``/``
-between its parts. What some backend would read differently is refused: empty parts, ``.`` and ``..``,
-a leading slash, NUL. A folder is ``""`` (the root) or parts that each end with a slash.
+between its parts. Names that some backend would interpret are refused: empty parts, ``.`` and ``..``, a
+leading slash, NUL. A folder is ``""`` (the root) or parts that each end with a slash.
 """
 
 from __future__ import annotations
 
+import re
+
 from speechportal.storage.errors import InvalidKey
 
 MAX_BYTES = 1024  # In UTF-8; S3's limit.
+# Schemes of storages and files, drives and shares of Windows, and home folders.
+ADDRESS = re.compile(
+    r"(s3[an]?|gs|gcs|az|azure|abfss?|wasbs?|https?|s?ftp|scp|file|smb|nfs):/|[a-z]:[\\/]|\\\\|~(/|\Z)",
+    re.IGNORECASE,
+)
 
 
 def check_key(key: str, *, root: str = "") -> str:
@@ -52,6 +59,14 @@ def as_folder(path: str) -> str:
     """Normalise a folder that a person typed; :func:`check_folder` validates it."""
     parts = [part for part in path.strip().split("/") if part]
     return "".join(f"{part}/" for part in parts)
+
+
+def is_address(path: str) -> bool:
+    """Whether a typed or normalised path is an address (``s3://bucket/calls``) or a path of a machine.
+
+    Below a storage's root it would be a folder of that name, which nobody means.
+    """
+    return ADDRESS.match(path.strip()) is not None
 
 
 def parent(key: str) -> str:

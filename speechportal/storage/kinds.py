@@ -1,8 +1,8 @@
 """Registry of storage kinds, and of the parameters that they declare.
 
-To add a kind, write a module with a :class:`StorageKind` and list it in ``KINDS``. Forms, support staff's
-pages, the API and its description are made from the declarations; a connection stores the values in one JSON
-column, checked by the kind, and its secrets encrypted.
+To add a kind, write a module with a :class:`StorageKind` and list it in ``KINDS``. Forms, admin pages, the
+API and its OpenAPI description are generated from the declared parameters; a connection stores the values in
+one JSON column, validated by the kind, and its secrets encrypted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, StorageKind] = MappingProxyType(
     {kind.name: kind for kind in (*kind_s3.KINDS, *kind_local.KINDS, *kind_remote.KINDS)}
 )
-# The parameters of all kinds, in order. Kinds that share a name share the declaration.
+# Parameters of all kinds by name, in order. Kinds with a parameter of the same name share its declaration.
 PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
     {each.name: each for kind in KINDS.values() for each in kind.parameters}
 )

@@ -18,7 +18,7 @@ MAX_SECONDS = 7 * 24 * 3600  # As long as S3 allows.
 
 @dataclass(frozen=True)
 class Link:
-    """Content of a pre-signed URL, all of it signed: what it allows until it expires."""
+    """Signed content of a pre-signed URL: the access that it grants until it expires."""
 
     connection: str  # uid
     key: str

@@ -1,4 +1,4 @@
-"""Views that read and write files of local folders and SFTP servers by pre-signed URLs."""
+"""Views that read and write files by pre-signed URLs, for storages that have no such URLs of their own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from speechportal.platform.request_bodies import STREAMED
+from speechportal.outbound import web_budget
+from speechportal.platform.request_bodies import STREAMED, BodyTooSlow
 from speechportal.storage import local_file_links
 from speechportal.storage.backends.base import CHUNK, CONTENT_TYPE, ObjectStore, StoredFile
-from speechportal.storage.errors import NotFound, StorageError
+from speechportal.storage.errors import NotFound, StorageBusy, StorageError
 from speechportal.storage.models import Connection
 
-# Nothing that a customer stored may act as a page of the portal.
+# Stored files must not run scripts in the portal's origin.
 POLICY = "default-src 'none'; sandbox"
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 EXTRA_TYPES = {
@@ -37,7 +38,7 @@ EXTRA_TYPES = {
 }
 
 
-@csrf_exempt  # The signature says who may; no cookie is looked at.
+@csrf_exempt  # Authorised by the signature alone; cookies are ignored.
 @require_http_methods(["GET", "HEAD", "PUT"])
 def file(request: HttpRequest, token: str) -> HttpResponseBase:
     link = local_file_links.read(token)
@@ -47,6 +48,7 @@ def file(request: HttpRequest, token: str) -> HttpResponseBase:
     wanted = "put" if request.method == "PUT" else "get"
     if link.method != wanted or connection.account.suspended_at is not None:
         raise Http404
+    web_budget.name_account(connection.account.uid)
     try:
         store = connection.store()
         if wanted == "put":
@@ -55,7 +57,8 @@ def file(request: HttpRequest, token: str) -> HttpResponseBase:
     except NotFound as error:
         raise Http404 from error
     except StorageError as error:
-        return HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=503)
+        headers = {"Retry-After": "5"} if isinstance(error, StorageBusy) else {}
+        return HttpResponse(str(error), content_type="text/plain; charset=utf-8", status=503, headers=headers)
 
 
 def content_type_of(key: str) -> str:
@@ -125,7 +128,7 @@ def _chunks(stream: BinaryIO, length: int) -> Iterator[bytes]:
 
 
 def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
-    """The body becomes the file, whole or not at all. A chunked body is ended by its last chunk."""
+    """Write the request body to the file, atomically. A chunked body ends with its last chunk."""
     is_chunked = request.META.get(STREAMED, False)
     length = int(request.headers.get("Content-Length") or 0)
     if length > settings.MAX_MEDIA_BYTES and not is_chunked:
@@ -134,18 +137,18 @@ def _write(request: HttpRequest, store: ObjectStore, key: str) -> HttpResponse:
         return HttpResponse("Send a Content-Length.", content_type="text/plain", status=411)
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="upload-") as draft:
-        written = 0
+        written, status = 0, 400
         try:
             while chunk := request.read(CHUNK):
                 written += len(chunk)
                 draft.write(chunk)
-        except UnreadablePostError:
-            written = -1
+        except UnreadablePostError as error:
+            written, status = -1, 408 if isinstance(error.__cause__, BodyTooSlow) else 400
         draft.flush()
         if written > settings.MAX_MEDIA_BYTES:
             return HttpResponse(status=413)
         if written < 0 or (not is_chunked and written != length):
-            return HttpResponse("The upload is incomplete.", content_type="text/plain", status=400)
+            return HttpResponse("The upload is incomplete.", content_type="text/plain", status=status)
         stored = store.put(key, Path(draft.name), request.headers.get("Content-Type", CONTENT_TYPE))
     response = HttpResponse(status=200)
     response["ETag"] = f'"{stored.version}"'

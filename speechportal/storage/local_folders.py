@@ -12,21 +12,25 @@ from speechportal.storage import keys
 from speechportal.storage.backends.confined import Root
 from speechportal.storage.errors import ForbiddenFolder
 
-MOST_NAME_BYTES = 255  # that a file system takes in one name
-ACCOUNT_PREFIX = "acc_"  # Folders directly below a root that begin so belong to that account.
+MOST_NAME_BYTES = 255  # limit of file systems for one name
+ACCOUNT_PREFIX = "acc_"  # Folders with this prefix directly below a root belong to the account of that ID.
+
+
+class AbsolutePath(ValueError):
+    """A member's path is absolute and does not lie in the account's own folder."""
 
 
 def allowed_root(folder: str | Path, account_uid: str) -> Root:
-    """``folder`` below the operator's root that it lies under, or :class:`ForbiddenFolder`.
+    """Return ``folder`` with the operator's root that contains it, or raise :class:`ForbiddenFolder`.
 
-    A root itself is no account's, nor is what lies in the folder of another account.
+    A root itself is forbidden, and so is the folder of another account.
     """
     wanted = Path(folder)
     if not wanted.is_absolute():
         raise ForbiddenFolder(str(folder))
     try:
         resolved = wanted.resolve()
-    except (OSError, ValueError, RuntimeError) as error:  # NUL, or links in a circle.
+    except (OSError, ValueError, RuntimeError) as error:  # NUL, or a loop of symbolic links.
         raise ForbiddenFolder(str(folder)) from error
     if any(len(os.fsencode(part)) > MOST_NAME_BYTES for part in resolved.parts):
         raise ForbiddenFolder(str(folder), answer=os.strerror(errno.ENAMETOOLONG))
@@ -47,10 +51,16 @@ def member_root(account_uid: str) -> Path | None:
 
 
 def member_folder(account_uid: str, path: str) -> Path:
-    """Resolve a member's ``path`` to a folder. Raises :class:`ForbiddenFolder`, ``InvalidKey``."""
+    """Resolve a member's ``path`` to a folder. An absolute path must lie below the account's own folder.
+
+    Raises :class:`ForbiddenFolder`, :class:`AbsolutePath`, ``InvalidKey``.
+    """
     root = member_root(account_uid)
     if root is None:
         raise ForbiddenFolder(path)
+    path = path.strip().removeprefix(f"{root}/")
+    if path.startswith("/") or keys.is_address(path):
+        raise AbsolutePath(path)
     return root / keys.check_folder(keys.as_folder(path))
 
 

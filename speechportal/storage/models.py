@@ -25,19 +25,21 @@ SECRET_FIELD = "secrets"  # noqa: S105 - the name that its ciphertext is bound t
 
 
 class Connection(models.Model):
-    """Storage with the parameters that its kind declares, and its credentials."""
+    """Object storage of an account: the parameters that its kind declares, and its credentials."""
 
     uid = UidField("con")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="connections")
+    account = models.ForeignKey(
+        Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="connections"
+    )
     name = models.CharField(_("name"), max_length=100)
     provider = models.CharField(_("storage"), max_length=30)  # a name in ``kinds.KINDS``
-    # The values of the kind's parameters, but for its secrets; checked by the kind.
+    # Values of the kind's parameters except its secrets; validated by the kind.
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)
     encrypted_secret = models.TextField(blank=True, editable=False)  # JSON: secret parameter -> value
     place = models.CharField(_("place"), max_length=600, blank=True, editable=False)
     last_ok_at = models.DateTimeField(_("last found in order"), null=True, editable=False)
     last_error = models.TextField(_("last error"), blank=True, editable=False)
-    # Part of the signed address for notifications: another one makes the old address invalid.
+    # Part of the signed URL for notifications: a new nonce makes the old URL invalid.
     notification_nonce = models.CharField(
         max_length=32, default=field_defaults.notification_nonce, editable=False
     )
@@ -76,10 +78,6 @@ class Connection(models.Model):
     @property
     def owner(self) -> Owner:
         return Owner(self.account.uid, self.uid)
-
-    @property
-    def is_local(self) -> bool:
-        return self.provider == "local"
 
     def get_provider_display(self) -> str:
         return str(self.kind.label) if self.provider in kinds.KINDS else self.provider
@@ -152,7 +150,7 @@ def rotate_secrets() -> int:
     rotated = 0
     for connection in Connection.unscoped.exclude(encrypted_secret="").iterator(chunk_size=200):
         old = connection.encrypted_secret
-        # Only if nobody entered another secret meanwhile.
+        # Only if the secret was not changed meanwhile.
         rotated += Connection.unscoped.filter(pk=connection.pk, encrypted_secret=old).update(
             encrypted_secret=encryption.rotate(old)
         )

@@ -1,4 +1,4 @@
-"""Signed addresses that storages send notifications to: one of each connection, until it is made anew."""
+"""Signed URLs to which storages send notifications: one per connection, valid until it is renewed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SALT = "speechportal.storage.notification_links"
 
 
 def token_of(connection: Connection) -> str:
-    """The signed part of the address."""
+    """Signed token in the URL."""
     return signing.Signer(salt=SALT).signature(f"{connection.uid}:{connection.notification_nonce}")
 
 
@@ -24,5 +24,5 @@ def is_valid(connection: Connection, token: str) -> bool:
 
 
 def address(connection: Connection) -> str:
-    """Where the storage's service is to send notifications."""
+    """URL to which the storage sends notifications."""
     return f"{str(settings.PUBLIC_URL).rstrip('/')}/notify/{connection.uid}/{token_of(connection)}/"

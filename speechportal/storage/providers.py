@@ -1,7 +1,7 @@
 """Providers of S3 storages: presets of regions and addresses.
 
 NCP's addresses are those of its documentation (api.ncloud-docs.com, "Object Storage overview"); servers in
-a VPC without a way to the internet reach the Korean region by the private domain.
+a VPC without internet access reach the Korean region by the private domain.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SITES: dict[Provider, tuple[Site, ...]] = {
     Provider.S3: (),
 }
 
-# Storages that know no regions still want one in the signature.
+# Storages without regions still need one in the signature.
 DEFAULT_REGION = "us-east-1"
 
 
@@ -60,7 +60,7 @@ def default_region(provider: Provider, endpoint_url: str) -> str:
 
 
 def default_endpoint(provider: Provider, region: str) -> str:
-    """Endpoint of a region; ``""`` if only the user can know it."""
+    """Endpoint of a region; ``""`` if it has to be entered."""
     if provider is Provider.AWS:  # Also regions that opened after this list was written.
         return f"https://s3.{region or SITES[provider][0].region}.amazonaws.com"
     sites = SITES[provider]

@@ -77,7 +77,7 @@ def check_connection(*, connection: Connection, path: str = "") -> list[Finding]
 
 
 def renew_notification_address(*, connection: Connection) -> None:
-    """Make another address for notifications: the earlier one is refused from then on."""
+    """Renew the URL for notifications: the previous one is refused from then on."""
     connection.notification_nonce = field_defaults.notification_nonce()
     connection.save(update_fields=["notification_nonce"])
 

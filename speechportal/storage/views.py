@@ -99,7 +99,7 @@ def connection_delete(request: PortalRequest, uid: str) -> HttpResponse:
 
 @manager_required
 def browse(request: PortalRequest, uid: str) -> HttpResponse:
-    """A fragment with the folders of one level; its links lead to other levels."""
+    """Fragment of the folder browser: the folders of one level, with links to other levels."""
     active_account_required(request)
     return _level(request, _one(request, uid), request.GET.get("path", ""), "")
 

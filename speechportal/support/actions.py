@@ -1,7 +1,7 @@
 """Admin actions: each asks for a reason and calls the service that the portal's pages call.
 
 An action works on one row (a button on its page) or on several (chosen in a list). Its page shows the rows
-and asks for the reason and whatever else the action needs.
+and asks for the reason and any other input of the action.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReasonForm(forms.Form):
 class Action(ABC):
     """Admin action. Subclasses define ``perform`` and the ``permission`` it requires.
 
-    ``perform`` raises ``ValidationError`` for what the rules do not allow; the sentence is shown.
+    ``perform`` raises ``ValidationError`` if the rules do not allow it; its sentence is shown.
     """
 
     name: ClassVar[str]
@@ -49,7 +49,7 @@ class Action(ABC):
     permission: ClassVar[str]
     form_class: ClassVar[type[forms.Form]] = ReasonForm
     dangerous: ClassVar[bool] = False
-    # More than one row at once: chosen in the list.
+    # Whether it can be applied to several rows, selected in the list.
     for_many: ClassVar[bool] = True
 
     def applies_to(self, row: Any) -> bool:

@@ -23,7 +23,9 @@ from speechportal.accounts.audit.actor import with_reason
 from speechportal.accounts.models import Account
 from speechportal.platform.versioned_forms import NAME as VERSION
 from speechportal.platform.versioned_forms import VersionedForm
+from speechportal.support import date_filter
 from speechportal.support.actions import Action, run
+from speechportal.support.date_filter import DateFilter
 from speechportal.support.lists import NOTHING, KeysetChangeList, beginning_with, having
 
 M = TypeVar("M", bound=models.Model)
@@ -34,8 +36,7 @@ FOUND_AT_MOST = 5
 class ReasonedForm(VersionedForm, forms.ModelForm[Any]):
     """Form that asks for the reason of a change, and shows a service's refusal at the field it is about.
 
-    It carries the version that it was opened with: what somebody else saved meanwhile is not overwritten
-    unseen.
+    It carries the version that it was opened with, so that a concurrent change is not overwritten unseen.
     """
 
     unversioned = frozenset({"reason"})
@@ -71,7 +72,6 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions_selection_counter = False
     sortable_by = ()
     change_list_template = "admin/portal/change_list.html"
     change_form_template = "admin/portal/change_form.html"
@@ -79,7 +79,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
     save_as = False
     form = ReasonedForm
 
-    # Searched for: whole values, beginnings (both by an index), and, in small tables, any part.
+    # Columns to search: by exact value, by prefix (both use an index) and, in small tables, by any part.
     find_exact: ClassVar[Sequence[str]] = ("uid",)
     find_beginning: ClassVar[Sequence[str]] = ()
     find_part: ClassVar[Sequence[str]] = ()
@@ -95,18 +95,24 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         cls.search_fields = [*cls.find_exact, *cls.find_beginning, *cls.find_part]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Only the list's own filters. By Django's rule any column may be compared with any text or pattern,
-        which reads hidden ones letter by letter."""
+        """Allow only the list's own filters: Django's rule would reveal hidden columns to pattern queries."""
         own = {
             each.parameter_name
             for each in self.list_filter
             if isinstance(each, type) and hasattr(each, "parameter_name")
         }
         named = {each for each in self.list_filter if isinstance(each, str)}
-        return lookup in own | {f"{each}__exact" for each in named}
+        dates = {date_filter.SINCE, date_filter.UNTIL}
+        return lookup in own | dates | {f"{each}__exact" for each in named}
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """The list's own filters, and one by date where rows have the time of their creation."""
+        is_numbered = isinstance(self.opts.pk, models.AutoField)
+        has_date = is_numbered and any(field.name == date_filter.FIELD for field in self.opts.fields)
+        return [*super().get_list_filter(request), *([DateFilter] if has_date else [])]
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Neighbours are links, but in the first column, which leads to the row itself."""
+        """Columns, with related rows as links except in the first column, which links to the row itself."""
         names = list(super().get_list_display(request))
         relations = {field.name for field in self.opts.fields if field.many_to_one or field.one_to_one}
         return [names[0], *(_linked(name, self.opts) if name in relations else name for name in names[1:])]
@@ -132,7 +138,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         return condition
 
     def find(self, request: HttpRequest, text: str) -> list[M]:
-        """Newest few rows that ``text`` finds, for the search over all tables."""
+        """Return the newest few rows that match ``text``, for the search over all tables."""
         if not self.has_view_permission(request):
             return []
         queryset = self.get_queryset(request)
@@ -147,12 +153,12 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
 
     # --- One row -------------------------------------------------------------------------------------
 
-    def glance(self, row: M) -> list[tuple[Any, Any]]:
-        """(label, value) pairs above the form: states, counts, links to neighbours."""
+    def summary(self, row: M) -> list[tuple[Any, Any]]:
+        """Summary above the form, as (label, value) pairs: states, counts, links to related rows."""
         return []
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What an address fills in, as ``?account=7``; whatever is no value of its field is left out."""
+        """Initial values from the query string, such as ``?account=7``; invalid values are left out."""
         given = super().get_changeform_initial_data(request)
         return {name: value for name, value in given.items() if self._is_value(name, value)}
 
@@ -177,7 +183,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         fieldsets = list(super().get_fieldsets(request, obj))
         names = {name for _title, options in fieldsets for name in options["fields"]}
         own = ("reason", VERSION)
-        if names & set(own):  # Found by themselves in the form.
+        if names & set(own):  # The form finds these errors itself.
             fieldsets = [
                 (title, {**options, "fields": [name for name in options["fields"] if name not in own]})
                 for title, options in fieldsets
@@ -205,13 +211,13 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
                 with self._locked(request, object_id):
                     return super().changeform_view(request, object_id, form_url, context)
             except ValidationError as error:
-                # A service said no, and everything was rolled back: the same page again, with its words.
+                # The service refused and the transaction was rolled back: show the form with its error.
                 request.refused = error  # type: ignore[attr-defined] # read in get_form
                 return super().changeform_view(request, object_id, form_url, context)
 
     @contextmanager
     def _locked(self, request: HttpRequest, object_id: str | None) -> Iterator[None]:
-        """A transaction in which nobody else saves this row's form. Services lock the account first, too."""
+        """Transaction with a lock on the row, or on its account, as services do."""
         row = self.get_object(request, object_id) if object_id and request.method == "POST" else None
         if row is None:
             yield
@@ -223,7 +229,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
             yield
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
-        """Write what the sender changed, and no column that somebody else may have changed meanwhile."""
+        """Save only the changed columns, so that a concurrent change of others is kept."""
         if not change:
             obj.save()
             return
@@ -240,7 +246,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
             for each in self._portal_actions(request)
             if each.applies_to(row)
         ]
-        return {"glance": self.glance(row), "portal_actions": buttons, "trail": self._trail(request, row)}
+        return {"summary": self.summary(row), "portal_actions": buttons, "trail": self._trail(request, row)}
 
     def _trail(self, request: HttpRequest, row: M) -> str:
         uid = getattr(row, "uid", "")
@@ -253,7 +259,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         return [action for each in self.portal_actions if (action := each()).allowed_for(request)]
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """The lists' own: each leads to the action's page. Nothing is deleted from a list."""
+        """Actions of the list, each of which opens the action's page. Rows cannot be deleted from a list."""
         found: dict[str, Any] = {}
         for action in self._portal_actions(request):
             if action.for_many:
@@ -318,7 +324,7 @@ class PortalModelAdmin(admin.ModelAdmin[M]):
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Deleting is an action with a reason, where it is at all."""
+        """Always ``False``: rows are deleted by actions with a reason, if at all."""
         return False
 
 
@@ -333,9 +339,11 @@ class ReadOnlyAdmin(PortalModelAdmin[M]):
 
 
 def _linked(name: str, opts: Any) -> Any:
-    """Column of links to the rows of a foreign key."""
+    """Column of links to the rows of a foreign key, headed by its name or else by the related table's."""
+    field = opts.get_field(name)
+    is_named = field.verbose_name != name.replace("_", " ")
 
-    @admin.display(description=opts.get_field(name).verbose_name)
+    @admin.display(description=field.verbose_name if is_named else field.related_model._meta.verbose_name)
     def linked(row: models.Model) -> str:
         return link_to(getattr(row, name))
 

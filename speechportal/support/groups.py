@@ -10,7 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 VIEWED = {
-    "accounts": ["account", "apitoken", "auditentry", "invitation", "membership", "signinfailures", "user"],
+    "accounts": [
+        "account",
+        "accountprovider",
+        "apitoken",
+        "auditentry",
+        "invitation",
+        "membership",
+        "signinfailures",
+        "user",
+    ],
     "auth": ["group"],
     "storage": ["connection"],
     "domains": ["domain", "keyword"],
@@ -27,16 +36,19 @@ VIEWED = {
         "executionresult",
         "processedfolder",
         "resultfile",
+        "recognitionhost",
         "servedmodel",
         "task",
         "webhook",
     ],
+    "platform": ["maintenance"],
 }
 VIEWER = [f"{app}.view_{model}" for app, models in VIEWED.items() for model in models]
 SUPPORT = [
     *VIEWER,
     "accounts.add_account",
     "accounts.change_account",
+    "accounts.change_accountprovider",
     "accounts.change_limits",
     "accounts.suspend_account",
     "accounts.operate_batches",
@@ -50,6 +62,7 @@ SUPPORT = [
     "batches.add_batch",
     "batches.change_batch",
     "batches.delete_batch",
+    "batches.operate_fleet",
     "batches.view_storedtranscript",
     "domains.add_domain",
     "domains.change_domain",
@@ -65,6 +78,7 @@ ADMINISTRATOR = [
     "accounts.erase_account",
     "accounts.view_authenticatorapp",
     "accounts.delete_authenticatorapp",
+    "accounts.view_passkey",
     "accounts.view_recoverycode",
     "auth.change_group",
     "batches.view_searchtext",

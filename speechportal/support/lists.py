@@ -52,7 +52,7 @@ class KeysetChangeList(ChangeList):
             self.newer = self.get_query_string({AFTER: rows[0].pk}, [BEFORE]) if more_newer else None
         self.paginator = Paginator(rows, size)
         self.result_list = rows
-        # Of this page: the same, so that no number is shown, which would be wrong.
+        # Both count this page only; equal numbers keep Django from showing a total, which would be wrong.
         self.result_count = self.full_result_count = len(rows)
         self.show_full_result_count = False
         self.show_admin_actions = bool(rows)
@@ -65,11 +65,10 @@ def _mark(request: HttpRequest, name: str) -> int | None:
 
 
 def having(model: type[Model], lookup: str, value: str) -> Q:
-    """The condition ``lookup`` = ``value``, on the table's own columns.
+    """Condition ``lookup`` = ``value``, expressed in the table's own columns.
 
-    A neighbour (``account__uid``) is looked up first: with its key the database knows which of its indexes
-    leads to the newest rows soonest, where a join would make it read the whole table for an account whose
-    rows are few and old.
+    A related row (``account__uid``) is looked up first: with its key the database can choose the best index
+    for the newest rows, while a join would make it scan the whole table for an account with few, old rows.
     """
     relation, _, field = lookup.partition("__")
     if not field:
@@ -91,8 +90,8 @@ def file_at(model: type[Model], key: str) -> Q:
 def beginning_with(queryset: QuerySet[Any], field: str, text: str) -> Q:
     """Condition for rows whose ``field`` begins with ``text``, by the field's index.
 
-    PostgreSQL's LIKE uses an index made for patterns; SQLite's does not, but it sorts by code points, so
-    that a beginning is a range.
+    PostgreSQL's LIKE can use a pattern index; SQLite's cannot, but SQLite sorts by code points, so that a
+    prefix is a range.
     """
     if connections[queryset.db].vendor == "sqlite":
         return Q(**{f"{field}__gte": text, f"{field}__lt": text + LAST_CHARACTER})
@@ -125,7 +124,8 @@ def choices(
 ) -> type[SimpleListFilter]:
     """Filter by an indexed column with few values.
 
-    ``common`` is the value that an index of the others leaves out; SQLite uses that one only when told so.
+    ``common`` is the value that a partial index leaves out; SQLite uses that index only if the query
+    excludes the value.
     """
 
     class Choice(SimpleListFilter):

@@ -25,7 +25,8 @@ class Panel:
     title: str | Promise
     figures: list[Figure]
     columns: list[str | Promise] = field(default_factory=list)
-    rows: list[list[Any]] = field(default_factory=list)  # of cells, links already marked safe
+    rows: list[list[Any]] = field(default_factory=list)  # cells; links are marked safe
+    wide: bool = False  # spans the whole width of the page
 
 
 _panels: list[tuple[str, Callable[[], Panel]]] = []

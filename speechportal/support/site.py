@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Django loads this module before the apps: what needs them is imported where it is used.
+# Django loads this module before the apps, so imports that need them are inside of functions.
 from typing import Any
 
 from django.contrib import admin
@@ -29,7 +29,7 @@ class PortalAdminSite(admin.AdminSite):
         return super().has_permission(request) and not second_factor.is_missing(request)
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Redirect to the portal's own sign-in, which is followed by the second factor."""
+        """Redirect to the portal's own sign-in, which includes the second factor."""
         from django.contrib.auth.views import redirect_to_login
 
         from speechportal.accounts.sign_in import second_factor

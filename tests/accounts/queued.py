@@ -1,4 +1,4 @@
-"""Doing what was queued about people, as a worker does."""
+"""Helper that runs the queued jobs of accounts and members, as a worker does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django_q.signing import SignedPackage
 
 
 def work_off() -> None:
-    """Run what is queued about people, and what that queues in turn."""
+    """Run the queued jobs of accounts and members, and the jobs that these queue in turn."""
     while due := _due():
         for message, task in due:
             import_string(task["func"])(*task["args"])

@@ -47,3 +47,14 @@ def test_an_entry_of_another_account_is_no_page_mark(client: Client) -> None:
     strange = record("account.exported", factories.make_account())
     client.force_login(alice)
     assert client.get("/account/activity/", {"before": strange.uid}).context["is_first"]
+
+
+def test_what_has_no_value_is_not_shown_as_one(client: Client) -> None:
+    alice = factories.make_user("alice@example.com", language="ko")
+    account = factories.make_account(owner=alice)
+    factories.make_batch(account, domain=factories.make_domain(account, name="Calls"))
+    client.force_login(alice)
+    page = client.get("/account/activity/", follow=True).content.decode()
+    assert "None" not in page
+    assert "금칙어:" not in page  # Neither before nor after.
+    assert "Whisper 모델: 포털의 기본 모델" in " ".join(page.split())

@@ -1,4 +1,4 @@
-"""The audit trail: what is written down, by whom, and that nobody changes it afterwards."""
+"""Audit trail: which actions are recorded, with which actor, and that entries cannot be changed."""
 
 from __future__ import annotations
 

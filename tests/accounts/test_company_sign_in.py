@@ -1,4 +1,4 @@
-"""Sign-in with a company's own accounts, against a real OpenID provider on this machine."""
+"""Company sign-in, against a real OpenID provider on this machine."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def issuer(settings: Settings, account: Account) -> Iterator[str]:
 
 
 def person(issuer: str, subject: str = "kim-1", **claims: Any) -> str:
-    """Somebody at the provider."""
+    """Add a user at the provider."""
     found = {**CLAIMS, **claims}
     requests.put(f"{issuer}/users/{subject}", json=found, timeout=10).raise_for_status()
     return subject
 
 
 def at_provider(location: str, subject: str) -> str:
-    """What the browser does at the provider; the address that it is sent back to."""
+    """Sign in at the provider as the browser would; returns the redirect URL."""
     answer = requests.post(location, data={"sub": subject}, allow_redirects=False, timeout=10)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]

@@ -1,4 +1,4 @@
-"""People join an account by a link that fits one address and works once."""
+"""Invitations: a link that works once, for one e-mail address."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pytest_django.fixtures import Settings
 from speechportal.accounts import addresses
 from speechportal.accounts.members import invitations
 from speechportal.accounts.members.invitations import Invitation
+from speechportal.accounts.members.views import JoinForm
 from speechportal.accounts.models import Account, Membership, User
 from tests.clients import Client
 from tests.factories import add_member, make_account, make_user
@@ -55,6 +56,18 @@ def test_somebody_new_joins_with_a_password(account: Account, alice: User) -> No
     assert client.get(reverse("home")).status_code == 200
 
 
+def test_a_name_is_asked_and_shown_in_its_order(account: Account, alice: User) -> None:
+    path = reverse("accept_invitation", args=[invited(account, alice)])
+    for language, first, second in (("ko", "last_name", "first_name"), ("en", "first_name", "last_name")):
+        page = Client(headers={"Accept-Language": language}).get(path).content.decode()
+        assert page.index(f'name="{first}"') < page.index(f'name="{second}"')
+    assert User(first_name="길동", last_name="홍").get_full_name() == "홍길동"
+    assert User(first_name="길동").get_full_name() == "길동"
+    assert User(first_name="Gildong", last_name="Hong").get_full_name() == "Gildong Hong"
+    assert User(first_name="길동", last_name="Hong").get_full_name() == "길동 Hong"
+    assert User().get_full_name() == ""
+
+
 def test_a_link_works_once(account: Account, alice: User) -> None:
     token = invited(account, alice)
     dora = make_user("dora@example.com")
@@ -62,6 +75,26 @@ def test_a_link_works_once(account: Account, alice: User) -> None:
     assert signed_in(dora).post(path).status_code == 302
     assert signed_in(dora).get(path).status_code == 404
     assert Membership.objects.filter(account=account, user=dora).count() == 1
+
+
+def test_somebody_new_who_accepts_twice_at_once_is_one_member(
+    account: Account, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = reverse("accept_invitation", args=[invited(account, alice)])
+    fields = {"password1": PASSWORD, "password2": PASSWORD, "first_name": "Dora"}
+    check, began, first = JoinForm.is_valid, list[bool](), list[str]()
+
+    def check_after_the_other_request(form: JoinForm) -> bool:
+        if not began:
+            began.append(True)
+            first.append(Client().post(path, fields)["Location"])
+        return check(form)
+
+    monkeypatch.setattr(JoinForm, "is_valid", check_after_the_other_request)
+    second = Client().post(path, fields)
+    assert first == [addresses.path(account.uid, "home")]
+    assert (second.status_code, second["Location"]) == (302, path)
+    assert Membership.objects.filter(account=account, user__email="dora@example.com").count() == 1
 
 
 def test_a_link_fits_one_address(account: Account, alice: User) -> None:

@@ -1,4 +1,4 @@
-"""A person is told by mail when something that signs them in was changed."""
+"""Security notices: a user gets an e-mail when one of their sign-in methods changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Roles change by a button and a question; invitations and tokens end with the role of who made them."""
+"""Role changes, with a confirmation page; invitations and tokens end with the role of their creator."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -99,3 +100,16 @@ def test_an_owner_who_demotes_themselves_goes_home(browser: Client, bob: Members
     assert answer.status_code == 200
     own.refresh_from_db()
     assert own.role == VIEWER
+
+
+@pytest.mark.parametrize("role", [OWNER, MANAGER, VIEWER])
+def test_no_tab_leads_to_a_page_that_refuses(account: Account, role: str) -> None:
+    carol = make_user()
+    add_member(account, carol, role)
+    client = Client()
+    client.force_login(carol)
+    text = page(client.get("/account/notifications/", follow=True))
+    tabs = re.findall(r'href="([^"]+)"', text.split('<nav class="tabs first"')[1].split("</nav>")[0])
+    assert len(tabs) == (7 if role == OWNER else 4)
+    for address in tabs:
+        assert client.get(address, follow=True).status_code == 200, address

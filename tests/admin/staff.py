@@ -10,7 +10,7 @@ from tests.clients import Client
 
 
 def member_of(group: str) -> User:
-    """Somebody in one of the groups of support staff."""
+    """Create a user in one of the groups of support staff."""
     user = factories.make_user(is_staff=True)
     user.groups.add(Group.objects.get(name=group))
     return user

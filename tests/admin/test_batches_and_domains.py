@@ -1,4 +1,4 @@
-"""Staff create and edit batches and domains by the members' services: limits are told, never a 500."""
+"""Staff create and edit batches and domains by the members' services; limits are form errors, never a 500."""
 
 from __future__ import annotations
 

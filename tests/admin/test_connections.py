@@ -1,4 +1,4 @@
-"""Connections on support staff's pages: found, tested, changed, deleted; the secret goes in and stays in."""
+"""Connections in admin: list, test, change and delete; the secret can be set but is never shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def account() -> Account:
 
 @pytest.fixture
 def bucket(account: Account) -> Connection:
-    """In a bucket that nobody asks."""
+    """Connection to an S3 bucket that is never contacted."""
     connection = Connection(
         account=account,
         name="Calls",

@@ -1,4 +1,4 @@
-"""Members see what was corrected of a charge, and the sums are right with it."""
+"""Adjustments of charges are visible to members and included in all sums."""
 
 from __future__ import annotations
 

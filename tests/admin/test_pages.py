@@ -1,4 +1,4 @@
-"""Every page that support staff has opens, for every group, and shows no secret."""
+"""Every admin page opens for every group of support staff, and shows no secret."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ from batches.models import (
     ResultFile,
     SearchText,
     StoredTranscript,
+    StreamedSegments,
     Subscription,
     Task,
     TaskAttempt,
+    TaskTrace,
 )
 from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import endpoint
-from domains.models import Keyword
+from domains.models import Keyword, KeywordUse
 from speechportal.accounts.audit.trail import record
 from speechportal.accounts.models import Account, MemberSession, Membership, RecoveryCode, User
 from speechportal.accounts.sign_in import recovery_codes, second_factor
@@ -48,7 +50,7 @@ CANARY = "canary-4f1d2c"
 
 @pytest.fixture
 def secrets() -> list[str]:
-    """One row in every table, and the secrets that are in them."""
+    """Create a row in every table; returns the secrets that the rows contain."""
     alice = factories.make_user("alice@example.com", f"{CANARY}-password")
     account = factories.make_account("Alice’s", alice)
     batch = factories.make_batch(account, webhook_url="https://receiver.example/hook")
@@ -82,7 +84,7 @@ def secrets() -> list[str]:
     ConnectionBackoff.unscoped.create(connection=batch.connection, code="storage_unreachable", retry_at=now)
     _token, plain = api_tokens.create_token(account=account, created_by=alice, name="build", scopes=["read"])
     app = second_factor.begin(alice.pk)
-    codes = recovery_codes.renew(app)
+    codes = recovery_codes.renew(app.user)
     digests = RecoveryCode.objects.values_list("digest", flat=True)
     Client().force_login(alice)
     record("account.exported", account)
@@ -160,15 +162,19 @@ def test_no_page_has_anything_inline(secrets: list[str]) -> None:
 
 
 # A session's key opens the portal, and the admin calls a row by its key: staff see their number alone.
+# A keyword's use is on the keyword's page; streamed segments are part of a transcript, for a day.
 # Members' own choices, what a page of theirs shows, and how a provider names a person.
 WITHOUT_A_PAGE = {
     BatchEvent,
     ChatChannel,
     CorrectedWord,
     ExternalIdentity,
+    KeywordUse,
     MemberSession,
+    StreamedSegments,
     Subscription,
     TaskAttempt,
+    TaskTrace,
 }
 
 
@@ -233,3 +239,11 @@ def test_the_lists_lead_to_their_neighbours(secrets: list[str]) -> None:
     assert other.uid not in batches
     assert Task.unscoped.filter(account=account).first().batch.uid in batches  # type: ignore[union-attr] # made above
     assert Membership.objects.filter(account=account).exists()
+
+
+def test_lists_have_what_the_script_of_their_actions_needs() -> None:
+    """Django's script counts the selected rows in an element, and stops with an error where there is none."""
+    factories.make_task(factories.make_batch(), state="failed")
+    page = signed_in("support").get(reverse("admin:batches_task_changelist")).content.decode()
+    assert "admin/js/actions" in page
+    assert 'class="action-counter"' in page

@@ -26,7 +26,7 @@ def transcript() -> StoredTranscript:
 
 
 def read(client: Client, transcript: StoredTranscript) -> tuple[int, bool]:
-    """The answer's status, and whether it holds what was said."""
+    """Status of the response, and whether it contains the transcript."""
     response = client.post(f"/admin/batches/storedtranscript/{transcript.pk}/read/", {"reason": REASON})
     return response.status_code, "Nobody else should hear this." in response.content.decode()
 

@@ -1,4 +1,4 @@
-"""Two tabs of support staff with one change form: the second save overwrites nothing unseen."""
+"""Two tabs with the same change form in admin: the second save overwrites no unseen change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def opened(client: Client, page: str) -> dict[str, Any]:
-    """The values of a change form as a browser would send them back, and a reason."""
+    """Values of an opened change form, as a browser would submit them, with a reason."""
     form = client.get(page).context["adminform"].form
     values: dict[str, Any] = {}
     for bound in form:
@@ -118,7 +118,7 @@ def test_redaction_of_a_domain_is_not_taken_back() -> None:
 
 
 def test_rights_of_a_user_are_not_given_back() -> None:
-    """One tab takes the last right away; the other, opened before, only corrects a name."""
+    """The first tab removes the staff rights; the other, opened earlier, only corrects a name."""
     client = Client()
     client.force_login(factories.make_user(is_staff=True, is_superuser=True))
     person = factories.make_user("bob@example.com", is_staff=True)

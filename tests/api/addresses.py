@@ -1,4 +1,4 @@
-"""Every address of the API, found by walking its routes."""
+"""All URLs of the API, collected from its routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VIEWS = [(path, view) for path, view in FOUND if path.removeprefix("api/v1/") no
 
 
 def filled(path: str, things: Mapping[str, str]) -> str:
-    """An address of one thing: ``things`` has its ID by the first word of the path."""
+    """URL of one object; ``things`` has its ID by the first segment of the path."""
     path = re.sub(r"\(\?P<file_format>[^)]*\)", "json", path)
     kind = path.split("/")[2]
     return "/" + re.sub(r"\(\?P<(uid|id)>.*?\)(?=/|$)", things.get(kind, ""), path)

@@ -1,4 +1,4 @@
-"""A program that uses the API."""
+"""API client for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.clients import Client
 
 @dataclass
 class Api:
-    """Sends JSON as a token; answers are Django's, with ``json()``."""
+    """API client that sends JSON with a token; responses are Django's, with ``json()``."""
 
     account: Account
     user: User

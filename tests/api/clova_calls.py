@@ -1,4 +1,4 @@
-"""Calls as programs written for CLOVA Speech make them, and a server that they point the portal to."""
+"""Requests as programs written for CLOVA Speech send them, and a server for callbacks and recordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.factories import make_batch
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Serves a recording, and keeps what is posted to it."""
+    """HTTP server that serves a recording and stores what is posted to it."""
 
     posted: list[Any] = []
     headers_of: list[tuple[str, dict[str, str]]] = []  # path, headers in lower case
@@ -50,7 +50,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def make_clova_batch(api: Api) -> Batch:
-    """A Korean one, whose domain has a keyword."""
+    """Create a Korean batch whose domain has a keyword."""
     batch = make_batch(api.account, language="ko-KR", formats=["json", "srt"])
     assert batch.domain is not None
     Keyword.unscoped.create(domain=batch.domain, text="Ryzen")
@@ -67,7 +67,7 @@ def key_of(api: Api) -> dict[str, str]:
 
 
 def upload(api: Api, batch: Batch, name: str = "통화.mp3", **params: Any) -> Any:
-    """As CLOVA Speech's sample client does it."""
+    """Upload a file as CLOVA Speech's sample client does."""
     media = SimpleUploadedFile(name, b"sound")
     data = {"media": media, "params": json.dumps(params)}
     return Client().post(address(batch, "upload"), data, headers=key_of(api))

@@ -1,4 +1,4 @@
-"""Alice owns an account and Bob manages it, Vera may look; Charlie is a stranger with his own."""
+"""API clients of Alice (owner), Bob (manager), Vera (viewer) and Charlie, who has another account."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from pathlib import Path
 import requests
 from django.conf import settings
 from django.db import connection
+
+from speechportal.platform import supervisor
 
 THREADS = 2  # Fewer than the requests that wait at once.
 
@@ -34,8 +35,11 @@ def _database_url() -> str:
 
 
 @contextmanager
-def serving(folder: Path, threads: int = THREADS) -> Iterator[str]:
-    """Yields the address. One process, so that whoever waits does so beside everybody else."""
+def serving(folder: Path, threads: int = THREADS, **variables: str) -> Iterator[str]:
+    """Yield the portal's URL. It has one process, so that waiting and other requests share it.
+
+    ``variables`` are further settings, without their prefix.
+    """
     port = free_port()
     environ = {
         **os.environ,
@@ -48,22 +52,22 @@ def serving(folder: Path, threads: int = THREADS) -> Iterator[str]:
         "SPEECHPORTAL_SECRET_KEY": settings.SECRET_KEY,
         "SPEECHPORTAL_OUTBOUND_NETWORKS": "127.0.0.0/8",
         "SPEECHPORTAL_OUTBOUND_PORTS": "any",
+        **{f"SPEECHPORTAL_{name}": value for name, value in variables.items()},
     }
-    command = [sys.executable, "-m", "gunicorn", "speechportal.wsgi", "--bind", f"127.0.0.1:{port}"]
-    command += ["--workers", "1", "--threads", str(threads), "--graceful-timeout", "2"]
-    command += ["--chdir", str(settings.BASE_DIR), "--log-level", "warning"]
-    process = subprocess.Popen(command, env=environ)
+    process = subprocess.Popen(
+        supervisor.web_command(f"127.0.0.1:{port}", workers=1, threads=threads), env=environ
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process)
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
         try:
             if requests.get(f"{url}/healthz", timeout=60).ok:

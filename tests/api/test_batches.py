@@ -69,6 +69,8 @@ def test_a_batch_from_its_creation_to_its_deletion(alice: Api) -> None:
         ({"speakers": "yes"}, "speakers", "invalid"),
         ({"min_speakers": 31}, "min_speakers", "max_value"),
         ({"input_path": "a/../b"}, "input_path", "invalid"),
+        ({"input_path": "s3://calls/in"}, "input_path", "invalid"),
+        ({"result_path": "C:\\calls"}, "result_path", "invalid"),
         ({"name": "a/b"}, "name", "invalid"),
         ({"priority": 1}, "priority", "invalid_choice"),
         ({"transcript_days": 0}, "transcript_days", "min_value"),

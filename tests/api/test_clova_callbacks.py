@@ -111,7 +111,7 @@ def test_a_receiver_that_is_gone_is_left_alone(alice: Api, batch: Batch, receive
 
 
 def test_the_end_of_a_task_has_its_callback_sent(alice: Api, batch: Batch, receiver: str) -> None:
-    """Not by the periodic job later: the message is queued in the transaction that ends the task."""
+    """The message is queued in the transaction that ends the task, not later by the periodic job."""
     upload(alice, batch)
     claim = scheduling.claim_next("test")
     assert claim is not None
@@ -139,7 +139,7 @@ def test_a_cancelled_task_has_its_callback_queued_once(alice: Api, batch: Batch,
 
 
 def test_a_receiver_that_hangs_holds_up_its_own_batch_alone(alice: Api, batch: Batch, receiver: str) -> None:
-    """Twenty are waiting for it; another batch's is answered while the first of them are under way."""
+    """Twenty messages wait for the hanging receiver; another batch's is sent during the first of them."""
     other = make_batch(alice.account, input_path="other/")
     for _number in range(20):
         hanging = upload(alice, batch, callback=f"{receiver}/hang").json()["token"]

@@ -1,4 +1,4 @@
-"""Programs written for CLOVA Speech run against the portal."""
+"""CLOVA-compatible API: programs written for CLOVA Speech run against the portal."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_forbidden_words_are_masked_in_all_that_is_told(alice: Api, batch: Batch
 
 
 def test_a_cancelled_task_is_told_as_a_failed_one(alice: Api, batch: Batch) -> None:
-    """CLOVA's clients know no other end, and would ask for ever."""
+    """CLOVA's clients know no other final state, and would poll for ever."""
     token = upload(alice, batch).json()["token"]
     alice.post(f"tasks/{token}/cancel")
     told = Client().get(address(batch, token), headers=key_of(alice)).json()
@@ -164,8 +164,12 @@ def test_a_file_in_the_storage_is_recognised_and_stays(alice: Api, batch: Batch,
     assert store.stat("archive/old.wav") is not None
     with store.open(task.input_key) as stream:
         assert stream.read() == b"old sound"
-    for key, code in [("archive/none.wav", "not_found"), ("../x.wav", "invalid_key"), ("", "")]:
-        assert send(alice, batch, "object-storage", dataKey=key).status_code == 400, code
+    gone, never = "The file does not exist any more.", "There is no such file."
+    store.delete(task.input_key)
+    for key, said in [("archive/none.wav", never), (task.input_key, gone), ("../x.wav", "name"), ("", "")]:
+        refused = send(alice, batch, "object-storage", dataKey=key)
+        assert refused.status_code == 400, key
+        assert said in refused.json()["message"], key
 
 
 def test_what_cannot_be_done_is_said(alice: Api, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""What public programs send to CLOVA Speech's API and read from it, each shape by itself.
+"""Requests and expectations of public CLOVA Speech clients, one test for each peculiarity.
 
 Every shape was written from a description of such programs; no code of theirs is here.
 """
@@ -31,7 +31,7 @@ def batch(alice: Api) -> Batch:
 
 
 def finished(alice: Api, batch: Batch, **params: Any) -> dict[str, Any]:
-    """The result of an upload with these parameters."""
+    """Upload with these parameters; returns the result."""
     answer = upload(alice, batch, **params)
     assert answer.status_code == 200, answer.content
     task = Task.unscoped.get(uid=answer.json()["token"])
@@ -218,7 +218,7 @@ class Userdata:
 
 @dataclass
 class Params:
-    """As a Java record has them: a key that is missing or not known is an error."""
+    """Like a Java record: a missing or unknown key is an error."""
 
     service: str
     domain: str
@@ -277,7 +277,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (i
 
 
 def typed(kind: Any, told: dict[str, Any]) -> Any:
-    """An instance, made as strictly as a typed client does it."""
+    """Instance of a class, built as strictly as a typed client does."""
     record = kind(**told)
     for field in fields(kind):
         if expected := TYPES.get(str(field.type)):

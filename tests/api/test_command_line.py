@@ -1,4 +1,4 @@
-"""The members' command line, as a person uses it."""
+"""Members' command line, called as a user would."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ def shell(live_server: LiveServer, api: Api, batch: Batch, tmp_path: Path) -> Sh
     for name in ("통화 1.mp3", "two.wav", "bad.mp3"):
         (folder / name).write_bytes(b"sound")
     return Shell(live_server.url, api.plain, folder)
+
+
+def test_an_absolute_folder_is_refused(shell: Shell, batch: Batch) -> None:
+    refused = shell.run("upload", "Phone calls", "통화 1.mp3", "--folder", "/monday", status=1)
+    assert "--folder" in refused.stderr
 
 
 def test_files_are_uploaded_waited_for_and_downloaded(shell: Shell, batch: Batch) -> None:

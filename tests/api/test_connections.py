@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from speechportal.storage.embedded.swift import SwiftServer
 from speechportal.storage.models import Connection
@@ -67,17 +68,37 @@ def test_a_folder_is_made_and_looked_into(alice: Api, settings: Any) -> None:
     assert alice.get(f"{path}/browse?path=..").status_code == 422
 
 
-@pytest.mark.parametrize("folder", ["../other", "/etc", "a/../../b"])
+@pytest.mark.parametrize("folder", ["../other", "/etc", "a/../../b", "/etc/../etc"])
 def test_a_folder_outside_of_the_accounts_own_is_refused(alice: Api, folder: str) -> None:
     answer = alice.post("connections", {"name": "There", "provider": "local", "local_folder": folder})
-    created = Connection.unscoped.first()
-    if answer.status_code == 201:  # A leading slash is taken for the account's own root.
-        assert created is not None
-        assert alice.account.uid in created.place
-    else:
-        assert answer.status_code == 422
-        assert [each["field"] for each in answer.json()["errors"]] == ["local_folder"]
-        assert created is None
+    assert answer.status_code == 422
+    assert [each["field"] for each in answer.json()["errors"]] == ["local_folder"]
+    assert not Connection.unscoped.exists()
+
+
+def test_an_absolute_folder_is_taken_as_meant_or_refused(alice: Api) -> None:
+    own = f"{settings.STORAGE_LOCAL_ROOTS[0].resolve()}/{alice.account.uid}"
+    fields = {"name": "Here", "provider": "local"}
+    for folder in ("/calls", f"{own}x/calls", f"/{own}/calls", "C:\\calls", "file:///calls", "~/calls"):
+        answer = alice.post("connections", {**fields, "local_folder": folder})
+        assert answer.status_code == 422, folder
+        assert [each["code"] for each in answer.json()["errors"]] == ["absolute_path"], folder
+    made = alice.post("connections", {**fields, "local_folder": f"{own}/calls/in/"})
+    assert (made.status_code, made.json()["local_folder"]) == (201, "calls/in")
+    assert Connection.unscoped.get().place == f"{own}/calls/in"
+    uid = made.json()["id"]
+    assert alice.patch(f"connections/{uid}", {"local_folder": "/srv/calls"}).status_code == 422
+    assert Connection.unscoped.get().place == f"{own}/calls/in"
+
+
+def test_an_address_is_no_path_in_a_bucket(alice: Api) -> None:
+    values = {"bucket": "calls", "access_key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9"}
+    fields = {"name": "S3", "provider": "s3", **values}
+    answer = alice.post("connections", {**fields, "root_path": "s3://calls/in/"})
+    assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [
+        ("root_path", "absolute_path")
+    ]
+    assert alice.post("connections", {**fields, "root_path": "/in/s3"}).json()["root_path"] == "in/s3/"
 
 
 def test_all_that_is_missing_is_told(alice: Api) -> None:

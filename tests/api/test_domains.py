@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
+from domains import keyword_use
+from domains.keyword_use import Counts
 from domains.models import Domain, Keyword
 from tests.api.client import Api
-from tests.factories import make_batch, make_domain
+from tests.api.conftest import MakeApi
+from tests.factories import make_account, make_batch, make_domain, make_user
 
 
 def test_a_domain_from_its_creation_to_its_deletion(alice: Api) -> None:
@@ -197,11 +200,11 @@ def test_strangers_find_nothing(alice: Api, charlie: Api) -> None:
 
 def test_redaction_is_changed_as_a_whole(alice: Api) -> None:
     address = f"domains/{make_domain(alice.account).uid}"
-    first = {"kinds": {"card": "mask"}, "keep_original": False, "muted_copy": True}
+    first = {"kinds": {"card": "mask"}, "keep_original": False, "muted_copy": True, "userdata": True}
     assert alice.patch(address, {"redaction": first}).json()["redaction"] == first
     changed = alice.patch(address, {"redaction": {"kinds": {"phone": "label"}}})
     assert changed.status_code == 200, changed.content
-    second = {"kinds": {"phone": "label"}, "keep_original": True, "muted_copy": False}
+    second = {"kinds": {"phone": "label"}, "keep_original": True, "muted_copy": False, "userdata": False}
     assert changed.json()["redaction"] == second
     refused = alice.patch(address, {"redaction": {"colour": "red", "muted_copy": 1}})
     assert refused.status_code == 422
@@ -211,3 +214,20 @@ def test_redaction_is_changed_as_a_whole(alice: Api) -> None:
         ("redaction.muted_copy", "invalid"),
     }
     assert alice.get(address).json()["redaction"] == second
+
+
+def test_how_keywords_were_used_lately(alice: Api, vera: Api) -> None:
+    uid = alice.post("domains", {"name": "Calls", "code": "calls", "keywords": ["Ann", "Bob"]}).json()["id"]
+    domain = Domain.unscoped.get()
+    keyword_use.note(domain, {"Bob": Counts(heard=2, refused=1)})
+    ann, bob = vera.get(f"domains/{uid}/keywords/use").json()
+    assert (ann["keyword"], ann["heard"], ann["last_heard"]) == ("Ann", 0, None)
+    assert (bob["heard"], bob["accepted"], bob["refused"]) == (2, 0, 1)
+    assert (bob["last_accepted"], bob["last_refused"]) == (None, bob["last_heard"])
+
+
+def test_how_keywords_were_used_is_hidden_from_strangers(alice: Api, make_api: MakeApi) -> None:
+    stranger = make_account(owner=(user := make_user()))
+    theirs = make_domain(stranger)
+    assert make_api(stranger, user).get(f"domains/{theirs.uid}/keywords/use").status_code == 200
+    assert alice.get(f"domains/{theirs.uid}/keywords/use").status_code == 404

@@ -1,4 +1,4 @@
-"""Edits that would lose somebody else's are refused."""
+"""If-Match: edits that would overwrite another member's edit are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that is generated from the OpenAPI document works."""
+"""Python client generated from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_GENERATED = ("PUT /api/v1/domains/{uid}/keywords.txt", "GET /api/v1/batches/
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the package, importable."""
+    """Generate the client; returns the name of its importable package."""
     folder = tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(docs.document(), default=str), encoding="utf-8")
     (folder / "config.yaml").write_text("package_name_override: portal_client\npost_hooks: []\n")

@@ -1,4 +1,4 @@
-"""Many requests wait for their results at once, without a thread of the server for each of them."""
+"""Held responses: many requests wait for their results without a server thread each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from batches.models import Batch, Task
+from batches.models import Batch, StreamedSegments, Task
 from tests.api.client import Api
 from tests.api.clova_calls import address
 from tests.api.conftest import MakeApi
@@ -137,8 +138,78 @@ def test_a_stream_shows_that_it_lives_and_ends_with_the_text(portal: str, api: A
     assert told[0]["delta"] == told[1]["text"] == "Good morning."
 
 
+def row(task: Task, position: int, *texts: str) -> None:
+    """Store streamed segments, as a worker does while it recognises a task."""
+    segments = [{"start": 0, "end": 900, "speaker": "", "text": text} for text in texts]
+    StreamedSegments.unscoped.filter(task=task, position__gte=position).delete()
+    StreamedSegments.unscoped.create(task=task, position=position, segments=segments)
+
+
+@contextmanager
+def streaming(portal: str, api: Api, **fields: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """Events of a stream, as they arrive."""
+    with requests.post(
+        f"{portal}/v1/audio/transcriptions",
+        files={"file": ("call.mp3", b"sound")},
+        data={"model": "gpt-4o-transcribe", "stream": "true", **fields},
+        headers={"Authorization": f"Bearer {api.plain}"},
+        stream=True,
+        timeout=60,
+    ) as answer:
+        lines = answer.iter_lines(chunk_size=1)
+        yield (json.loads(line[6:]) for line in lines if line.startswith(b"data: "))
+
+
+def test_a_stream_sends_segments_while_the_file_is_recognised(portal: str, api: Api, batch: Batch) -> None:
+    with streaming(portal, api) as events:
+        (task,) = waiting_tasks(1)
+        row(task, 0, "One.")
+        assert next(events) == {"type": "transcript.text.delta", "delta": "One."}
+        row(task, 1, "Two.", "")
+        assert next(events)["delta"] == " Two."
+        row(task, 3, "Three.")
+        complete(task, "One. Two. Three, and a change of speaker.")
+        rest = list(events)
+    assert [event["type"] for event in rest] == ["transcript.text.delta", "transcript.text.done"]
+    assert rest[0]["delta"] == " Three."
+    assert rest[1]["text"] == "One. Two. Three."
+
+
+def test_a_stream_of_turns_names_speakers(portal: str, api: Api, batch: Batch) -> None:
+    with streaming(portal, api, response_format="diarized_json") as events:
+        (task,) = waiting_tasks(1)
+        segments = [{"start": 1000, "end": 1900, "speaker": "2", "text": "One."}]
+        StreamedSegments.unscoped.create(task=task, position=0, segments=segments)
+        assert next(events) == {
+            "type": "transcript.text.segment",
+            "id": "seg_001",
+            "start": 1.0,
+            "end": 1.9,
+            "text": "One.",
+            "speaker": "B",
+        }
+        complete(task)
+        assert next(events)["type"] == "transcript.text.done"
+
+
+def test_a_file_that_is_recognised_anew_with_another_text_ends_with_that_text(
+    portal: str, api: Api, batch: Batch
+) -> None:
+    with streaming(portal, api) as events:
+        (task,) = waiting_tasks(1)
+        row(task, 0, "One.", "Two.")
+        assert next(events)["delta"] == "One."
+        assert next(events)["delta"] == " Two."
+        row(task, 0, "One.", "Too.", "Three.")  # Another worker has it.
+        complete(task, "One. Too. Three.")
+        rest = list(events)
+    assert [(event["type"], event["text"]) for event in rest] == [
+        ("transcript.text.done", "One. Too. Three.")
+    ]
+
+
 def test_bodies_without_a_length_are_read(portal: str, api: Api, batch: Batch) -> None:
-    """As Apache's InputStreamBody, Spring's WebClient and .NET send them."""
+    """Apache's InputStreamBody, Spring's WebClient and .NET send such bodies."""
     form = requests.Request(
         "POST",
         portal + address(batch, "upload"),

@@ -1,4 +1,4 @@
-"""A request that is sent twice has one effect."""
+"""Idempotency keys: a request that is sent twice has one effect."""
 
 from __future__ import annotations
 

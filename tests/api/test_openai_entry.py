@@ -1,4 +1,4 @@
-"""OpenAI's transcription API: requests become tasks, and answers have OpenAI's shapes."""
+"""OpenAI-compatible transcription API: requests become tasks, responses have OpenAI's format."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def batch(api: Api) -> Batch:
 
 @contextmanager
 def worker(document: Document = TWO, **end: Any) -> Iterator[None]:
-    """Ends each task that appears: with ``document``, or as ``end`` says."""
+    """Stand-in worker: ends each new task with ``document``, or by ``end``."""
     stop = threading.Event()
 
     def work() -> None:

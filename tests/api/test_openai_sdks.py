@@ -1,11 +1,13 @@
-"""The official SDKs of OpenAI, and curl as other programs call it, against the portal under gunicorn."""
+"""OpenAI's official SDKs, and curl as other programs call it, against the portal under gunicorn."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -116,6 +118,27 @@ def test_the_python_sdk_raises_what_it_should(portal: str, api: Api, tmp_path: P
     with pytest.raises(openai.AuthenticationError):
         OpenAI(base_url=f"{portal}/v1", api_key="sk-none", max_retries=0).models.list()
     assert Task.unscoped.count() == 2
+
+
+def test_langchains_loader(portal: str, api: Api, recording: Path) -> None:
+    """``OpenAIWhisperParser`` of langchain-community 0.4 calls the SDK like this for each chunk."""
+    client = OpenAI(api_key=api.plain, base_url=f"{portal}/v1", max_retries=0)
+    options: list[dict[str, Any]] = [{}, {"language": "ko", "prompt": "Ryzen", "temperature": 0.0}]
+    for number, chosen in enumerate(options):
+        chunk = io.BytesIO(recording.read_bytes())
+        chunk.name = f"{recording}_part_{number}.mp3" if number else f"part_{number}.mp3"
+        transcript = client.audio.transcriptions.create(model="whisper-1", file=chunk, **chosen)
+        assert transcript.text.endswith(f"{Path(chunk.name).name}.")
+
+
+@pytest.mark.programs
+def test_n8n_sends_every_option_with_its_default(portal: str, api: Api, recording: Path) -> None:
+    command = [required("curl"), "--silent", "--show-error", f"{portal}/v1/audio/transcriptions"]
+    command += ["--header", f"authorization: Bearer {api.plain}"]
+    command += ["--form", "model=whisper-1", "--form", "temperature=0", "--form", "language="]
+    command += ["--form", f"file=@{recording};filename=data.mp3;type=audio/mpeg"]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert answer["text"].endswith("/data.mp3.")
 
 
 @pytest.mark.programs

@@ -39,7 +39,7 @@ LISTS = [path for path in READS if "(?P<" not in path and path not in NO_ROWS]
 
 
 def grow(api: Api, number: int) -> dict[str, str]:
-    """Until there are so many of everything, and so many things in the first of each. Returns the first."""
+    """Add rows until there are ``number`` of each kind, and as many below the first; returns the first."""
     for count in range(Batch.unscoped.filter(account=api.account).count(), number):
         _add_one_of_everything(api, count)
     batch = Batch.unscoped.filter(account=api.account).earliest("pk")
@@ -99,7 +99,7 @@ def _add_delivery(batch: Batch) -> None:
 
 
 def _add_into_firsts(batch: Batch, count: int) -> None:
-    """A keyword, a result file, a corrected segment, an attempt: in what is asked for by its ID."""
+    """Add a keyword, result file, corrected segment and attempt to the objects that are read by ID."""
     now = timezone.now()
     assert batch.domain is not None
     Keyword.unscoped.create(domain=batch.domain, text=f"word {count}")
@@ -150,6 +150,6 @@ REGISTRIES = {"api/v1/formats", "api/v1/webhook-events"}
 
 @pytest.mark.parametrize("path", sorted(set(LISTS) - REGISTRIES))
 def test_a_list_tells_all_its_rows(alice: Api, path: str) -> None:
-    """Or else the test above would count the queries of empty pages."""
+    """Otherwise the test above would count the queries of empty pages."""
     grow(alice, FEW)
     assert len(alice.get(f"/{path}").json()["results"]) >= FEW

@@ -1,4 +1,4 @@
-"""Every address of the API, tried by everybody who should not get in."""
+"""Access to every URL of the API: refused to everybody without the right."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDS = [f"{method} {path}" for path, method, _kind in CASES]
 
 @pytest.fixture
 def things(alice: Api) -> dict[str, str]:
-    """One of everything, by the beginning of its address."""
+    """Create one object of each kind; returns their IDs by the first segment of the URL."""
     batch = make_batch(alice.account)
     batch.webhook_url = "https://example.com/hook"
     batch.save()

@@ -1,4 +1,4 @@
-"""schemathesis, which knows nothing of us but the OpenAPI document, finds nothing wrong."""
+"""schemathesis: requests generated from the OpenAPI document find no deviation from it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 from pytest_django.fixtures import Settings
 
 from batches.models import Task
@@ -12,20 +11,17 @@ from batches.worker import processing
 from tests.api.client import Api
 from tests.factories import make_batch
 from tests.recognition.engine_pools import client_of, engines
-from tests.sample_speech import sample_folder
-from tests.speaker_pipelines import MAKERS
+from tests.sample_speech import write_call
+from tests.speaker_pipelines import make_community_1
 from tests.workbench import drop, folder
 
 
-@pytest.mark.parametrize("layout", MAKERS)
-def test_a_batch_has_its_speakers_from_a_pipeline(
-    alice: Api, settings: Settings, layout: str, tmp_path: Path
-) -> None:
+def test_a_batch_has_its_speakers_from_a_pipeline(alice: Api, settings: Settings, tmp_path: Path) -> None:
     settings.SETTLE_SECONDS = 0
-    pipeline = MAKERS[layout](tmp_path / layout)
+    pipeline = make_community_1(tmp_path / "community-1")
     settings.SPEAKER_MODELS = [str(pipeline)]
     batch = make_batch(alice.account, speakers=True, min_speakers=2, max_speakers=2, formats=["json"])
-    task = drop(batch, "call.wav", (sample_folder() / "sample.wav").read_bytes())
+    task = drop(batch, "call.wav", write_call(tmp_path / "call.wav", 0, 30).read_bytes())
     claim = scheduling.claim_next("test")
     assert claim is not None
     engine = engines(tmp_path / "engines", speaker_model=str(pipeline), readable=(pipeline,))

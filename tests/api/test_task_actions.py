@@ -63,7 +63,7 @@ def test_an_upload_that_has_ended_is_a_task_at_once(alice: Api) -> None:
 
 @pytest.mark.parametrize("below", ["uploads", "uploads/finished"])
 def test_a_name_that_the_storage_cannot_have_is_a_wrong_field(alice: Api, below: str) -> None:
-    """A connection to a folder: a file system's names are shorter than what the API takes."""
+    """In a local folder, where names are shorter than the API allows."""
     answer = alice.post(f"batches/{make_batch(alice.account).uid}/{below}", {"name": f"{'0' * 260}.mp3"})
     assert answer.status_code == 422, answer.content
     assert [(each["field"], each["code"]) for each in answer.json()["errors"]] == [("name", "invalid_key")]

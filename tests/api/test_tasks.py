@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import F
 from pytest_django import DjangoAssertNumQueries
 
 from batches.models import ResultFile, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
+from batches.services.task_filters import SORTS
 from batches.status.failures import Failure
 from batches.tasks import lifecycle
 from tests.api.client import Api
@@ -36,6 +40,18 @@ def completed(api: Api, text: str = "Good morning.") -> Task:
         written_at=task.finished_at,
     )
     return task
+
+
+def pages(api: Api, query: str, link: str = "next") -> list[list[dict[str, Any]]]:
+    """Follow ``link`` from the page of a query."""
+    found: list[list[dict[str, Any]]] = []
+    address = f"tasks?{query}"
+    while address:
+        page = api.get(address).json()
+        assert len(found) < 50, "the pages go round in a circle"
+        found.append(page["results"])
+        address = (page[link] or "").replace("http://testserver", "")
+    return found
 
 
 def test_a_task_tells_all_about_itself(alice: Api) -> None:
@@ -67,6 +83,24 @@ def test_tasks_are_filtered(alice: Api) -> None:
     assert ids("created_after=2999-01-01T00:00:00Z") == set()
     assert ids("created_before=2999-01-01T00:00:00Z") == {first.uid, failed.uid, other.uid}
     assert alice.get("tasks?state=done").status_code == 400
+
+
+def test_tasks_are_filtered_by_their_transcripts(alice: Api) -> None:
+    batch = make_batch(alice.account)
+    korean = make_task(batch, "a.wav", state="completed", whisper_model="base", media_duration=90_000)
+    english = make_task(batch, "b.wav", state="completed", whisper_model="turbo", media_duration=600_000)
+    make_task(batch, "c.wav")
+    for task, language, labels, flags in ((korean, "ko", "12", []), (english, "en", "1", ["truncated"])):
+        lines = [Segment(0, 900, "words", speaker=label) for label in labels]
+        document = Transcript(language, 1.0, 1000, lines, list(labels), flags=flags)
+        StoredTranscript.unscoped.create(task=task, stage="speakers", document=document.to_dict())
+
+    def ids(query: str) -> set[str]:
+        return {row["id"] for row in alice.get(f"tasks?{query}").json()["results"]}
+
+    assert ids("language=ko") == ids("speakers=2") == ids("model=base") == ids("longest=2") == {korean.uid}
+    assert ids("language=en") == ids("flag=truncated") == ids("shortest=5") == {english.uid}
+    assert alice.get("tasks?flag=nonsense").status_code == 400
 
 
 def test_a_failed_task_tells_why_and_is_retried(alice: Api) -> None:
@@ -239,3 +273,91 @@ def test_a_task_tells_of_earlier_attempts(alice: Api, charlie: Api) -> None:
     assert attempt["cause"]["advice"]
     assert attempt["started_at"] <= attempt["ended_at"]
     assert charlie.get(f"tasks/{task.uid}").status_code == 404
+
+
+def seven_tasks(api: Api) -> list[Task]:
+    """Tasks with equal and with missing values in every column that has them."""
+    batch = make_batch(api.account)
+    made = [make_task(batch, f"{name}.wav", input_size=100 * (at // 2)) for at, name in enumerate("bacdd")]
+    for number, (language, speakers, flags) in enumerate([("ko", "1212", ["truncated"]), ("en", "1", [])]):
+        recognised = make_task(
+            batch, "e.wav", state=Task.State.COMPLETED, whisper_model="base", media_duration=9000 * number
+        )
+        segments = [
+            Segment(1000 * at, 1000 * at + 900, "words", speaker=who) for at, who in enumerate(speakers)
+        ]
+        document = Transcript(language, 1.0, 1000, segments, sorted(set(speakers)), flags=flags)
+        StoredTranscript.unscoped.create(task=recognised, stage="speakers", document=document.to_dict())
+        made.append(recognised)
+    return made
+
+
+@pytest.mark.parametrize("name", [*SORTS, "created_at", "task_order"])
+def test_tasks_are_ordered_by_every_column_of_the_list(alice: Api, name: str) -> None:
+    made = seven_tasks(alice)
+    tasks = Task.unscoped.annotate(by=SORTS.get(name, F(name)))
+    values = {task.uid: task.by for task in tasks}
+    assert len(set(values.values())) > 1
+    for sign in ("", "-"):
+        query = f"ordering={sign}{name}&page_size=3"
+        read = pages(alice, query)
+        ids = [row["id"] for page in read for row in page]
+        assert sorted(ids) == sorted(task.uid for task in made)
+        given = [values[uid] for uid in ids]
+        present = [value for value in given if value is not None]
+        assert present == sorted(present, reverse=sign == "-")
+        assert given[: len(present)] == present, "what is empty comes last"
+        # Equal ones by primary key, in the direction of the order.
+        keys = {task.uid: task.pk for task in made}
+        for one, other in pairwise(ids):
+            if values[one] == values[other]:
+                assert (keys[one] < keys[other]) is (sign == "")
+        # And back again, from the last page to the first.
+        last = alice.get(f"tasks?{query}").json()
+        while last["next"]:
+            last = alice.get(last["next"].replace("http://testserver", "")).json()
+        back = [last["results"]]
+        while last["previous"]:
+            last = alice.get(last["previous"].replace("http://testserver", "")).json()
+            back.insert(0, last["results"])
+        assert [row["id"] for page in back for row in page] == ids
+
+
+def test_a_list_ends_however_many_rows_have_one_value(alice: Api) -> None:
+    """More of them than a cursor can count."""
+    batch = make_batch(alice.account)
+    first = make_task(batch, "same.wav")
+    copied = {
+        field.attname: getattr(first, field.attname)
+        for field in Task._meta.concrete_fields
+        if field.attname not in {"id", "uid", "task_order", "input_key"}
+    }
+    Task.unscoped.bulk_create(
+        Task(**copied, task_order=number, input_key=f"in/{number}") for number in range(2, 1202)
+    )
+    read = pages(alice, "ordering=state&page_size=200&fields=id")
+    assert len({row["id"] for page in read for row in page}) == 1201
+    assert [len(page) for page in read] == [200] * 6 + [1]
+
+
+@pytest.mark.parametrize(
+    "query", ["ordering=nonsense", "ordering=", "ordering=--name", "ordering=batch__name"]
+)
+def test_an_order_that_is_not_known_is_refused(alice: Api, query: str) -> None:
+    make_task(make_batch(alice.account))
+    answer = alice.get(f"tasks?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameters")
+    assert [each["field"] for each in answer.json()["errors"]] == ["ordering"]
+
+
+@pytest.mark.parametrize(
+    "cursor", [">x", ">1:not-a-time", "<", "=1", ">99999999999999999999", ">1:\0", ">-1:2026-13-45 00:00:00"]
+)
+def test_a_forged_cursor_is_refused_or_harmless(alice: Api, cursor: str) -> None:
+    make_task(make_batch(alice.account))
+    forged = base64.urlsafe_b64encode(cursor.encode()).decode()
+    for name in ("found", "name", "speakers", "task_order"):
+        answer = alice.get(f"tasks?ordering={name}&cursor={forged}")
+        assert answer.status_code in {200, 400}, answer.content
+        if answer.status_code == 400:
+            assert answer.json()["errors"][0]["field"] == "cursor"

@@ -1,4 +1,4 @@
-"""A program tries paths and a webhook URL before it makes a batch."""
+"""Dry runs through the API: paths and a webhook URL are tried before a batch is created."""
 
 from __future__ import annotations
 

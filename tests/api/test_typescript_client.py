@@ -1,4 +1,4 @@
-"""A TypeScript client that is generated from the OpenAPI document compiles and works."""
+"""TypeScript client generated from the OpenAPI document: it compiles and works."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ PACKAGES = ["openapi-typescript@7", "openapi-fetch@0", "typescript@5", "@types/n
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the compiled program."""
+    """Generate and compile the client; returns the folder of the program."""
     npm, npx = required("npm"), required("npx")
     folder = tmp_path_factory.mktemp("typescript")
     (folder / "package.json").write_text(json.dumps({"type": "module"}))

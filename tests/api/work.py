@@ -1,4 +1,4 @@
-"""What workers do, without recognising anything: files in input paths become completed tasks."""
+"""Stand-in workers: files in input paths become completed tasks without recognition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def complete(task: Task, text: str = "안녕하세요.") -> None:
 
 @contextmanager
 def worker(batch: Batch) -> Iterator[None]:
-    """Polls and completes in the background. Files whose name has ``bad`` in it fail."""
+    """Poll and complete tasks in the background. Files with ``bad`` in their name fail."""
     stop = threading.Event()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""A budget holds: its money is set aside before the work starts, given back, or turned into a charge."""
+"""Budgets: cost is reserved before work starts, then released or turned into a charge."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ ChargeOn = Callable[[Batch, int, int], None]
 
 @pytest.fixture
 def charge_on(monkeypatch: pytest.MonkeyPatch) -> ChargeOn:
-    """A charge of so many minutes on a day of November."""
+    """Function that creates a charge of some minutes, on a day of November."""
 
     def charge(batch: Batch, day: int, minutes: int) -> None:
         task = make_task(batch, state="completed")
@@ -96,12 +96,3 @@ def test_matters_are_told_worst_first() -> None:
         ("paused", "paused"),
     ]
     assert found[1].detail == "2 files failed within the last 7 days."
-
-
-def test_first_steps_end_with_the_first_file() -> None:
-    account = make_account()
-    assert [step.done for step in dashboard.first_steps(account)] == [False] * 4
-    batch = make_batch(account)
-    assert [step.done for step in dashboard.first_steps(account)] == [True, True, True, False]
-    make_task(batch)
-    assert dashboard.first_steps(account) == []

@@ -1,4 +1,4 @@
-"""The portal under faults: real clusters, a real S3 server behind a proxy that lies, and a killer.
+"""Chaos suite: the portal under faults, with real clusters and a real S3 server behind a faulty proxy.
 
 ``python -m tests.chaos --help`` says what can be chosen; ``make chaos`` runs it.
 """

@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
 
 
 def configure(folder: Path, url: str, workers: int) -> None:
-    """The environment of this process and of the clusters."""
+    """Set the environment of this process and of the clusters."""
     for name in [name for name in os.environ if name.startswith("SPEECHPORTAL_")]:
         if name != "SPEECHPORTAL_MODELS_DIR":
             del os.environ[name]
@@ -84,7 +84,7 @@ def run_folder(keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """The work folder on a disk that can be filled; ``False`` where this user may not mount one."""
+    """Mount a disk that can be filled as the work folder; ``False`` if this user may not mount one."""
     folder.mkdir()
     mounted = subprocess.run(
         ["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)],
@@ -99,7 +99,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def fill(folder: Path) -> None:
-    """Leave no byte for a few seconds."""
+    """Fill the disk for a few seconds."""
     filler = folder / "filler"
     try:
         with filler.open("wb") as file:

@@ -15,10 +15,10 @@ class Sqlite:
         self.url = f"sqlite:///{folder / 'portal.sqlite3'}"
 
     def start(self) -> None:
-        """A file needs no start."""
+        """Do nothing: a file needs no server."""
 
     def stop(self) -> None:
-        """Nor a stop."""
+        """Do nothing."""
 
 
 class Postgres:
@@ -41,7 +41,7 @@ class Postgres:
         self._control("start")
 
     def crash(self) -> None:
-        """As if the machine had lost power, and come back: what was committed is there."""
+        """Stop the server as a power failure would, and restart it: committed data survives."""
         self._control("stop", "--mode", "immediate")
         self._control("start")
 

@@ -1,5 +1,4 @@
-"""What is dropped into the input paths: short clips of real speech under difficult names, and some that are
-no recordings."""
+"""Inputs of a chaos run: short clips of real speech under difficult names, and some other files."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ class Input:
 
 
 def make(count: int, rng: random.Random) -> list[Input]:
-    """Every one has bytes of its own."""
+    """Make the inputs, each with different bytes."""
     return [_one(number, rng) for number in range(count)]
 
 
@@ -48,7 +47,7 @@ def _one(number: int, rng: random.Random) -> Input:
 
 
 def _clip(number: int, rng: random.Random) -> bytes:
-    """One to two seconds from the sample of pyannote.audio, WAV, 16 kHz."""
+    """Clip of one to two seconds from the sample of pyannote.audio, WAV, 16 kHz."""
     with wave.open(str(sample_folder() / "sample.wav")) as sample:
         rate, frames = sample.getframerate(), sample.getnframes()
         length = int(rng.uniform(1.0, 2.0) * rate)

@@ -1,4 +1,4 @@
-"""Kills what it may: at named steps of the work, and at random."""
+"""Fault injection: kills processes at named steps of the work, and at random."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO_ROOM = 4096  # bytes; every file that matters is longer
 
 
 def step_of(request: Request, when: str) -> str:
-    """The name of the step that a request belongs to; the most telling part of the key counts."""
+    """Name of the step that a request belongs to, by the most specific part of the key."""
     fitting = [
         (len(part), name)
         for (asked, part, moment), name in STEPS.items()
@@ -98,7 +98,7 @@ class Killer:
             thread.join(30)
 
     def left(self) -> list[str]:
-        """Steps that have not been killed at as often as planned."""
+        """Steps that have been killed at less often than planned."""
         return [name for name, count in self.plan.items() if count > 0]
 
     def _is_time(self, name: str) -> bool:
@@ -116,7 +116,7 @@ class Killer:
         return 0 if name.startswith(SELDOM) else self.rng.randint(0, self.patience)
 
     def _watch(self, request: Request, when: str) -> None:
-        """Called by the proxy, which holds the request meanwhile."""
+        """Callback of the proxy, which delays the request until it returns."""
         name = step_of(request, when)
         if not name or not self._is_time(name):
             return
@@ -187,7 +187,7 @@ class Killer:
         self.done["the bucket's quota was used up for a while"] += 1
 
     def _full(self) -> None:
-        """No process of the run can lengthen a file, nor a SQLite database: this needs no root."""
+        """Simulate a full disk without root: no process can extend a file or a SQLite database."""
         for process in processes.of_run(self.folder):
             process.limit_files(NO_ROOM)
         time.sleep(self.rng.uniform(3, 5))

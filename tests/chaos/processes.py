@@ -1,4 +1,4 @@
-"""Who is who among the processes of a run, from /proc."""
+"""Roles of the processes of a run, read from /proc."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Process:
         return True
 
     def limit_files(self, size: int | None) -> bool:
-        """Let it write no file beyond ``size`` bytes, as on a full disk; ``None`` lifts the limit.
+        """Limit files that a process writes to ``size`` bytes, like a full disk; ``None`` removes the limit.
 
         What it starts meanwhile inherits that. Returns whether there was anything to do.
         """
@@ -74,7 +74,7 @@ def of_run(folder: Path) -> list[Process]:
 
 
 def owner_of_port(port: int, processes: list[Process]) -> Process | None:
-    """The process that has the connection from this local port of 127.0.0.1."""
+    """Process that owns the connection from this local port of 127.0.0.1."""
     inode = ""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

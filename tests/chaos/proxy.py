@@ -1,4 +1,4 @@
-"""An S3 server's bad days: an HTTP proxy that delays, refuses, cuts off, and now and then lies.
+"""Faulty HTTP proxy for an S3 server: delays, refuses, cuts off, and sometimes answers wrongly.
 
 Which request meets which fault follows from the seed, the request (method and path) and how often it was
 made before, not from the order in which workers come. Requests are forwarded one connection each.
@@ -61,7 +61,7 @@ class Request:
 
     @property
     def step(self) -> str:
-        """What the portal is doing, as far as it can be told from outside."""
+        """Step of the portal's work that the request belongs to, as far as it shows."""
         if self.is_listing:
             return "list"
         if self.method == "PUT":
@@ -100,7 +100,7 @@ class FaultyProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.wait(10)
+        self._ready.wait(120)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -164,7 +164,7 @@ class FaultyProxy:
             await _send(writer, answer.head + answer.body)
 
     async def _instead(self, fault: str, request: Request, writer: asyncio.StreamWriter) -> bool:
-        """Whether a fault has kept the server from hearing the request as it was meant."""
+        """Apply a fault to the request; returns whether the server did not get the original request."""
         if fault == "latency":
             self._note(fault)
             await asyncio.sleep(random.Random(f"{self.seed} {self.requests}").uniform(0.05, 1.5))
@@ -236,7 +236,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End the connection as a crash would: what was sent may never arrive."""
+    """Reset the connection as a crash would: sent data may be lost."""
     with contextlib.suppress(OSError):
         connection: socket.socket = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

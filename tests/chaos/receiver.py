@@ -1,4 +1,4 @@
-"""A webhook's receiver that counts what arrives, and refuses some of it at first."""
+"""Webhook receiver that counts messages, and refuses some of them at first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_arguments: Any) -> None:
-                """Not on the run's own output."""
+                """Log nothing, to keep the run's output clean."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 

@@ -1,4 +1,4 @@
-"""One run: start everything, drop the files, let it rain, wait for rest, and count."""
+"""One chaos run: start everything, drop files, inject faults, wait until all work is done, and count."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Run:
         return 1 if judged.faults else 0
 
     def _make_batches(self, swift: SwiftServer, proxy: FaultyProxy, url: str) -> Connection:
-        """Returns a connection to the server itself, past the proxy."""
+        """Create the batches; returns a connection to the server itself, without the proxy."""
         account = Account.objects.create(name="Chaos")
         connections = [self._connection(account, swift, port) for port in (proxy.port, swift.port)]
         for name, formats, speakers in BATCHES:
@@ -127,7 +127,7 @@ class Run:
         return made
 
     def _start_clusters(self, stack: ExitStack) -> Callable[[], None]:
-        """Returns what stops them."""
+        """Start the clusters; returns a function that stops them."""
         logs = self.folder / "log"
         logs.mkdir()
         supervisor = Supervisor(all_services("127.0.0.1:0", log_dir=logs, only=CLUSTERS))
@@ -144,7 +144,7 @@ class Run:
         return stop
 
     def _drop(self, truth: Connection, count: int) -> None:
-        """In three waves, so that the first files are done while others come."""
+        """Drop the files in three waves, so that the first are done while others arrive."""
         store, batches = truth.store(), list(self.dropped)
         everything = inputs.make(count, self.rng)
         for number, one in enumerate(everything):
@@ -156,7 +156,7 @@ class Run:
         self.say(f"{count} files are dropped")
 
     def _rain(self, killer: Killer, proxy: FaultyProxy) -> None:
-        """Until every step has been killed at as often as planned, or the work is nearly over."""
+        """Inject faults until every step has been hit as often as planned, or nearly all work is done."""
         end = time.monotonic() + (self.options.rain or 60 * self.options.minutes * 0.6)
         while time.monotonic() < end and (self.options.rain or killer.left()):
             time.sleep(2)

@@ -1,4 +1,4 @@
-"""A short cut of the chaos suite, for every change: a few files, a rain of faults, and the full count."""
+"""Short version of the chaos suite, for every change: a few files, some faults, and the full count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be true at the end, counted in the database and in the bucket itself, past the proxy."""
+"""Invariants at the end of a run, checked in the database and directly in the bucket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Verdict:
 
 
 def unfinished(expected: int) -> list[str]:
-    """What still has to happen, in words; nothing when the portal has come to rest."""
+    """Descriptions of the remaining work; empty once everything is done."""
     tasks = Task.unscoped.all()
     waiting = {
         "inputs are not found yet": expected - tasks.count(),
@@ -43,7 +43,7 @@ def unfinished(expected: int) -> list[str]:
 
 
 def walk(store: ObjectStore, path: str = "") -> dict[str, int]:
-    """Key -> size of everything below ``path``."""
+    """Sizes of all objects below ``path``, by key."""
     found: dict[str, int] = {}
     for entry in store.list_level(path):
         if isinstance(entry, Folder):
@@ -77,7 +77,7 @@ def judge(
 def _judge_input(
     verdict: Verdict, batch: Batch, one: Input, store: ObjectStore, files: dict[str, int]
 ) -> set[str]:
-    """Returns the keys that this input explains."""
+    """Check one input; returns the keys that belong to it."""
     verdict.counted["inputs"] += 1
     tasks = list(Task.unscoped.filter(batch=batch, name=one.name))
     verdict.expect(len(tasks) == 1, f"{one.name!r} has {len(tasks)} tasks: {tasks and tasks[0].state}")
@@ -140,7 +140,7 @@ def _judge_reports(verdict: Verdict, store: ObjectStore) -> set[str]:
 
 
 def _judge_messages(verdict: Verdict, accepted: dict[str, int]) -> None:
-    """One event a task and a report, each accepted by the receiver under its own id."""
+    """Check that there is one event per task and report, each accepted under its own ID."""
     deliveries = Delivery.unscoped.filter(kind=Delivery.WEBHOOK)
     of_tasks = Counter(deliveries.exclude(task=None).values_list("task", flat=True))
     for task_id in Task.unscoped.values_list("pk", flat=True):

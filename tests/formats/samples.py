@@ -21,7 +21,7 @@ def text_of(name: str, transcript: Transcript, context: Context | None = None) -
 
 
 def said(start: int, text: str, *, speaker: str = "", step: int = 400, spaced: bool = True) -> Segment:
-    """A segment whose words follow each other every ``step`` ms, the last 50 of which are silent."""
+    """Segment with words at intervals of ``step`` ms, the last 50 of which are silent."""
     texts = [f" {word}" for word in text.split()] if spaced else list(text)
     words = [
         Word(start + step * at, start + step * (at + 1) - 50, word, 0.9, speaker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pysubs2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context, characters
 from batches.formats.cues import build_cues
@@ -57,7 +57,6 @@ def test_text_is_never_taken_for_a_command(text: str) -> None:
 
 
 @given(any_text)
-@settings(max_examples=60, deadline=None)
 def test_any_name_of_a_speaker(name: str) -> None:
     context = Context(speaker_names={"1": name, "2": name})
     subtitles = read(interview(), context)
@@ -66,7 +65,6 @@ def test_any_name_of_a_speaker(name: str) -> None:
 
 
 @given(transcripts())
-@settings(max_examples=60, deadline=None)
 def test_any_transcript(transcript: Transcript) -> None:
     cues = build_cues(transcript, Context())
     subtitles = read(transcript)

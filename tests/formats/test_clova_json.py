@@ -1,4 +1,4 @@
-"""JSON: CLOVA Speech's shape, ours beside it."""
+"""JSON: CLOVA Speech's keys, and our additional ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.formats import Context
@@ -191,7 +191,6 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(transcripts(), st.dictionaries(any_text, _json, max_size=3))
 def test_round_trip(transcript: Transcript, userdata: dict[str, Any]) -> None:
     context = Context(userdata=userdata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.formats import FORMATS, Context
@@ -15,7 +15,7 @@ from tests.formats.samples import any_text, text_of, transcripts
 
 
 def said(*texts: str) -> Transcript:
-    """One segment of these words."""
+    """Transcript of one segment with these words."""
     words = [Word(index * 500, index * 500 + 400, f" {text}") for index, text in enumerate(texts)]
     return Transcript("ko", 1.0, 9000, [Segment(0, 9000, "".join(word.text for word in words), words)])
 
@@ -64,7 +64,6 @@ def test_the_result_says_what_was_forbidden_and_keeps_the_times() -> None:
     assert (read["text"], read["segments"][0]["words"]) == ("A ******", [[0, 400, "A"], [500, 900, "******"]])
 
 
-@settings(max_examples=60, deadline=None)
 @given(transcripts(), st.lists(any_text, max_size=3))
 def test_any_transcript_keeps_its_shape(transcript: Transcript, words: list[str]) -> None:
     context = Context(forbidden=",".join(words))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context
 from batches.formats.characters import one_line
@@ -51,7 +51,6 @@ def test_silence_is_an_empty_file() -> None:
     assert text_of("txt", silence()) == ""
 
 
-@settings(max_examples=100, deadline=None)
 @given(transcripts())
 def test_every_word_is_there_in_order(transcript: Transcript) -> None:
     text = text_of("txt", transcript).encode().decode()

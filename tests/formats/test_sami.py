@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pysubs2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context
 from batches.formats.cues import build_cues, screens
@@ -97,7 +97,6 @@ def test_pysubs2_reads_the_same_cues() -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) -> None:
     context = Context(speaker_names={"1": name}, task_id=name)

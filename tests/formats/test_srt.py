@@ -7,7 +7,7 @@ from datetime import timedelta
 import pysubs2
 import pytest
 import srt  # type: ignore[import-untyped]  # It ships no types.
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context
 from batches.formats.cues import build_cues
@@ -66,7 +66,6 @@ def test_pysubs2_reads_the_same_cues() -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) -> None:
     context = Context(speaker_names={"1": name})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context
 from batches.formats.characters import one_line
@@ -44,7 +44,6 @@ def test_what_is_escaped_can_be_read_again() -> None:
     assert unescaped(row[2]) == text
 
 
-@settings(max_examples=150, deadline=None)
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_table(transcript: Transcript, name: str) -> None:
     text = text_of("tsv", transcript, Context(speaker_names={"1": name})).encode().decode()

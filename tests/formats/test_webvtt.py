@@ -8,7 +8,7 @@ import re
 
 import pysubs2
 import webvtt
-from hypothesis import given, settings
+from hypothesis import given
 
 from batches.formats import Context
 from batches.formats.cues import build_cues
@@ -62,7 +62,6 @@ def test_webvtt_py_reads_voices() -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(transcripts(), any_text)
 def test_nothing_in_a_text_breaks_the_file(transcript: Transcript, name: str) -> None:
     context = Context(speaker_names={"1": name})

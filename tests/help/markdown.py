@@ -1,4 +1,4 @@
-"""The documents that the tests of the help read: links, code blocks and anchors of Markdown files."""
+"""Markdown helpers for the tests of the help: links, code blocks and anchors."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def blocks(*paths: Path) -> list[Block]:
 
 
 def links(text: str) -> list[str]:
-    """The targets of a Markdown text's links; what is in code is no link."""
+    """Targets of a Markdown text's links, without those inside code."""
     without_code = re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
     return [match["target"] for match in LINK.finditer(without_code)]
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors of a document outside the help, as code hosts make them."""
+    """Anchors of a document outside the help, as code hosts generate them."""
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     return {
         rendering.slugify(heading.replace("`", ""))

@@ -1,4 +1,4 @@
-"""Every command and program in the documentation: run where it can be, checked where it cannot."""
+"""Commands in the documentation: every one is run if possible, otherwise checked."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ from tests.help.markdown import ROOT, Block
 
 # Programs that are not run here, and why.
 NOT_RUN = {
-    ".deploy/install": "needs a container engine; tests/house/test_deploy.py runs it up to there",
-    "docker": "needs a container engine; tests/house/test_deploy.py reads the compose file",
+    ".deploy/install": "needs a container engine; tests/repository/test_deploy.py runs it up to there",
+    ".ci/with-postgres": "fills a database with ten million tasks",
+    "docker": "needs a container engine; tests/repository/test_deploy.py reads the compose file",
+    "sudo": "needs an installation with units; tests/repository/test_deploy.py runs .deploy/systemd/manage",
+    "helm": "needs a cluster; tests/repository/test_helm_chart.py renders the chart with Helm",
     "export": "sets variables for the lines that follow",
     ".venv/bin/pip": "installs packages",
 }
@@ -68,6 +71,14 @@ def test_every_shell_command_is_checked_or_has_a_reason() -> None:
     checked = {"make", "curl", "speechportal", "python", ".venv/bin/python"}
     assert SHELL
     assert {words[0] for _where, words in SHELL} - checked - set(NOT_RUN) == set()
+
+
+def test_commands_of_an_installation_with_units_are_commands_of_manage() -> None:
+    found = [words for _where, words in SHELL if words[0] == "sudo"]
+    assert found
+    for words in found:
+        assert words[1] == ".deploy/systemd/manage"
+        assert words[2] in get_commands()
 
 
 def test_make_targets_exist() -> None:

@@ -98,7 +98,7 @@ def test_every_link_leads_somewhere(language: str, slug: str) -> None:
 
 
 def wrong(target: str, slug: str, language: str) -> str:
-    """What is wrong with the target of a link in a page; empty for nothing."""
+    """Error in the target of a page's link; empty if it is correct."""
     if target.startswith("https://"):
         return ""
     path, _hash, anchor = html.unescape(target).partition("#")

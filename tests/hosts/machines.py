@@ -1,4 +1,4 @@
-"""Machines for a test: network namespaces on a bridge where they can be had, separate folders otherwise."""
+"""Machines for tests: network namespaces on a bridge if available, otherwise separate folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _ip(*arguments: str) -> None:
 
 @dataclass
 class Machine:
-    """A host of its own: a folder, and a network namespace where the network has any."""
+    """A host: a folder, and a network namespace if the network has them."""
 
     name: str
     folder: Path
@@ -51,13 +51,13 @@ class Machine:
                 os.kill(pid, number)
 
     def cut_off(self) -> None:
-        """Pull the network cable, where there is one."""
+        """Disconnect the machine from the network, if it has a namespace."""
         if self.namespace:
             _ip("netns", "exec", self.namespace, "ip", "link", "set", "eth0", "down")
 
     def lose_power(self) -> None:
-        """Everything on it ends at once, whoever started it."""
-        end = time.monotonic() + 10
+        """Kill all processes on the machine."""
+        end = time.monotonic() + 120
         while self.pids() and time.monotonic() < end:
             self.signal(signal.SIGKILL)
             time.sleep(0.05)
@@ -86,7 +86,7 @@ class Machine:
 
 
 class Network:
-    """A bridge with this machine at ``address``, or just loopback where namespaces are not to be had."""
+    """A bridge with this machine at ``address``, or loopback if namespaces are not available."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -142,7 +142,7 @@ def free_port(address: str) -> int:
 def wait_for(
     condition: Callable[[], object], seconds: float, what: str, instead: Callable[[], object] = str
 ) -> None:
-    """Fails after ``seconds``, saying what is there ``instead``."""
+    """Wait for a condition; fails after ``seconds``, with the state in ``instead``."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {seconds} s; {instead()}"
@@ -193,5 +193,5 @@ def postgresql_server(address: str) -> Iterator[str]:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write("\n")
             process.stdin.close()
-        process.wait(30)
+        process.wait(120)
         process.stdout.close()

@@ -1,4 +1,4 @@
-"""Run on a host of the test of several hosts.
+"""Commands that the multi-host test runs on its hosts.
 
 ``make``: an account with a batch. ``drop FIRST LAST``: files for it. ``count``: what became of them, as JSON.
 ``hold``: hold the account's row, as a worker does while it claims a task or charges it, and never let go.
@@ -97,7 +97,6 @@ def count() -> dict[str, object]:
         "charges": Charge.unscoped.count(),
         "reported": sorted(reported),
         "workers": sorted(set(Task.unscoped.exclude(worker="").values_list("worker", flat=True))),
-        "at_work": sorted(set(Task.unscoped.filter(state="in_progress").values_list("worker", flat=True))),
     }
 
 

@@ -1,4 +1,4 @@
-"""Polls are queued once, run once, end in time, and accounts take turns."""
+"""Fair polling: polls are queued once, run once, end in time, and accounts take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Duration estimates of waiting files, and that nothing of a file is read for them."""
+"""Duration estimates of waiting files, made without reading the files."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_what_looks_at_a_file_is_alone(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "file").write_bytes(b"data")
     with pytest.raises(NotMedia):
         decoding.probe(tmp_path / "file")
-    seen = printed[0].stderr.decode()
+    seen = printed[-1].stderr.decode()
     assert "canary" not in seen
     assert "PATH=" in seen
     sandbox = "batches.recognition.runtime.sandbox"

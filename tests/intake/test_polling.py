@@ -1,4 +1,4 @@
-"""From files in the input path to tasks, on a real folder."""
+"""Polling: files in the input path become tasks, on a real folder."""
 
 from __future__ import annotations
 
@@ -88,8 +88,9 @@ def test_a_file_that_goes_away_again_is_forgotten(batch: Batch) -> None:
 
 
 def test_only_media_is_taken_from_every_level(batch: Batch) -> None:
-    for name in ("b.WAV", "notes.txt", "deep/er/c.mkv", "a/d.opus", "no ending", ".hidden/e.mp3"):
+    for name in ("b.WAV", "notes.txt", "deep/er/c.mkv", "a/d.opus", "notes", ".hidden/e.mp3"):
         drop(batch, name)
+    (drop(batch, "no ending")).write_bytes(b"OggS" + bytes(60))
     polling.poll(batch.pk)
     polling.poll(batch.pk)
     assert set(names(batch)) == {"b.WAV", "deep/er/c.mkv", "a/d.opus", "no ending"}

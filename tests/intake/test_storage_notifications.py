@@ -1,9 +1,10 @@
-"""Storages tell of new files, in the shapes of several services, to one address of a connection."""
+"""Storage notifications of new files, in the formats of several services."""
 
 from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -73,7 +74,7 @@ def batch(settings: Any) -> Batch:
 
 @pytest.fixture
 def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Jobs that were enqueued, instead of running them."""
+    """Queued jobs, which are recorded instead of run."""
     found: list[tuple[Any, ...]] = []
     monkeypatch.setattr(queue, "enqueue", lambda *job, **_options: found.append(job))
     return found
@@ -91,7 +92,7 @@ def test_every_shape_names_the_file(shape: str) -> None:
     assert notifications.read(SHAPES[shape]) == [notifications.Written("calls", KEY)]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "SNS"])
 def test_a_notification_makes_the_task_at_once(
     batch: Batch, queued: list[tuple[Any, ...]], shape: str
 ) -> None:
@@ -139,10 +140,6 @@ def test_services_that_ask_first_are_answered(batch: Batch, queued: list[tuple[A
         "data": {"validationCode": "512d38b6"},
     }
     assert send(batch, [validation]).json() == {"validationResponse": "512d38b6"}
-    confirmation = {"Type": "SubscriptionConfirmation", "SubscribeURL": "https://example.com/confirm"}
-    assert send(batch, confirmation).status_code == 200
-    assert queued == [("batches.operations.jobs.confirm_subscription", "https://example.com/confirm")]
-    assert notifications.confirm_subscription("https://example.com/confirm") is False
     assert send(batch, {"Event": "s3:TestEvent", "Bucket": "calls"}).json() == {"taken": 0}
     assert batch.connection is not None
     path = f"/notify/{batch.connection.uid}/{notification_links.token_of(batch.connection)}/"
@@ -150,15 +147,43 @@ def test_services_that_ask_first_are_answered(batch: Batch, queued: list[tuple[A
     assert asked.headers["WebHook-Allowed-Origin"] == "eventgrid.azure.net"
 
 
-def test_a_poll_finds_what_lost_notifications_named(batch: Batch, queued: list[tuple[Any, ...]]) -> None:
-    count = 200
-    for number in range(count):
-        put(batch, f"{number:04}.wav")
-        record = {**S3_RECORD, "s3": {"bucket": {"name": ""}, "object": {"key": f"in/{number:04}.wav"}}}
-        assert send(batch, {"Records": [record]}).status_code == 200
-    for _job, *arguments in queued[: count // 2]:  # The other half is lost on its way.
+def messages_of(keys: list[str]) -> dict[str, Any]:
+    """Ten messages of SQS, every other one with an envelope of SNS, as a function passes them on."""
+    bodies = [
+        json.dumps({"Records": [{**S3_RECORD, "s3": {"bucket": {"name": ""}, "object": {"key": key}}}]})
+        for key in map(quote_plus, keys)
+    ]
+    wrapped = [
+        json.dumps({"Type": "Notification", "Message": body}) if number % 2 else body
+        for number, body in enumerate(bodies)
+    ]
+    return {"Records": [{"eventSource": "aws:sqs", "body": body} for body in wrapped]}
+
+
+def test_a_thousand_files_become_a_task_each(batch: Batch, queued: list[tuple[Any, ...]]) -> None:
+    """Notifications come twice, late and out of order, for other paths too, and some never."""
+    chance = random.Random(7)
+    inside = [f"in/{number % 10}/통화 {number:04}+.wav" for number in range(1000)]
+    outside = [f"else/{number}.wav" for number in range(50)] + [f"in/.trash/{n}.wav" for n in range(50)]
+    for key in inside + outside:
+        put(batch, f"../{key}")
+    lost = set(chance.sample(inside, 150))
+    sent = [key for key in inside if key not in lost] + outside
+    sent += chance.sample(sent, 300)
+    chance.shuffle(sent)
+    for start in range(0, len(sent), 10):
+        assert send(batch, messages_of(sent[start : start + 10])).status_code == 200
+    jobs_of_files = [job for job in queued if job[0].endswith("take_notified")]
+    jobs_of_files += chance.sample(jobs_of_files, 30)  # The queue delivers a job twice, too.
+    chance.shuffle(jobs_of_files)
+    for number, (_job, *arguments) in enumerate(jobs_of_files):
+        if number == len(jobs_of_files) // 2:
+            polling.poll(batch.pk)  # It sees all files, and waits for them to settle.
         jobs.take_notified(*arguments)
-    polling.poll(batch.pk)
-    polling.poll(batch.pk)
-    assert Task.unscoped.count() == count
-    assert len(set(Task.unscoped.values_list("input_key", flat=True))) == count
+    made = list(Task.unscoped.values_list("input_key", flat=True))
+    assert len(made) == 850
+    assert set(made) == set(inside) - lost
+    assert (polling.poll(batch.pk), polling.poll(batch.pk)) == (150, 0)
+    ordered = Task.unscoped.order_by("task_order")
+    assert sorted(ordered.values_list("input_key", flat=True)) == sorted(inside)
+    assert list(ordered.values_list("task_order", flat=True)) == list(range(1, 1001))

@@ -1,4 +1,4 @@
-"""Uploads from a batch's page: what may be sent where, and the task that each becomes at once."""
+"""Uploads from a batch's page: which files are allowed where, and the task that each becomes at once."""
 
 from __future__ import annotations
 
@@ -105,6 +105,14 @@ def test_a_file_is_written_over_only_when_that_was_chosen(
     stored = batch.connection.store().stat("in/call.mp3")
     assert stored is not None
     assert stored.size == 7
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_name_that_the_storage_cannot_have_is_refused_before_the_upload(
+    alice: User, batch: Batch, replace: bool
+) -> None:
+    refused = ask(alice, batch, "sign", {"name": "통" * 100 + ".mp3", "step": "put", "replace": replace})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_key")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A batch whose connection or path is wrong says so within one poll, and recovers by itself: on real S3."""
+"""A batch with a wrong connection or path shows the error within one poll, and recovers by itself (S3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models: who offers, names, serves and uses them."""
+"""Recognition models: offered by settings, chosen by batches, served by hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of results and moved inputs: free ones are found, and none is longer than a key may be."""
+"""Object names of results and moved inputs: unused, and within the length limit of a key."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_the_audit_trail_names_each_setting_that_changed(account: Account) -> No
     batch_services.update_batch(batch=batch, recognition={"language": "ja", "max_speakers": 4})
     entry = AuditEntry.unscoped.get(action="batch.changed")
     assert entry.changes == {"language": ["en-US", "ja"], "max_speakers": [None, 4]}
-    assert entry.change_list == [("language", "English", "Japanese"), ("speakers at most", "", "4")]
+    assert entry.change_list == [("language", "English", "Japanese"), ("speakers at most", None, "4")]
 
 
 @pytest.fixture
@@ -148,3 +148,10 @@ def test_a_key_of_the_column_can_be_looked_up(account: Account) -> None:
     assert list(Batch.unscoped.filter(pk=batch.pk).values_list("recognition__language", flat=True)) == ["ja"]
     task = make_task(batch, state=Task.State.COMPLETED)
     assert Task.unscoped.values_list("settings", flat=True).get(pk=task.pk) == batch.task_settings()
+
+
+def test_numbers_as_digits_reach_the_rules_of_a_task() -> None:
+    assert not TaskSettings().rules
+    chosen = TaskSettings(recognition=RecognitionSettings(numbers="digits"))
+    assert chosen.rules.digits
+    assert chosen.makes_other_transcripts(TaskSettings())

@@ -58,7 +58,7 @@ def membership_of(user: User) -> Membership:
 
 
 def let_time_pass(**span: int) -> None:
-    """Everything that was told or happened is so much older."""
+    """Move all stored times of notifications and events into the past."""
     age = timedelta(**span)
     for subscription in Subscription.unscoped.all():
         Subscription.unscoped.filter(pk=subscription.pk).update(told_until=subscription.told_until - age)
@@ -219,7 +219,9 @@ def test_the_page(batch: Batch, alice: User, receiver: str) -> None:
     address = reverse("notifications")
     page = client.get(address, follow=True).content.decode()
     assert "A batch turns to Error" in page
-    client.post(address, {"status": "daily", "failures": "never", "finished": "never"}, follow=True)
+    client.post(
+        address, {"status": "daily", "failures": "never", "finished": "never", "budget": "never"}, follow=True
+    )
     assert {each.frequency for each in Subscription.unscoped.all()} == {"daily", "never"}
     body = {"name": "ops", "service": "teams", "url": receiver, "topics": ["status", "failures"]}
     added = client.post(reverse("notification_channel_add"), body, follow=True).content.decode()

@@ -6,6 +6,6 @@ from tests.clients import Client
 
 
 def ready(client: Client, role: str = "") -> dict[str, Any]:
-    """Its answer without the states of the roles."""
+    """Response of /readyz without the states of the roles."""
     answer = client.get("/readyz", {"role": role} if role else {}).json()
     return {name: value for name, value in answer.items() if name != "roles"}

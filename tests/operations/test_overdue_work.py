@@ -1,4 +1,4 @@
-"""Work that waits longer than it should is noticed by its age, and whose it is is said."""
+"""Overdue work is detected by its age, and attributed to the cluster that should do it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback that misbehave in one way each, and an authority for their certificates."""
+"""Misbehaving servers on loopback, each in one way, and a certificate authority."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def answering(data: bytes) -> Handler:
 
 
 def leading_to(*addresses: str) -> Resolver:
-    """A resolver that knows one answer."""
+    """Resolver with one fixed answer."""
     return lambda _host, _port: list(addresses)
 
 
@@ -105,7 +105,7 @@ def allowing_loopback(
 
 
 class Authority:
-    """A certificate authority of the test's own."""
+    """Certificate authority of a test."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -133,7 +133,7 @@ class Authority:
         )
 
     def server_context(self, name: str, *, expired: bool = False) -> ssl.SSLContext:
-        """For a server that shows a certificate for ``name`` (a host name or an address)."""
+        """TLS context of a server with a certificate for ``name`` (a host name or an address)."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
         if expired:

@@ -1,4 +1,4 @@
-"""Which addresses are refused, however they are written."""
+"""Outbound policy: refused addresses, in every notation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_one_bad_address_refuses_the_name() -> None:
     ],
 )  # fmt: skip
 def test_loopback_in_every_spelling(host: str) -> None:
-    """With the system's own resolver, and a server that would notice a connection."""
+    """Uses the system's resolver, and a server that would notice a connection."""
     with serving(answering(OK)) as server:
         policy = Policy(http=True, ports=None)
         with pytest.raises((AddressNotAllowed, BadUrl, NameNotFound)):
@@ -131,7 +131,7 @@ def test_a_resolver_that_hangs() -> None:
     with serving(lambda _stream, _head: None) as server:
 
         def hanging(_host: str, _port: int) -> list[str]:
-            server.wait(20)
+            server.wait(120)
             return ["8.8.8.8"]
 
         with pytest.raises(TimedOut):

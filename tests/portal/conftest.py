@@ -1,7 +1,7 @@
-"""A portal that runs, and a browser to look at it with.
+"""A running portal, and a browser to open it with.
 
-The server, the browser and the database serve all tests of this folder; each test has an account of its
-own, so that none sees another's. What they leave is cleared at the end.
+A server and the database serve all tests of a file, and a browser all files; each test has an account of its
+own, so that none sees another's. What the tests of a file leave is cleared after the last of them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ARGUMENTS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
-PATIENCE = 20_000  # ms: how long a page may take on a machine that has other things to do
+PATIENCE = 90_000  # ms: how long a page may take on a machine that has other things to do
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
@@ -50,14 +50,14 @@ def _django_db_helper(database: None) -> None:
     """In place of pytest-django's, which would empty the database after each test: see above."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(database: None) -> Iterator[LiveServer]:
     running = LiveServer("127.0.0.1")
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -73,7 +73,7 @@ def world(server: LiveServer, settings: Settings) -> World:
 
 @pytest.fixture
 def new_context(browser: Browser, world: World) -> Iterator[Callable[..., BrowserContext]]:
-    """Opens browsers of their own; whatever goes wrong in their pages fails the test."""
+    """Open separate browser contexts; any error in their pages fails the test."""
     opened: list[BrowserContext] = []
 
     def open_context(user: User | None = None, **options: Any) -> BrowserContext:
@@ -95,8 +95,12 @@ def new_context(browser: Browser, world: World) -> Iterator[Callable[..., Browse
     assert world.problems == []
 
 
+# Noted by the status of their response; a request may also end because a test takes the connection away.
+REQUEST_ERRORS = ("Failed to load resource", "htmx:sendError", "htmx:afterRequest", "htmx:responseError")
+
+
 def _note_console(world: World, kind: str, text: str) -> None:
-    if kind == "error" and "Failed to load resource" not in text:  # Those are noted by their status.
+    if kind == "error" and not any(each in text for each in REQUEST_ERRORS):
         world.problems.append(f"console: {text}")
 
 

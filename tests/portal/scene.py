@@ -1,4 +1,4 @@
-"""An account that has something of everything, for the tests in the browser."""
+"""Test data for the browser tests: an account with an object of every kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.factories import (
 
 @dataclass
 class World:
-    """An account with something of everything, and the three who look at it."""
+    """An account with an object of every kind, and its three visitors."""
 
     server: str
     alice: User  # owns it
@@ -119,7 +119,7 @@ def make_world(server: str) -> World:
 
 
 def _tasks(batch: Batch, folder: Path) -> tuple[Task, Task, Task]:
-    """One that is completed, with all that comes of it; one that failed; one that waits."""
+    """Create a completed task with everything that belongs to it, a failed one, and a waiting one."""
     result = ExecutionResult.unscoped.create(
         account=batch.account,
         batch=batch,
@@ -166,7 +166,7 @@ def _tasks(batch: Batch, folder: Path) -> tuple[Task, Task, Task]:
 
 
 def finish_waiting(world: World) -> None:
-    """What workers do, without the work, until the task of this world has ended."""
+    """Complete the waiting tasks as workers would, without recognition, until the task of this world ends."""
     while Task.unscoped.get(pk=world.waiting.pk).state != Task.State.COMPLETED:
         claim = scheduling.claim_next("test")
         assert claim is not None

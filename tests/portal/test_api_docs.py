@@ -1,4 +1,4 @@
-"""The two readers of the API's description: all of it shown, and nothing fetched from elsewhere."""
+"""The two API documentation pages: they show everything, and load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def visit(new_context: Callable[..., BrowserContext], world: World, path: str) -> tuple[Page, list[str]]:
-    """A stranger's page, and the addresses it asks others for. Errors in the console fail the test."""
+    """Open a page without signing in; returns its foreign requests. Console errors fail the test."""
     page = new_context().new_page()
     foreign: list[str] = []
 

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from batches.models import Batch
 from domains.models import Domain, Keyword
 from speechportal.accounts.models import Membership
+from tests.factories import make_task
 from tests.portal.scene import World, finish_waiting
 from tests.portal.test_pages import look
 
@@ -36,6 +37,38 @@ def test_signing_in_and_out(world: World, new_context: OpenContext) -> None:
     page.locator(".rail-foot summary").click()
     page.get_by_role("button", name="로그아웃").click()
     expect(page).to_have_url(re.compile("/login/"))
+
+
+def test_time_zones_are_searched(world: World, page: Page) -> None:
+    page.goto(world.url("/profile/"))
+    search = page.get_by_role("combobox", name="Time zone").and_(page.locator("input"))
+    expect(search).to_have_value("The portal’s")
+    for words, name, chosen in (("seoul", "Asia/Seoul", "Asia/Seoul"), ("portal", "The portal’s", "")):
+        search.fill(words)
+        expect(page.locator(".combobox [role=option]")).to_have_count(1)
+        search.press("Enter")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text("was saved")
+        expect(search).to_have_value(name)
+        world.alice.refresh_from_db()
+        assert world.alice.time_zone == chosen
+    search.fill("nowhere")
+    expect(page.locator(".combobox")).to_contain_text("No time zone matches")
+    search.press("Tab")
+    expect(search).to_have_value("The portal’s")
+
+
+def test_a_secret_that_is_shown_once_is_copied_whole(world: World, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(world.url("/account/tokens/"))
+    page.get_by_label("Name").fill("reports")
+    page.get_by_role("button", name="Create", exact=True).click()
+    copy = page.locator(".secret [data-copy]")
+    copy.click()
+    expect(copy).to_have_attribute("data-copied", "yes")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator(".secret code").inner_text()
+    assert re.fullmatch(r"spk_\w{20,}", copied)
 
 
 def test_home_says_what_needs_attention(world: World, page: Page) -> None:
@@ -240,6 +273,25 @@ def test_searching_sorting_and_resetting_the_list(world: World, page: Page) -> N
     expect(page).to_have_url(re.compile("q=CALL-CENTER.*sort=name"))
     page.get_by_role("link", name="Reset").click()
     expect(page).to_have_url(re.compile(r"/batches/$"))
+
+
+def test_tasks_are_sorted_and_selected_on_a_phone(world: World, new_context: OpenContext) -> None:
+    make_task(world.batch, "a-name-without-any-space-" * 6 + ".wav")
+    page = new_context(world.alice, viewport={"width": 390, "height": 844}).new_page()
+    page.goto(world.url(f"{world.batch_path}?q=wav"))
+    page.get_by_role("link", name="Size").click()
+    page.wait_for_url("**sort=size**")
+    assert "q=wav" in page.url
+    expect(page.locator("th[aria-sort=ascending]")).to_be_visible()
+    page.get_by_label("Select all").check()
+    boxes, titles = page.locator("td.check input"), page.locator("td.lead a.title")
+    assert boxes.count() == titles.count() == 3
+    for at in range(3):
+        box, title = boxes.nth(at).bounding_box(), titles.nth(at).bounding_box()
+        assert box
+        assert title
+        assert title["x"] + title["width"] <= box["x"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_recognising_again_asks_because_it_costs(world: World, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Every page in both languages, light and dark, wide and narrow: pictures to look at, and what axe finds."""
+"""Every page in both languages, light and dark, wide and narrow: screenshots, and axe's findings."""
 
 from __future__ import annotations
 
@@ -67,11 +67,14 @@ def pages_of(world: World) -> dict[str, str]:
         "members": "/account/",
         "account-settings": "/account/settings/",
         "tokens": "/account/tokens/",
+        "company-sign-in": "/account/sign-in/",
+        "first-steps": "/first-steps/",
         "privacy": "/account/privacy/",
         "activity": "/account/activity/",
         "notifications": "/account/notifications/",
         "profile": "/profile/",
         "security": "/profile/security/",
+        "passkey-add": "/profile/security/passkeys/add/",
         "two-factor-on": "/profile/security/two-factor/",
         "password": "/profile/password/",
         "not-found": "/batches/bat_nothing/",
@@ -95,7 +98,7 @@ def shoot(page: Page, name: str) -> None:
 
 
 def look(page: Page, name: str, language: str) -> list[str]:
-    """Pictures of a page as it is shown now, and what is wrong with it."""
+    """Take screenshots of a page, and return its defects."""
     wrong = []
     for width, schemes in ORDER.items():
         page.set_viewport_size(SIZES[width])
@@ -131,8 +134,8 @@ def test_pages_of_a_new_account(world: World, new_context: OpenContext) -> None:
         wrong += look(page, f"new-{name.replace('/', '-') or 'home'}", "en")
     assert wrong == []
     page.goto(world.url("/"))
-    page.get_by_role("link", name="Connect your storage").click()
-    assert page.url.endswith("/connections/new/")
+    page.get_by_role("link", name="Begin").click()
+    assert page.url.endswith("/first-steps/")
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -143,6 +146,7 @@ def test_pages_of_anybody(language: str, world: World, new_context: OpenContext)
     page = new_context(locale=language).new_page()
     wrong = []
     for name, path in {
+        "company-sign-in-find": "/login/company/find/",
         "login": "/login/",
         "invitation": f"/invitations/{token}/",
         "forgot-password": "/password-reset/",

@@ -65,7 +65,7 @@ def test_two_factor_sign_in_from_on_to_off(world: World, new_context: OpenContex
     expect(third.get_by_role("heading", level=1)).to_have_text("Batches")
 
     page.get_by_role("link", name="I have kept them").click()
-    expect(page.locator("#two-factor")).to_contain_text("9 recovery codes are left.")
+    expect(page.locator("main")).to_contain_text("9 recovery codes are left.")
     wrong += look(page, "security-on", "en")
     page.get_by_role("link", name="Turn off").click()
     page.get_by_label("Password").fill(PASSWORD)

@@ -1,4 +1,4 @@
-"""A list that cannot be refreshed says so and heals itself; filters agree with their list after Back."""
+"""Live lists: one that cannot be refreshed says so and recovers; filters match their list after Back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def only_refreshes(route: Route) -> None:
-    """Abort what htmx asks for; pages themselves are let through."""
+    """Abort htmx requests, but not page loads."""
     if route.request.headers.get("hx-request"):
         route.abort()
     else:
@@ -43,8 +43,8 @@ def test_refreshing_keeps_rows_that_are_the_same(world: World, page: Page) -> No
 
 def test_after_back_the_filter_is_that_of_the_list(world: World, page: Page) -> None:
     page.goto(world.url(world.batch_path))
-    state = page.get_by_label("State", exact=True)
+    state = page.get_by_role("combobox", name="State", exact=True)
     state.select_option("failed")
     page.wait_for_url("**state=failed**")
     page.go_back()
-    expect(page.get_by_label("State", exact=True)).to_have_value("")
+    expect(page.get_by_role("combobox", name="State", exact=True)).to_have_value("")

@@ -37,7 +37,7 @@ def test_a_click_on_a_word_plays_it_and_lights_it(world: World, page: Page) -> N
 
 
 def words_marked(page: Page, kind: str) -> list[str]:
-    """What is marked as found: the words themselves."""
+    """Texts that the page highlights as ``kind``."""
     found: list[str] = page.evaluate("kind => [...CSS.highlights.get(kind) ?? []].map(String)", kind)
     return found
 
@@ -313,3 +313,53 @@ def test_three_hours_open_with_words_only_where_one_looks(world: World, page: Pa
     page.wait_for_function("() => !document.querySelector('li.at-hit .word')")
     assert 0 < page.locator(".word").count() < 2000
     expect(page.locator("li.at-hit p")).to_have_text("A line of a very long meeting.")
+
+
+def test_keys_work_from_the_player_and_its_controls(world: World, page: Page) -> None:
+    """After a click on them the focus stays there; arrows, digits and the space bar are theirs."""
+    open_task(page, world)
+    for place in ("audio", "[data-follow]", "[data-speed]"):
+        page.locator(place).focus()
+        page.keyboard.press("k")
+        page.wait_for_function("() => !document.querySelector('audio').paused")
+        page.keyboard.press("k")
+        page.wait_for_function("() => document.querySelector('audio').paused")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("[data-speed]")).not_to_have_value("1")
+    page.locator("[data-follow]").focus()
+    page.keyboard.press("e")
+    expect(page.locator(".editor textarea")).to_be_focused()
+    page.keyboard.type("kn")
+    expect(page.locator(".editor textarea")).to_have_value(re.compile("kn$"))
+
+
+def test_a_key_does_not_merge_speakers_before_one_is_chosen(world: World, page: Page) -> None:
+    open_task(page, world)
+    page.locator("#line-1 .who").click()
+    page.get_by_role("menuitem", name="New speaker").click()
+    expect(page.locator("#line-1 .who")).to_have_text("C")
+    merging = page.get_by_label("Merge speaker C into another")
+    merging.focus()
+    saved(page)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.keyboard.press("ArrowDown")  # opens the list
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#line-1 .who")).to_have_text("C")
+    assert sent == []
+    page.keyboard.press("Enter")
+    expect(page.locator("#line-1 .who")).to_have_text(re.compile("[AB]"))
+    saved(page)
+
+
+def test_on_paper_there_is_the_transcript_alone(world: World, page: Page) -> None:
+    open_task(page, world)
+    edit(page, 1).fill("My parcel has not arrived yet.")
+    saved(page)
+    page.keyboard.press("Escape")
+    publish = page.get_by_role("button", name="Publish corrections")
+    expect(publish).to_be_visible()
+    page.emulate_media(media="print")
+    for hidden in (publish, page.get_by_label("Name of speaker A"), page.locator("audio")):
+        expect(hidden).to_be_hidden()
+    expect(page.locator("#line-1 p")).to_be_visible()

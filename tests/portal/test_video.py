@@ -1,4 +1,4 @@
-"""A film is watched beside its transcript, and goes to the word that is clicked."""
+"""Video: it plays beside its transcript, and seeks to the word that is clicked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def make_film(path: Path, seconds: int) -> None:
-    """Moving colours and a tone, so small that it takes no time to make."""
+    """Create a small video: moving colours and a tone."""
     inputs = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=10", "-f", "lavfi", "-i", "sine=frequency=440")
     output = ("-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *inputs, *output]

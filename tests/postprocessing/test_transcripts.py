@@ -63,6 +63,52 @@ def test_a_number_over_three_segments_is_masked_and_what_is_said_between_stays()
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "times", "words"),
+    [
+        ("Jessica called us", "called us", (0, 500), [(500, 1000, "called"), (1000, 1500, " us")]),
+        (
+            "We met Jessica there",
+            "We met there",
+            (1000, 1500),
+            [(0, 500, " We"), (500, 1000, " met"), (1500, 2000, " there")],
+        ),
+        ("This is Jessica", "This is", (1000, 1500), [(0, 500, " This"), (500, 1000, " is")]),
+    ],
+)
+def test_what_is_removed_takes_a_space_and_no_time_of_the_words_beside_it(
+    line: str, text: str, times: tuple[int, int], words: list[tuple[int, int, str]]
+) -> None:
+    found = process(said(line, language="en"), Rules(redact={"name": "remove"}))
+    assert texts(found) == [text]
+    [change] = found.segments[0].changes
+    assert (change.start, change.end) == times
+    own = [(word.start, word.end, word.text) for word in found.segments[0].words]
+    assert [(start, end, each.strip()) for start, end, each in own] == [
+        (start, end, each.strip()) for start, end, each in words
+    ]
+    assert "".join(word for _start, _end, word in own).strip() == text
+
+
+def test_a_name_over_two_segments_is_labelled_with_the_times_of_its_words() -> None:
+    lines = ("My name is Olivia", "Hartmann and I live at 22", "Baker Street now", "Is that Olivia?")
+    found = process(said(*lines, language="en"), Rules(redact=dict.fromkeys(("name", "address"), "label")))
+    assert texts(found) == [
+        "My name is [NAME]",
+        "[NAME] and I live at [ADDRESS]",
+        "[ADDRESS] now",
+        "Is that [NAME]?",
+    ]
+    changes = [(each.kind, each.start, each.end) for segment in found.segments for each in segment.changes]
+    assert changes == [
+        ("name", 1500, 2000),
+        ("name", 2000, 2500),
+        ("address", 4500, 5000),
+        ("address", 5000, 6000),
+        ("name", 7500, 8000),
+    ]
+
+
 def test_only_the_kinds_that_are_chosen_are_redacted() -> None:
     found = process(said("전화는 010-1234-5678 카드는 4012888888881881"), Rules(redact={"card": "label"}))
     assert texts(found) == ["전화는 010-1234-5678 카드는 [CARD]"]

@@ -1,4 +1,4 @@
-"""Deleting an account or a person: what went is gone, what stays is said, and others lose nothing."""
+"""Erasure of an account or a person: what is deleted, what is kept, and that others lose nothing."""
 
 from __future__ import annotations
 

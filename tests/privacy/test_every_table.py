@@ -1,4 +1,4 @@
-"""A new table of accounts' data must say what becomes of it: in the audit trail, the export and a closing."""
+"""Every table with tenant data declares its part in the audit trail, the export and account closing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from batches.models import (
     PendingFile,
     ProcessedFolder,
     SearchText,
+    StreamedSegments,
     Task,
     TaskAttempt,
 )
@@ -22,13 +23,14 @@ from domains.models import Keyword
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Membership
 from speechportal.accounts.scoping import ScopedManager
-from tests.house.test_scoping import TENANT_MODELS
 from tests.privacy.test_erasure import furnished
+from tests.repository.test_scoping import TENANT_MODELS
 
 BY_THE_MACHINE = {
     # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
     *("Adjustment", "PendingFile", "Charge", "ClientRequest", "ConnectionBackoff", "Delivery"),
     *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
+    "TaskTrace",
     *(
         "BatchEvent",
         "CorrectedWord",
@@ -36,15 +38,18 @@ BY_THE_MACHINE = {
         "Task",
         "TaskAttempt",
         "StoredTranscript",
+        "StreamedSegments",
         "Webhook",
         "Keyword",
+        "KeywordUse",
         "Correction",
         "AuditEntry",
     ),
 }
 NOT_EXPORTED = {
     # Passing states of the portal itself, secrets, and what is derived from what is exported.
-    *("PendingFile", "ConnectionBackoff", "IdempotencyRecord", "SearchText", "Webhook"),
+    *("PendingFile", "ConnectionBackoff", "IdempotencyRecord", "SearchText", "TaskTrace", "Webhook"),
+    "StreamedSegments",
 }
 KEPT_WHEN_CLOSED = {"Adjustment", "AuditEntry", "Batch", "Charge", "Task"}
 
@@ -72,6 +77,7 @@ def test_every_table_is_emptied_when_an_account_is_closed_or_named_here() -> Non
     Correction.unscoped.create(task=task, lines={})
     SearchText.unscoped.get_or_create(task=task, defaults={"account": account, "text": "x"})
     ClientRequest.unscoped.create(task=task)
+    StreamedSegments.unscoped.create(task=task, position=0, segments=[])
     attempt = TaskAttempt(task=task, outcome="failed", started_at=task.created_at, ended_at=task.created_at)
     attempt.save()
     ConnectionBackoff.unscoped.create(connection=batch.connection, code="x", retry_at=task.created_at)

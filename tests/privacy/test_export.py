@@ -1,4 +1,4 @@
-"""The export holds what the account has, nobody else's, and no secret."""
+"""Account export: complete, without secrets, and without other accounts' data."""
 
 from __future__ import annotations
 

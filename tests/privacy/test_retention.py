@@ -1,4 +1,4 @@
-"""Transcripts and logs go when their account's days are over, and nothing else does."""
+"""Retention: transcripts and logs are deleted after their account's days, and nothing else is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that are killed while they wait for work take nothing along: the cluster goes on."""
+"""Workers killed while idle: no lock stays taken, and the cluster goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_a_lock_ends_with_the_process_that_held_it() -> None:
 
     holder = context.Process(target=hold)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(120)
     assert not lock.acquire(block=False)
     assert not lock.acquire(timeout=0.05)
     holder.kill()
@@ -50,11 +50,11 @@ def test_whoever_waits_gets_it_when_it_is_given_back() -> None:
     def hold() -> None:
         with lock:
             got.set()
-            go_on.wait(10)
+            go_on.wait(120)
 
     holder = context.Process(target=hold)
     holder.start()
-    assert got.wait(10)
+    assert got.wait(120)
     threading.Timer(0.2, go_on.set).start()
     assert lock.acquire()
     lock.release()
@@ -63,7 +63,7 @@ def test_whoever_waits_gets_it_when_it_is_given_back() -> None:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path, migrated_data: Callable[[Path], Path]) -> Iterator[dict[str, str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEECHPORTAL_")}
     given = {
         **kept,
@@ -71,16 +71,14 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         "SPEECHPORTAL_RECOGNITION_WORKERS": "2",
         "DJANGO_SETTINGS_MODULE": "speechportal.settings",
     }
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, env=given, check=True
-    )
+    migrated_data(tmp_path / "data")
     cluster = subprocess.Popen(
         [sys.executable, "manage.py", "cluster", "recognition"], cwd=ROOT, env=given, start_new_session=True
     )
     yield given
     for process in processes.of_run(tmp_path / "data"):
         process.kill()
-    cluster.wait(30)
+    cluster.wait(120)
 
 
 def workers(folder: Path) -> list[processes.Process]:
@@ -153,7 +151,7 @@ def test_engines_outlive_workers_and_end_with_the_main_process(
 
 
 def processes_of_folder(folder: Path) -> list[int]:
-    """Every process that names the folder, whoever its parent is by now."""
+    """All processes that name the folder, whoever their parent is."""
     found = []
     for entry in Path("/proc").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""Processes are started, kept running, and stopped in order."""
+"""Supervisor: processes are started, restarted, and stopped in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def python(program: str) -> list[str]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A cluster whose work stands still is started again; one that was just started is given time."""
+"""Watchdog: a stalled cluster is restarted, unless it was started recently."""
 
 from __future__ import annotations
 

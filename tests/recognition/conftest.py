@@ -1,4 +1,4 @@
-"""What the tests of recognition share: models take seconds to load."""
+"""Shared fixtures of the recognition tests: loading the models takes seconds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pools of real engine processes for tests, and looks at processes from outside."""
+"""Pools of real engine processes for tests, and checks of processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client_of(pool: EnginePool, **limits: float) -> RecognitionClient:
 
 
 def gone(pid: int, within: float = 10.0) -> bool:
-    """Whether a process ends; one that nobody has waited for counts as ended."""
+    """Whether a process ends; a zombie counts as ended."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         try:

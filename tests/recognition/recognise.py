@@ -8,7 +8,7 @@ from batches.recognition.transcript import Transcript
 
 
 def ignore(_stage: str, _share: float) -> None:
-    """Take no notice of progress."""
+    """Ignore progress."""
 
 
 def recognise(engine: Engine, path: Path, options: Options) -> Transcript:

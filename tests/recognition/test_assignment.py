@@ -1,4 +1,4 @@
-"""Words get speakers, and segments are cut where the speaker changes."""
+"""Speaker assignment: words get speakers, and segments are split where the speaker changes."""
 
 import copy
 from itertools import pairwise

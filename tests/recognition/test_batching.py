@@ -1,4 +1,4 @@
-"""Shared batches: who shares one, in which order they run, and whom a failure or a cancellation concerns."""
+"""Shared batches: grouping, order, and the scope of a failure or a cancellation."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Beam search finds likelier texts than greedy decoding, and with one text it is greedy decoding."""
+"""Beam search finds more probable texts than greedy decoding, and equals it with one beam."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch import Tensor
 from batches.recognition.asr import beam_search
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.decoding import BatchDecoder
+from batches.recognition.asr.quality import has_digits
 from batches.recognition.asr.whisper_model import KVCache, WhisperModel
 from batches.recognition.models.store import ModelStore
-from batches.recognition.models.weights import open_weights
+from batches.recognition.models.weights import WhisperWeights, open_weights
+from tests.recognition.continuous import small_model
 from tests.sample_speech import load_sample
 
 END = 4
@@ -26,7 +28,7 @@ NEXT = {
 
 
 class Table:
-    """A network whose hidden states are the texts themselves, looked up in a table."""
+    """Network whose hidden states are the texts themselves, with probabilities from a table."""
 
     device = torch.device("cpu")
 
@@ -47,7 +49,7 @@ class Table:
         return torch.zeros(*tokens.shape, 1), torch.zeros(1)
 
     def step_beams(self, tokens: Tensor, cache: KVCache) -> Tensor:
-        """Keys hold what each text has: so this fails if they do not move with their texts."""
+        """Fails if the caches do not move with their texts, since the keys contain the texts."""
         rows, width = tokens.shape
         cache.keys[0][:, 0, cache.length, 0] = tokens.reshape(-1).float() + 1
         cache.length += 1
@@ -95,3 +97,25 @@ def test_speech_is_at_least_as_likely_as_greedily_and_its_words_have_times() -> 
         assert len(each.entered) == len(each.tokens) + 1 == len(each.logprobs) + 1
         assert each.entered == sorted(each.entered)
         assert np.exp(each.logprobs).mean() > 0.5
+
+
+def test_without_digits_no_text_has_any() -> None:
+    state = small_model.state_dict()
+    for digit in ("7", " 25"):  # far likelier than all other tokens, whatever the sound
+        state["decoder.token_embedding.weight"][small_model.tokenizer().encode(digit)[0]] = 1.0
+    state["decoder.ln.bias"] += 1.0
+    heads = tuple(small_model.ALIGNMENT_HEADS)
+    weights = WhisperWeights("small", small_model.DIMS, state, heads, mapped=False)
+    model = WhisperModel(weights, precision="float32")
+    decoder = BatchDecoder(model)
+    (sound,) = small_model.noises(1)
+    features = model.encode(model.mel(sound, 150)[None])
+    usual, spelt = (
+        decoder.run(features, [DecodeRequest(sound, "ko", beam_width=3, digits=digits)])[0]
+        for digits in (True, False)
+    )
+    assert has_digits(usual.text)
+    assert spelt.tokens
+    assert not has_digits(spelt.text)
+    requests = [DecodeRequest(sound, "ko", beam_width=3, digits=digits) for digits in (True, False)]
+    assert decoder.group(requests[0]) != decoder.group(requests[1])

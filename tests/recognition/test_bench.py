@@ -149,7 +149,7 @@ def test_without_a_gpu_its_variants_are_left_out_by_name(capsys: pytest.CaptureF
 
 
 class Slow:
-    """A variant whose files wait for one another, so that they end only together."""
+    """Variant whose files wait for each other, so that they end together."""
 
     several = True
 

@@ -1,4 +1,4 @@
-"""A recording whose channels are speakers: each is recognised by itself, and their segments are merged."""
+"""Channels as speakers: each channel is recognised by itself, and the segments are merged."""
 
 import itertools
 import json

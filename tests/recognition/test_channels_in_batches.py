@@ -1,4 +1,4 @@
-"""The setting "channels as speakers" on its way from the form to the engine and into the result."""
+"""The setting "channels as speakers", from the form to the engine and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chinese comes out in the script that was asked for, whichever one the model writes."""
+"""Chinese is written in the requested script, whichever one the model outputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from batches.recognition import chinese_script
 from batches.recognition.asr.keyword_prompts import spelt_keywords
 from batches.recognition.asr.keywords import KeywordTree
-from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk, TimedWord
+from batches.recognition.contracts import (
+    OnChunk,
+    Progress,
+    RecognisedChunk,
+    RecognisedFile,
+    SpeechChunk,
+    TimedWord,
+)
 from batches.recognition.options import Options
-from batches.recognition.runtime.transcription import AudioTrack, transcribe
+from batches.recognition.runtime.segment_builder import AudioTrack
+from batches.recognition.runtime.transcription import transcribe
 
 
 class FixedWords:
@@ -26,13 +34,17 @@ class FixedWords:
         self._texts = texts
 
     def recognise(
-        self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
+        self,
+        chunks: Sequence[SpeechChunk],
+        options: Options,
+        progress: Progress,
+        on_chunk: OnChunk | None = None,
     ) -> RecognisedFile:
         words = [TimedWord(text, 0.2 * at, 0.2 * at + 0.1, 0.9) for at, text in enumerate(self._texts)]
         return RecognisedFile([RecognisedChunk(words, "zh")], "zh", 1.0)
 
     def close(self) -> None:
-        """It runs nothing."""
+        """Do nothing: there is no process to end."""
 
 
 def written(language: str, *texts: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Chunks: what they hold, and which time of the file a time in a chunk is."""
+"""Chunks: their content, and the mapping of their times to those of the file."""
 
 import itertools
 

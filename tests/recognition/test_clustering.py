@@ -1,4 +1,4 @@
-"""Voice prints into people: how many, who, and within which bounds."""
+"""Clustering of speaker embeddings: number of speakers, assignment, and limits."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from batches.recognition.diarization.speech_segments import SpeechSegments
 def talk(
     people: list[int], *, seconds: float | list[float] = 3.0, likeness: float = 0.75, seed: int = 0
 ) -> tuple[SpeechSegments, SpeakerEmbeddings]:
-    """One piece a window, said by the person named; ``likeness`` is the cosine between a person's pieces."""
+    """One piece per window by the given speakers; ``likeness``: cosine between the pieces of one speaker."""
     random = np.random.default_rng(seed)
     voices = np.linalg.qr(random.normal(size=(192, max(people, default=0) + 1)))[0].T
     noise = random.normal(size=(len(people), 192))

@@ -1,4 +1,4 @@
-"""Sound taken whole: all tracks of a container, at its times, whatever its header or its phase."""
+"""Media containers: all audio tracks are decoded, at their times, whatever the header or phase."""
 
 from __future__ import annotations
 

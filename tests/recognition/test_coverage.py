@@ -1,4 +1,4 @@
-"""Speech without words: found between words, inside words that last too long, before and after all."""
+"""Coverage: speech without words is found between words, inside long words, and at both ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chunk during recognition: which attempt is kept, what counts as silence, where speech got no words."""
+"""Decoded chunk: choice between attempts, detection of silence, and speech without words."""
 
 import numpy as np
 import pytest
@@ -58,6 +58,34 @@ def test_an_attempt_that_loops_or_says_things_twice_loses_against_a_plain_one() 
     assert not one.went_wrong
 
 
+@pytest.mark.parametrize(
+    ("logprob", "text"),
+    [(-0.35, "busar ut i grantregården"), (-0.2, "busar ut i grann tre gården")],
+)
+def test_a_search_replaces_a_text_only_where_it_is_clearly_likelier(logprob: float, text: str) -> None:
+    one = chunk((0.0, 2.0))
+    one.consider(decoded("busar ut i grantregården", logprob=-0.36), ENGLISH)
+    one.consider_search(decoded("busar ut i grann tre gården", logprob=logprob), ENGLISH)
+    assert text_of(one) == text
+
+
+def test_a_search_that_ends_early_is_likelier_in_total_but_not_better() -> None:
+    one = chunk((0.0, 2.0))
+    one.consider(decoded("a few years, and then many more of them", logprob=-0.3), ENGLISH)
+    one.consider_search(decoded("a few years", logprob=-0.4), ENGLISH)
+    assert text_of(one).endswith("of them")
+
+
+def test_a_search_writes_no_digits_for_words_unless_the_words_went_wrong() -> None:
+    one, wrong = chunk((0.0, 2.0)), chunk((0.0, 2.0))
+    one.consider(decoded("Tänster en, två, tre, fyra", logprob=-0.3), ENGLISH)
+    wrong.consider(decoded("en, två, tre, fyra", logprob=-0.3, looped=True), ENGLISH)
+    for each in (one, wrong):
+        each.consider_search(decoded("Testar 1, 2, 3, 4", logprob=-0.1), ENGLISH)
+    assert text_of(one) == "Tänster en, två, tre, fyra"
+    assert text_of(wrong) == "Testar 1, 2, 3, 4"
+
+
 def test_an_attempt_that_leaves_speech_without_words_loses_against_one_that_has_all() -> None:
     one = chunk()
     one.consider(decoded("and", logprob=-0.2), ENGLISH)
@@ -84,6 +112,10 @@ def test_nobody_speaks_where_the_model_says_so_and_doubts_its_text() -> None:
     one.consider(decoded(logprob=-1.2, no_speech=0.9), ENGLISH)
     assert one.is_silence
     assert one.words == []
+    guess, quiet = chunk(), chunk()
+    guess.consider(decoded(logprob=-1.9, no_speech=0.5), ENGLISH)
+    quiet.consider(decoded(logprob=-1.9, no_speech=0.1), ENGLISH)
+    assert (guess.is_silence, quiet.is_silence) == (True, False)
     sure = chunk()
     sure.consider(decoded(logprob=-0.4, no_speech=0.9), ENGLISH)
     assert not sure.is_silence

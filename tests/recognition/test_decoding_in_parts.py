@@ -1,4 +1,4 @@
-"""A long compressed file, decoded in parts by several processes, has the samples of one pass."""
+"""Parallel decoding: a long compressed file decoded in parts has the samples of one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from batches.recognition.media import parts
 from batches.recognition.media.decoding import SAMPLE_RATE, decode
-from batches.recognition.runtime import seats
+from batches.recognition.runtime import engine_slots
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.pool import Endpoint
 from tests.recognition.sounds import write_wav
@@ -50,7 +50,7 @@ def short_files_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def joined(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether the parts of each file fitted together."""
+    """For each file, whether its parts could be joined."""
     outcomes: list[bool] = []
     real = parts.decode
 
@@ -140,15 +140,15 @@ def test_giving_a_file_up_ends_all_its_processes(
 
 def test_free_slots_are_shared_and_the_first_is_waited_for(tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0))
-    with seats.decoding(tmp_path, tick=lambda: None, most=cores + 1) as first:
+    with engine_slots.decoding(tmp_path, tick=lambda: None, most=cores + 1) as first:
         assert first == cores
 
         def give_up() -> None:
             raise GivenUp
 
-        with pytest.raises(GivenUp), seats.decoding(tmp_path, tick=give_up):
+        with pytest.raises(GivenUp), engine_slots.decoding(tmp_path, tick=give_up):
             pass
-    with seats.decoding(tmp_path, tick=lambda: None) as second:
+    with engine_slots.decoding(tmp_path, tick=lambda: None) as second:
         assert second == 1
 
 

@@ -1,4 +1,4 @@
-"""The engine process: confinement, its owner, and the cost of its end."""
+"""Engine process: confinement, ownership, and the effects of its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,23 +19,28 @@ from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.pool import EngineConfig, EnginePool
 from batches.recognition.runtime.sandbox import MAX_FILE_BYTES
+from batches.recognition.transcript import Segment
 from tests.recognition.engine_pools import client_of, engines, gone
-from tests.sample_speech import sample_folder
+from tests.sample_speech import sample_folder, write_call
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "canary-51c0ffee"
-SAMPLE = sample_folder() / "sample.wav"
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePool]:
-    """One engine for all tests here: what ends it starts it again."""
+    """One engine for all tests of this module; it is restarted after a test has ended it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SPEECHPORTAL_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "ANYTHING_ELSE"):
             patch.setenv(name, SECRET)
         with engines(tmp_path_factory.mktemp("scratch")) as pool:
             client_of(pool).ping()
             yield pool
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_call(tmp_path_factory.mktemp("speech") / "speech.wav")
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_a_file_that_cannot_be_decoded_never_reaches_it(client: RecognitionClien
     assert client.engine_pid == 0
 
 
-def test_its_death_is_an_error_of_the_file_that_was_alone(client: RecognitionClient) -> None:
+def test_its_death_is_an_error_of_the_file_that_was_alone(client: RecognitionClient, speech: Path) -> None:
     killed: list[int] = []
 
     def kill(_share: float) -> None:
@@ -90,16 +95,16 @@ def test_its_death_is_an_error_of_the_file_that_was_alone(client: RecognitionCli
             kill_engine(client)
 
     with pytest.raises(EngineDied, match=r"while recognising: it was killed \(SIGKILL\)") as died:
-        client.transcribe(SAMPLE, Options(), kill)
+        client.transcribe(speech, Options(), kill)
     assert not died.value.permanent
-    assert client.transcribe(SAMPLE, Options(language="en")).text
+    assert client.transcribe(speech, Options(language="en")).text
     assert client.engine_pid not in {0, *killed}
 
 
-def test_a_hang_is_noticed_and_ended(pool: EnginePool) -> None:
+def test_a_hang_is_noticed_and_ended(pool: EnginePool, speech: Path) -> None:
     with client_of(pool) as client:
-        client.transcribe(SAMPLE, Options(language="en"))  # its models are loaded
-    client = client_of(pool, stall=20)
+        client.transcribe(speech, Options(language="en"))  # its models are loaded
+    client = client_of(pool, stall=12)
     hanging: list[int] = []
 
     def hang(_share: float) -> None:
@@ -107,22 +112,24 @@ def test_a_hang_is_noticed_and_ended(pool: EnginePool) -> None:
             hanging.append(client.engine_pid)
             os.kill(client.engine_pid, signal.SIGSTOP)
 
-    with pytest.raises(EngineStalled, match="no progress for 20 seconds while recognising"):
-        client.transcribe(SAMPLE, Options(), hang)
+    with pytest.raises(EngineStalled, match="no progress for 12 seconds while recognising"):
+        client.transcribe(speech, Options(), hang)
     assert gone(hanging[0])
     client.ping()
     client.close()
     assert pool.pids[0] not in hanging
 
 
-def test_too_much_memory_for_the_models_is_the_operators_fault(tmp_path: Path) -> None:
+def test_too_much_memory_for_the_models_is_the_operators_fault(tmp_path: Path, speech: Path) -> None:
     with engines(tmp_path, memory_limit_bytes=32 << 20) as pool:
         with pytest.raises(EngineUnavailable, match="the limit is 32 MB") as unavailable:
-            client_of(pool).transcribe(SAMPLE, Options())
+            client_of(pool).transcribe(speech, Options())
         assert not unavailable.value.permanent
 
 
-def test_a_file_that_is_given_up_leaves_it_alive(client: RecognitionClient, pool: EnginePool) -> None:
+def test_a_file_that_is_given_up_leaves_it_alive(
+    client: RecognitionClient, pool: EnginePool, speech: Path
+) -> None:
     class CancelledError(Exception):
         pass
 
@@ -132,9 +139,9 @@ def test_a_file_that_is_given_up_leaves_it_alive(client: RecognitionClient, pool
 
     before = pool.pids
     with pytest.raises(CancelledError):
-        client.transcribe(SAMPLE, Options(), give_up)
+        client.transcribe(speech, Options(), give_up)
     assert client.engine_pid == 0
-    assert client.transcribe(SAMPLE, Options(language="en")).text
+    assert client.transcribe(speech, Options(language="en")).text
     assert pool.pids == before
 
 
@@ -218,3 +225,29 @@ def test_what_is_no_request_costs_only_the_connection(pool: EnginePool, client: 
     before = pool.pids
     client.ping()
     assert pool.pids == before
+
+
+def test_segments_arrive_while_recognition_runs(pool: EnginePool) -> None:
+    sample = sample_folder() / "sample.wav"  # long enough for several chunks
+    arrived: list[Segment] = []
+    shares: list[float] = []
+
+    def take(first: int, segments: Sequence[Segment], language: str) -> None:
+        assert (first, language) == (len(arrived), "en")
+        arrived.extend(segments)
+        shares.append(share[0])
+
+    share = [0.0]
+
+    def note(done: float) -> None:
+        share[0] = done
+
+    with client_of(pool) as client:
+        found = client.transcribe(sample, Options(language="en"), note, on_segments=take)
+        plain = client.transcribe(sample, Options(language="en"))
+    assert arrived
+    assert arrived == found.segments[: len(arrived)]
+    assert shares[0] < 1.0
+    assert [(each.start, each.text) for each in found.segments] == [
+        (each.start, each.text) for each in plain.segments
+    ]

@@ -1,4 +1,4 @@
-"""Several files at one engine: each has its own outcome, whatever becomes of the others."""
+"""Several files in one engine: each has its own outcome, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from batches.recognition.errors import EngineDied
 from batches.recognition.options import Options
-from batches.recognition.runtime import seats
+from batches.recognition.runtime import engine_slots
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.pool import Endpoint, EnginePool
 from batches.recognition.transcript import Transcript
@@ -20,7 +20,7 @@ from tests.recognition.engine_pools import client_of, engines, gone
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample
 
-SECONDS = 15  # of each recording
+SECONDS = 9  # of each recording
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_the_file_that_kills_the_engine_is_blamed_and_its_company_is_not(
     deaths: list[int] = []
 
     def kill(client: RecognitionClient) -> None:
-        """As a file does that makes the engine crash whenever it is recognised."""
+        """Kill the engine, as a file does that crashes it whenever it is recognised."""
         if client.stage in {"recognising", "finding speech"} and client.engine_pid not in deaths:
             deaths.append(client.engine_pid)
             os.kill(client.engine_pid, signal.SIGKILL)
@@ -154,31 +154,31 @@ def test_a_file_that_has_to_be_alone_waits_for_the_others_and_keeps_new_ones_out
     def give_up() -> None:
         raise Busy
 
-    first = seats.take(endpoints, alone=False, tick=give_up)
-    second = seats.take(endpoints, alone=False, tick=give_up)
+    first = engine_slots.take(endpoints, alone=False, tick=give_up)
+    second = engine_slots.take(endpoints, alone=False, tick=give_up)
     assert not first.alone
     waiting = threading.Event()
-    alone: list[seats.Seat] = []
+    alone: list[engine_slots.EngineSlot] = []
     thread = threading.Thread(
-        target=lambda: alone.append(seats.take(endpoints, alone=True, tick=waiting.set))
+        target=lambda: alone.append(engine_slots.take(endpoints, alone=True, tick=waiting.set))
     )
     thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(120)
     with pytest.raises(Busy):
-        seats.take(endpoints, alone=False, tick=give_up)
+        engine_slots.take(endpoints, alone=False, tick=give_up)
     first.release()
     second.release()
     thread.join(10)
     assert alone[0].alone
     with pytest.raises(Busy):
-        seats.take(endpoints, alone=False, tick=give_up)
+        engine_slots.take(endpoints, alone=False, tick=give_up)
     alone[0].release()
-    seats.take(endpoints, alone=False, tick=give_up).release()
+    engine_slots.take(endpoints, alone=False, tick=give_up).release()
 
 
 def test_files_spread_over_the_engines_before_they_share_one(tmp_path: Path) -> None:
     endpoints = [Endpoint(tmp_path, number, "cpu", 2) for number in range(3)]
-    taken = [seats.take(endpoints, alone=False, tick=lambda: None) for _ in range(6)]
-    assert [seat.endpoint.number for seat in taken] == [0, 1, 2, 0, 1, 2]
-    for seat in taken:
-        seat.release()
+    taken = [engine_slots.take(endpoints, alone=False, tick=lambda: None) for _ in range(6)]
+    assert [slot.endpoint.number for slot in taken] == [0, 1, 2, 0, 1, 2]
+    for slot in taken:
+        slot.release()

@@ -1,4 +1,4 @@
-"""Segmentation and embedding as a GPU runs them: batches of fixed shape, and no look at the host."""
+"""Segmentation and embedding on a GPU: batches of fixed shape, without synchronisation with the host."""
 
 from typing import Any
 

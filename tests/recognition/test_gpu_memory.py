@@ -1,4 +1,4 @@
-"""The memory of a graphics card that an engine process takes: its plan, its cap, its setting."""
+"""GPU memory of an engine process: plan, limit and setting."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def need() -> int:
 
 
 def test_the_gpu_decoder_takes_the_batches_that_its_memory_allows(need: int) -> None:
-    """In float16, as on a card; a small one decodes the same texts."""
+    """Float16, as on a GPU; a smaller batch gives the same texts."""
     texts = []
     for memory, rows in ((need, LEAST_ROWS), (16 * GIB, 8)):
         decoder, plan = load_decoder(
@@ -123,7 +123,7 @@ def run_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_engine_gives_its_setting_to_the_gpu_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine's way to a card, taken on the CPU: settings, plan, decoder, transcript."""
+    """The engine's path for a GPU, run on the CPU: settings, plan, decoder, transcript."""
     run_as_on_a_gpu(monkeypatch)
     folder = write_hugging_face(tmp_path / "random", random_state())
     options: dict[str, Any] = {"whisper_model": str(folder), "device": "cpu", "precision": "float16"}
@@ -141,7 +141,7 @@ def test_the_engine_gives_its_setting_to_the_gpu_decoder(
 def test_a_model_that_is_given_up_leaves_neither_threads_nor_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the next model of a card finds it full, and takes the smallest batches."""
+    """Otherwise the next model finds the GPU full, and uses the smallest batches."""
     run_as_on_a_gpu(monkeypatch)
     folder = write_hugging_face(tmp_path / "random", random_state())
     before = {thread.name for thread in threading.enumerate()}

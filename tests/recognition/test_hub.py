@@ -1,4 +1,4 @@
-"""Fetching models from Hugging Face: the revision in the name, the token, and why something is refused."""
+"""Download of models from Hugging Face: pinned revision, token, and reasons for refusals."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_reason_of_a_refusal_is_told_with_the_remedy(
 def test_a_pipelines_repositories_are_fetched_into_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """3.1 names two other repositories, whose checkpoints lie at their top."""
+    """Version 3.1 names two other repositories, with their checkpoints at the top level."""
     made = make_version_3_1(tmp_path / "made")
     repositories = {"pyannote/speaker-diarization-3.1": made}
     for name in ("pyannote/segmentation-3.0", "pyannote/wespeaker-voxceleb-resnet34-LM"):

@@ -1,4 +1,4 @@
-"""Of a long list of keywords, those that a text may have misspelt are found, and few others."""
+"""Keyword retrieval: of a long list, those that a text may have misspelt are found, and few others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from batches.recognition.asr.keyword_retrieval import KeywordIndex, likeness
 from batches.recognition.contracts import TimedWord
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
+from batches.recognition.transcript import Transcript
 from tests.recognition.recognise import recognise
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample
@@ -74,6 +75,11 @@ def test_a_name_is_spelt_as_one_of_a_thousand_keywords_and_no_other_is_inserted(
 ) -> None:
     path = write_wav(tmp_path / "diane.wav", load_sample()[200_000:232_000])
     keywords = [*names(1000), "Dianne"]
-    text = recognise(engine, path, Options(language="en", keywords=keywords)).text
+    transcript = recognise(engine, path, Options(language="en", keywords=keywords))
+    text = transcript.text
     assert "This is Dianne in New Jersey" in text
+    outcomes = {outcome.text: (outcome.accepted, outcome.refused) for outcome in transcript.keywords}
+    assert outcomes.pop("Dianne") == (1, 0)
+    assert all(accepted == 0 and refused for accepted, refused in outcomes.values())
+    assert Transcript.from_dict(transcript.to_dict()) == transcript
     assert not [keyword for keyword in keywords[:-1] if keyword in text]

@@ -1,4 +1,4 @@
-"""Keyword boosting: names that are said are written as given, and none is written that is not said."""
+"""Keyword boosting: spoken names are written as given, and none is written that was not spoken."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ABSENT = ["Kubernetes", "Threadripper", "Naver Cloud", "김철수", "Sheldon", "
 
 
 class Letters:
-    """One token for each letter."""
+    """Tokenizer with one token per character."""
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]

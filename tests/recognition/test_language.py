@@ -1,4 +1,4 @@
-"""Which language a file is in: asked all over the file, and among those that are expected."""
+"""Language detection: sampled over the whole file, and restricted to the expected languages."""
 
 import pytest
 from hypothesis import given

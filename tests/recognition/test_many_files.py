@@ -23,8 +23,8 @@ CUTS = (
     (12.5, 14.5, Options(language="en", keywords=["Dyanne", "Kubernetes"])),
     (14.5, 20.0, Options(language="auto", speakers=True)),
     (14.5, 20.0, Options(language="enko", keywords=["Chicagho"])),
-    (20.0, 29.5, Options(language="de")),
-    (6.5, 29.5, Options(language="en", keywords=["Dyanne"], speakers=True)),
+    (21.0, 27.0, Options(language="de")),
+    (10.0, 24.0, Options(language="en", keywords=["Dyanne"], speakers=True)),
     (10.0, 16.0, Options(language="ko-KR", keywords=["김철수", "서울"])),
     (18.0, 24.0, Options(language="ja")),
 )
@@ -32,7 +32,7 @@ CUTS = (
 
 @pytest.fixture(scope="module")
 def exact_engine() -> Iterator[Engine]:
-    """In float32, output layer included, where a batch's size does not change what is chosen."""
+    """Engine in float32, also in its output layer, so that the batch size does not change results."""
     with Engine(precision="float32") as engine:
         engine.load(speakers=True)
         yield engine
@@ -68,7 +68,7 @@ def test_a_transcript_is_the_same_alone_and_in_company(
     barrier = threading.Barrier(len(files))
 
     def together(path: Path, options: Options) -> Transcript:
-        barrier.wait(60)
+        barrier.wait(120)
         return recognise(exact_engine, path, options)
 
     with ThreadPoolExecutor(len(files)) as pool:

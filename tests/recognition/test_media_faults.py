@@ -1,4 +1,4 @@
-"""Files that cannot be recognised, or not wholly: each has its error, in a sentence that says what to do."""
+"""Media errors: unreadable and damaged files, each with its error and advice."""
 
 import subprocess
 import wave

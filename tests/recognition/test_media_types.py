@@ -1,4 +1,4 @@
-"""Every type of input that we promise is decoded to the sound that went in, whatever its name says."""
+"""Media types: every supported type of input is decoded to the original audio, whatever its name says."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The memory that a model needs, and what happens where there is less."""
+"""Memory that a model needs, and the behaviour when there is less."""
 
 from pathlib import Path
 

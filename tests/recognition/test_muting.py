@@ -1,4 +1,4 @@
-"""A muted copy is silent where it has to be, and sounds everywhere else."""
+"""Muted copies: silent in the redacted spans, unchanged elsewhere."""
 
 from __future__ import annotations
 

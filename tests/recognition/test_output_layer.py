@@ -1,4 +1,4 @@
-"""The int8 output layer chooses the tokens that float32 chooses, whatever else is in the batch."""
+"""The int8 output layer chooses the same tokens as float32, whatever else is in the batch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Closing phrases that nobody speaks are left out, and those that somebody speaks are kept."""
+"""Hallucinated closing phrases are removed; spoken ones are kept."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def test_a_phrase_is_a_phantom_only_where_the_model_is_not_sure(text: str) -> No
     assert is_phantom(text, mean_logprob=-0.3, no_speech_probability=0.5)
     assert is_phantom(text, mean_logprob=-0.8, no_speech_probability=0.05)
     assert not is_phantom(text, mean_logprob=-0.2, no_speech_probability=0.05)
+
+
+@pytest.mark.parametrize("text", ["4-5", "-5-5-5-5-5-5", "..."])
+def test_figures_without_a_word_are_a_phantom_where_there_is_twice_the_doubt(text: str) -> None:
+    assert is_phantom(text, mean_logprob=-0.69, no_speech_probability=0.46)
+    assert not is_phantom(text, mean_logprob=-0.3, no_speech_probability=0.46)
+    assert not is_phantom(text, mean_logprob=-0.69, no_speech_probability=0.1)
+    assert not is_phantom("010-1234-5678", mean_logprob=-0.69, no_speech_probability=0.46)
+
+
+def test_one_sound_again_and_again_is_a_phantom() -> None:
+    assert is_phantom("팽팽팽팽팽팽팽팽팽팽팽", mean_logprob=-0.48, no_speech_probability=0.76)
+    assert not is_phantom("팽팽팽팽팽팽팽팽팽팽팽", mean_logprob=-0.2, no_speech_probability=0.1)
+    assert not is_phantom("네, 네, 네.", mean_logprob=-0.6, no_speech_probability=0.3)
 
 
 @pytest.mark.parametrize("text", ["Thank you for calling.", "you know", "", "감사합니다만 괜찮습니다"])

@@ -1,4 +1,4 @@
-"""Pipeline folders: what is checked before anything of them is loaded, and that none of their code runs."""
+"""Pipeline folders: checked before anything is loaded from them, and none of their code runs."""
 
 import pickle
 import shutil
@@ -17,7 +17,7 @@ from tests.speaker_pipelines import COMMUNITY_1, VERSION_3_1, make_community_1, 
 
 
 class RunsCode:
-    """Unpickled without care, it makes the file that it names."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

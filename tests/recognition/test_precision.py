@@ -1,4 +1,4 @@
-"""Device and precision: which device a name stands for, and which number types it gets."""
+"""Device and precision: resolution of device names, and number types of each device."""
 
 import ast
 from pathlib import Path

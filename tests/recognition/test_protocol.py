@@ -19,7 +19,7 @@ from batches.recognition.runtime.recordings import Recording
 
 @pytest.fixture
 def ends() -> Iterator[tuple[Channel, Channel]]:
-    """The worker's end and the engine's."""
+    """Connected sockets of a worker and an engine."""
     worker, engine = socket.socketpair()
     channels = (
         Channel(worker, takes_descriptors=False, send_seconds=1),

@@ -1,4 +1,4 @@
-"""The segmentation network without pyannote gives what pyannote's own gives."""
+"""PyanNet without pyannote computes the same segmentation as pyannote's own."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_recognition_starts_without_importing_pyannote() -> None:
 
 
 def test_pyannote_starts_no_thread_for_its_telemetry() -> None:
-    """In a forked child a second thread would keep the child from leaving the network."""
+    """With a second thread, a forked child could not get its own network namespace."""
     program = (
         "import batches.recognition.diarization.torchaudio_compat, pyannote.audio, threading, sys; "
         "print(threading.active_count(), 'pyannote.audio.telemetry.metrics' in sys.modules)"

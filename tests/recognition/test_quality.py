@@ -1,4 +1,4 @@
-"""Signs of text that went wrong."""
+"""Quality checks: signs of hallucinated or looping text."""
 
 import pytest
 from hypothesis import given

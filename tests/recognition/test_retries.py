@@ -1,4 +1,4 @@
-"""Further attempts at a chunk that went wrong: one after another or in one go, with the same result."""
+"""Further attempts at a failed chunk: one by one or batched, with the same result."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -16,12 +16,16 @@ from batches.recognition.options import Options
 from tests.recognition.continuous.small_model import tokenizer
 
 WORDS = {
-    -0.1: " sure",
+    -0.01: " sure",
     -0.3: " fine",
     -1.5: " unsure",
     -1.2: " better",
     -1.9: " worse",
     -1.95: " worst",
+    -0.35: " one or two",
+    -0.12: " one, or two",
+    -0.34: " 1 or 2",
+    -0.15: " 1, or 2",
 }  # text of an attempt by its score
 
 
@@ -32,12 +36,14 @@ class ScriptedDecoder:
         self.scores, self.order = scores, order  # order: in which answers of one call are given
         self.calls: list[list[float]] = []
         self.beams: list[int] = []
+        self.digits: list[bool] = []  # whether each request allows them
         self.cancelled = 0
         self._made = 0
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
         self.calls.append([request.temperature for request in requests])
         self.beams += [request.beam_width for request in requests]
+        self.digits += [request.digits for request in requests]
         futures: list[Future[Decoded]] = [Future() for _ in requests]
         answers = [self._answer(number) for number in range(self._made, self._made + len(requests))]
         self._made += len(requests)
@@ -115,17 +121,38 @@ def test_attempts_that_are_no_longer_needed_are_cancelled() -> None:
 
 
 def test_an_unsure_text_is_searched_for_by_a_beam_and_a_sure_one_is_not() -> None:
-    unsure = ScriptedDecoder((-0.3, -0.1), order=(0,))
+    unsure = ScriptedDecoder((-0.3, -0.01), order=(0,))
     assert [word.text.strip() for word in recognise(unsure, at_once=False).chunks[0].words] == ["sure"]
     assert unsure.beams == [1, 5]
-    sure = ScriptedDecoder((-0.1,), order=(0,))
+    sure = ScriptedDecoder((-0.01,), order=(0,))
     recognise(sure, at_once=False)
     assert sure.beams == [1]
 
 
 def test_a_decoder_without_beams_is_asked_for_attempts_with_a_little_noise() -> None:
-    decoder = ScriptedDecoder((-0.3, -1.5, -0.1), order=(0, 1))
+    decoder = ScriptedDecoder((-0.3, -1.5, -0.01), order=(0, 1))
     found = recognise(decoder, at_once=True, searches=False)
     assert [word.text.strip() for word in found.chunks[0].words] == ["sure"]
     assert decoder.calls == [[0.0], [0.2, 0.3]]
     assert decoder.beams == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        ((-0.35, -0.15, -0.15), "one or two"),  # a likelier text in digits heard nothing else
+        ((-0.35, -0.12, -0.12), "one, or two"),
+        ((-0.34, -0.15, -0.15), "1, or 2"),
+        ((-0.34, -0.12, -0.12), "one, or two"),
+    ],
+)
+@pytest.mark.parametrize("searches", [True, False])
+def test_a_search_writes_no_digits_for_number_words(
+    scores: tuple[float, ...], text: str, *, searches: bool
+) -> None:
+    decoder = ScriptedDecoder(scores, order=(0, 1))
+    found = recognise(decoder, at_once=False, searches=searches)
+    assert "".join(word.text for word in found.chunks[0].words).strip() == text
+    allowed = scores[0] == -0.34
+    assert decoder.digits[1:] == [allowed] * (len(decoder.digits) - 1)
+    assert decoder.digits[0]

@@ -49,7 +49,7 @@ def segmentation(speech: np.ndarray, duration: float) -> Segmentation:
 
 
 def spoken(*regions: tuple[float, float], duration: float = 10.0) -> Segmentation:
-    """One window whose probability of speech is 1 inside the regions (seconds) and 0 outside."""
+    """Window with a speech probability of 1 inside the regions (seconds) and 0 outside."""
     centres = np.arange(FRAMES) * FRAME_STEP + FRAME_DURATION / 2
     inside = np.any([(centres >= start) & (centres < end) for start, end in regions], axis=0)
     return segmentation(inside[None].astype(np.float32), duration)

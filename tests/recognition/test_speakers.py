@@ -67,7 +67,7 @@ def error_rate(expected: list[SpeakerTurn], found: list[SpeakerTurn], seconds: f
 
 
 def labels(turns: list[SpeakerTurn]) -> list[str]:
-    """In order of first appearance."""
+    """Speaker labels in order of first appearance."""
     return list(dict.fromkeys(turn.speaker for turn in turns))
 
 

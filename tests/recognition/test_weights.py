@@ -1,4 +1,4 @@
-"""Whisper checkpoints of every layout give the same model, and no second copy in memory."""
+"""Whisper checkpoints of every layout give the same model, without a second copy in memory."""
 
 import json
 import subprocess

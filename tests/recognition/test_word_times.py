@@ -1,4 +1,4 @@
-"""Words begin and end where speech does."""
+"""Word times: words begin and end where the speech does."""
 
 from __future__ import annotations
 

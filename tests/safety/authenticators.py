@@ -1,4 +1,4 @@
-"""The codes that an authenticator app would show."""
+"""Authenticator codes (TOTP) for tests."""
 
 from __future__ import annotations
 

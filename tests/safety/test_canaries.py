@@ -1,4 +1,4 @@
-"""Secrets planted in an installation are not in its logs, error pages, debug reports, audit trail or admin.
+"""Planted secrets do not appear in logs, error pages, debug reports, audit trail or admin.
 
 (tests/admin/test_pages.py looks at every page of the admin for them.)
 """
@@ -108,7 +108,7 @@ def test_no_audit_entry_holds_a_secret(client: Client) -> None:
 
 
 def test_the_debug_report_hides_settings_and_passwords() -> None:
-    """Sent to nobody in production, but shown when somebody turns debugging on by mistake."""
+    """Never sent in production, but shown if debug mode is turned on by mistake."""
     request: HttpRequest = RequestFactory().post("/login/", {"username": "alice", "password": CANARY})
     request.META["HTTP_AUTHORIZATION"] = f"Bearer {CANARY}"
     try:

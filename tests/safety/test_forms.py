@@ -1,4 +1,4 @@
-"""Forms of two people at once, after the session ended, and with a stale token: nothing is lost unseen."""
+"""Forms: concurrent edits, an ended session and a stale CSRF token lose no unseen change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encryption key is retired: everything is encrypted anew, and the old key is needed no more."""
+"""Rotation of encryption keys: everything is re-encrypted, and the old key is no longer needed."""
 
 from __future__ import annotations
 

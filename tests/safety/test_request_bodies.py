@@ -1,8 +1,11 @@
-"""Bodies are bounded before they are read, and chunked ones work within the same limits."""
+"""Request bodies: limits apply before they are read, also to chunked bodies."""
 
 from __future__ import annotations
 
 import io
+import json
+import socket
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from pytest_django.fixtures import Settings
 
-from speechportal.platform import request_bodies
+from speechportal.platform import slow_bodies
 from speechportal.platform.request_bodies import BoundedBodies
+from speechportal.platform.slow_bodies import ArrivingBody
 from speechportal.storage import local_file_links
 from speechportal.wsgi import application
 from tests.factories import make_account, make_connection
@@ -42,7 +46,7 @@ def small(settings: Settings) -> None:
 
 @pytest.fixture
 def kept_connection() -> Iterator[None]:
-    """As Django's test client does it: the test's transaction outlives a request."""
+    """Keep the database connection over requests, as Django's test client does."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
@@ -110,10 +114,39 @@ def test_a_length_is_a_number(length: str) -> None:
     assert call(BoundedBodies(echo), "/x/", io.BytesIO(b""), CONTENT_LENGTH=length)[0].startswith("400")
 
 
-def test_a_slow_body_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_bodies, "FREE_SECONDS", -1.0)
-    status, _text = call(BoundedBodies(echo), "/x/", io.BytesIO(b"y"), HTTP_TRANSFER_ENCODING="chunked")
-    assert status.startswith("413")
+@pytest.mark.parametrize("path", ["/login/", "/api/v1/batches"])
+def test_a_body_that_ends_early_is_refused(path: str) -> None:
+    body = io.BytesIO(b"name=half")
+    status, text = call(application, path, body, CONTENT_LENGTH="90", HTTP_HOST="localhost")
+    assert status.startswith("400"), (status, text)
+    assert path != "/login/" or text == b"The body ended too early.\n"
+    if path.startswith("/api/"):
+        assert json.loads(text)["code"] == "malformed_body"
+
+
+def test_a_read_that_waits_too_long_is_refused() -> None:
+    class Silent(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise TimeoutError  # as a socket does after its timeout
+
+    status, _text = call(BoundedBodies(echo), "/x/", Silent(), HTTP_TRANSFER_ENCODING="chunked")
+    assert status.startswith("408")
+
+
+def test_only_slow_bodies_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_bodies, "CROWDED_SECONDS", 0.0)
+    one, other = socket.socketpair()
+    with one, other:
+        overdue = ArrivingBody(one, free=-1.0)
+        drip = ArrivingBody(one, free=30.0, received=10)
+        slow = ArrivingBody(one, free=30.0, received=1_000)
+        fast = ArrivingBody(one, free=30.0, received=10**9)
+        with drip.waiting(), slow.waiting(), fast.waiting():
+            time.sleep(0.05)
+            bodies = [fast, slow, drip, overdue]
+            assert slow_bodies.too_slow(bodies, queued=0) == [overdue]
+            assert slow_bodies.too_slow(bodies, queued=2) == [overdue, drip]
+            assert slow_bodies.too_slow(bodies, queued=9) == [overdue, drip, slow]
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Staff show a code after the password: nothing opens before it, and a code counts once."""
+"""Staff's second factor: no page opens before it, and each code works once."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_session_ends_with_the_app_it_was_shown_with(client: Client, staff: Us
     app = second_factor.begin(staff.pk)
     client.post("/two-factor/", {"code": code(app)})
     assert client.get("/admin/").status_code == 200
-    second_factor.remove(staff.pk)
+    second_factor.remove_all(staff.pk)
     assert client.get("/admin/").status_code == 302
 
 

@@ -1,4 +1,4 @@
-"""With a DSN, errors reach Sentry (here a server on this machine): what broke and where, and no secret.
+"""Sentry: errors are reported with their place and without secrets, to a server on this machine.
 
 The portal runs in a process of its own, on a database without tables, so that its pages break by themselves.
 """
@@ -51,7 +51,7 @@ logging.getLogger("batches.x").warning("no error, and password={CANARY}")
 
 @pytest.fixture
 def sentry() -> Iterator[tuple[str, list[bytes]]]:
-    """A DSN, and what is sent to it."""
+    """Sentry server: its DSN, and what it receives."""
     received: list[bytes] = []
 
     class Sentry(Handler):

@@ -1,4 +1,4 @@
-"""Limits of the sign-in: one spelling of an address, three subjects, longer and longer waits."""
+"""Rate limits of the sign-in: normalised addresses, three subjects, increasing waits."""
 
 from __future__ import annotations
 

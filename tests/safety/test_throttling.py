@@ -1,4 +1,4 @@
-"""Passwords cannot be guessed at speed, and guessing does not lock the owner out elsewhere."""
+"""Throttling of passwords: guessing is slow, and does not lock the owner out elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 
 @pytest.fixture(autouse=True)
 def quick_hashes(settings: Settings) -> None:
-    """These tests try dozens of passwords."""
+    """Use a fast password hasher: these tests try dozens of passwords."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

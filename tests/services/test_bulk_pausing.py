@@ -1,4 +1,4 @@
-"""Several batches are paused and resumed at once, each after a question that says what happens."""
+"""Several batches are paused and resumed at once, each action after a confirmation page."""
 
 from __future__ import annotations
 

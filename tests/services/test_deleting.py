@@ -124,7 +124,7 @@ def test_a_domain_in_use_cannot_be_deleted_and_can_once_its_batch_is(batch: Batc
 
 
 def test_nothing_is_left_waiting_whatever_the_tasks_do_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker hands its task back just between the two halves of the cancelation."""
+    """A worker releases its task between the two halves of the cancellation."""
     batch = make_batch()
     task, _ = claimed(batch)
     cancel_waiting = lifecycle._cancel_waiting

@@ -1,4 +1,4 @@
-"""Check and Create say the same: what one refuses, the other refuses in the same sentence."""
+"""Dry run and creation of a batch agree: both refuse the same, with the same sentence."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def checked(connection: Connection, **fields: Any) -> list[tuple[str, str]]:
 
 
 def created(connection: Connection, **fields: Any) -> list[tuple[str, str]]:
-    """What Create refuses; nothing where it creates."""
+    """Errors of creating the batch; empty if it is created."""
     fields = {
         "name": "talks",
         "domain": make_domain(connection.account),

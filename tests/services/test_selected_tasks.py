@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -77,6 +78,20 @@ def test_filters_and_orders(batch: Batch, tasks: dict[str, Task]) -> None:
     assert names(batch, longest="2") == ["failed"]
     assert names(batch, model="base") == ["completed"]
     assert names(batch, state="failed", q="FAIL") == ["failed"]
+
+
+def test_an_action_that_fits_no_task_cannot_be_confirmed(
+    alice: User, batch: Batch, tasks: dict[str, Task]
+) -> None:
+    client, address = client_of(alice), reverse("batches:selected_tasks", args=[batch.uid, "acknowledge"])
+    confirm = re.compile(r"""<button\s+class="button primary"\s+(disabled)?>""")
+    choice = re.compile(r"""name="all"\s+value="([1]?)"\s+required\s+(checked|disabled)?""")
+    page = client.get(address, {"task": tasks["waiting"].uid}).content.decode()
+    assert choice.findall(page) == [("", "disabled"), ("1", "")]  # One failure may still be chosen by "all".
+    assert confirm.findall(page) == [""]
+    page = client.get(address, {"task": tasks["waiting"].uid, "state": "waiting"}).content.decode()
+    assert choice.findall(page) == [("", "disabled"), ("1", "disabled")]
+    assert confirm.findall(page) == ["disabled"]
 
 
 @pytest.mark.parametrize(

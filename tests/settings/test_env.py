@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from speechportal.env import Env, database, redis, stored_secret
+from speechportal.env import Env, stored_secret
+from speechportal.service_urls import database, redis
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def batch(settings: Settings) -> Batch:
 
 @pytest.fixture
 def down(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No file of a local folder can be read, written or listed."""
+    """Make a local folder's storage fail: no file can be read, written or listed."""
 
     def refuse(self: LocalStore, key: str, *_args: Any, **_kwargs: Any) -> Any:
         raise Unreachable(key)

@@ -1,4 +1,4 @@
-"""Nothing that a connection is asked for lies outside of its root."""
+"""Confinement of connections: no operation leaves the connection's root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speechportal.storage.models import Connection
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder of this machine that is none of the account's business."""
+    """Folder of this machine that no account may access."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "secret").write_bytes(b"secret")
@@ -90,7 +90,7 @@ def test_a_pipe_is_no_file_and_nobody_waits_for_it(folder_store: ObjectStore, ro
 def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(
     folder_store: ObjectStore, root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    """The race that a path which is checked and then opened loses: swapped just before it is opened."""
+    """Race condition: the path is swapped between its check and its opening."""
     folder_store.put("inner/secret", b"own")
     original = confined._open_part
 
@@ -120,7 +120,7 @@ def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(
 def test_a_folder_that_is_open_stays_the_one_it_was(
     folder_store: ObjectStore, local_connection: Connection, root: Path, outside: Path
 ) -> None:
-    """Swapped just after: what was opened is still inside."""
+    """The folder is swapped after it was opened: the open one is still inside."""
     folder_store.put("inner/file", b"own")
     confined_root = allowed_root(local_connection.place, local_connection.account.uid)
     with confined.folder(confined_root, "inner/") as above:

@@ -31,7 +31,7 @@ Names = Callable[..., list[str]]
 
 
 class Server(ThreadingHTTPServer):
-    """An S3 server that has nothing, and notes by which name it was asked."""
+    """Empty S3 server that records the host names of its requests."""
 
     asked: list[str]
 
@@ -69,7 +69,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """Sets what the name service answers about HOST, one answer after the other; the last stays."""
+    """Set the DNS answers for HOST, one after the other; the last one stays."""
     real = socket.getaddrinfo
 
     def answer(*answers: list[str]) -> list[str]:
@@ -188,7 +188,7 @@ def test_faults_of_connecting_are_told_apart(names: Names, settings: Settings) -
 
 
 def test_a_certificate_is_asked_for_by_name(names: Names) -> None:
-    """Not by the address that is connected to."""
+    """SNI has the host name, not the address that is connected to."""
     names(["127.0.0.1"])
     wanted: list[str | None] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -110,7 +110,7 @@ def test_the_check_ends_at_what_is_wrong(swift_store: Opener) -> None:
 
 
 class Played(ThreadingHTTPServer):
-    """A server that has one answer to everything; ``status`` 0 means to hang up at once."""
+    """Server with one response to everything; ``status`` 0 closes the connection at once."""
 
     daemon_threads = True
     status = 503
@@ -141,7 +141,7 @@ class _Answers(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _answer  # noqa: N815 - http.server's names
 
     def log_message(self, *_args: object) -> None:
-        """Nothing on the test's output."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_access_that_is_denied_is_told(played: Played, use: Use, tmp_path: Path)
 
 
 def test_a_server_that_hangs_up_in_the_middle_of_a_file(tmp_path: Path) -> None:
-    """Neither a part of a file nor a lasting fault."""
+    """The result is neither a part of a file nor a permanent error."""
 
     class Short(_Answers):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Names that people and programs give to files, and names that must not be let in."""
+"""Object names: unusual ones that people and programs use, and dangerous ones that are refused."""
 
 from __future__ import annotations
 

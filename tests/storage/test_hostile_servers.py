@@ -1,4 +1,4 @@
-"""S3 servers that send slowly, without end, or something else than they said: each call ends, and cheaply."""
+"""Malicious S3 servers that are slow, endless or inconsistent: each call ends, at a low cost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def store(server: Server) -> ObjectStore:
 
 
 def sending(head: bytes, chunk: bytes, pause: float = 0.0) -> Handler:
-    """``head``, then ``chunk`` again and again until the client has gone."""
+    """Send ``head``, then ``chunk`` repeatedly until the client disconnects."""
 
     def handler(stream: socket.socket, _head: bytes) -> None:
         stream.sendall(head)

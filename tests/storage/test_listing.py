@@ -91,7 +91,7 @@ def test_a_missing_folder_is_missing_in_a_local_folder(store: ObjectStore) -> No
 
 
 def test_many_objects_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is played: what counts is that no more than a page is held."""
+    """With a simulated server: at most one page is held in memory."""
     given = S3Settings("http://127.0.0.1:1", "r", "bucket", "key", "secret")
     total = 20_000
 

@@ -49,7 +49,7 @@ def test_another_version_is_not_moved(store: ObjectStore) -> None:
 def test_a_source_that_is_replaced_meanwhile_stays(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replaced between the copy and the second look."""
+    """The source is replaced between the copy and the second check."""
     source = store.put("key", b"old")
     original = type(store).copy
 
@@ -70,9 +70,9 @@ def test_a_source_that_is_replaced_meanwhile_stays(
 def test_a_source_that_is_replaced_before_it_is_copied_is_not_copied(
     server: str, parts: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replaced after the look at it, before the server copies: told apart by the server itself.
+    """The source is replaced between the check and the copy; the server itself detects it.
 
-    moto stands for the servers that ignore the condition: there the second look tells, and nothing is lost.
+    moto represents servers that ignore the condition: there the second check detects it, and nothing is lost.
     """
     store: S3Store = request.getfixturevalue(f"{server}_store")()
     if parts:

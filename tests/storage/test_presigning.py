@@ -1,4 +1,4 @@
-"""Addresses that read or write one file without further rights, for a while."""
+"""Presigned URLs that read or write one file without further credentials, until they expire."""
 
 from __future__ import annotations
 
@@ -19,13 +19,6 @@ from tests.clients import Client
 CHECKS_NOTHING = {"moto"}
 
 
-@pytest.fixture(autouse=True)
-def signs(request: pytest.FixtureRequest) -> None:
-    """The emulator knows no accounts: tests/storage/test_remote_kinds.py looks at Google's links."""
-    if kind(request) == "gcs":
-        pytest.skip("links need the key of a service account")
-
-
 @dataclass
 class Answer:
     status: int
@@ -34,7 +27,7 @@ class Answer:
 
 
 def ask(store: ObjectStore, address: str, method: str = "GET", data: bytes | None = None) -> Answer:
-    """What a browser gets; some storages are served by the portal itself."""
+    """Request a presigned URL as a browser would; the portal itself serves some storages."""
     if address.startswith(settings.PUBLIC_URL):
         response = Client().generic(method, urlsplit(address).path, data or b"", "audio/wav")
         streamed = getattr(response, "streaming_content", None)

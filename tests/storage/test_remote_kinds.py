@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import asyncssh
+import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,7 +21,7 @@ from django.core.exceptions import ValidationError
 
 from speechportal.outbound.requests_adapter import GuardedAdapter, guarded_session
 from speechportal.storage import kinds, services
-from speechportal.storage.backends import kind_remote, sftp
+from speechportal.storage.backends import kind_remote, sftp_connection
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.gcs import GcsSettings, GcsStore
 from speechportal.storage.errors import (
@@ -29,6 +32,7 @@ from speechportal.storage.errors import (
     ForbiddenEndpoint,
     HostKeyUnknown,
     StorageError,
+    TimedOut,
     WrongCredentials,
 )
 from speechportal.storage.models import Connection
@@ -79,6 +83,12 @@ def test_a_connection_is_made_from_what_the_kind_declares(
         ("sftp", {**SFTP, "host": ""}, "host"),
         ("sftp", {**SFTP, "port": "99999"}, "port"),
         ("sftp", {**SFTP, "folder": "/a/../b"}, "folder"),
+        ("sftp", {**SFTP, "folder": "sftp://example.com/a"}, "folder"),
+        (
+            "azure",
+            {"account_name": "calls", "bucket": "calls", "account_key": "k", "root_path": "az://x"},
+            "root_path",
+        ),
         ("sftp", {**SFTP, "host_key": ""}, "host_key"),
     ],
 )
@@ -100,7 +110,7 @@ def test_a_kind_whose_library_is_missing_says_so(provider: str, monkeypatch: pyt
 
 
 def test_the_portal_starts_without_the_libraries() -> None:
-    """Nothing of them is imported before a store is opened."""
+    """Their modules are imported only when a store is opened."""
     program = """
 import sys
 for name in ("azure", "google.cloud", "paramiko"):
@@ -136,7 +146,7 @@ def test_wrong_credentials_and_another_server_are_refused(sftp_store: Opener) ->
 def test_a_fingerprint_is_enough(sftp_store: Opener, sftp_server: SftpServer) -> None:
     from base64 import b64decode
 
-    fingerprint = sftp.fingerprint(b64decode(sftp_server.host_key.split()[1]))
+    fingerprint = sftp_connection.fingerprint(b64decode(sftp_server.host_key.split()[1]))
     assert sftp_store(host_key=fingerprint).stat("a.wav") is None
 
 
@@ -150,19 +160,19 @@ def test_a_server_that_is_away_and_a_folder_that_is_gone_are_told_apart(sftp_sto
 def test_a_connection_that_was_cut_is_made_again(sftp_store: Opener) -> None:
     store = sftp_store()
     store.put("a.wav", b"sound")
-    sftp.storage_for(store._given)._ssh.close()  # type: ignore[attr-defined] # as a server that restarts does
+    sftp_connection.storage_for(store._given)._ssh.close()  # type: ignore[attr-defined] # as a server that restarts does
     time.sleep(0.2)
     assert store.stat("a.wav") is not None
 
 
 def test_no_private_address_is_reached_where_that_is_not_allowed(
-    sftp_store: Opener, gcs_store: Opener, settings: Any
+    sftp_store: Opener, gcs_url: str, settings: Any
 ) -> None:
     settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = False
     with pytest.raises(ForbiddenEndpoint):
         sftp_store().stat("a.wav")
     with pytest.raises(ForbiddenEndpoint):  # The transport's own check: the endpoint's is passed by here.
-        gcs_store().stat("a.wav")
+        GcsStore(GcsSettings("calls", "", gcs_url), lambda *_: "").stat("a.wav")
     settings.OUTBOUND_HTTP, settings.OUTBOUND_PORTS = True, []
     values = {"endpoint_url": "http://169.254.169.254", "bucket": "calls", "service_account": "{}"}
     with pytest.raises(ForbiddenEndpoint):
@@ -178,13 +188,21 @@ def test_a_bucket_that_is_missing_is_told(gcs_store: Opener) -> None:
 
 
 def test_a_wrong_key_of_a_service_account_is_told() -> None:
-    for text in ("no json", "[]", '{"type": "service_account"}'):
+    for text in ("no json", "[]", '{"type": "service_account"}', '{"type": "authorized_user"}'):
         with pytest.raises(WrongCredentials):
-            GcsStore(GcsSettings("calls", text)).presign("a.wav", expires=60)
+            GcsStore(GcsSettings("calls", text), lambda *_: "").presign("a.wav", expires=60)
+
+
+def test_credentials_that_name_files_or_programs_are_refused(tmp_path: Path) -> None:
+    source = {"executable": {"command": f"touch {tmp_path / 'ran'}"}}
+    text = json.dumps({"type": "external_account", "credential_source": source})
+    with pytest.raises(WrongCredentials, match="external_account"):
+        GcsStore(GcsSettings("calls", text), lambda *_: "").stat("a.wav")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_links_are_signed_by_the_service_account() -> None:
-    store = GcsStore(GcsSettings("calls", key_of_service_account(), root="in/"))
+    store = GcsStore(GcsSettings("calls", key_of_service_account(), root="in/"), lambda *_: "")
     link = urlsplit(store.presign("통화.wav", expires=60, filename="a.wav"))
     query = parse_qs(link.query)
     assert (link.scheme, link.netloc) == ("https", "storage.googleapis.com")
@@ -216,3 +234,83 @@ def test_the_environment_of_the_portal_is_not_used(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert gcs_store().stat("a.wav") is None
+
+
+def slow_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send packets in parts, as where a window is nearly used up, and those of a file that is read slowly."""
+    send = paramiko.Channel.send
+
+    def in_parts(channel: paramiko.Channel, data: bytes) -> int:
+        time.sleep(0.002 if len(data) < 100 else 0)
+        return int(send(channel, data[:8_000]))
+
+    monkeypatch.setattr(paramiko.Channel, "send", in_parts)
+
+
+def test_an_sftp_copy_is_the_same_file(sftp_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = os.urandom(6_000_000)
+    store = sftp_store()
+    store.put("large", data)
+    slow_requests(monkeypatch)
+    store.copy("large", "target")
+    with store.open("target") as copied:
+        assert copied.read() == data
+
+
+def test_sftp_is_asked_for_other_things_while_a_file_is_read(
+    sftp_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(6_000_000)
+    store = sftp_store()
+    store.put("large", data)
+    slow_requests(monkeypatch)
+    with store.open("large") as file:
+        parts = [file.read(1_000_000)]
+        for number in range(6):
+            store.put(f"{number}.txt", b"text" * 20_000)
+            parts.append(file.read(1_000_000))
+    assert b"".join(parts) == data
+
+
+def test_every_refusal_of_an_sftp_write_counts(sftp_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full for one of the parts that are sent without waiting."""
+    write = asyncssh.SFTPServer.write
+
+    def full(server: asyncssh.SFTPServer, file: object, offset: int, data: bytes) -> Any:
+        if offset == 65_536:
+            raise asyncssh.SFTPNoSpaceOnFilesystem("No space left on device")
+        return write(server, file, offset, data)
+
+    monkeypatch.setattr(asyncssh.SFTPServer, "write", full)
+    store = sftp_store()
+    with pytest.raises(StorageError) as caught:
+        store.put("a.wav", bytes(400_000))
+    assert "No space left on device" in str(caught.value)
+    monkeypatch.undo()
+    assert store.stat("a.wav") is None
+    store.put("a.wav", bytes(400_000))
+
+
+def test_an_sftp_connection_that_fell_silent_is_opened_anew(
+    sftp_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = sftp_store()
+    store.put("a.wav", b"sound")
+    read_packet = paramiko.SFTPClient._read_packet
+    with monkeypatch.context() as patch:
+        silent = iter([True])
+
+        def fall_silent(client: paramiko.SFTPClient) -> Any:
+            answer = read_packet(client)
+            if next(silent, False):
+                raise TimeoutError  # The response is late: it is still to come when the next request is sent.
+            return answer
+
+        patch.setattr(paramiko.SFTPClient, "_read_packet", fall_silent)
+        before = sftp_connection.storage_for(store._given)._sftp  # type: ignore[attr-defined] # the private connection
+        with pytest.raises(TimedOut):
+            store.stat("a.wav")
+    stored = store.stat("a.wav")
+    assert stored is not None
+    assert stored.size == 5
+    assert sftp_connection.storage_for(store._given)._sftp is not before  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Where the migrations of each release end; "zero" before an app had any.
+"""Last migrations of each release, by app; "zero" before an app had any.
 
 Upgrades are tested from each. A release adds where its own end, which `manage.py showmigrations` says.
 """

@@ -1,4 +1,4 @@
-"""Run inside an installation by the test of backups: ``make``, ``later`` or ``go_on``; prints JSON.
+"""Run inside an installation by the test of backups: ``make``, ``later``, ``go_on`` or ``look``; prints JSON.
 
 Only recognition has a stand-in: the rest is the portal's own, on the installation's database and folders.
 """
@@ -71,9 +71,9 @@ def later() -> dict[str, object]:
 
 
 def go_on() -> dict[str, object]:
-    """What workers do when they are started: free what nobody works on, look for files, process them."""
+    """Continue as workers do after a start: reap lost leases, poll, and process."""
     before = {task.name: task.state for task in Task.unscoped.all()}
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while not lifecycle.reap():
         assert time.monotonic() < end, "the lease of the lost worker does not end"
         time.sleep(0.2)
@@ -101,6 +101,14 @@ def go_on() -> dict[str, object]:
     }
 
 
+def look() -> dict[str, object]:
+    return {
+        "states": {task.name: task.state for task in Task.unscoped.all()},
+        "charges": sorted(Charge.unscoped.values_list("input_name", flat=True)),
+        "told": sorted(Delivery.unscoped.values_list("event", "task__name")),
+    }
+
+
 def waiting() -> bool:
     return Task.unscoped.filter(state=Task.State.WAITING).exists()
 
@@ -110,7 +118,7 @@ def webhook_secret() -> str:
     return webhook.encryption().decrypt(webhook.encrypted_secret)
 
 
-STEPS: dict[str, Any] = {"make": make, "later": later, "go_on": go_on}
+STEPS: dict[str, Any] = {"make": make, "later": later, "go_on": go_on, "look": look}
 
 if __name__ == "__main__":
     print(json.dumps(STEPS[sys.argv[1]]()))

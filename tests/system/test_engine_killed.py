@@ -1,4 +1,4 @@
-"""kill -9 of the engine process while it has eight tasks' files in hand, in the running portal."""
+"""kill -9 of the engine process while it processes files of eight tasks, in the running portal."""
 
 from __future__ import annotations
 
@@ -66,11 +66,10 @@ def wait_for(what: str, fact: Callable[[], bool], seconds: float = 600) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "data"
-    manage(folder, "migrate", "--verbosity", "0")
+def folder(tmp_path: Path, migrated_data: Callable[[Path], Path]) -> Iterator[Path]:
+    folder = migrated_data(tmp_path / "data")
     storage = Path(manage(folder, "shell", "-v", "0", "-c", MAKE_BATCH).strip().splitlines()[-1])
-    recording = write_wav(tmp_path / "speech.wav", load_sample()[6 * 16_000 :])
+    recording = write_wav(tmp_path / "speech.wav", load_sample()[6 * 16_000 : 18 * 16_000])
     for number in range(FILES):
         (storage / "in" / f"{number}.wav").write_bytes(recording.read_bytes())
     portal = subprocess.Popen(
@@ -80,7 +79,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     )
     yield folder
     portal.send_signal(signal.SIGINT)
-    portal.wait(60)
+    portal.wait(120)
 
 
 def test_each_file_has_one_result_one_charge_and_one_attempt(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole portal in its own folder, on real speech: killed in the middle, and started again."""
+"""kill -9 of the whole portal during work on real speech, and its restart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,8 @@ def wait_until_gone(folder: Path, seconds: float) -> list[int]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    migrated = manage(folder, "migrate", "--verbosity", "0")
-    output = migrated.communicate(timeout=120)[0]
-    assert migrated.returncode == 0, output
-    return folder
+def folder(tmp_path: Path, migrated_data: Callable[[Path], Path]) -> Path:
+    return migrated_data(tmp_path / "data")
 
 
 def test_killed_in_the_middle_everything_ends_as_if_nothing_had_happened(folder: Path) -> None:
@@ -95,7 +92,7 @@ def test_killed_in_the_middle_everything_ends_as_if_nothing_had_happened(folder:
     wait_for_finished(folder, 2, 180)
     for pid in processes_of(folder):
         os.kill(pid, signal.SIGKILL)
-    first.communicate(timeout=60)
+    first.communicate(timeout=240)
     assert wait_until_gone(folder, 10) == []
     assert finished_tasks(folder) < 12
 
@@ -116,22 +113,22 @@ def test_killed_in_the_middle_everything_ends_as_if_nothing_had_happened(folder:
 
 def test_a_kill_of_the_supervisor_alone_leaves_no_process_behind(folder: Path) -> None:
     supervisor = manage(folder, "run", "--bind", "127.0.0.1:0")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while len(processes_of(folder)) < 12:
         assert time.monotonic() < end
         time.sleep(0.2)
     supervisor.kill()
-    supervisor.communicate(timeout=30)
-    assert wait_until_gone(folder, 45) == []
+    assert wait_until_gone(folder, 120) == []
+    supervisor.communicate(timeout=10)
 
 
 def test_ctrl_c_stops_everything(folder: Path) -> None:
     supervisor = manage(folder, "run", "--bind", "127.0.0.1:0")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while len(processes_of(folder)) < 12:
         assert time.monotonic() < end
         time.sleep(0.2)
     supervisor.send_signal(signal.SIGINT)
-    supervisor.communicate(timeout=45)
+    supervisor.communicate(timeout=240)
     assert supervisor.returncode == 0
     assert processes_of(folder) == []

@@ -1,4 +1,4 @@
-"""A backup is made and restored by the help's own lines, and everything is as the help says."""
+"""Backup and restore, with the commands in the help, and the results that the help promises."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Installation:
         return found
 
     def shell(self, line: str, backup: Path) -> None:
-        """A line of the help, with this installation's places."""
+        """Run a command line of the help, with this installation's paths."""
         line = line.replace("var/", f"{self.folder}/").replace("portal.backup", str(backup))
         ended = self.run(["sh", "-c", line.replace(".venv/bin/python", sys.executable)])
         assert ended.returncode == 0, ended.stderr
@@ -122,7 +122,7 @@ def go_through(old: Installation, new: Installation, backup: Path, save: str, re
         "finished-later.mp3": "failed",
         "waiting.mp3": "completed",
     }
-    assert found["causes"] == [["finished-later.mp3", "input_missing"]]
+    assert found["causes"] == [["finished-later.mp3", "result_in_storage"]]
     assert found["charges"] == ["done.mp3", "under-way.mp3", "waiting.mp3"]
     assert sorted(found["told"]) == [
         ["task.completed", "done.mp3"],
@@ -141,3 +141,10 @@ def go_through(old: Installation, new: Installation, backup: Path, save: str, re
     assert found["webhook_secret"] == made["webhook_secret"]
     assert found["token_of"]
     assert found["signs_in"]
+
+    command = [sys.executable, "manage.py", "adopt_results", "--reason", "restored"]
+    assert "1 results adopted; 0 tasks left" in new.run(command).stdout
+    adopted = new.scene("look")
+    assert set(adopted["states"].values()) == {"completed"}
+    assert adopted["charges"] == ["done.mp3", "finished-later.mp3", "under-way.mp3", "waiting.mp3"]
+    assert ["task.completed", "finished-later.mp3"] in adopted["told"]

@@ -1,4 +1,4 @@
-"""An earlier version's database, with rows in it, becomes today's, and can become what it was again."""
+"""Upgrades: a filled database of an earlier version is migrated to the present one, and back."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_postgresql(tmp_path: Path, release: str, server: str) -> None:
 
 
 def test_every_migration_of_a_release_is_still_there() -> None:
-    """What was released is never renamed or rewritten away: somebody's database stands there."""
+    """Released migrations are never renamed or removed: installations depend on them."""
     known = set(MigrationLoader(None).disk_migrations)
     wanted = {(app, name) for where in RELEASES.values() for app, name in where.items() if name != "zero"}
     assert wanted <= known

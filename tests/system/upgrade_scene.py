@@ -1,4 +1,4 @@
-"""Run by the test of upgrades: an earlier version's database, made today's, what it was, today's again."""
+"""Script of the upgrade test: migrates an earlier version's database forward, back and forward again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FOLDER = Path(settings.STORAGE_LOCAL_ROOTS[0]) / "alice"
 
 
 def install(release: str) -> None:
-    """The tables as they were; the other apps' as they are."""
+    """Migrate the tables to an earlier release, and those of other apps to the present one."""
     executor = MigrationExecutor(connection)
     leaves = [each for each in executor.loader.graph.leaf_nodes() if each[0] not in RELEASES[release]]
     executor.migrate([*leaves, *targets_of(release)])
@@ -67,12 +67,12 @@ def go_back(release: str) -> None:
 
 
 def models_of(release: str) -> Any:
-    """The models as they were."""
+    """Models of an earlier release."""
     return MigrationExecutor(connection).loader.project_state(targets_of(release)).apps
 
 
 def version_of(key: str) -> str:
-    """A file's, as the storage tells it."""
+    """Version of a file in the storage."""
     if not (file := FOLDER / key).exists():
         return "1"
     there = file.stat()
@@ -80,7 +80,7 @@ def version_of(key: str) -> str:
 
 
 class Past:
-    """Makes rows of every kind that every release has, with only the columns that the first one had."""
+    """Creates rows of every kind in the tables of a release, with the columns of the first one only."""
 
     def __init__(self, apps: Any) -> None:
         self.apps = apps
@@ -140,7 +140,7 @@ class Past:
         return self.make("storage.Connection", account=account, name="Local", **values), s3
 
     def tasks(self, common: dict[str, Any]) -> Any:
-        """One in each state; returns the completed one."""
+        """Create a task in each state; returns the completed one."""
         now = timezone.now()
         report = self.make(
             "batches.ExecutionResult",
@@ -189,14 +189,14 @@ class Past:
 
 
 def rows_of(apps: Any) -> dict[str, list[dict[str, Any]]]:
-    """All that is in the tables of ours, by the columns that the release has."""
+    """All rows in our tables, by the columns of a release."""
     labels = {"accounts", "storage", "domains", "batches"}
     found = [model for model in apps.get_models() if model._meta.app_label in labels]
     return {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in found}
 
 
 def look_around() -> None:
-    """What today's version makes of it."""
+    """Check the migrated rows with the present code."""
     account = Account.objects.get()
     assert (account.batch_limit, account.price_per_file, account.is_suspended) == (3, Decimal("0.25"), False)
     s3 = Connection.objects.for_account(account).get(name="S3")

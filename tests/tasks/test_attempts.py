@@ -1,4 +1,4 @@
-"""Attempts that did not complete a task are kept, with their causes, over retries."""
+"""Failed attempts of a task are kept with their failure reasons, also over retries."""
 
 from __future__ import annotations
 

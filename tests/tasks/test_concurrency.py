@@ -1,4 +1,4 @@
-"""Rules that must hold when several requests or workers come at once: threads with their own connections."""
+"""Rules that hold under concurrent requests and workers, tested with threads that have own connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account with ten thousand waiting files does not keep another's three from starting next."""
+"""Fair scheduling: ten thousand waiting files of one account do not delay another account's three."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fill(batch: Batch, count: int) -> None:
 
 
 class Workers:
-    """Threads that claim, and finish what they have claimed only when told."""
+    """Threads that claim tasks, and complete them only when the test says so."""
 
     def __init__(self, count: int) -> None:
         self.claims: list[Lease] = []

@@ -1,4 +1,4 @@
-"""Each change of state has one winner, and what ends a task ends it whole."""
+"""Task lifecycle: each transition has one winner, and the end of a task is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A completed file can be recognised again on purpose: another task, another charge, another result."""
+"""Recognising a completed file again creates another task, charge and result."""
 
 from __future__ import annotations
 

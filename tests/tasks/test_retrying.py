@@ -1,4 +1,4 @@
-"""A failed or cancelled task can run again, without a second charge and without losing what is done."""
+"""Retries: a failed or cancelled task runs again without a second charge or repeated work."""
 
 from __future__ import annotations
 

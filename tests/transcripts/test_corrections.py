@@ -1,4 +1,4 @@
-"""People correct a transcript; the machine's text stays, and every format says what they wrote."""
+"""Corrections: the recognised text is kept, and every format contains the corrected one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from batches.recognition.transcript import Segment, Transcript
 from batches.transcripts import corrections, search
 from batches.transcripts.search_query import NO_LAST, SearchQuery, fold, marked, spell
 from speechportal.accounts.models import Account
-from tests.factories import make_account, make_batch, make_task
+from tests.clients import Client
+from tests.factories import make_account, make_batch, make_task, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -88,13 +89,47 @@ def test_the_words_side_by_side_come_first_then_the_most_then_the_newest() -> No
     assert search.search(account, "order").first() == often
 
 
-def test_only_the_newest_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "RANKED", 2)
-    account = make_account()
-    oldest = recognised(account, "order order order")
+def test_only_the_newest_are_found_and_ranked_and_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MOST_FOUND", 2)
+    owner = make_user()
+    account = make_account(owner=owner)
+    recognised(account, "order order order")
     middle = recognised(account, "order order")
     newest = recognised(account, "order")
-    assert list(search.search(account, "order")) == [middle, newest, oldest]
+    assert list(search.search(account, "order")) == [middle, newest]
+    client = Client()
+    client.force_login(owner)
+    assert "These are the newest 2." in client.get("/transcripts/?q=order").content.decode()
+    monkeypatch.setattr(search, "MOST_FOUND", 4)
+    assert "These are the newest" not in client.get("/transcripts/?q=order").content.decode()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no trigrams")
+@pytest.mark.parametrize("query", ["네", "네 고객님", '"네 고객님"', "네 -환불", "the"])
+def test_frequent_words_are_found_alike_without_the_index(
+    query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = make_account(batch_limit=40)
+    for number in range(30):
+        recognised(account, f"네 고객님 {number}", "the end" if number % 2 else "환불 the")
+    found = {}
+    for frequent in (1, 1000):
+        monkeypatch.setattr(search, "FREQUENT", frequent)
+        tasks = search.matching(account, query)
+        assert ("speechportal_search_text" in str(tasks.query)) == (frequent == 1000)
+        found[frequent] = list(tasks.order_by("-pk"))
+    assert found[1] == found[1000] != []
+
+
+def test_rows_of_an_earlier_release_are_found_and_completed() -> None:
+    account = make_account()
+    task = recognised(account, "an order", "and another")
+    SearchText.unscoped.filter(task=task).update(lines=None, speakers=None, flags="")
+    before = search.lines_of(search.search(account, "another")[0], "another")
+    assert (search.index_older(), search.index_older()) == (1, 0)
+    after = search.lines_of(search.search(account, "another")[0], "another")
+    assert before.hits == after.hits == [search.Hit("1", 1000, "", "and another", "another")]
+    assert SearchText.unscoped.get().lines == [["0", 0, "", "an order"], ["1", 1000, "", "and another"]]
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no trigrams")

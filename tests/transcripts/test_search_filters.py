@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def said(batch: Batch, *lines: str, name: str = "", language: str = "en", **fields: Any) -> Task:
-    """A completed task whose lines are spoken by "1" and "2" in turn."""
+    """Completed task with these lines, spoken by the speakers "1" and "2" in turn."""
     task = make_task(batch, name=name, state="completed", **fields)
     segments = [
         Segment(1000 * at, 1000 * at + 900, text, speaker="12"[at % 2]) for at, text in enumerate(lines)

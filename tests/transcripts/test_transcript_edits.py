@@ -1,4 +1,4 @@
-"""Lines are split, merged and given to other speakers; nothing of another person's is overwritten."""
+"""Edits of lines: split, merge and change of speaker, without overwriting another person's edits."""
 
 from __future__ import annotations
 

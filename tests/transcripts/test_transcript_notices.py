@@ -1,4 +1,4 @@
-"""The transcript page says what is missing: sound, tracks, and words where somebody speaks."""
+"""Notices on the transcript page: missing audio, tracks or words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch's page tells who changed what in the batch, its tasks and its deliveries; a task's page its own."""
+"""Activity: a batch's page lists changes to the batch, its tasks and deliveries; a task's page its own."""
 
 from __future__ import annotations
 

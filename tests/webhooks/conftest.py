@@ -1,4 +1,4 @@
-"""What the tests of webhooks share: loopback is allowed, and time is theirs."""
+"""Shared fixtures of the webhook tests: loopback is allowed, and the clock is controlled by the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batches.webhooks.sender import Sender
 
 
 class Clock:
-    """Time as the sender is told it; it moves when a test says so."""
+    """Clock of the sender, which a test can move forward."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -24,7 +24,7 @@ class Clock:
         self.ahead += timedelta(**duration)
 
     def send(self) -> None:
-        """What is due at this time is sent, once."""
+        """Send the due deliveries once."""
         Sender(clock=self, linger=timedelta(0)).run(60)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of webhooks need: batches with a receiver, deliveries, finished tasks."""
+"""Factories for webhook tests: batches with a receiver, deliveries, finished tasks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DOCUMENT = {
 
 @dataclass(frozen=True)
 class MadeUp(WebhookTest):
-    """A test message with any data."""
+    """Test event with any data."""
 
     contents_of_data: dict[str, Any] = field(default_factory=dict)
 
@@ -52,7 +52,7 @@ EVENTS[WebhookTest.type] = WebhookTest  # ``MadeUp`` is for these tests alone.
 
 
 def make_hooked_batch(url: str, **fields: Any) -> Batch:
-    """A batch whose webhook URL is set as a service sets it."""
+    """Create a batch with a webhook URL, as the service does."""
     batch = make_batch(**fields)
     batch.webhook_url = url
     batch.save(update_fields=["webhook_url"])

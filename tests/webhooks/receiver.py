@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server on loopback that keeps what it was sent."""
+"""Webhook receiver: an HTTP server on loopback that stores what it gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which events there are, and that each is announced once, in the transaction that makes it true."""
+"""Event types: each event is announced once, in the transaction in which it happens."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_user
 from tests.webhooks.makers import make_delivery, make_hooked_batch
 
+STATE = re.compile(r'class="state\s+(?:waiting|cancelling)\s*">\s*(\w+)')
 pytestmark = pytest.mark.django_db
 
 
@@ -31,13 +33,13 @@ def batch() -> Batch:
 
 @pytest.fixture
 def alice(batch: Batch) -> Client:
-    """She owns the account."""
+    """Owner of the account."""
     return as_user(batch.account.members.get())
 
 
 @pytest.fixture
 def bob(batch: Batch) -> Client:
-    """He may look."""
+    """Viewer of the account."""
     user = make_user()
     add_member(batch.account, user, Membership.Role.VIEWER)
     return as_user(user)
@@ -45,7 +47,7 @@ def bob(batch: Batch) -> Client:
 
 @pytest.fixture
 def charlie() -> Client:
-    """A stranger, owner of another account."""
+    """Owner of another account."""
     user = make_user()
     make_account(owner=user)
     return as_user(user)
@@ -84,6 +86,19 @@ def test_a_manager_sees_answers_and_a_viewer_does_not(batch: Batch, alice: Clien
     assert path("redeliver", batch, delivery.uid) not in page
 
 
+def test_what_waits_for_another_attempt_says_so(batch: Batch, bob: Client) -> None:
+    delivery = attempted(batch)
+
+    def states() -> list[str]:
+        pages = [bob.get(path("deliveries", batch)), bob.get(path("delivery", batch, delivery.uid))]
+        return [STATE.findall(page.content.decode())[0] for page in pages]
+
+    Delivery.unscoped.update(state="waiting", ended_at=None, tries=1)
+    assert states() == ["Retrying", "Retrying"]
+    Delivery.unscoped.update(tries=0)  # A member has it sent again, from the start of the schedule.
+    assert states() == ["Waiting", "Waiting"]
+
+
 def test_a_viewer_sees_the_receivers_host_alone(batch: Batch, alice: Client, bob: Client) -> None:
     assert "127.0.0.1:9/hook?key=1" in alice.get(path("deliveries", batch)).content.decode()
     page = bob.get(path("deliveries", batch)).content.decode()
@@ -112,7 +127,7 @@ def test_the_list_asks_the_database_as_often_for_many_as_for_few(
 ) -> None:
     for _ in range(40):
         make_delivery(batch)
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(20):
         bob.get(path("deliveries", batch))
 
 

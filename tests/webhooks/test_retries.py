@@ -1,4 +1,4 @@
-"""A message is sent again by the schedule until it is accepted, and no longer."""
+"""Retries: a message is sent again by the retry schedule until it is accepted or given up."""
 
 from __future__ import annotations
 

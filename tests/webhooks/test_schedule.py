@@ -1,4 +1,4 @@
-"""When a message is sent again."""
+"""Retry policy: the times at which a message is sent again."""
 
 from __future__ import annotations
 

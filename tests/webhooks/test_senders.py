@@ -1,4 +1,4 @@
-"""Several senders at once, senders that die, and senders that are late."""
+"""Concurrent senders, senders that are killed, and senders that are late."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def database_url() -> str:
 
 
 def environment() -> dict[str, str]:
-    """For a process of its own that works on this test's database."""
+    """Environment of a separate process that uses this test's database."""
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "speechportal.settings",
@@ -75,14 +75,14 @@ def test_a_sender_killed_between_the_answer_and_its_record_is_made_good_with_the
         def answer(_message: object, number: int) -> bytes:
             if number == 1:  # Accepted, but the sender does not live to hear it.
                 sender.send_signal(signal.SIGKILL)
-                sender.wait(30)
+                sender.wait(120)
                 killed.set()
             return NO_CONTENT
 
         receiver.answer = answer
         delivery = make_delivery(make_hooked_batch(receiver.url))
         sender = start_sender()
-        assert killed.wait(60)
+        assert killed.wait(120)
         delivery.refresh_from_db()
         assert (delivery.state, delivery.attempts) == ("sending", 1)
         clock.send()
@@ -143,7 +143,7 @@ def test_two_senders_at_once_send_each_message_once() -> None:
 
         def send() -> None:
             try:
-                start.wait(30)
+                start.wait(120)
                 Sender(linger=timedelta(0)).run(60)
             finally:
                 connection.close()
@@ -210,13 +210,13 @@ def test_the_cluster_of_deliveries_sends_what_is_announced() -> None:
             start_new_session=True,
         )
         try:
-            assert arrived.wait(60)
-            end = time.monotonic() + 60
+            assert arrived.wait(120)
+            end = time.monotonic() + 240
             while delivery.state != "delivered" and time.monotonic() < end:
                 time.sleep(0.1)
                 delivery.refresh_from_db()
             cluster.terminate()
-            assert cluster.wait(60) == 0
+            assert cluster.wait(120) == 0
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(cluster.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""From a due delivery to a receiver that verifies it."""
+"""Sending: from a due delivery to a receiver that verifies its signature."""
 
 from __future__ import annotations
 

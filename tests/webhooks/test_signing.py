@@ -1,4 +1,4 @@
-"""Standard Webhooks to the letter, as two other implementations read it."""
+"""Signatures follow Standard Webhooks exactly, as two other implementations verify."""
 
 from __future__ import annotations
 

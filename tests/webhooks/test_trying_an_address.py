@@ -1,4 +1,4 @@
-"""A manager tries a webhook URL from the form, before it is saved."""
+"""Dry run of a webhook URL from the form, before it is saved."""
 
 from __future__ import annotations
 

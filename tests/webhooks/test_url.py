@@ -1,4 +1,4 @@
-"""A webhook URL is judged when it is entered, with a sentence that says what is wrong."""
+"""Webhook URLs are validated when they are entered, with a sentence that says what is wrong."""
 
 from __future__ import annotations
 

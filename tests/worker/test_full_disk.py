@@ -1,4 +1,4 @@
-"""A full disk of the portal: nothing fails for it, nothing is lost, and it goes on when there is room.
+"""Full disk: no task fails, nothing is lost, and work continues once there is space.
 
 Limits on the size of files (RLIMIT_FSIZE) and on the pages of a SQLite database make it so without root.
 """
@@ -20,7 +20,7 @@ from batches.models import Batch, Charge, Task
 from batches.operations import doctor, jobs
 from batches.recognition.errors import WorkDiskFull
 from batches.recognition.media.decoding import decode
-from batches.recognition.transcript import Transcript
+from batches.recognition.transcript import OnSegments, Transcript
 from batches.tasks import lifecycle, scheduling
 from batches.worker import outcomes, processing
 from batches.worker.prefetch import Prefetcher
@@ -123,10 +123,16 @@ def test_the_doctor_says_so(batch: Batch, settings: Settings) -> None:
 
 
 class Talkative(Engine):
-    """Finds a transcript that is longer than what is left of the database."""
+    """Engine that returns a transcript larger than the space left in the database."""
 
     def transcribe(
-        self, path: Path, options: Any, on_progress: Progress, *, alone: bool = False
+        self,
+        path: Path,
+        options: Any,
+        on_progress: Progress,
+        *,
+        alone: bool = False,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
         transcript = super().transcribe(path, options, on_progress, alone=alone)
         transcript.segments[0].text = "Good morning" * 300_000
@@ -156,7 +162,7 @@ def test_a_full_disk_of_the_database_loses_nothing(batch: Batch, settings: Setti
 def test_the_task_goes_back_as_soon_as_the_database_takes_it(
     batch: Batch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first three attempts to hand it back are refused as well."""
+    """The first three attempts to release the task are refused as well."""
     refusals = iter(range(4))
     release, heartbeat = lifecycle.release, lifecycle.heartbeat
 

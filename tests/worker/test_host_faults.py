@@ -1,18 +1,20 @@
-"""Faults of the installation: tasks wait, no file fails, and everybody is shown the cause."""
+"""Faults of the installation: tasks wait, none fails, and everybody sees the cause."""
 
 from __future__ import annotations
 
+import errno
 import time
 from datetime import timedelta
 from pathlib import Path
 
+import django
 import imageio_ffmpeg
 import pytest
 from django.db import connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from batches.admin import panels
+from batches.admin import fleet as fleet_panels
 from batches.models import Batch, ServedModel, Task
 from batches.operations import doctor
 from batches.operations.doctor import Health
@@ -40,7 +42,7 @@ def batch(settings: Settings) -> Batch:
 
 @pytest.fixture
 def unwritable(settings: Settings, tmp_path: Path) -> Path:
-    """A work folder that not even root can write to: it lies below a file."""
+    """Work folder that not even root can write to, since its parent is a file."""
     (tmp_path / "file").write_text("")
     settings.WORK_DIR = tmp_path / "file" / "work"
     return tmp_path / "file"
@@ -71,6 +73,36 @@ def test_a_work_folder_that_cannot_be_written_fails_no_file(batch: Batch, unwrit
     assert work(Engine()).state == Task.State.COMPLETED
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'batches.formats.docx'"),
+        FileNotFoundError(errno.ENOENT, "No such file", str(Path(django.__file__).parent / "gone.json")),
+    ],
+)
+def test_code_that_is_gone_fails_no_file(
+    batch: Batch, error: Exception, settings: Settings, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        raise error
+
+    engine = Engine()
+    engine.during["transcribe"] = fail
+    model_hosts.report()
+    drop(batch)
+    for _ in range(3):
+        task = work(engine)
+        found = (task.state, task.error_code, task.attempts)
+        assert found == (Task.State.WAITING, "installation_damaged", 0)
+        again_at_once()
+    assert set(ServedModel.objects.values_list("fault", flat=True)) == {"installation_damaged"}
+    settings.BASE_DIR = tmp_path
+    fault = host_faults.find()
+    assert fault is not None
+    assert (fault.code, str(tmp_path) in fault.detail) == ("installation_damaged", True)
+    assert work(Engine()).state == Task.State.COMPLETED
+
+
 def test_a_host_with_a_fault_takes_no_task_and_the_batch_says_why(
     batch: Batch, unwritable: Path, client: Client
 ) -> None:
@@ -85,10 +117,10 @@ def test_a_host_with_a_fault_takes_no_task_and_the_batch_says_why(
     batch.refresh_from_db()
     assert (batch.status, batch.cause_code) == (Batch.Status.ERROR, "work_folder_unwritable")
     assert str(unwritable) not in batch.cause  # members are not shown the machine's folders
-    (row, *_others) = panels.hosts().rows
+    (row, *_others) = fleet_panels.hosts().rows
     assert row[0] == "cpu-1"
-    assert str(unwritable) in row[2]
-    assert any(figure.alarm for figure in panels.hosts().figures)
+    assert str(unwritable) in row[1]
+    assert any(figure.alarm for figure in fleet_panels.hosts().figures)
     said = [each for each in doctor.served_models() if each.health is Health.BAD]
     assert str(unwritable) in said[0].sentence
     assert said[0].advice == "Run on that host: manage.py doctor"
@@ -119,6 +151,7 @@ def test_once_it_is_mended_the_host_takes_tasks_again(batch: Batch, unwritable: 
     [
         (None, "may not be executed"),
         ("exit 127", "does not start: it ended with status 127"),
+        ("echo ffmpeg version 2.8.17-0ubuntu0.1 Copyright", "too old"),
         ("echo libm.so.6: cannot open shared object file >&2; exit 127", "libm.so.6"),
     ],
 )
@@ -130,7 +163,8 @@ def test_without_ffmpeg_a_file_is_not_called_unreadable(
     with pytest.raises(FfmpegUnavailable, match=words):
         decode(sample_folder() / "sample.wav")
     fault = host_faults.find()
-    assert (fault.code if fault else "") == ("ffmpeg_unavailable" if script is None else "")
+    assert fault is not None
+    assert (fault.code, words in fault.detail) == ("ffmpeg_unavailable", True)
 
 
 def test_a_task_that_meets_a_fault_marks_its_host(batch: Batch) -> None:

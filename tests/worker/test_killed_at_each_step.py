@@ -1,4 +1,4 @@
-"""kill -9 before and after each step of a task, also within its transactions, where no proxy can see it.
+"""kill -9 before and after each step of a task, also inside its transactions.
 
 A forked process does the work and kills itself at the step; what its death left is then taken up as it would
 be by others, and has to end as if nothing had happened. `make chaos` does the same to whole clusters.
@@ -108,7 +108,7 @@ def die_at(step: Step) -> None:
 
 
 def run_and_die(step: Step, job: Callable[[], None]) -> None:
-    """In a process of its own; fails unless it died at the step."""
+    """Run a job in a separate process; fails unless the process dies at the step."""
     connection.close()
     pid = os.fork()
     if pid == 0:
@@ -123,7 +123,7 @@ def run_and_die(step: Step, job: Callable[[], None]) -> None:
 
 
 def time_passes() -> None:
-    """Every lease has run out, and every pause is over."""
+    """Let every lease expire and every wait end."""
     past = timezone.now() - timedelta(hours=1)
     Task.unscoped.filter(lease_expires_at__isnull=False).update(lease_expires_at=past)
     Task.unscoped.filter(move_due_at__isnull=False).update(move_due_at=past)
@@ -133,7 +133,7 @@ def time_passes() -> None:
 
 
 def others_go_on(engine: Engine) -> None:
-    """What the scheduler and the other workers do."""
+    """Run the work of the scheduler and the other workers."""
     time_passes()
     lifecycle.reap()
     time_passes()
@@ -176,7 +176,7 @@ def rows_of(batch: Batch) -> list[dict[str, str]]:
 
 
 def judge(batch: Batch, task: Task) -> None:
-    """One row, one event of the task, one of the report, and no more files than there should be."""
+    """Check for one report row, one event of task and report each, and no leftover files."""
     assert [row["task ID"] for row in rows_of(batch)] == [task.uid]
     events = list(Delivery.unscoped.order_by("pk").values_list("event", flat=True))
     assert len(events) == len(set(events)) == 2

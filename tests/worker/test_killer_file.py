@@ -1,4 +1,4 @@
-"""A file that kills its engine process each time: its attempts run out, its neighbours end well.
+"""A file that crashes its engine every time: its attempts run out, and the other files are completed.
 
 The engine processes, the workers' clients and the tasks are real; the file's doing is a SIGKILL.
 """

@@ -1,4 +1,4 @@
-"""The next file is claimed and fetched while the present one is recognised, and never lost over it."""
+"""Prefetch: the next file is claimed and downloaded during recognition of the present one, and never lost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def waiting(batch: Batch, name: str, seconds: float = 60) -> Task:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""One task from claimed to finished, interrupted everywhere. Only the engine is a stand-in here."""
+"""Processing of one task, interrupted at every step. Only the engine is a stand-in."""
 
 from __future__ import annotations
 

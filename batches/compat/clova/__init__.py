@@ -1,1 +1,1 @@
-"""The entry for programs written for CLOVA Speech: they run against this portal by changing their URL."""
+"""CLOVA Speech-compatible API: programs written for CLOVA Speech need only another URL and token."""

@@ -1,6 +1,7 @@
-"""``callback``: the message kind that posts a result to an address of the request, as CLOVA Speech does.
+"""`ClovaCallback`: the message kind for the parameter ``callback`` of CLOVA Speech.
 
-Unsigned, in the shape of the result's answer. For signed messages there are webhooks.
+The JSON result document is posted, unsigned, to the address that the request named. Webhooks are the signed
+alternative.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from batches.webhooks.kinds import MessageKind
 
 
 class ClovaCallback(MessageKind):
-    """A task's result, for the address that the request gave."""
+    """Callback with a task's result, sent to the address in the request."""
 
     name = callbacks.KIND
     label = _("CLOVA callback")

@@ -1,9 +1,15 @@
-"""Parameters of a CLOVA client, in the portal's words.
+"""Request parameters of CLOVA Speech, parsed into a task's settings.
 
 Source: the public API reference of CLOVA Speech (recognizer/upload, /url, /object-storage) and what public
-clients send: ``null`` for whatever they do not want, keys with a dot for those of an object, true and false
-for objects that have a switch, and parameters that CLOVA does not know. Those, and what has no effect here,
-are taken and named in the answer's header; a known parameter with a wrong value is refused.
+clients send. Accepted beyond the reference:
+
+- ``null`` for a parameter that is not set;
+- dotted keys for the keys of an object (``diarization.enable``);
+- true or false for an object that has the key ``enable``;
+- parameters that CLOVA does not document. These, and parameters that have no effect here, are ignored and
+  listed in a response header.
+
+A known parameter with an invalid value is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from batches.formats import FORMATS
 from batches.models import Batch, languages
 from batches.models.recognition_settings import SETTINGS, Choice, Number, Setting, SettingValue
 from batches.models.task_settings import TaskOverrides
+from batches.postprocessing import transcript as postprocessing
 from domains.keywords import check_keywords
 
 COMPLETIONS = {"sync", "async"}
@@ -29,7 +36,7 @@ KNOWN = {
     *("boostings", "useDomainBoostings", "forbiddens", "resultToObs", "format", "noiseFiltering", "sed"),
     *("extras", *(setting.clova.partition(".")[0] for setting in SETTINGS.values() if setting.clova)),
 }
-SWITCHED = (DIARIZATION, "sed")  # objects with a key ``enable``
+SWITCHED = (DIARIZATION, "sed")  # objects with the key ``enable``
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
@@ -38,21 +45,22 @@ _UNKEPT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass
-class Wanted:
-    """A request, understood. ``overrides`` are the settings that differ from the batch's."""
+class Parameters:
+    """Parsed parameters of a request. ``overrides`` are the settings that differ from the batch's."""
 
     completion: str = "async"
     callback: str = ""
-    source: str = ""  # the URL or key, where the file does not come along
+    source: str = ""  # URL or key of the file; empty when the request contains the file
     overrides: TaskOverrides = field(default_factory=TaskOverrides)
     answer: dict[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
 
-def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
-    """``given`` as decoded from JSON; ``source`` is ``url`` or ``dataKey`` where one is needed.
+def parse(given: Any, batch: Batch, *, source: str = "") -> Parameters:
+    """Parse and validate the parameters of a request.
 
-    Raises ``ValidationError`` with everything that is wrong, by parameter.
+    ``given`` is the decoded JSON; ``source`` names the required parameter that locates the file, ``url`` or
+    ``dataKey``, or is empty. Raises ``ValidationError`` with all errors, by parameter.
     """
     if not isinstance(given, dict):
         raise ValidationError({"params": _("This must be a JSON object.")})
@@ -63,7 +71,7 @@ def understand(given: Any, batch: Batch, *, source: str = "") -> Wanted:
 
 
 def _nested(given: dict[str, Any]) -> dict[str, Any]:
-    """Without nulls, with keys such as ``diarization.enable`` in their object, and switches as objects."""
+    """Normalise the parameters: drop nulls, nest dotted keys, turn switches into ``{"enable": …}``."""
     found: dict[str, Any] = {}
     for name, value in given.items():
         group, dot, key = name.partition(".")
@@ -81,7 +89,7 @@ def _nested(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_flag(value: Any) -> Any:
-    """True or false for the words that clients write for it; anything else as it is."""
+    """Convert the spellings of true and false that clients use; return any other value unchanged."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return value
     folded = str(value).strip().lower()
@@ -94,10 +102,10 @@ class _Reader:
         self.batch = batch
         self.errors: dict[str, str] = {}
 
-    def read(self, source: str) -> Wanted:
-        self.flag("noiseFiltering", default=True)  # CLOVA's default. Here nothing is filtered, nor need be.
+    def read(self, source: str) -> Parameters:
+        self.flag("noiseFiltering", default=True)  # Validated only: there is no noise filter here.
         output = self.one_of("format", FORMATS, "json")
-        wanted = Wanted(
+        found = Parameters(
             completion=self.one_of("completion", COMPLETIONS, "async"),
             callback=self.text("callback"),
             source=self.source(source),
@@ -115,18 +123,18 @@ class _Reader:
             },
             ignored=self.ignored(),
         )
-        wanted.answer["completion"] = wanted.completion
+        found.answer["completion"] = found.completion
         if self.errors:
             raise ValidationError({name: [message] for name, message in self.errors.items()})
-        return wanted
+        return found
 
     def wants_events(self) -> bool:
-        """Whether sound events are asked for: there is no detector, so their lists stay empty."""
+        """Whether sound events are requested. There is no detector, so their lists stay empty."""
         events = self.given.get("sed")
         return isinstance(events, dict) and _as_flag(events.get("enable")) is True
 
     def ignored(self) -> tuple[str, ...]:
-        """Parameters that have no effect here."""
+        """Names of the sent parameters that have no effect here."""
         found = set(self.given) - KNOWN
         if self.wants_events():
             found.add("sed")
@@ -147,7 +155,7 @@ class _Reader:
         return value
 
     def overrides(self, output: str) -> TaskOverrides:
-        # Results are in the answer; files are written only for who asks for them.
+        # The response contains the result; result files are written only on request.
         formats = (output,) if self.flag("resultToObs", default=False) else ()
         return TaskOverrides(
             recognition=self.recognition(),
@@ -157,7 +165,7 @@ class _Reader:
         )
 
     def recognition(self) -> dict[str, SettingValue]:
-        """The settings that the table of :class:`RecognitionSettings` gives a parameter, where it is sent."""
+        """Recognition settings that the request changes; ``Setting.clova`` names the parameter of each."""
         found: dict[str, SettingValue] = {}
         for name, setting in SETTINGS.items():
             if isinstance(setting, Choice) and setting.clova and (value := self.choice(setting)):
@@ -165,31 +173,31 @@ class _Reader:
         return {**found, **self.speakers()}
 
     def choice(self, setting: Choice) -> str:
-        """The choice whose code is sent, whatever its case; an empty text for none."""
-        wanted = self.text(setting.clova)
-        if not wanted:
+        """Code of the requested choice, matched without regard to case; empty when none was sent."""
+        sent = self.text(setting.clova)
+        if not sent:
             return ""
-        if setting.clova == "language" and (found := languages.find(wanted)):
+        if setting.clova == "language" and (found := languages.find(sent)):
             return found
         for code, _label in setting.choices():
-            if code.lower() == wanted.lower():
+            if code.lower() == sent.lower():
                 return code
         self.errors[setting.clova] = _("This language is not known here.")
         return ""
 
     def speakers(self) -> dict[str, SettingValue]:
-        wanted = self.given.get(DIARIZATION)
-        if wanted is None:
+        sent = self.given.get(DIARIZATION)
+        if sent is None:
             return {}
-        if not isinstance(wanted, dict):
+        if not isinstance(sent, dict):
             self.errors[DIARIZATION] = _("This must be a JSON object.")
             return {}
         found: dict[str, SettingValue] = {}
         for name, setting in SETTINGS.items():
             group, _dot, key = setting.clova.partition(".")
             if group == DIARIZATION:
-                found[name] = _sent(setting, wanted.get(key))
-        # Whoever wants no speakers wants none by channel either.
+                found[name] = _sent(setting, sent.get(key))
+        # Diarization switched off also switches off one speaker per channel.
         if found["speakers"] is False:
             found["channels_as_speakers"] = False
         if self.batch.recognition.with_changes(found).errors():
@@ -200,7 +208,10 @@ class _Reader:
         return found
 
     def keywords(self) -> tuple[str, ...] | None:
-        """``boostings`` are for this request; the domain's come with them unless that is refused."""
+        """Keywords of this request (``boostings``), with the domain's unless ``useDomainBoostings`` is false.
+
+        ``None`` when the request sets neither parameter.
+        """
         given = self.given.get("boostings")
         with_domain = self.flag("useDomainBoostings", default=self.batch.recognition.keyword_boosting)
         if given is None and "useDomainBoostings" not in self.given:
@@ -211,7 +222,7 @@ class _Reader:
         return tuple(self.words("boostings", texts))
 
     def boosted(self, given: Any) -> list[str]:
-        """The words of ``boostings``: a list of objects, whose weight has no effect, or of texts."""
+        """Texts in ``boostings``: a list of objects, whose weight has no effect, or of strings."""
         entries = given if isinstance(given, list) else [] if given is None else [given]
         texts = [each.get("words") if isinstance(each, dict) else each for each in entries]
         found = [text for text in texts if text is not None]
@@ -221,7 +232,7 @@ class _Reader:
         return found
 
     def forbidden(self) -> str:
-        """``forbiddens``: words, separated by commas, that the result shows as asterisks."""
+        """Forbidden words (``forbiddens``), separated by commas; the result masks them with asterisks."""
         given = self.given.get("forbiddens", "")
         texts = given if isinstance(given, list) else [given]
         if not all(isinstance(text, str) for text in texts):
@@ -241,6 +252,9 @@ class _Reader:
         if not isinstance(value, dict):
             self.errors["userdata"] = _("This must be a JSON object.")
             return {}
+        domain = self.batch.domain
+        if domain is not None and domain.redaction.userdata:
+            return dict(postprocessing.redacted_values(value, domain.redaction.kinds))
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -265,7 +279,7 @@ class _Reader:
 
 
 def _can_be_kept(given: Any) -> bool:
-    """Whether a database can hold it: no NUL, no half of a surrogate pair, nothing nested without end."""
+    """Whether a database can store the value: no NUL, no lone surrogate, at most ``DEEPEST`` levels."""
     level = [given]
     for _depth in range(DEEPEST):
         texts = [value for value in level if isinstance(value, str)]
@@ -280,7 +294,10 @@ def _can_be_kept(given: Any) -> bool:
 
 
 def _sent(setting: Setting, value: Any) -> Any:
-    """A value of CLOVA's as ours: left out is on or not set, and -1 or 0 a number that is not set."""
+    """Convert a value of CLOVA's ``diarization`` to that of a setting.
+
+    A missing switch is on. A missing number, -1 and 0 mean that the number is not set.
+    """
     if isinstance(setting, Number):
         number = (
             int(value) if isinstance(value, str) and value.strip().removeprefix("-").isdecimal() else value

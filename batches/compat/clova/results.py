@@ -1,7 +1,7 @@
-"""Answers in the shape of CLOVA Speech's, whatever state the task is in.
+"""Result documents in CLOVA Speech's format, for a task in any state.
 
-Typed clients fail at keys that they do not know, so an answer has CLOVA's keys and no other unless the
-request asked for more (``extras``). Labels of speakers are numbers also where speakers were not separated.
+Typed clients fail on unknown keys, so a document contains only CLOVA's keys unless the request set
+``extras``. Speaker labels are numbers even without diarization.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from batches.worker.result_files import result_context
 from domains.models import Domain
 
 State = Task.State
-# CLOVA's clients know WAITING, PROCESSING, FAILED, COMPLETED and TIMEOUT, and ask again at any other word.
+# CLOVA's clients know WAITING, PROCESSING, FAILED, COMPLETED and TIMEOUT; they keep polling on any other.
 WITHOUT_RESULT: dict[str, tuple[str, str]] = {
     State.WAITING: ("WAITING", "Waiting"),
     State.IN_PROGRESS: ("PROCESSING", "Processing"),
     State.CANCELLING: ("PROCESSING", "Canceling"),
     State.CANCELLED: ("FAILED", "Canceled"),
 }
-# The keys that CLOVA's own answers have.
+# Keys of CLOVA's own result documents.
 KEYS = (
     *("result", "message", "token", "version", "params", "progress", "keywords", "segments", "text"),
     *("confidence", "speakers", "events", "eventTypes"),
@@ -36,12 +36,15 @@ ONE_SPEAKER = {"label": "1", "name": "A", "edited": False}
 
 
 def accepted(task: Task) -> dict[str, Any]:
-    """The answer to an asynchronous request."""
+    """Response to an asynchronous request: the token to poll with."""
     return {"token": task.uid, "result": "SUCCEEDED", "message": "Succeeded"}
 
 
 def document(task: Task, request: ClientRequest | None) -> dict[str, Any]:
-    """The result as far as there is one; ``request`` is what was asked for, if the task came by this way."""
+    """Result document of a task: the transcript, its progress, or its failure.
+
+    ``request`` is the request that created the task; ``None`` for a task that has another origin.
+    """
     if task.state == State.FAILED:
         failure = failure_of_task(task)
         message = failure.sentence if failure else task.error_message
@@ -55,7 +58,7 @@ def document(task: Task, request: ClientRequest | None) -> dict[str, Any]:
 
 
 def as_clova(found: dict[str, Any], task: Task, answer: dict[str, Any]) -> dict[str, Any]:
-    """Our document as CLOVA's clients read it."""
+    """Convert a document of the format ``clova-json`` to what CLOVA's clients expect."""
     domain = task.batch.domain
     result = {**found, "params": _params(found["params"], task, domain, answer)}
     if domain is not None and domain.clova_result == Domain.ClovaResult.SUCCEEDED:
@@ -77,7 +80,7 @@ def _with_speaker(segment: dict[str, Any]) -> dict[str, Any]:
 def _params(
     params: dict[str, Any], task: Task, domain: Domain | None, answer: dict[str, Any]
 ) -> dict[str, Any]:
-    """All that typed clients expect, with what the request asked for."""
+    """``params`` of the result: every key that typed clients expect, with the values of the request."""
     own = {
         "_ncp_DomainCode": domain.code if domain else "",
         "_ncp_DomainId": _number(domain.uid if domain else ""),
@@ -96,12 +99,12 @@ def _params(
 
 
 def _number(uid: str) -> int:
-    """Stands for an ID where typed clients want a number: 31 bits, always the same for the same ID."""
+    """Numeric stand-in for an ID, for typed clients: a 31-bit CRC, the same for the same ID."""
     return zlib.crc32(uid.encode()) & 0x7FFF_FFFF
 
 
 def rendered(task: Task, request: ClientRequest | None) -> tuple[bytes, str] | None:
-    """Body and content type of a finished result that was asked for in another format than JSON."""
+    """Body and content type of a result requested in a format other than JSON; ``None`` otherwise."""
     name = _answer(request).get("format", "json")
     found = _transcript(task) if task.state == State.COMPLETED and name != "json" else None
     if found is None:

@@ -1,4 +1,4 @@
-"""CLOVA's API for short sentences: ``POST /recog/v1/stt?lang=Kor`` with the sound as the body."""
+"""CLOVA's API for short sentences: ``POST /recog/v1/stt?lang=Kor`` with the audio as the body."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from speechportal.api.problems import Problem
 from speechportal.platform.held_responses import hold
 
 KEY_ID = "X-NCP-APIGW-API-KEY-ID"
-LONGEST_BYTES = 10 * 1024 * 1024  # 60 seconds of sound, uncompressed
+LONGEST_BYTES = 10 * 1024 * 1024  # 60 seconds of uncompressed audio
 SECONDS = 120.0
 
 
 class GatewayKeyAuthentication(KeyAuthentication):
-    """An API token in the header of NAVER Cloud's API gateway."""
+    """Authentication by an API token in the header of NAVER Cloud's API gateway."""
 
     headers = ("X-NCP-APIGW-API-KEY", HEADER)
 
 
 class SoundParser(BaseParser):
-    """A body that is a sound file, under whatever media type."""
+    """Parser of a request body that is an audio file; accepts any media type."""
 
     media_type = "*/*"
 
-    def parse(  # type: ignore[override] # the stubs know of forms and JSON only
+    def parse(  # type: ignore[override] # the stubs expect a form or JSON
         self,
         stream: IO[Any],
         media_type: str | None = None,
@@ -53,7 +53,7 @@ class SoundParser(BaseParser):
 
 
 class ShortSentence(ClovaView):
-    """The text of a short recording. The key's ID may name a batch or a domain."""
+    """Recognise a short recording and return its text. The key ID may name a batch or a domain."""
 
     authentication_classes = [GatewayKeyAuthentication]
     parser_classes = [SoundParser]
@@ -75,7 +75,7 @@ class ShortSentence(ClovaView):
         sound: Any = request.data
         if not isinstance(sound, bytes) or not sound:
             raise Problem(400, "STT004", _("Send the sound as the body of the request."))
-        wish = intake.Wish(
+        options = intake.RequestOptions(
             interface=ClientRequest.Interface.CLOVA,
             overrides=TaskOverrides(recognition={"language": language, "speakers": False}, formats=()),
             answer={"completion": "sync"},
@@ -84,7 +84,7 @@ class ShortSentence(ClovaView):
         with tempfile.NamedTemporaryFile(dir=settings.WORK_DIR, prefix="request-") as file:
             file.write(sound)
             file.flush()
-            task = intake.take_file(batch, wish, "sentence.wav", Path(file.name))
+            task = intake.take_file(batch, options, "sentence.wav", Path(file.name))
         held = HeldTask(
             seconds=min(SECONDS, settings.SYNC_SECONDS),
             start=lambda: task,
@@ -92,7 +92,7 @@ class ShortSentence(ClovaView):
             problem=lambda error: _error(error, {"request": self.request, "view": self}),
             late=lambda _task: _refusal(504, "STT998", _("It is not finished yet.")),
         )
-        return hold(self.request._request, held)  # noqa: SLF001 - REST framework's own name for it
+        return hold(self.request._request, held)  # noqa: SLF001 - REST framework has no public name for it
 
 
 def _text(task: Task) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""The CLOVA-compatible addresses: ``/external/v1/<domain code>/<domain ID>/recognizer/…``."""
+"""Views of the CLOVA-compatible API: ``/external/v1/<domain code>/<domain ID>/recognizer/…``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from batches.compat import intake
 from batches.compat.clova import results
-from batches.compat.clova.parameters import Wanted, understand
+from batches.compat.clova.parameters import Parameters, parse
 from batches.compat.headers import IGNORED_HEADER, ascii_list
 from batches.compat.waiting import HeldTask
 from batches.models import Batch, ClientRequest, Task
@@ -39,7 +39,7 @@ PARAMS_BYTES = 1024**2
 
 
 class KeyAuthentication(TokenAuthentication):
-    """An API token in CLOVA Speech's header."""
+    """Authentication by an API token in CLOVA Speech's header."""
 
     headers: tuple[str, ...] = (HEADER,)
 
@@ -53,13 +53,13 @@ class KeyAuthentication(TokenAuthentication):
 
 
 class LenientJsonParser(StrictJsonParser):
-    """JSON, whatever the client says that it sends: several send JSON as text."""
+    """JSON parser that accepts any content type: several clients send JSON as ``text/plain``."""
 
     media_type = "*/*"
 
 
 class ClovaView(APIView):
-    """Errors have CLOVA's shape: ``result``, ``message``; and our ``code``."""
+    """Base of the CLOVA views. Errors have CLOVA's keys ``result`` and ``message``, and our ``code``."""
 
     request: ApiRequest
     area = "tasks"
@@ -77,7 +77,7 @@ class ClovaView(APIView):
         return response
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        # Clients send Accept headers such as "application/json;UTF-8"; the answer is JSON anyway.
+        # Clients send invalid Accept headers such as "application/json;UTF-8"; the response is always JSON.
         return super().perform_content_negotiation(request, force=True)
 
     def domain(self) -> Domain:
@@ -94,13 +94,16 @@ class ClovaView(APIView):
         tasks = Task.objects.for_account(self.request.account)
         return get_object_or_404(tasks.select_related("batch__domain"), uid=uid)
 
-    def answered(self, wanted: Wanted, start: Callable[[], Task], *, is_slow: bool) -> HttpResponseBase:
-        """At once, or when the task has ended. ``start`` makes the task, in the background if it is slow."""
-        intake.check_callback(wanted.callback)
-        is_async = wanted.completion == "async"
+    def answered(self, sent: Parameters, start: Callable[[], Task], *, is_slow: bool) -> HttpResponseBase:
+        """Response to a recognition request: at once if asynchronous, else when the task has ended.
+
+        ``start`` creates the task. If that ``is_slow``, it runs in the background.
+        """
+        intake.check_callback(sent.callback)
+        is_async = sent.completion == "async"
         if not is_slow:
             task = start()
-            start = lambda: task  # noqa: E731 - what is there already
+            start = lambda: task  # noqa: E731 - returns the existing task
         held = HeldTask(
             seconds=settings.SYNC_SECONDS,
             start=start,
@@ -109,18 +112,18 @@ class ClovaView(APIView):
             late=_late,
         )
         if not is_async:
-            response = hold(self.request._request, held)  # noqa: SLF001 - REST framework's own name for it
+            response = hold(self.request._request, held)  # noqa: SLF001 - REST framework has no public name
         elif is_slow:
             response = hold(self.request._request, _Accepted(held))  # noqa: SLF001 - likewise
         else:
             response = _json(results.accepted(start()))
-        if wanted.ignored:
-            response.headers[IGNORED_HEADER] = ascii_list(wanted.ignored)
+        if sent.ignored:
+            response.headers[IGNORED_HEADER] = ascii_list(sent.ignored)
         return response
 
 
 class _Accepted(HeldTask):
-    """An asynchronous request whose task takes time to make: it is answered once there is one."""
+    """Held asynchronous request whose task is slow to create; answered as soon as the task exists."""
 
     def __init__(self, held: HeldTask) -> None:
         self.__dict__.update(held.__dict__)
@@ -133,7 +136,7 @@ class _Accepted(HeldTask):
 
 
 class Upload(ClovaView):
-    """A file that comes with the request: ``media`` and ``params``."""
+    """``POST recognizer/upload``: recognise the file in the part ``media``, with ``params``."""
 
     parser_classes = [MultiPartParser]
 
@@ -150,43 +153,41 @@ class Upload(ClovaView):
             raise Problem(400, "media_missing", _("Send the file as the part “media”."))
         if (media.size or 0) > settings.MAX_MEDIA_BYTES:
             raise too_large
-        wanted = understand(_decoded(parts.get("params")), batch)
-        with intake.received(media) as path:
+        sent = parse(_decoded(parts.get("params")), batch)
+        with intake.spooled(media) as path:
             return self.answered(
-                wanted,
-                lambda: intake.take_file(batch, _wish(wanted), media.name or "media", path),
+                sent,
+                lambda: intake.take_file(batch, _options(sent), media.name or "media", path),
                 is_slow=False,
             )
 
 
 class FromUrl(ClovaView):
-    """A file at an address."""
+    """``POST recognizer/url``: recognise a file at a URL."""
 
     parser_classes = [LenientJsonParser]
 
     def post(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         batch = self.batch()
-        wanted = understand(request.data, batch, source="url")
-        return self.answered(
-            wanted, lambda: intake.take_url(batch, _wish(wanted), wanted.source), is_slow=True
-        )
+        sent = parse(request.data, batch, source="url")
+        return self.answered(sent, lambda: intake.take_url(batch, _options(sent), sent.source), is_slow=True)
 
 
 class FromObjectStorage(ClovaView):
-    """A file in the batch's storage."""
+    """``POST recognizer/object-storage``: recognise a file in the batch's storage."""
 
     parser_classes = [LenientJsonParser]
 
     def post(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         batch = self.batch()
-        wanted = understand(request.data, batch, source="dataKey")
+        sent = parse(request.data, batch, source="dataKey")
         return self.answered(
-            wanted, lambda: intake.take_object(batch, _wish(wanted), wanted.source), is_slow=False
+            sent, lambda: intake.take_object(batch, _options(sent), sent.source), is_slow=False
         )
 
 
 class Result(ClovaView):
-    """What became of a request: the result, or how far it is."""
+    """``GET recognizer/{token}``: the result of a request, or its progress."""
 
     def get(self, _request: Request, token: str, **_kwargs: Any) -> HttpResponse:
         self.domain()
@@ -194,7 +195,7 @@ class Result(ClovaView):
 
 
 def result_response(task: Task) -> HttpResponse:
-    """The answer about a task, in the format that was asked for."""
+    """Response with a task's result, in the format that its request asked for."""
     request = results.request_of(task)
     if (found := results.rendered(task, request)) is not None:
         body, content_type = found
@@ -202,13 +203,13 @@ def result_response(task: Task) -> HttpResponse:
     return _json(results.document(task, request))
 
 
-def _wish(wanted: Wanted) -> intake.Wish:
-    return intake.Wish(
+def _options(sent: Parameters) -> intake.RequestOptions:
+    return intake.RequestOptions(
         interface=ClientRequest.Interface.CLOVA,
-        overrides=wanted.overrides,
-        answer=wanted.answer,
-        ignored=wanted.ignored,
-        callback=wanted.callback,
+        overrides=sent.overrides,
+        answer=sent.answer,
+        ignored=sent.ignored,
+        callback=sent.callback,
     )
 
 
@@ -236,7 +237,7 @@ def _decoded(params: Any) -> Any:
 
 
 def error_response(error: Exception, context: dict[str, Any]) -> HttpResponse:
-    """An error in CLOVA's shape."""
+    """Exception handler: an error response in CLOVA's format."""
     response = problems.handle(error, context)
     found: Any = response.data
     errors = [": ".join(filter(None, (each["field"], each["message"]))) for each in found.get("errors", [])]
@@ -247,7 +248,7 @@ def error_response(error: Exception, context: dict[str, Any]) -> HttpResponse:
         "code": found["code"],
         "requestId": found["request_id"],
     }
-    # CLOVA knows no 422: what is wrong with a parameter is "Invalid request parameters", 400.
+    # CLOVA does not use 422: an invalid parameter is "Invalid request parameters", 400.
     answer = _json(document, status=400 if response.status_code == 422 else response.status_code)
     for name, value in response.headers.items():
         if name != "Content-Type":

@@ -1,1 +1,1 @@
-"""OpenAI's transcription API: ``POST /v1/audio/transcriptions`` and ``GET /v1/models``."""
+"""OpenAI-compatible transcription API: ``POST /v1/audio/transcriptions`` and ``GET /v1/models``."""

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``."""
+"""Error responses in OpenAI's format: ``{"error": {"message", "type", "param", "code"}}``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
-from batches.compat.openai.results import NEVER_AGAIN
+from batches.compat.openai.results import NO_RETRY
 from speechportal.api import problems
 
 TYPES = {
@@ -20,7 +20,7 @@ TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
-# The portal's codes that OpenAI has words of its own for.
+# The portal's error codes that have an equivalent in OpenAI's API.
 CODES = {
     "token_missing": "invalid_api_key",
     "token_invalid": "invalid_api_key",
@@ -29,15 +29,15 @@ CODES = {
     "rate_limited": "rate_limit_exceeded",
     "budget_reached": "insufficient_quota",
 }
-# What does not become better by itself within seconds.
-LASTING = {"budget_reached", "batch_paused", "batch_ambiguous", "no_batch", "account_suspended"}
+# Codes of errors that a retry within seconds cannot resolve.
+PERMANENT_CODES = {"budget_reached", "batch_paused", "batch_ambiguous", "no_batch", "account_suspended"}
 
 
 def response(error: Exception, context: dict[str, Any]) -> HttpResponse:
-    """The answer to a request that failed with ``error``."""
+    """Exception handler: the error response for ``error``."""
     handled = problems.handle(error, context)
     document: Any = handled.data
-    # A rule that is broken is a wrong request; OpenAI's SDKs would repeat a 409.
+    # 409 and 422 become 400, since OpenAI's SDKs would retry a 409.
     status = {409: 400, 422: 400}.get(handled.status_code, handled.status_code)
     code = document["code"]
     errors = document.get("errors") or [{"field": None, "message": document["detail"]}]
@@ -49,14 +49,14 @@ def response(error: Exception, context: dict[str, Any]) -> HttpResponse:
     for name, value in handled.headers.items():
         if name != "Content-Type":
             answer.headers[name] = value
-    if code in LASTING:
-        for name, value in NEVER_AGAIN.items():
+    if code in PERMANENT_CODES:
+        for name, value in NO_RETRY.items():
             answer.headers[name] = value
     return answer
 
 
 def plain(status: int, code: str, message: str, headers: dict[str, str]) -> HttpResponse:
-    """An error that no exception stands for."""
+    """Error response for which there is no exception."""
     kind = TYPES.get(status, "server_error")
     document = {"message": message, "type": kind, "param": None, "code": code}
     return JsonResponse({"error": document}, status=status, headers=headers)

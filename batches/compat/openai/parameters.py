@@ -1,7 +1,7 @@
-"""Parameters of a transcription request, in the portal's words.
+"""Request parameters of OpenAI's transcription API, parsed into a task's settings.
 
 Source: the public reference of OpenAI's ``POST /v1/audio/transcriptions`` and what its SDKs send. Parameters
-that mean nothing here are taken and named in the answer's header, since programs send them by habit.
+without an effect here are ignored and listed in a response header, since many programs send them by default.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ JSON, TEXT, SRT, VTT = "json", "text", "srt", "vtt"
 VERBOSE, DIARIZED = "verbose_json", "diarized_json"
 RESPONSE_FORMATS = (JSON, TEXT, SRT, VTT, VERBOSE, DIARIZED)
 GRANULARITIES = ("segment", "word")
-# OpenAI's names: whatever the batch uses. The last one separates speakers.
+# OpenAI's model names stand for the model that the batch uses. The last one also turns on diarization.
 DIARIZING = "gpt-4o-transcribe-diarize"
 ALIASES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", DIARIZING)
 
-# Taken, checked as far as it matters, and without an effect.
+# Accepted and ignored.
 INEFFECTIVE = (
     "temperature",
     "chunking_strategy",
@@ -42,7 +42,7 @@ _TRUE, _FALSE = {"true", "1"}, {"false", "0", ""}
 
 @dataclass(frozen=True, kw_only=True)
 class Transcription:
-    """A request for a transcription, understood."""
+    """Parsed parameters of a transcription request."""
 
     response_format: str = JSON
     granularities: tuple[str, ...] = ("segment",)
@@ -52,12 +52,16 @@ class Transcription:
 
     @property
     def answer(self) -> dict[str, object]:
-        """What is kept with the task."""
-        return {"response_format": self.response_format, "granularities": list(self.granularities)}
+        """Format of the response, stored with the task as JSON."""
+        return {
+            "response_format": self.response_format,
+            "granularities": list(self.granularities),
+            "stream": self.stream,
+        }
 
 
 class Refused(Problem):
-    """A parameter that is wrong."""
+    """Error of one parameter, which OpenAI's format names as ``param``."""
 
     def __init__(self, param: str, code: str, message: str, status: int = 400) -> None:
         super().__init__(status, code, message)
@@ -65,7 +69,7 @@ class Refused(Problem):
 
 
 def read(given: Mapping[str, Sequence[str]], batch: Batch) -> Transcription:
-    """``given`` are the parts of the form, by name without ``[]``. Raises :class:`Refused`."""
+    """Parse and validate the form fields ``given`` (names without ``[]``). Raises :class:`Refused`."""
     reader = _Reader(given)
     response_format = reader.one_of("response_format", RESPONSE_FORMATS, JSON)
     recognition: dict[str, SettingValue] = {**reader.model(), **reader.language()}
@@ -139,9 +143,9 @@ class _Reader:
         return tuple(dict.fromkeys(wanted)) or ("segment",)
 
     def keywords(self, batch: Batch) -> tuple[str, ...] | None:
-        """The prompt's words as keywords, beside the domain's, where it is a list of words.
+        """Keywords from a prompt that is a list of words, together with the domain's.
 
-        A prompt that is prose is ignored: recognition here takes keywords.
+        A prompt in prose is ignored, since recognition here takes keywords only. ``None``: no change.
         """
         prompt = self.text("prompt")
         if not prompt:

@@ -1,4 +1,4 @@
-"""Transcripts in the shapes of OpenAI's answers. Times are in seconds."""
+"""Transcripts in the response formats of OpenAI's API. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from speechportal.api.problems import Problem
 
 RENDERED = {parameters.SRT: "srt", parameters.VTT: "vtt"}
 TASK_HEADER = "X-SpeechPortal-Task"
-NEVER_AGAIN = {"x-should-retry": "false"}  # OpenAI's SDKs repeat an answer of 409, 429 or 5xx unless told
+NO_RETRY = {"x-should-retry": "false"}  # Otherwise OpenAI's SDKs retry on 409, 429 and 5xx.
 
 
 class Result:
-    """A finished task's transcript and what its request asked for. Raises ``Problem`` for a failed task."""
+    """Transcript of a completed task, with the response format of its request.
+
+    Raises ``Problem`` for a failed or cancelled task, and for one whose transcript was deleted.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -111,28 +114,50 @@ class Result:
         }
 
     def turn(self, index: int, segment: Segment) -> dict[str, Any]:
-        return {
-            "type": "transcript.text.segment",
-            "id": f"seg_{index + 1:03d}",
-            "start": _seconds(segment.start),
-            "end": _seconds(segment.end),
-            "text": self.text_of(index, segment),
-            "speaker": self.context.speaker_name(segment.speaker or "1"),
-        }
+        name = self.context.speaker_name(segment.speaker or "1")
+        return turn(index, segment.start, segment.end, self.text_of(index, segment), name)
 
     def events(self) -> Iterator[bytes]:
-        """The transcript as server-sent events: a delta for each segment, and the whole at the end."""
-        diarized = self.wanted.get("response_format") == parameters.DIARIZED
-        space = ""
+        """The whole transcript as server-sent events: one for each segment, then one with the full text."""
+        streamed = Streamed(is_diarized=self.wanted.get("response_format") == parameters.DIARIZED)
         for index, segment in enumerate(self.transcript.segments):
-            if not (text := self.text_of(index, segment)):
-                continue
-            if diarized:
-                yield event(self.turn(index, segment))
-            else:
-                yield event({"type": "transcript.text.delta", "delta": space + text})
-            space = " "
+            name = self.context.speaker_name(segment.speaker or "1")
+            yield streamed.add(segment.start, segment.end, self.text_of(index, segment), name)
         yield event({"type": "transcript.text.done", "text": self.text, "usage": self.usage()})
+
+
+class Streamed:
+    """Segments that were sent on a stream, as text deltas or, with diarization, as speaker turns."""
+
+    def __init__(self, *, is_diarized: bool) -> None:
+        self.is_diarized = is_diarized
+        self.texts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return " ".join(filter(None, self.texts))
+
+    def add(self, start: int, end: int, text: str, speaker: str) -> bytes:
+        """Add the next segment; return its event, empty for a segment without text. Times are in ms."""
+        space = " " if any(self.texts) else ""
+        self.texts.append(text)
+        if not text:
+            return b""
+        if self.is_diarized:
+            return event(turn(len(self.texts) - 1, start, end, text, speaker))
+        return event({"type": "transcript.text.delta", "delta": space + text})
+
+
+def turn(index: int, start: int, end: int, text: str, speaker: str) -> dict[str, Any]:
+    """Segment in OpenAI's ``diarized_json`` format. ``start`` and ``end`` are in ms."""
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{index + 1:03d}",
+        "start": _seconds(start),
+        "end": _seconds(end),
+        "text": text,
+        "speaker": speaker,
+    }
 
 
 def event(document: dict[str, Any]) -> bytes:
@@ -140,8 +165,12 @@ def event(document: dict[str, Any]) -> bytes:
 
 
 def _failure(task: Task) -> Problem:
-    """Why there is no transcript. A file that cannot be recognised is the request's fault."""
-    headers = {**NEVER_AGAIN, TASK_HEADER: task.uid}
+    """Error for a task without a transcript.
+
+    400 if the task was cancelled or if its input file is the reason, 410 if the transcript was deleted,
+    otherwise 500.
+    """
+    headers = {**NO_RETRY, TASK_HEADER: task.uid}
     if task.state == Task.State.CANCELLED:
         return Problem(400, "canceled", "The task was canceled.", headers)
     found = failure_of_task(task)

@@ -1,4 +1,4 @@
-"""Views of OpenAI's transcription API."""
+"""Views of the OpenAI-compatible transcription API."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from batches.compat import intake
 from batches.compat.headers import IGNORED_HEADER, ascii_list
 from batches.compat.openai import errors, parameters
 from batches.compat.openai.parameters import Refused, Transcription
-from batches.compat.openai.results import NEVER_AGAIN, TASK_HEADER, Result
-from batches.compat.waiting import HeldTask, Seen
+from batches.compat.openai.results import NO_RETRY, TASK_HEADER, Result
+from batches.compat.openai.stream import HeldStream
+from batches.compat.waiting import HeldTask
 from batches.models import Batch, ClientRequest, Task
 from domains import offered_models
 from speechportal.api.authentication import rate_headers, token_of
@@ -34,11 +35,11 @@ from speechportal.platform.held_responses import hold
 BATCH_HEADER = "OpenAI-Project"
 RETRY_HEADER = "x-stainless-retry-count"
 SAME_REQUEST = timedelta(days=1)
-CREATED = 1_700_000_000  # Clients want a number; nobody reads it.
+CREATED = 1_700_000_000  # Placeholder: SDKs require a number.
 
 
 class OpenAiView(APIView):
-    """Errors have OpenAI's shape; tokens, scopes and limits are the portal's."""
+    """Base of the OpenAI views. Errors have OpenAI's format; tokens, scopes and limits are the portal's."""
 
     request: ApiRequest
     area = "tasks"
@@ -59,23 +60,8 @@ class OpenAiView(APIView):
         return errors.response(error, {"request": self.request, "view": self})
 
 
-class HeldStream(HeldTask):
-    """A request whose answer is a stream of server-sent events."""
-
-    streams = True
-    keep_alive = b": waiting\n\n"
-
-    def head(self) -> HttpResponse:
-        head = HttpResponse(content_type="text/event-stream; charset=utf-8")
-        head.headers["X-Accel-Buffering"] = "no"  # Proxies pass each event on.
-        return head
-
-    def events(self, seen: Seen | None) -> bytes:
-        return f": {seen[0]} {seen[1]} %\n\n".encode() if seen else b""
-
-
 class Transcriptions(OpenAiView):
-    """``POST audio/transcriptions``: a file in, its transcript out. Each request is a task of a batch."""
+    """``POST audio/transcriptions``: recognise a file as a task of a batch; return its transcript."""
 
     parser_classes = [MultiPartParser, FormParser]
 
@@ -87,23 +73,33 @@ class Transcriptions(OpenAiView):
             raise Refused("file", "missing_required_parameter", _("Send the file as the part “file”."))
         wanted = parameters.read(_texts(parts), chosen)
         task = self._task(chosen, wanted, media)
-        kind = HeldStream if wanted.stream else HeldTask
-        held = kind(
-            seconds=settings.SYNC_SECONDS,
-            start=lambda: task,
-            answer=_streamed if wanted.stream else _answered,
-            problem=self._stream_problem if wanted.stream else self.problem,
-            late=_late,
-        )
-        response = hold(request._request, held)  # noqa: SLF001 - REST framework's own name for it
+        held = self._held(task, wanted)
+        response = hold(request._request, held)  # noqa: SLF001 - REST framework has no public name
         response.headers[TASK_HEADER] = task.uid
         if wanted.ignored:
             response.headers[IGNORED_HEADER] = ascii_list(wanted.ignored)
         return response
 
+    def _held(self, task: Task, wanted: Transcription) -> HeldTask:
+        if wanted.stream:
+            return HeldStream(
+                seconds=settings.SYNC_SECONDS,
+                start=lambda: task,
+                is_diarized=wanted.response_format == parameters.DIARIZED,
+                problem=self._stream_problem,
+                late=_late,
+            )
+        return HeldTask(
+            seconds=settings.SYNC_SECONDS,
+            start=lambda: task,
+            answer=_answered,
+            problem=self.problem,
+            late=_late,
+        )
+
     def _task(self, batch: Batch, wanted: Transcription, media: UploadedFile[bytes]) -> Task:
-        """A new task; or, for a request that an SDK sends again, the one that it has made already."""
-        with intake.received(media) as path:
+        """Create a task; for an SDK's retry, return the task that the first request created."""
+        with intake.spooled(media) as path:
             fingerprint = _fingerprint(self.request, batch, wanted, path)
             if self.request.headers.get(RETRY_HEADER, "0") != "0":
                 earlier = ClientRequest.objects.for_account(self.request.account).filter(
@@ -111,31 +107,31 @@ class Transcriptions(OpenAiView):
                 )
                 if (found := earlier.select_related("task").order_by("-pk").first()) is not None:
                     return found.task
-            wish = intake.Wish(
+            options = intake.RequestOptions(
                 interface=ClientRequest.Interface.OPENAI,
                 overrides=wanted.overrides,
                 answer=wanted.answer,
                 ignored=wanted.ignored,
                 fingerprint=fingerprint,
             )
-            return intake.take_file(batch, wish, media.name or "audio", path)
+            return intake.take_file(batch, options, media.name or "audio", path)
 
     def _stream_problem(self, error: Exception) -> HttpResponse:
-        """An error as the last event of a stream, which began with status 200."""
+        """Error as the last event of a stream, whose status 200 has already been sent."""
         response = self.problem(error)
         response.content = b"event: error\ndata: " + response.content + b"\n\n"
         return response
 
 
 class Models(OpenAiView):
-    """``GET models``: the offered models, and OpenAI's names, which stand for the batch's own."""
+    """``GET models``: the offered models, and OpenAI's names, which stand for the batch's model."""
 
     def get(self, _request: Request, batch: str = "") -> HttpResponse:
         return JsonResponse({"object": "list", "data": [_described(name) for name in _models()]})
 
 
 class Model(OpenAiView):
-    """``GET models/{model}``."""
+    """``GET models/{model}``: one model."""
 
     def get(self, _request: Request, model: str, batch: str = "") -> HttpResponse:
         if model not in _models():
@@ -156,18 +152,14 @@ def _answered(task: Task) -> HttpResponse:
     return Result(task).response()
 
 
-def _streamed(task: Task) -> HttpResponse:
-    return HttpResponse(b"".join(Result(task).events()), content_type="text/event-stream; charset=utf-8")
-
-
 def _late(task: Task | None) -> HttpResponse:
     message = _("It is not finished yet. Its transcript will be in the portal under its task ID.")
-    headers = {**NEVER_AGAIN, TASK_HEADER: task.uid} if task else {}
+    headers = {**NO_RETRY, TASK_HEADER: task.uid} if task else {}
     return errors.plain(504, "timeout", message, headers)
 
 
 def _texts(parts: Any) -> Mapping[str, Sequence[str]]:
-    """The parts that are no files, by name; ``[]`` at the end of a name says only that it may repeat."""
+    """Form fields without the files, by name; a trailing ``[]``, which marks a list, is removed."""
     found: dict[str, list[str]] = {}
     for name, values in parts.lists():
         texts = [value for value in values if isinstance(value, str)]
@@ -180,7 +172,7 @@ def _texts(parts: Any) -> Mapping[str, Sequence[str]]:
 
 
 def _fingerprint(request: ApiRequest, batch: Batch, wanted: Transcription, path: Path) -> str:
-    """Of token, batch, parameters and file."""
+    """SHA-256 of token, batch, parameters and file, by which an SDK's retry is recognised."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     parts = [request.auth.uid, batch.uid, repr(wanted.answer), repr(wanted.overrides.to_json())]

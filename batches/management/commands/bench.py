@@ -22,7 +22,7 @@ from batches.recognition.bench.shapes import SHAPES
 from batches.recognition.models.memory import MIB
 from batches.recognition.runtime.engine_process import clean_environment
 
-# Settings by which torch, oneDNN, MKL and CTranslate2 leave AVX-512 and AMX unused.
+# Environment variables that keep torch, oneDNN, MKL and CTranslate2 from using AVX-512 and AMX.
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -117,7 +117,7 @@ class Command(BaseCommand):
     def _measure(
         self, names: list[str], recordings: list[Recording], arguments: dict[str, Any], scratch: Path
     ) -> dict[str, list[dict[str, Any]]]:
-        """Results by variant, one for each round. The variants take turns."""
+        """Measure the variants in turn; returns the results by variant, one per round."""
         model = arguments["model"]
         if arguments["shape"]:
             self.stderr.write(f"writing random weights of the size of {arguments['shape']}")
@@ -177,7 +177,7 @@ def _recordings(manifest: Path | None) -> list[Recording]:
 
 
 def _environment(setup: variants.Setup, scratch: Path) -> dict[str, str]:
-    """The recognition process's environment, with an ``ffmpeg`` on the path for whisper's command line."""
+    """Environment of the recognition process, with ``ffmpeg`` on the path for whisper's command line."""
     programs = scratch / "bin"
     if not programs.is_dir():
         programs.mkdir()
@@ -189,7 +189,7 @@ def _environment(setup: variants.Setup, scratch: Path) -> dict[str, str]:
 
 
 def _run(name: str, setup: variants.Setup, recordings: list[Recording], scratch: Path) -> dict[str, Any]:
-    """One measurement, in a process with a clean environment."""
+    """Run one measurement in a process with a clean environment."""
     job, result = scratch / "job.json", scratch / "result.json"
     document = {
         "variant": name,

@@ -21,7 +21,7 @@ from speechportal.platform.supervisor import Supervisor, services
 from speechportal.storage.embedded.swift import SwiftServer
 
 TIMEOUT_SECONDS = 1200
-# Short intervals, so that the whole process takes minutes.
+# Short intervals, so that the whole run takes minutes.
 PACE = {
     "SPEECHPORTAL_POLL_SECONDS": "2",
     "SPEECHPORTAL_SETTLE_SECONDS": "1",
@@ -138,7 +138,7 @@ def _storage(storage: str) -> Iterator[tuple[dict[str, Any], str | None]]:
 
 
 def free_address(bind: str) -> str:
-    """``bind``, or the same address with a free port where that one is in use."""
+    """Return ``bind``, or the same address with a free port if that one is in use."""
     host, _, port = bind.rpartition(":")
     for candidate in (int(port), 0):
         with socket.socket() as probe:

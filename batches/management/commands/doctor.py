@@ -13,7 +13,7 @@ from batches.operations.doctor import SECONDS, Finding, Health, examine
 
 class Command(BaseCommand):
     help = __doc__
-    # The system checks are among the findings: a failing one must not hide the others.
+    # The system checks are findings too: a failing one must not hide the others.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
 
 def _document(findings: list[Finding]) -> str:
-    """``state`` of each finding is "ok", "note" or "bad"."""
+    """Format the findings as JSON; ``state`` of each is "ok", "note" or "bad"."""
     rows = [
         {
             "about": each.about,

@@ -99,7 +99,7 @@ def _hosts() -> dict[str, list[str]]:
 
 
 class _Bars:
-    """One progress bar for each thing that is fetched."""
+    """Progress bars, one per download."""
 
     def __init__(self) -> None:
         self._bars: dict[str, tqdm[Any]] = {}

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from batches import formats
 from batches.models.recognition_settings import SETTINGS, Choice, Number, RecognitionSettings, Setting
 from batches.models.task_settings import TaskSettings
+from batches.postprocessing import transcript as postprocessing
 from batches.recognition.errors import RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.registry import recogniser_names
@@ -28,8 +29,9 @@ from batches.recognition.transcript import Transcript
 from batches.worker import engines
 from batches.worker.engine_options import engine_options
 
-# A file that is tried out has no batch: its language is detected, and speakers are separated on request.
+# Defaults without a batch: the language is detected, and speakers are separated on request.
 DEFAULTS = {"language": "auto", "speakers": False}
+LONG_CHOICE = 10
 
 
 class Command(BaseCommand):
@@ -91,6 +93,7 @@ class Command(BaseCommand):
         *,
         several: bool,
     ) -> None:
+        transcript = postprocessing.process(transcript, chosen.rules)
         for name in names:
             document = formats.render(name, transcript, chosen.context(""))
             if output:
@@ -99,7 +102,7 @@ class Command(BaseCommand):
                 continue
             if several and name != "json":
                 self.stdout.write(f"==> {path} <==")
-            # JSON documents of several files are told apart by their own braces: a stream for jq.
+            # JSON documents of several files are concatenated, as a stream for jq.
             self.stdout.write(document.decode())
 
 
@@ -107,7 +110,9 @@ def _add_option(parser: argparse.ArgumentParser, name: str, setting: Setting) ->
     option, help_text = f"--{setting.option}", str(setting.help_text or setting.label)
     match setting:
         case Choice():
-            parser.add_argument(option, dest=name, default=DEFAULTS[name], metavar="CODE", help=help_text)
+            default = DEFAULTS.get(name, getattr(RecognitionSettings(), name))
+            help_text = f"{help_text} {_codes(setting)}".strip()
+            parser.add_argument(option, dest=name, default=default, metavar="CODE", help=help_text)
         case Number():
             parser.add_argument(option, dest=name, type=int, metavar="N", help=help_text)
         case _:
@@ -116,12 +121,23 @@ def _add_option(parser: argparse.ArgumentParser, name: str, setting: Setting) ->
             )
 
 
+def _codes(setting: Choice) -> str:
+    """Codes of a choice, for the help text; empty if there are too many, as of languages."""
+    codes = [code for code, _label in setting.choices()]
+    return f"({', '.join(codes)})" if len(codes) < LONG_CHOICE else ""
+
+
 def _settings(arguments: dict[str, Any]) -> TaskSettings:
     recognition = {name: arguments[name] for name, setting in SETTINGS.items() if setting.option}
     if arguments["min_speakers"] is not None or arguments["max_speakers"] is not None:
         recognition["speakers"] = True
     keywords = tuple(word.strip() for word in arguments["keywords"].split(",") if word.strip())
-    return TaskSettings(recognition=RecognitionSettings(**recognition), keywords=keywords)
+    chosen = RecognitionSettings(**recognition)
+    for name, errors in chosen.errors().items():
+        # The engine checks the language: files alone may be in any of Whisper's, also by its own code.
+        if name != "language":
+            raise CommandError(f"--{SETTINGS[name].option}: {' '.join(errors[0].messages)}")
+    return TaskSettings(recognition=chosen, keywords=keywords)
 
 
 def _options(chosen: TaskSettings) -> Options:
@@ -135,7 +151,7 @@ def _options(chosen: TaskSettings) -> Options:
 def _recognised(
     files: Sequence[Path], options: Options, arguments: dict[str, Any]
 ) -> Iterator[list[Future[Transcript]]]:
-    """Transcripts of the files in their order; as many at once as the engines take."""
+    """Context manager: recognises the files, as many at once as the engines take; yields their futures."""
     devices = engines.devices(arguments["device"])
     each = engines.files_at_once(devices[0])
     pool = EnginePool(
@@ -175,7 +191,7 @@ def _recognised(
 
 
 class _Stopped(Exception):
-    """Ctrl-C was pressed: files in hand are given up."""
+    """Raised on Ctrl-C: the files in progress are abandoned."""
 
 
 class _Bar:
@@ -214,7 +230,7 @@ class _Bar:
 
 
 def _recognise(client: RecognitionClient, path: Path, options: Options, bar: _Bar, number: int) -> Transcript:
-    words = 0.8 if options.speakers else 1.0  # the share of the work that is done with the words
+    words = 0.8 if options.speakers else 1.0  # share of the work up to the recognised words
     transcript = client.transcribe(path, options, lambda share: bar.show(number, share * words, client.stage))
     if options.speakers:
         transcript = client.add_speakers(

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from batches.models import task
 from batches.webhooks import endpoint
 from speechportal.accounts.sign_in import second_factor
+from speechportal.accounts.single_sign_on import account_providers
 from speechportal.encryption import EncryptionError
 from speechportal.storage import models as storage
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
                 "webhooks": endpoint.rotate_encryption(),
                 "original transcripts": task.rotate_originals(),
                 "authenticator apps": second_factor.rotate_encryption(),
+                "company sign-ins": account_providers.rotate_encryption(),
             }
         except EncryptionError as error:
             raise CommandError(

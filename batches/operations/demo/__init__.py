@@ -1,1 +1,1 @@
-"""``make demo``: the main job end to end, on real speech."""
+"""``make demo``: the whole workflow end to end, on real speech."""

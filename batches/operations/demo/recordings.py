@@ -1,18 +1,22 @@
-"""A dozen recordings, cut and converted from the sample conversation that pyannote.audio ships."""
+"""Recordings of the demo: a dozen files, cut and converted from the sample that pyannote.audio ships."""
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
 
+from batches.operations.demo.sample import sample_path
+
 
 @dataclass(frozen=True)
 class Recording:
-    """``start`` and ``seconds`` cut the sample; ``options`` go to ffmpeg. Without either it is not media."""
+    """File of the demo: the sample cut by ``start`` and ``seconds``, with ``options`` of ffmpeg.
+
+    Without any of these it is not a media file.
+    """
 
     name: str
     start: float = 0.0
@@ -44,14 +48,6 @@ RECORDINGS = [
     Recording("silence.wav", 0, 12, ("-c:a", "pcm_s16le"), silent=True),
     Recording("not audio.mp3"),
 ]
-
-
-def sample_path() -> Path:
-    """The 30 s telephone conversation of two speakers in pyannote.audio, found without importing it."""
-    spec = importlib.util.find_spec("pyannote")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("pyannote.audio is not installed")
-    return Path(next(iter(spec.submodule_search_locations))) / "audio" / "sample" / "sample.wav"
 
 
 def make(recording: Recording, folder: Path) -> Path:

@@ -54,7 +54,7 @@ def is_over(scene: Scene, tasks: list[Task]) -> bool:
 
 
 def problems(scene: Scene) -> Iterator[str]:
-    """Sentences about everything that is wrong at the end of the run."""
+    """Problems at the end of the run, one sentence each."""
     tasks = {task.name: task for task in scene.tasks()}
     for recording in RECORDINGS:
         task = tasks.pop(recording.name, None)

@@ -1,4 +1,4 @@
-"""Set-up of the demo: its account, member, domain, connection and batch, and the state of a run."""
+"""Set-up of the demo: account, member, domain, connection and batch, and the state of a run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Diagnosis of an installation: what was checked, what was found, and what to do about it.
+"""Diagnosis of an installation: checks with their findings and advice.
 
 Each check returns findings and changes nothing. A check that raises is a finding itself, so that the other
-checks still report theirs. Checks that may take long run beside each other, within :data:`SECONDS`.
+checks still report theirs. Slow checks run concurrently, within :data:`SECONDS`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator
+
+from django.conf import settings
 
 from batches.operations.doctor.database import database
 from batches.operations.doctor.findings import Background, Check, Finding, Health, bad, good, note, safely
@@ -20,6 +22,7 @@ from batches.operations.doctor.machine import (
     folders,
     gpu,
     models,
+    secret_files,
     static_files,
 )
 from batches.operations.doctor.work import broker, clock, clusters, keys, mail, served_models, storage
@@ -44,15 +47,16 @@ __all__ = [
     "mail",
     "models",
     "note",
+    "secret_files",
     "served_models",
     "static_files",
     "storage",
 ]
-SECONDS = 5.0  # for all checks together
+SECONDS = 5.0  # time limit of all checks together
 
 
 def examine(seconds: float = SECONDS) -> Iterator[Finding]:
-    """Run all checks; without a database, those that need none."""
+    """Run all checks; if the database is unavailable, those that do not need it."""
     background = Background(time.monotonic() + seconds)
     slow: list[tuple[str, Check]] = [
         ("models", models),
@@ -65,11 +69,13 @@ def examine(seconds: float = SECONDS) -> Iterator[Finding]:
         (about, check.__name__, background.start(functools.partial(_all_of, about, check)))
         for about, check in slow
     ]
+    if settings.REDIS_URL:  # It may not answer; the database, as broker, is asked after its own check.
+        started.append(("queue", "Redis", background.start(functools.partial(_all_of, "queue", broker))))
     found_database = list(safely("database", database))
     yield from found_database
     needs_database: list[tuple[str, Check]] = [
         ("queue", clusters),
-        ("queue", broker),
+        *([] if settings.REDIS_URL else [("queue", broker)]),
         ("storage", storage),
         ("keys", keys),
         ("models", served_models),
@@ -77,6 +83,7 @@ def examine(seconds: float = SECONDS) -> Iterator[Finding]:
     ]
     others: list[tuple[str, Check]] = [
         ("settings", configuration),
+        ("settings", secret_files),
         ("pages", static_files),
         ("disk", folders),
         ("disk", disk),

@@ -1,4 +1,4 @@
-"""`Finding` of a check, and time limits for checks that may take long."""
+"""`Finding` of a check, and time limits for slow checks."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def bad(about: str, sentence: str, advice: str) -> Finding:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 task``, ``2 tasks``."""
+    """Format a number with its noun: ``1 task``, ``2 tasks``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def safely(about: str, check: Check) -> Iterator[Finding]:
-    """The check's findings; a check that raises is a finding itself."""
+    """Run a check; an exception becomes a finding."""
     try:
         yield from check()
     except Exception as error:  # noqa: BLE001 - any failure here is a finding
@@ -55,7 +55,7 @@ def safely(about: str, check: Check) -> Iterator[Finding]:
 class Background:
     """Runs work in threads and collects the results until a deadline.
 
-    What has not ended by then goes on in the background and never keeps the process alive.
+    Unfinished work continues in the background and never keeps the process alive.
     """
 
     def __init__(self, deadline: float) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import imageio_ffmpeg
 from django.conf import settings
 from django.core import checks
 
 from batches.operations.doctor.findings import Finding, bad, good, note
 from batches.recognition import registry
-from batches.recognition.errors import ModelUnavailable
+from batches.recognition.errors import FfmpegUnavailable, ModelUnavailable
+from batches.recognition.media import ffmpeg as media_ffmpeg
+from batches.recognition.models.catalogue import unknown_name
 from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.gpu_memory import least_need
 from batches.recognition.models.memory import MIB
@@ -20,7 +20,9 @@ from batches.recognition.models.store import ModelStore, is_path
 from batches.recognition.runtime import gpu_probe, sandbox
 from batches.tasks.scheduling import ServedModels
 from batches.worker import disk_space, engines, work_folder
+from speechportal.platform import processes
 
+_NAMING = "SPEECHPORTAL_WHISPER_MODELS, _SPEAKER_MODELS or _SERVED_MODELS"
 FREE_BYTES = 5 * 1024**3
 
 
@@ -33,8 +35,22 @@ def configuration() -> Iterator[Finding]:
         yield good("settings", f"The settings are valid (mode: {settings.MODE}).")
 
 
+def secret_files() -> Iterator[Finding]:
+    """Check that no other user of this machine can read the secrets that the portal made."""
+    folder = Path(settings.DATA_DIR) / "secrets"
+    if not folder.is_dir():
+        return
+    exposed = [path.name for path in sorted(folder.iterdir()) if path.stat().st_mode & 0o077]
+    if exposed:
+        yield bad(
+            "settings",
+            f"Other users of this machine may read secrets in {folder}: {', '.join(exposed)}.",
+            f"Run: chmod 600 {folder}/*",
+        )
+
+
 def static_files() -> Iterator[Finding]:
-    """In production, pages refer to static files by the manifest that collectstatic writes."""
+    """Check the manifest of collectstatic, by which pages find static files in production."""
     if not settings.PRODUCTION:
         return
     if not (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():
@@ -44,18 +60,21 @@ def static_files() -> Iterator[Finding]:
 
 
 def models() -> Iterator[Finding]:
-    """The files of the models that this machine serves."""
+    """Check the files of the models that this machine serves."""
     store = ModelStore(settings.MODELS_DIR)
     served = ServedModels.of_settings()
     for name in sorted(served.whisper | served.speakers):
         remedy = f"Run: manage.py models fetch {name}"
         if is_path(name):
             problems = [] if Path(name).exists() else [f"There is no model at {name}."]
+            remedy = f"Copy it there, or correct {_NAMING}."
         elif (provider := registry.bundled_with(name, store)) is not None:
             remedy = f"Run: {provider.missing()}"
             problems = [f"{provider.name} is not installed."] if provider.missing() else []
         else:
             problems = store.verify(name)
+            if unknown_name(name) in problems:
+                remedy = f"Correct {_NAMING}."
         if problems:
             yield bad("models", problems[0], remedy)
         else:
@@ -71,17 +90,16 @@ def models() -> Iterator[Finding]:
 
 def ffmpeg() -> Iterator[Finding]:
     try:
-        program = imageio_ffmpeg.get_ffmpeg_exe()
-        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=20, check=True)
-    except (RuntimeError, OSError, subprocess.SubprocessError):
+        yield good("ffmpeg", media_ffmpeg.version(media_ffmpeg.program()))
+    except FfmpegUnavailable as error:
         yield bad(
-            "ffmpeg", "ffmpeg does not run; no media can be decoded.", "Install the package imageio-ffmpeg."
+            "ffmpeg",
+            f"No media can be decoded: {error.message}",
+            "Install the package imageio-ffmpeg; if IMAGEIO_FFMPEG_EXE is set, remove or correct it.",
         )
-        return
-    yield good("ffmpeg", answer.stdout.splitlines()[0])
 
 
-# What each part of the sandbox keeps the readers of media files from, and what it needs.
+# Parts of the sandbox, each with what it denies to decoders of media files, and its requirements.
 SANDBOX = {
     sandbox.NETWORK: ("reach the network", "seccomp, or user namespaces (sysctl user.max_user_namespaces)"),
     sandbox.FILES: ("read files other than the media, models and libraries", "Landlock (Linux 5.13)"),
@@ -93,7 +111,7 @@ SANDBOX = {
 
 
 def confinement() -> Iterator[Finding]:
-    """Whether the engine process and ffmpeg can be confined here as intended."""
+    """Check whether the engine process and ffmpeg can be confined as intended."""
     gaps = sandbox.missing()
     for part in gaps:
         effect, need = SANDBOX[part]
@@ -108,7 +126,7 @@ def confinement() -> Iterator[Finding]:
 
 
 def folders() -> Iterator[Finding]:
-    """Whether the portal's user can write where it has to."""
+    """Check whether the portal's user can write to its folders."""
     healthy = True
     for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
         if reason := work_folder.problem(Path(folder)):
@@ -118,12 +136,19 @@ def folders() -> Iterator[Finding]:
                 f"The folder for {name}, {folder}, cannot be written: {reason}.",
                 "Mount it writable, and give it to the user that the portal runs as.",
             )
+    if reason := processes.semaphore_problem():
+        healthy = False
+        yield bad(
+            "disk",
+            f"Shared memory, /dev/shm, cannot be used: {reason}. No cluster of the queue starts.",
+            "Mount a writable tmpfs of 64 MB there.",
+        )
     if healthy:
         yield good("disk", "The folders for data and work files can be written.")
 
 
 def gpu() -> Iterator[Finding]:
-    """Whether recognition can use the graphics cards that the settings ask for."""
+    """Check whether recognition can use the GPUs that the settings require."""
     wanted = settings.RECOGNITION_DEVICE
     asked_for = wanted not in (engines.AUTO, engines.CPU)
     if wanted == engines.CPU or not (asked_for or gpu_probe.driver_is_loaded()):
@@ -132,7 +157,7 @@ def gpu() -> Iterator[Finding]:
     report = gpu_probe.ask()
     sentence, advice = report.problem()
     if sentence:
-        # Where the device is "auto", recognition runs on the CPU instead.
+        # With the device "auto", recognition falls back to the CPU.
         make = bad if asked_for else note
         yield make("gpu", sentence, advice)
         return
@@ -146,14 +171,14 @@ def gpu() -> Iterator[Finding]:
 
 
 def _models_on_cards(report: gpu_probe.GpuReport) -> Iterator[Finding]:
-    """Models that need more than the smallest card, or the setting, leaves them."""
+    """Check for models that need more memory than the smallest GPU, or the setting, allows."""
     allowed = min(settings.GPU_MEMORY_MB * MIB, *(card.total for card in report.cards))
     store = ModelStore(settings.MODELS_DIR)
     for name in sorted(ServedModels.of_settings().whisper):
         try:
             need = least_need(read_dimensions(store.whisper(name).path)).total
         except ModelUnavailable:
-            continue  # the check of the models says so
+            continue  # reported by the check of the models
         if need > allowed:
             yield bad(
                 "gpu",

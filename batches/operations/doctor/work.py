@@ -27,7 +27,7 @@ from speechportal.storage.services import OPEN
 SCHEDULER_LATE = timedelta(minutes=3)
 QUEUE_LATE = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
-STORAGE_SECONDS = 3.0  # for all connections together
+STORAGE_SECONDS = 3.0  # timeout for all connections together
 MOST_CONNECTIONS = 200
 
 
@@ -126,7 +126,7 @@ def storage() -> Iterator[Finding]:
 
 
 def _check_of(each: Connection) -> Callable[[], list[StorageFinding]]:
-    """The check of a storage, which then needs no database."""
+    """Prepare the check of a storage, so that it can run in a thread without the database."""
     try:
         return functools.partial(each.store().check, "")
     except StorageError as error:
@@ -158,7 +158,7 @@ def keys() -> Iterator[Finding]:
 
 
 def served_models() -> Iterator[Finding]:
-    """Whether some worker of the installation serves each model that is offered or waited for."""
+    """Check whether a worker of the installation serves each model that is offered or required."""
     waited_for = set(model_hosts.waiting_for_models().values())
     missing = model_hosts.missing_models({*settings.WHISPER_MODELS, *settings.SPEAKER_MODELS} | waited_for)
     for each in missing:

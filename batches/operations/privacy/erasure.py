@@ -1,7 +1,7 @@
 """Erasure of an account's or a person's data, with a report of what was removed and what stays.
 
-What stays: charges and their corrections, which are books; the bare rows that they refer to; the audit trail
-until its retention; and everything in the customer's own storage, which is theirs.
+What stays: charges and their adjustments, which are accounting records; the rows to which they refer, without
+personal data; the audit trail until its retention ends; and the files in the customer's own storage.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from batches.models import (
     ResultFile,
     SearchText,
     StoredTranscript,
+    StreamedSegments,
     Subscription,
     Task,
     TaskAttempt,
@@ -41,12 +42,14 @@ from batches.models import (
 from batches.models.task_settings import TaskOverrides
 from batches.operations.privacy.retention import in_chunks
 from batches.services import batches as batch_services
-from domains.models import Domain, Keyword
+from domains.models import Domain, Keyword, KeywordUse
 from speechportal.accounts.audit import trail
 from speechportal.accounts.models import (
     Account,
+    AccountProvider,
     ApiToken,
     AuditEntry,
+    ExternalIdentity,
     Invitation,
     MemberSession,
     Membership,
@@ -58,7 +61,7 @@ from speechportal.storage.models import Connection
 
 @dataclass
 class Report:
-    """Report of an erasure for whoever asked for it: what was removed and what stays."""
+    """Report of an erasure: what was removed and what stays."""
 
     subject: str
     removed: Counter[str] = field(default_factory=Counter)
@@ -78,10 +81,10 @@ class Report:
 
 
 def close_account(*, account: Account) -> Report:
-    """Delete an account's data except its books. The account is suspended first and cannot be used again.
+    """Delete an account's data except its ledger. The account is suspended first and cannot be used again.
 
-    Raises ``ValidationError`` while a worker still has one of its tasks: call it again a minute later. It
-    can be interrupted anywhere and called again.
+    Raises ``ValidationError`` while a worker still has one of its tasks: call it again a minute later.
+    Repeatable after an interruption at any point.
     """
     batch_services.suspend_account(account=account)
     report = Report(f"{account.name} ({account.uid})", in_storage=_places(account))
@@ -107,7 +110,7 @@ def close_account(*, account: Account) -> Report:
 
 
 def _places(account: Account) -> list[str]:
-    """Sentences that name the storages that hold the account's files, read before the connections go."""
+    """Sentences about the storages with the account's files, collected before the connections are deleted."""
     found = []
     for connection in Connection.unscoped.filter(account=account):
         paths = sorted(
@@ -127,6 +130,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         ("corrections", Correction.unscoped.filter(task__account=account)),
         ("search texts", SearchText.unscoped.filter(task__account=account)),
         ("transcripts", StoredTranscript.unscoped.filter(task__account=account)),
+        ("streamed segments", StreamedSegments.unscoped.filter(task__account=account)),
         ("attempts at tasks", TaskAttempt.unscoped.filter(task__account=account)),
         ("client requests", ClientRequest.unscoped.filter(task__account=account)),
         ("result file entries", ResultFile.unscoped.filter(task__account=account)),
@@ -139,7 +143,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         ("tasks", tasks.filter(charge=None, repeats=None)),
     ):
         report.removed[name] += in_chunks(rows)
-    # Those that a charge refers to keep their ID and their times; whose file it was is forgotten.
+    # Tasks with a charge keep their ID and times; their personal data is erased.
     tasks.update(
         name=F("uid"),
         input_key=F("uid"),
@@ -162,7 +166,13 @@ def _remove_contents(account: Account, report: Report) -> None:
 
 
 def _no_error() -> dict[str, object]:
-    return {"status": Batch.Status.NORMAL, "cause_code": "", "cause": "", "cause_details": {}}
+    return {
+        "status": Batch.Status.NORMAL,
+        "cause_code": "",
+        "cause": "",
+        "cause_details": {},
+        "acknowledgement": "",
+    }
 
 
 def _remove_settings(account: Account, report: Report) -> None:
@@ -170,10 +180,13 @@ def _remove_settings(account: Account, report: Report) -> None:
         ("status events", BatchEvent.unscoped.filter(account=account)),
         ("chat channels", ChatChannel.unscoped.filter(account=account)),
         ("notifications", Subscription.unscoped.filter(membership__account=account)),
+        ("keyword use", KeywordUse.unscoped.filter(keyword__domain__account=account)),
         ("keywords", Keyword.unscoped.filter(domain__account=account)),
         ("domains", Domain.unscoped.filter(account=account)),
         ("connections with their credentials", Connection.unscoped.filter(account=account)),
         ("API tokens", ApiToken.unscoped.filter(account=account)),
+        ("company sign-in", AccountProvider.unscoped.filter(account=account)),
+        ("company identities", ExternalIdentity.objects.filter(account=account)),
         ("invitations", Invitation.unscoped.filter(account=account)),
         ("memberships", Membership.objects.filter(account=account)),
     ):
@@ -211,11 +224,11 @@ def erase_person(*, user: User) -> Report:
     report = Report(user.email)
     with transaction.atomic():
         invited = Invitation.unscoped.filter(email__iexact=user.email)
-        # In one statement, so that no entry of the trail names the address again.
+        # Raw deletion, which adds no audit entries: those would contain the address again.
         report.removed["invitations"] = invited._raw_delete(invited.db)  # noqa: SLF001 - see above
         _forget_sign_ins(user, report)
         _forget_name(user)
-        # Only now, so that the entries which these write do not name the address again.
+        # Last, so that the audit entries of the deletions do not contain the address.
         for name, rows in (
             ("API tokens", ApiToken.unscoped.filter(created_by=user)),
             ("memberships", Membership.objects.filter(user=user)),
@@ -235,7 +248,7 @@ def erase_person(*, user: User) -> Report:
 def _forget_name(user: User) -> None:
     user.groups.clear()
     user.set_unusable_password()
-    # Not by save(): the audit trail would write down what is to be forgotten.
+    # Not by save(): the audit trail would record the erased values.
     User.objects.filter(pk=user.pk).update(
         email=f"erased-{user.pk}@erased.invalid",
         password=user.password,
@@ -252,6 +265,6 @@ def _forget_name(user: User) -> None:
 
 
 def _forget_sign_ins(user: User, report: Report) -> None:
-    report.removed["authenticator apps"] = int(second_factor.remove(user.pk))
+    report.removed["authenticator apps and passkeys"] = int(second_factor.remove_all(user.pk))
     report.removed["sign-in attempts"] = throttling.forget(email=user.email)
     report.removed["sessions"] = MemberSession.objects.filter(user=user).delete()[0]

@@ -31,13 +31,20 @@ from batches.models import (
     Task,
     TaskAttempt,
 )
-from domains.models import Domain, Keyword
+from domains.models import Domain, Keyword, KeywordUse
 from speechportal.accounts.audit import trail
-from speechportal.accounts.models import Account, ApiToken, AuditEntry, Invitation, Membership
+from speechportal.accounts.models import (
+    Account,
+    AccountProvider,
+    ApiToken,
+    AuditEntry,
+    Invitation,
+    Membership,
+)
 from speechportal.platform.typed_json import TypedJSONField
 from speechportal.storage.models import Connection
 
-# Nothing here is a member's data: secrets, their digests, leases, and the queue's own times.
+# Columns without members' data: secrets, their digests, leases, and the queue's own times.
 LEFT_OUT = {
     "encrypted_secret",
     "original",
@@ -56,9 +63,11 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
     ("members", Membership, "account"),
     ("invitations", Invitation, "account"),
     ("api_tokens", ApiToken, "account"),
+    ("company_sign_in", AccountProvider, "account"),
     ("connections", Connection, "account"),
     ("domains", Domain, "account"),
     ("keywords", Keyword, "domain__account"),
+    ("keyword_use", KeywordUse, "keyword__domain__account"),
     ("batches", Batch, "account"),
     ("batch_events", BatchEvent, "account"),
     ("notifications", Subscription, "membership__account"),
@@ -80,15 +89,15 @@ TABLES: list[tuple[str, type[models.Model], str]] = [
 ]
 
 
-# What was said, and what carries it.
-SAID_TABLES = {"transcripts", "corrections"}
+# Tables and columns with the text of transcripts.
+TRANSCRIPT_TABLES = {"transcripts", "corrections"}
 SAID_FIELDS = {"payload", "answer"}  # of deliveries
 
 
 def export_account(*, account: Account, target: Path | IO[bytes], transcripts: bool = True) -> dict[str, int]:
     """Write the ZIP file; returns how many rows of each table are in it.
 
-    Without ``transcripts`` it holds nothing of what was said: for staff whom no owner lets read it.
+    Without ``transcripts`` it contains no text of transcripts: for staff without support access.
     """
     counts: dict[str, int] = {}
     trail.record("account.exported", account, changes={"transcripts": [None, transcripts]})
@@ -97,7 +106,7 @@ def export_account(*, account: Account, target: Path | IO[bytes], transcripts: b
         with archive.open("account.json", "w") as file:
             file.write(_line(account, left_out))
         for name, model, path in TABLES:
-            if name in SAID_TABLES and not transcripts:
+            if name in TRANSCRIPT_TABLES and not transcripts:
                 continue
             rows = model._base_manager.filter(**{path: account}).order_by("pk")
             with archive.open(f"{name}.jsonl", "w", force_zip64=True) as file:

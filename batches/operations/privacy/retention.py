@@ -1,4 +1,4 @@
-"""Retention: a daily job deletes transcripts and logs that are older than their account keeps them."""
+"""Retention: a daily job deletes transcripts and logs after the retention period of their account."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from batches.models import (
     DeliveryAttempt,
     SearchText,
     StoredTranscript,
+    StreamedSegments,
     Task,
     TaskAttempt,
 )
@@ -26,13 +27,14 @@ from speechportal.accounts.models import LONGEST_RETENTION, Account, AuditEntry,
 
 logger = logging.getLogger(__name__)
 CHUNK = 500
+STREAM_DAYS = 1  # A client that reads a stream waits for an hour at most.
 SIGN_IN_DAYS = 90  # Wrong passwords, with addresses, of the whole installation.
 
 
 def enforce(now: datetime | None = None) -> Counter[str]:
-    """Remove what is older than its account or its batch keeps it, whichever is shorter.
+    """Delete data older than the retention period of its account or batch, whichever is shorter.
 
-    Returns how many rows of what kind went.
+    Returns the number of deleted rows by kind.
     """
     now = now or timezone.now()
     removed: Counter[str] = Counter()
@@ -47,12 +49,14 @@ def enforce(now: datetime | None = None) -> Counter[str]:
     removed["sessions"] = MemberSession.objects.filter(expire_date__lt=now).delete()[0]
     old = SignInFailures.objects.filter(last_at__lt=now - timedelta(days=SIGN_IN_DAYS))
     removed["sign-in attempts"] = old.delete()[0]
+    sent = StreamedSegments.unscoped.filter(created_at__lt=now - timedelta(days=STREAM_DAYS))
+    removed["streamed segments"] = in_chunks(sent)
     logger.info("retention removed %s", dict(removed) or "nothing")
     return removed
 
 
 def _before(now: datetime, days: int | None) -> datetime:
-    assert days is not None  # noqa: S101 - the callers leave out whoever has said nothing
+    assert days is not None  # noqa: S101 - callers filter out accounts without a period
     return now - timedelta(days=min(days, LONGEST_RETENTION))
 
 
@@ -74,8 +78,7 @@ def remove_transcripts(tasks: QuerySet[Task], before: datetime) -> Counter[str]:
 
 
 def remove_logs(account: Account, before: datetime) -> Counter[str]:
-    """Delete deliveries that ended before a time, with their attempts, attempts at tasks, and the audit trail
-    up to it."""
+    """Delete logs before a time: ended deliveries with their attempts, attempts at tasks, audit entries."""
     ended = Delivery.unscoped.filter(account=account, state__in=Delivery.FINAL, ended_at__lt=before)
     removed: Counter[str] = Counter()
     removed["delivery attempts"] = in_chunks(DeliveryAttempt.unscoped.filter(delivery__in=ended))
@@ -89,7 +92,7 @@ def remove_logs(account: Account, before: datetime) -> Counter[str]:
 
 
 def in_chunks(rows: QuerySet[Any]) -> int:
-    """Delete rows in small transactions, so that nobody waits for a long one."""
+    """Delete rows in small transactions, since a long one would block others."""
     removed = 0
     model = rows.model
     while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):

@@ -1,27 +1,42 @@
-"""Detection of sensitive data in texts: the kinds, and where each stands.
+"""Detection of sensitive data in texts: finds the spans of each kind.
 
-Written or spoken digit by digit, in Korean and English, also over the ends of segments. No Django.
+Covers data in writing and spoken digit by digit, in Korean and English, also across segments; names and
+addresses by lists, context and form. No Django.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from batches.postprocessing.detection import numbers, spoken, written
+from batches.postprocessing.detection import addresses, english_names, korean_names, numbers, spoken, written
 from batches.postprocessing.detection.context import Contexts
 from batches.postprocessing.detection.vocabulary import LETTER_NAMES
 
-# One or two letters, written or spoken, right before the digits of a passport or a licence.
+# One or two letters, written or spoken, immediately before the digits of a passport or licence number.
 _NAMES = "|".join(sorted(LETTER_NAMES))
 _LETTER = re.compile(rf"(?<![A-Za-z가-힣])((?:(?:[A-Za-z]|{_NAMES})[\s,-]+){{1,2}})$")
-KINDS = ("card", "resident", "business", "passport", "licence", "phone", "account", "email", "birth")
+_REACH = 400  # characters; longest distance over which anything but a digit run can belong to a finding
+KINDS = (
+    "card",
+    "resident",
+    "business",
+    "passport",
+    "licence",
+    "phone",
+    "account",
+    "email",
+    "birth",
+    "name",
+    "address",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Sensitive data of one kind. ``parts`` are its stretches of the text, without what stands between."""
+    """Sensitive data of one kind. ``parts`` are its spans of the text, without the text between them."""
 
     kind: str
     parts: tuple[tuple[int, int], ...]
@@ -31,8 +46,19 @@ class Finding:
         return self.parts[0][0]
 
 
-def find(text: str) -> list[Finding]:
-    """Everything sensitive in a text whose lines are the segments of a transcript; nothing overlaps."""
+def find(text: str, kinds: Collection[str] = KINDS) -> list[Finding]:
+    """Non-overlapping findings of some kinds in a text whose lines are the segments of a transcript.
+
+    Names and addresses are searched for only if they are in ``kinds``, and give way to all other findings.
+    """
+    found = [finding for finding in _numbers(text) if finding.kind in kinds]
+    if "name" in kinds or "address" in kinds:
+        found += [finding for finding in _named(text, found) if finding.kind in kinds]
+    return sorted(found, key=lambda finding: finding.start)
+
+
+def _numbers(text: str) -> list[Finding]:
+    """Findings of all kinds but names and addresses."""
     contexts = Contexts.of(text)
     found: list[Finding] = []
     taken: list[tuple[int, int]] = []
@@ -44,7 +70,52 @@ def find(text: str) -> list[Finding]:
             found.append(Finding(kind, tuple(_lines(text, start, end))))
     in_runs = (finding for run in spoken.runs(text) for finding in _in_run(run, text, contexts))
     found += [each for each in in_runs if all(_apart(part, taken) for part in each.parts)]
-    return sorted(found, key=lambda finding: finding.start)
+    return found
+
+
+def _named(text: str, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Addresses, and names outside of them, without what other findings cover."""
+    located = _merged(addresses.spans(text))
+    names = _merged([*english_names.spans(text), *korean_names.spans(text)])
+    taken = sorted(part for finding in found for part in finding.parts)
+    for kind, spans, others in (("address", located, taken), ("name", names, _merged([*taken, *located]))):
+        for start, end in spans:
+            parts = [part for rest in _outside(start, end, others) for part in _lines(text, *rest)]
+            parts = [part for part in parts if any(letter.isalnum() for letter in text[slice(*part)])]
+            if parts:
+                yield Finding(kind, tuple(parts))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, with overlapping ones merged."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _outside(start: int, end: int, taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Parts of a span that none of the ordered, separate spans ``taken`` covers."""
+    index = bisect_right(taken, start, key=lambda each: each[1])
+    while index < len(taken) and taken[index][0] < end:
+        if start < taken[index][0]:
+            yield start, taken[index][0]
+        start = max(start, taken[index][1])
+        index += 1
+    if start < end:
+        yield start, end
+
+
+def settled(text: str) -> int:
+    """Offset before which further text cannot change the findings.
+
+    It is outside an open digit run, and too far from the end for context words and addresses.
+    """
+    open_run = spoken.runs(f"{text}\n1", at_least=1)[-1]
+    return max(0, min(open_run.atoms[0].start, len(text) - _REACH))
 
 
 def _apart(part: tuple[int, int], taken: Sequence[tuple[int, int]]) -> bool:
@@ -52,7 +123,7 @@ def _apart(part: tuple[int, int], taken: Sequence[tuple[int, int]]) -> bool:
 
 
 def _lines(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """A stretch in parts that each lie in one line."""
+    """Split a span into parts of one line each."""
     parts: list[tuple[int, int]] = []
     at = start
     for line in text[start:end].split("\n"):
@@ -63,7 +134,7 @@ def _lines(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _in_run(run: spoken.Run, text: str, contexts: Contexts) -> list[Finding]:
-    """The findings of a run. Digits beside a match are of its kind: said twice, or a slip corrected."""
+    """Findings in a digit run. Digits beside a match get its kind: they are a repetition or a correction."""
     matches = numbers.matches(run, text, contexts)
     if not matches:
         return []
@@ -86,7 +157,7 @@ def _in_run(run: spoken.Run, text: str, contexts: Contexts) -> list[Finding]:
 
 
 def _is_lone(run: spoken.Run, at: int) -> bool:
-    """Whether an atom before a number may be a word that only sounds like a digit, such as 이 or 일."""
+    """Whether an atom before a number may be a homophone of a digit, such as 이 or 일."""
     atom = run.atoms[at]
     alone = at + 1 < len(run.atoms) and run.atoms[at + 1].token != atom.token
     return at == 0 and alone and (atom.letter or (atom.spoken and atom.digits in {"1", "2", "4", "5", "0"}))

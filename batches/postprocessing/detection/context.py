@@ -1,4 +1,4 @@
-"""Context of a number: the word nearest to it that says what it is, such as "card" or "주문"."""
+"""Context words: the nearest word to a number that indicates its kind, such as "card" or "주문"."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from batches.postprocessing.detection.vocabulary import CONTEXTS
 
-_BEFORE, _AFTER = 90, 30  # characters in which a word speaks for a number
+_BEFORE, _AFTER = 90, 30  # characters within which a word is the context of a number
 
-# The first alternative that matches at a place decides.
+# The first alternative that matches determines the kind.
 _WORD = re.compile(
     "|".join(f"(?P<{kind}>{'|'.join(words)})" for kind, words in CONTEXTS.items()), re.IGNORECASE
 )
@@ -19,7 +19,7 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Contexts:
-    """All context words of a text, found once."""
+    """All context words of a text, searched once."""
 
     found: Sequence[tuple[int, int, str]]  # (start, end, kind), in order
 
@@ -28,7 +28,7 @@ class Contexts:
         return cls([(each.start(), each.end(), str(each.lastgroup)) for each in _WORD.finditer(text)])
 
     def at(self, start: int, end: int) -> str:
-        """The kind that the nearest word speaks for: one before the number, else one soon after it."""
+        """Kind indicated by the nearest context word before the number, else by one soon after it."""
         index = bisect_right(self.found, start, key=lambda each: each[1])
         if index and self.found[index - 1][1] >= start - _BEFORE:
             return self.found[index - 1][2]

@@ -21,7 +21,7 @@ _KOREAN_REGIONS = frozenset([*range(11, 29)])  # of driving licences
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some atoms of a run that stand next to each other."""
+    """Window of consecutive atoms of a digit run."""
 
     run: Run
     first: int
@@ -37,7 +37,7 @@ class Window:
 
     @property
     def groups(self) -> list[int]:
-        """How many digits each token has."""
+        """Number of digits of each token."""
         lengths: dict[int, int] = {}
         for atom in self.atoms:
             lengths[atom.token] = lengths.get(atom.token, 0) + len(atom.digits)
@@ -56,7 +56,7 @@ class Match:
 
 
 def matches(run: Run, text: str, contexts: Contexts) -> list[Match]:
-    """What a run holds: matches that do not overlap, the surest first chosen, in order."""
+    """Non-overlapping matches in a digit run, in order; the most certain ones are selected first."""
     start, end = run.atoms[0].start, run.atoms[-1].end
     context = contexts.at(start, end)
     candidates = [match for window in _windows(run) for match in _candidates(window, context, contexts, text)]
@@ -70,7 +70,7 @@ def matches(run: Run, text: str, contexts: Contexts) -> list[Match]:
 
 
 def _windows(run: Run) -> Iterator[Window]:
-    """All stretches of whole tokens with as many digits as any number has."""
+    """All windows of whole tokens with a number of digits that some kind of number has."""
     atoms = run.atoms
     starts = [at for at in range(len(atoms)) if at == 0 or atoms[at - 1].token != atoms[at].token]
     for first in starts:
@@ -96,12 +96,12 @@ def _candidates(window: Window, context: str, contexts: Contexts, text: str) -> 
 
 
 def _card(digits: str, window: Window, context: str) -> int:
-    """ISO/IEC 7812: 13 to 19 digits with a check digit, of an issuer of payment cards."""
+    """Payment card number (ISO/IEC 7812): 13 to 19 digits with a check digit and an issuer's prefix."""
     if 13 <= len(digits) <= 19 and _is_issuer(digits) and luhn.is_valid(digits) and len(set(digits)) > 1:
         if context == OTHER and len(digits) == 13 and ean.is_valid(digits):
             return 0
         return 90 if len(digits) in {15, 16} else 70
-    # A digit that was misheard spoils the check digit.
+    # A misrecognised digit invalidates the check digit.
     return 60 if context == "card" and 14 <= len(digits) <= 17 else 0
 
 
@@ -115,7 +115,7 @@ def _is_issuer(digits: str) -> bool:
         return len(digits) == 15
     if two in {36, 38, 39} or digits[:2] == "30":
         return len(digits) in {14, 16}
-    # 9: Korean cards for use at home.
+    # 9: Korean domestic cards.
     return (digits[0] in "3569" and len(digits) == 16) or (digits[0] in "56" and len(digits) >= 16)
 
 
@@ -123,7 +123,7 @@ def _resident(digits: str, window: Window, context: str) -> int:
     if len(digits) == 13 and _is_born(digits):
         if rrn.is_valid(digits):
             return 95
-        # Numbers given since October 2020 have no check digit.
+        # Numbers issued since October 2020 have no check digit.
         return 92 if context == "resident" or (_split(window, 6, 7) and context != OTHER) else 0
     if context == "resident":
         return 80 if len(digits) in {7, 9, 13} else 0
@@ -143,7 +143,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
 
 
 def _split(window: Window, *lengths: int) -> bool:
-    """Whether the number is written or said in groups of these lengths."""
+    """Whether the number is written or spoken in groups of these lengths."""
     return window.groups == list(lengths)
 
 
@@ -223,7 +223,7 @@ _RULES = {
 
 
 def is_iban(text: str) -> bool:
-    """ISO 13616, with its check digits."""
+    """Whether a text is an IBAN (ISO 13616) with valid check digits."""
     try:
         iban.validate(text, check_country=False)
     except ValidationError:

@@ -1,7 +1,7 @@
-"""Spoken and written digits: a text's digit runs, in digits, Korean or English words, with their offsets.
+"""Digit runs: spoken and written digits of a text, in digits, Korean or English words, with their offsets.
 
-A run is what one person reads out: digits and words for digits, with pauses, particles, fillers, "dash" and
-the ends of segments between them. ``four one double two`` and ``공일공 다시 일이삼사`` are runs.
+A run is a number read out by one person: digits and words for digits, separated by pauses, particles,
+fillers, "dash" and segment boundaries. ``four one double two`` and ``공일공 다시 일이삼사`` are runs.
 """
 
 from __future__ import annotations
@@ -26,23 +26,26 @@ _PARTICLES = re.compile(
     r"|은|는|이|가|을|를|으로|로|에서|에|의|하고|이랑|랑|까지|다시|이라고|라고|인데요?|이거든요|거든요)$"
 )
 _TOKEN = re.compile(r"[0-9０-９]+|[가-힣]+|[A-Za-z]+|\n|\S")
-_AMOUNT = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+:[0-9]{2}|[0-9]+\.[0-9]+(?![0-9.])|[0-9]+\s?%")
+# "(?<![0-9])": tried once for a run of digits, not at each of them.
+_AMOUNT = re.compile(
+    r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|(?<![0-9])(?:[0-9]+:[0-9]{2}|[0-9]+\.[0-9]+(?![0-9.])|[0-9]+\s?%)"
+)
 _BREAKING = frozenset("/:%$€£₩=&;\"'“”")
 _INSIDE = re.compile("다시|대시|에|의")  # in a Korean word of digits without spaces
 _DIGIT_NAME = re.compile("|".join(sorted(KOREAN_DIGITS, key=len, reverse=True)))
 _DIGIT_NAMES = re.compile(f"(?:{_DIGIT_NAME.pattern})+")
 _DOTTED = re.compile(r"[0-9]+\.[0-9]+\.")
-_LOOSE = frozenset(("그리고", "다음", "then", "and"))  # words between two groups that stay as they are
+_LOOSE = frozenset(("그리고", "다음", "then", "and"))  # words between groups, not part of the number
 
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """The smallest part of a run: the digits (or one letter) that ``start`` to ``end`` stand for."""
+    """Smallest part of a digit run: the digits (or the letter) of the span ``start`` to ``end``."""
 
     start: int
     end: int
     digits: str
-    token: int  # atoms of one token, such as "010" or "일이삼사", are not parted
+    token: int  # atoms of one token, such as "010" or "일이삼사", are not separated
     letter: bool = False
     spoken: bool = False
 
@@ -50,7 +53,7 @@ class Atom:
 @dataclass(slots=True)
 class Run:
     atoms: list[Atom] = field(default_factory=list)
-    # For each atom, whether only spaces and punctuation stand between it and the one before.
+    # For each atom, whether only spaces and punctuation are between it and the one before.
     close: list[bool] = field(default_factory=list)
 
     @property
@@ -59,7 +62,7 @@ class Run:
 
 
 def runs(text: str, at_least: int = 6) -> list[Run]:
-    """The text's runs of ``at_least`` digits, in order."""
+    """Digit runs of at least ``at_least`` digits, in order."""
     reader = _Reader(text, at_least)
     for number in range(len(reader.tokens)):
         reader.read(number)
@@ -68,7 +71,7 @@ def runs(text: str, at_least: int = 6) -> list[Run]:
 
 
 class _Reader:
-    """Reads a text token by token."""
+    """Parser that reads a text token by token."""
 
     def __init__(self, text: str, at_least: int) -> None:
         self.found: list[Run] = []
@@ -100,11 +103,11 @@ class _Reader:
             self._between(match)
 
     def _is_amount(self, start: int) -> bool:
-        """Whether a price, a time or a decimal number begins here; 02.123.4567 is none."""
+        """Whether a price, a time or a decimal number begins here; 02.123.4567 is not one."""
         return start in self._amounts and not _DOTTED.match(self._text, start)
 
     def _between(self, match: re.Match[str]) -> None:
-        """Read a token that is no digit: it goes on with the run, or ends it."""
+        """Read a token that is not a digit, which continues or ends the run."""
         word = match[0].lower()
         if word in TIMES:
             self._times = match
@@ -131,16 +134,23 @@ class _Reader:
         self._fillers, self._close, self._times = 0, True, None
 
     def _atoms(self, number: int) -> tuple[list[Atom], bool]:
-        """The atoms of a token, and whether something (a particle) is left over after them."""
+        """Atoms of a token, and whether they are followed by a remainder (a particle)."""
         match = self.tokens[number]
         first = match[0][0]
         if first.isdigit():
             return self._figures(number), False
         if "가" <= first <= "힣":
+            if self._follows_figures(number) and _PARTICLES.fullmatch(match[0]):
+                return [], False  # "5678이고": its 이 is not a two
             return _korean(match[0], match.start(), number, self._run)
         if first.isascii() and first.isalpha():
             return self._english(number), False
         return [], False
+
+    def _follows_figures(self, number: int) -> bool:
+        before = self.tokens[number - 1] if number else None
+        joined = before is not None and before.end() == self.tokens[number].start()
+        return joined and before is not None and before[0][0].isdigit()
 
     def _figures(self, number: int) -> list[Atom]:
         match = self.tokens[number]
@@ -170,7 +180,7 @@ class _Reader:
         return []
 
     def _tens(self, word: str, number: int) -> str:
-        """ "twenty one" is 2 and 1, "twenty" 20."""
+        """Digits of a word for tens: "twenty one" is 2 and 1, "twenty" is 20."""
         if word not in TENS:
             return ""
         following = next((each[0] for each in self.tokens[number + 1 : number + 3] if each[0].isalnum()), "")
@@ -181,14 +191,14 @@ class _Reader:
 
 
 def _korean(word: str, start: int, token: int, run: Run) -> tuple[list[Atom], bool]:
-    """The atoms of a Korean word, all of whose syllables are digits but for a particle."""
+    """Atoms of a Korean word that consists of digit syllables and at most a particle."""
     atoms: list[Atom] = []
     at = 0
     while at < len(word):
         rest = word[at:]
         if name := _DIGIT_NAME.match(word, at):
             if atoms and len(rest) > 1 and _PARTICLES.fullmatch(rest) and not _DIGIT_NAMES.fullmatch(rest):
-                return atoms, True  # "칠팔이에요": its 이 is no two
+                return atoms, True  # "칠팔이에요": its 이 is not a two
             atoms.append(Atom(start + at, start + name.end(), KOREAN_DIGITS[name[0]], token, spoken=True))
             at = name.end()
         elif atoms and (inside := _INSIDE.match(word, at)) and inside.end() < len(word):
@@ -204,7 +214,7 @@ def _korean(word: str, start: int, token: int, run: Run) -> tuple[list[Atom], bo
 
 
 def _may_follow(word: str) -> bool:
-    """Whether what is joined to digits leaves them a number, and makes no amount or date of them."""
+    """Whether a suffix may follow digits of a number, that is, does not make them an amount or a date."""
     if not "가" <= word[0] <= "힣":
         return True
     if word in {"번", "에", "의", "다시"} or word.startswith(("번이", "번입", "번으", "번은", "번인")):

@@ -1,8 +1,8 @@
-"""The words that detection knows: digits and fillers of speech, and what says what a number is."""
+"""Vocabulary of detection: digit words, fillers of speech, context words, stop words of addresses."""
 
 from __future__ import annotations
 
-OTHER = "other"  # an order number, a tracking number, a date of delivery: nothing personal
+OTHER = "other"  # an order number, a tracking number, a delivery date: not personal data
 
 
 def _words(text: str) -> list[str]:
@@ -10,7 +10,7 @@ def _words(text: str) -> list[str]:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """``word=value`` pairs."""
+    """Parse ``word=value`` pairs."""
     return dict(each.split("=") for each in text.split())
 
 
@@ -58,14 +58,14 @@ FILLERS = frozenset(
         """
     )
 )
-# Words before an e-mail address that are no part of it.
+# Words before an e-mail address that are not part of it.
 ADDRESS_STOP_WORDS = _words(
     """
     is my email mail address e to it its s at the this 이메일은 메일은 주소는 이메일 메일 주소 제
     아이디는 이메일이 메일주소는
     """
 )
-# Words that say what a number near them is, as alternatives of regular expressions.
+# Context words, which indicate the kind of a number near them, as alternatives of regular expressions.
 CONTEXTS = {
     OTHER: _words(
         r"""
@@ -106,3 +106,32 @@ CONTEXTS = {
     ),
     "birth": _words(r"생년월일 생일 태어 출생 \bdate\sof\sbirth \bbirth \bborn\b \bd\.?o\.?b\b"),
 }
+# No part of a street's name, between a house number and the kind of street.
+STREET_STOPS = frozenset(
+    _words(
+        """
+        the a an of in on at to for from by and or is are was were be been my your his her our their this
+        that these those minutes minute miles mile hours hour days weeks years people cars times blocks
+        kilometres meters metres down up along across off with without way ways one-way per it as we you
+        they i more other different
+        """
+    )
+)
+# Words that end like a Korean city or district.
+DISTRICT_STOPS = frozenset(
+    _words(
+        """
+        다시 혹시 역시 잠시 즉시 몇시 친구 복구 요구 입구 출구 누구 도구 가구 지구 야구 축구 농구
+        연구 동시 당시 표시 임시 필시 일시 무시 제시 지시 감시
+        """
+    )
+)
+# Words that end like a Korean town.
+TOWN_STOPS = frozenset(
+    _words(
+        """
+        자동 행동 활동 이동 운동 공동 변동 진동 작동 우리 자리 처리 정리 관리 수리 거리 소리 머리
+        다리 요리 그리 누가 제가 네가 내가
+        """
+    )
+)

@@ -1,4 +1,4 @@
-"""Patterns for what is no digit run: e-mail addresses, dates of birth, passports, licences and IBANs."""
+"""Patterns of data other than digit runs: e-mail addresses, birth dates, passports, licences, IBANs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _LINK = (
 _WORD = r"[A-Za-z0-9가-힣]{1,40}"
 _HOST = r"[A-Za-z0-9가-힣\-]{1,40}"
 _SPOKEN_DOMAIN = re.compile(
-    rf"[^\S\n]*{_AT}\s*(?:{_HOST}\s*){{1,3}}?(?:(?:{_DOT}\s*{_ENDING})(?:\s*{_DOT}\s*{_ENDING})?|닷컴|닷넷|쩜컴|점컴)"
+    # "(?<!...)": tried once for a run of spaces, not at each of them.
+    rf"(?<![^\S\n])[^\S\n]*{_AT}\s*(?:{_HOST}\s*){{1,3}}?(?:(?:{_DOT}\s*{_ENDING})(?:\s*{_DOT}\s*{_ENDING})?|닷컴|닷넷|쩜컴|점컴)"
     r"(?![A-Za-z])",
     re.IGNORECASE,
 )
@@ -34,7 +35,7 @@ _PIECE = re.compile(
     r"|[공영일이삼사오육칠팔구]+)[\s,]+){1,24}$",
     re.IGNORECASE,
 )
-# Words before an address that are no part of it.
+# Words before an address that are not part of it.
 _STOP = frozenset(ADDRESS_STOP_WORDS)
 
 _NUMBER = r"(?:[0-9]{1,4}|[공영일이삼사오육륙칠팔구십백천]{1,8})"
@@ -81,7 +82,7 @@ _IBAN = re.compile(
 
 
 def spans(text: str, contexts: Contexts) -> Iterator[Span]:
-    """What the patterns find; spans of different patterns may overlap."""
+    """Spans that the patterns match; those of different patterns may overlap."""
     yield from _emails(text)
     yield from _papers(text, contexts)
     for match in _DATE.finditer(text):
@@ -93,7 +94,7 @@ def spans(text: str, contexts: Contexts) -> Iterator[Span]:
 
 
 def _papers(text: str, contexts: Contexts) -> Iterator[Span]:
-    """Passports and driving licences, which have letters."""
+    """Numbers of passports and driving licences that contain letters."""
     for match in _PASSPORT.finditer(text):
         context = contexts.at(match.start(), match.end())
         if context == "passport" or (context != OTHER and _KOREAN_PASSPORT.fullmatch(match[0])):
@@ -115,7 +116,7 @@ def _emails(text: str) -> Iterator[Span]:
 
 
 def _local_start(text: str, at: int) -> int:
-    """Where the local part of a spoken address begins that ends at ``at``."""
+    """Start of the local part, ending at ``at``, of a spoken e-mail address."""
     line = max(text.rfind("\n", 0, at) + 1, at - 200)
     before = text[line:at]
     start = at

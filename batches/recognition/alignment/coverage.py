@@ -1,8 +1,8 @@
-"""Speech without words: stretches of voice activity that no word accounts for.
+"""Coverage: finds regions of voice activity that no word covers.
 
-Word times come from cross-attention, which leaves no holes: where the recogniser skipped a sentence, a
-neighbouring word lasts as long as the sentence. So a word accounts for as much speech as anybody needs to
-say it, and the rest of its time counts as speech without words.
+Word times come from cross-attention, which leaves no gaps: if the recogniser skipped a sentence, a
+neighbouring word lasts as long as the sentence. So a word covers at most the time that its pronunciation
+takes, and the rest of its time counts as speech without words.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Timed(Protocol):
 
 
 def longest_seconds(text: str) -> float:
-    """The longest time in seconds that somebody takes to say a word."""
+    """Maximum duration in seconds of a spoken word."""
     return _WORD_SECONDS + sum(map(_character_seconds, text))
 
 
@@ -48,9 +48,9 @@ def _character_seconds(character: str) -> float:
 
 
 def uncovered(words: Sequence[Timed], speech: Sequence[Region], least: float = LEAST_SECONDS) -> list[Region]:
-    """Stretches in which at least ``least`` seconds of speech have no words, in order.
+    """Regions in which at least ``least`` seconds of speech have no words, in order.
 
-    ``words`` and ``speech`` are in order. A stretch that a word covers for too long is the whole word's.
+    ``words`` and ``speech`` are in order. If a word lasts too long, the region is that of the whole word.
     """
     return [(start, end) for start, end, _ in _stretches(words, speech, least)]
 
@@ -87,7 +87,7 @@ def _bare(
 
 
 def overlap(regions: Sequence[Region], start: float, end: float) -> list[Region]:
-    """What regions, in order and apart from each other, have in common with start..end."""
+    """Intersection of regions, in order and disjoint, with start..end."""
     first = max(0, bisect(regions, start, key=lambda region: region[0]) - 1)
     found = []
     for a, b in itertools.islice(regions, first, None):

@@ -1,4 +1,4 @@
-"""Words into segments that read like sentences, and the quality signals of each segment."""
+"""Sentence segmentation: groups words into sentence-like segments, and computes their confidence."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _MARGIN_MS = round(SPEECH_MARGIN * 1000)
 _FADING_MS = 400  # of speech after a word's end that still belong to it if no other word does
 
 
-def fit_to_speech(words: Sequence[Word], speech: Sequence[Region]) -> None:
-    """In place: end words where speech ends and begin them where it begins.
+def fit_to_speech(words: Sequence[Word], speech: Sequence[Region], following: Word | None = None) -> None:
+    """Clip word times to the speech regions, in place.
 
-    Attention tends to stretch a word over the pause beside it, and to leave the last word before a pause too
-    soon. A word that touches speech is cut to it, and the last one lasts until speech ends; one that touches
-    none is left alone. Times stay monotonic.
+    Attention tends to extend a word over an adjacent pause, and to leave the last word before a pause too
+    early. A word that overlaps speech is clipped to it, and the last one is extended to the end of speech;
+    other words do not change. Times stay monotonic. ``following`` is the word after the last one.
     """
     stretches = [(round(start * 1000), round(end * 1000)) for start, end in speech]
     index = 0
-    for word, following in zip_longest(words, words[1:]):
+    for word, after in zip_longest(words, words[1:]):
+        after = after or following
         while index < len(stretches) and stretches[index][1] <= word.start:
             index += 1
         beyond = index
@@ -40,21 +41,24 @@ def fit_to_speech(words: Sequence[Word], speech: Sequence[Region]) -> None:
         start, end = max(touching, key=lambda each: min(each[1], word.end) - max(each[0], word.start))
         word.start, word.end = max(word.start, start), min(word.end, end)
         silent_from = end - _MARGIN_MS
-        if (following is None or following.start >= end) and 0 < silent_from - word.end <= _FADING_MS:
+        if (after is None or after.start >= end) and 0 < silent_from - word.end <= _FADING_MS:
             word.end = silent_from
 
 
-def make_monotonic(words: Sequence[Word], duration: int) -> None:
-    """In place: no word starts before the one before it ends, none is empty, none leaves the file."""
-    earliest = 0
+def make_monotonic(words: Sequence[Word], duration: int, earliest: int = 0) -> int:
+    """Make word times monotonic, non-empty and within the file, in place.
+
+    ``earliest`` is the end of the word before the first one, in ms. Returns the end of the last one.
+    """
     for word in words:
         word.start = min(max(word.start, earliest), max(0, duration - _SHORTEST_MS))
         word.end = min(max(word.end, word.start + _SHORTEST_MS), max(duration, word.start))
         earliest = word.end
+    return earliest
 
 
 def split(words: Sequence[Word]) -> list[list[Word]]:
-    """Groups of words that make a segment each: a sentence, or what fits into the longest segment."""
+    """Group words into segments: sentences, split if longer than the longest segment."""
     groups: list[list[Word]] = []
     current: list[Word] = []
     for word in words:
@@ -73,7 +77,7 @@ def split(words: Sequence[Word]) -> list[list[Word]]:
 
 
 def _abbreviation(text: str) -> bool:
-    """Mr. and U.S. do not end a sentence; a wrong guess here only moves a segment's border."""
+    """Whether a word is an abbreviation, such as Mr. or U.S.; an error only moves a segment boundary."""
     word = text.strip()
     return word.endswith(".") and (
         "." in word[:-1] or word.lower() in {"mr.", "mrs.", "ms.", "dr.", "st.", "no.", "vs.", "prof."}
@@ -81,7 +85,7 @@ def _abbreviation(text: str) -> bool:
 
 
 def _best_cut(words: list[Word]) -> int:
-    """Where to cut words that are too long for one segment: after a clause or at a pause, rather late."""
+    """Index at which to split words that are too long for one segment: late, after a clause or a pause."""
 
     def worth(index: int) -> float:
         pause = words[index].start - words[index - 1].end

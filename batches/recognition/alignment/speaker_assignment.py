@@ -1,6 +1,6 @@
-"""Give every word its speaker, and cut segments where the speaker changes.
+"""Speaker assignment: assigns a speaker to every word, and splits segments where the speaker changes.
 
-No word is lost, moved or changed: only its speaker is set, and segments are divided between words.
+Words are not lost, moved or changed: only their speaker is set, and segments are split between words.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _CONTINUOUS = 500  # ms: words further apart are not one flow of speech
 
 
 def assign_speakers(transcript: Transcript, turns: list[SpeakerTurn]) -> Transcript:
-    """A new transcript with speakers; the one given is left as it is.
+    """Return a new transcript with speakers; the argument is not changed.
 
-    A word goes to whoever is heard longest during it, overlapping turns included, or to the nearest turn in
-    silence. Where two are heard equally long, the speaker of the word before (or else after) goes on. One
-    word of somebody else in the middle of a flow of words goes back to the speaker around it if that speaker
-    is heard during the word too; otherwise it is an interjection and stays.
+    A word is assigned to the speaker with the longest overlap, including overlapping turns, or in silence to
+    the nearest turn. Ties go to the speaker of the word before, or else after. A single word of another
+    speaker within continuous speech is reassigned to the surrounding speaker if that speaker's turns overlap
+    it too; otherwise it remains as an interjection.
     """
     if not turns:
         return dataclasses.replace(transcript, turns=[], speakers=[])
@@ -42,7 +42,7 @@ def assign_speakers(transcript: Transcript, turns: list[SpeakerTurn]) -> Transcr
 
 
 class _Clock:
-    """Answers who is heard between two moments."""
+    """Index of turns: speaker shares of time spans."""
 
     def __init__(self, turns: list[SpeakerTurn]) -> None:
         self.speakers = list(dict.fromkeys(turn.speaker for turn in turns))
@@ -53,7 +53,7 @@ class _Clock:
         self.is_of = np.eye(len(self.speakers))[numbers]  # (turns, speakers)
 
     def shares(self, spans: Sequence[tuple[int, int]]) -> npt.NDArray[np.float64]:
-        """(spans, speakers) share of each stretch in which each is heard; silence is all the nearest's."""
+        """(spans, speakers) share of each speaker in each span; in silence the nearest speaker has it all."""
         starts, ends = np.array(spans, dtype=np.int64).T
         ends = np.maximum(ends, starts + 1)
         near = (self.starts < ends.max()) & (self.ends > starts.min())
@@ -72,7 +72,7 @@ class _Clock:
         starts: npt.NDArray[np.int64],
         ends: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
-        """(stretches, chosen turns) what both have in common, below 0 where that is nothing."""
+        """(spans, chosen turns) overlap in time; negative without any overlap."""
         overlap: npt.NDArray[np.int64] = np.minimum(self.ends[chosen], ends[:, None]) - np.maximum(
             self.starts[chosen], starts[:, None]
         )
@@ -124,7 +124,7 @@ def _choose(shares: npt.NDArray[np.float64]) -> list[int]:
 
 
 def _take_back(words: list[Word], shares: npt.NDArray[np.float64], chosen: list[int]) -> list[int]:
-    """Undo single words of somebody else inside a flow of words, where who spoke is open to doubt."""
+    """Reassign single words of another speaker within continuous speech if the speaker is uncertain."""
     result = list(chosen)
     for index in range(1, len(words) - 1):
         around = result[index - 1]
@@ -140,5 +140,5 @@ def _take_back(words: list[Word], shares: npt.NDArray[np.float64], chosen: list[
 
 
 def join_words(words: Iterable[Word]) -> str:
-    """The text of words. They bring their own spaces, so that Japanese and Chinese have none."""
+    """Join the texts of words, which include their own spaces (none in Japanese and Chinese)."""
     return "".join(word.text for word in words).strip()

@@ -2,9 +2,9 @@
 
 The method is openai-whisper's ``whisper.timing.find_alignment``: the attention of the alignment heads,
 standardised over the tokens and smoothed over the frames, is a map of where in the sound each token was
-heard, and dynamic time warping finds the monotonic path through it. Here the attention was collected while
-decoding, and the warping handles a row of the map at a time. What is found is a little early, which
-is made up for: beside PocketSphinx's forced alignment of 35 English recordings by a median of 0.06 s.
+heard, and dynamic time warping finds the monotonic path through it. Here the attention was collected during
+decoding, and the warping processes one row of the map at a time. The times are slightly early (a median of
+0.06 s against PocketSphinx's forced alignment of 35 English recordings), which is corrected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batches.recognition.asr.decoding import Decoded
 
 SMOOTHING = 7  # frames of the median filter
-_AHEAD = 0.04  # s by which attention turns to a word before it is said
+_AHEAD = 0.04  # s by which attention precedes the word
 _BEFORE = "\"'“¿([{-「『（"  # punctuation that belongs to the word after it
 _AFTER = "\"'.。,，!！?？:：”)]}、」』）…"  # ... and to the word before it
 
@@ -113,7 +113,7 @@ def align(decoded: Decoded, tokenizer: Tokenizer, seconds: float) -> list[TimedW
 
 
 def merge_punctuation(words: list[TimedWord]) -> list[TimedWord]:
-    """Put punctuation that stands alone to the word it belongs to."""
+    """Merge separate punctuation into the word that it belongs to."""
     merged: list[TimedWord] = []
     opening = ""
     for word in words:

@@ -1,8 +1,8 @@
 """Beam search over a batch of chunks, by openai-whisper's rules without timestamps.
 
-At each step every chunk keeps the likeliest ``width`` texts; of those that have ended the one with the best
-mean log-probability per token is taken, as in ``whisper.decoding.BeamSearchDecoder`` with its defaults. The
-texts of one chunk are queries of one cross-attention, so that its keys and values exist once.
+At each step every chunk keeps the ``width`` most likely hypotheses; of the finished ones, that with the best
+mean log-probability per token is selected, as in ``whisper.decoding.BeamSearchDecoder`` with its defaults.
+The hypotheses of one chunk are queries of one cross-attention, so that its keys and values exist once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BeamNetwork(Protocol):
 
 @dataclass(slots=True)
 class _Search:
-    """The texts of one chunk: those that go on, as tokens with the sum of their log-probabilities."""
+    """Hypotheses of one chunk: the active ones, as tokens with the sum of their log-probabilities."""
 
     row: int  # of the batch at the start
     limit: int  # tokens
@@ -61,10 +61,10 @@ def search(
     end: int,
     width: int,
 ) -> list[list[int]]:
-    """The tokens of each chunk, without the end of text.
+    """Search the best tokens of each chunk, without the end of text.
 
-    ``features`` are (rows, frames, state), ``initial`` the (rows, n) tokens that are given, ``masks`` what
-    is added to the logits of the first token and of all later ones, (vocabulary,) each.
+    ``features`` are (rows, frames, state), ``initial`` the (rows, n) initial tokens, ``masks`` the values
+    added to the logits of the first token and of all later ones, (vocabulary,) each.
     """
     searches = [_Search(row, limit) for row, limit in enumerate(limits)]
     found: dict[int, list[int]] = {}
@@ -88,7 +88,7 @@ def search(
 def _advance(
     network: BeamNetwork, searches: list[_Search], hidden: Tensor, mask: Tensor, end: int, width: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """One more token for each text. Returns, by chunk, which text each goes on from, and its new token."""
+    """Extend each hypothesis by one token. Returns, by chunk, the parent of each and its new token."""
     rows, beams, state = hidden.shape
     flat = hidden.reshape(rows * beams, state)
     plain = network.text_logits(flat)

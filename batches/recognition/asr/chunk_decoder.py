@@ -1,8 +1,8 @@
-"""The seam between Whisper's per-file logic and the device that decodes chunks of all files in hand.
+"""`ChunkDecoder`: interface between Whisper's per-file logic and the batched decoding of all files' chunks.
 
 Per-file code (language choice, retries, tails, words) submits requests and waits for their futures; a
-:class:`ChunkDecoder` gathers the requests of all callers into batches. On a CPU that is a queue in front of
-batches of eight; on a GPU a loop that refills the rows of one static batch (GPU.md's arena).
+:class:`ChunkDecoder` collects the requests of all callers into batches: on a CPU with a queue and batches of
+eight, on a GPU with a loop that refills the rows of one static batch (continuous batching).
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodeRequest:
-    """One attempt at one chunk. Requests that differ in any of these may share a batch."""
+    """Request for one attempt at one chunk. Requests with different parameters may share a batch."""
 
     samples: Samples  # (n,) float32, mono, 16 kHz; at most 30 s
     language: str  # Whisper's code, such as "en"
     prompt: tuple[int, ...] = ()  # text tokens before the start of the transcript
     keywords: KeywordTree | None = None
     temperature: float = 0.0  # 0: greedy
-    full_context: bool = False  # the encoder sees 30 s, however short the chunk is
-    beam_width: int = 1  # texts kept at each step; only decoders that say so take more than one
+    full_context: bool = False  # the encoder context is 30 s even for a short chunk
+    beam_width: int = 1  # hypotheses kept at each step; more than 1 only if supported
+    digits: bool = True  # False, in beam search alone: numbers are written as words
 
 
 class ChunkDecoder(Protocol):
-    """Decodes chunks. Thread-safe."""
+    """Interface of a chunk decoder. Thread-safe."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
-        """One future per request, in their order."""
+        """Submit requests; returns one future per request, in order."""
 
     def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
         """Probabilities of all of the model's languages, by code, for each chunk."""

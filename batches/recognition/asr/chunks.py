@@ -1,7 +1,7 @@
-"""Chunks of speech: how a file is cut for the recogniser, and which time of the file a time in a chunk is.
+"""Chunking: cuts a file into chunks of speech for the recogniser, and maps chunk times to file times.
 
-A chunk is at most ``max_seconds`` of sound: neighbouring regions of speech with the pauses between them,
-long pauses shortened, so that the encoder does not spend its time on silence.
+A chunk is at most ``max_seconds`` of audio: adjacent speech regions with the pauses between them, of which
+long ones are shortened, so that the encoder does not spend time on silence.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from batches.recognition.alignment.coverage import Region, overlap
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 
-SPEECH_MARGIN = 0.1  # s that a region of speech reaches beyond what was heard, at either side
+SPEECH_MARGIN = 0.1  # s by which a speech region is extended on either side
 # With 28 s the errors of 6 minutes in five groups of recordings rose from 125 to 135 of 1,071, at more time.
 MAX_SECONDS = 15.0
-KEPT_PAUSE = 1.0  # s of a longer pause that stay, half at either side
+KEPT_PAUSE = 1.0  # s kept of a longer pause, half on either side
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Parts of a file, in order, that are recognised as one. ``pieces`` are in seconds of the file."""
+    """Chunk: parts of a file, in order, recognised as one. ``pieces`` are in seconds of the file."""
 
     pieces: tuple[Region, ...]
 
@@ -36,15 +36,15 @@ class Chunk:
 
     @property
     def length(self) -> float:
-        """Seconds of sound in the chunk."""
+        """Seconds of audio in the chunk."""
         return sum(end - start for start, end in self.pieces)
 
     def views(self, samples: Samples) -> list[Samples]:
-        """The chunk's parts, as views of the whole file's samples."""
+        """Parts of the chunk, as views of the whole file's samples."""
         return [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in self.pieces]
 
     def speech(self, regions: Sequence[Region]) -> list[Region]:
-        """Those parts of the file's regions of speech that are in the chunk, in seconds from its start."""
+        """Parts of the file's speech regions that are in the chunk, in seconds from its start."""
         inside: list[Region] = []
         before = 0.0
         for start, end in self.pieces:
@@ -54,7 +54,7 @@ class Chunk:
         return inside
 
     def to_file(self, seconds: float) -> float:
-        """A time in the chunk as a time in the file. Times outside fall on the chunk's edges."""
+        """Convert a time in the chunk to a time in the file. Times outside are clipped to the chunk."""
         rest = max(0.0, seconds)
         for start, end in self.pieces:
             if rest <= end - start:
@@ -64,7 +64,7 @@ class Chunk:
 
 
 def split_at_quiet(samples: Samples, regions: Iterable[Region], max_seconds: float) -> list[Region]:
-    """Cut regions that are too long for one chunk, each at its quietest tenth of a second within reach."""
+    """Split regions that are too long for one chunk at the quietest tenth of a second in range."""
     parts: list[Region] = []
     for region in regions:
         start, end = region
@@ -77,7 +77,7 @@ def split_at_quiet(samples: Samples, regions: Iterable[Region], max_seconds: flo
 
 
 def quietest(samples: Samples, earliest: float, latest: float) -> float:
-    """The middle of the quietest tenth of a second between two times, in seconds."""
+    """Middle of the quietest tenth of a second between two times, in seconds."""
     width = SAMPLE_RATE // 10
     first = round(earliest * SAMPLE_RATE)
     window = samples[first : round(latest * SAMPLE_RATE)]
@@ -89,7 +89,7 @@ def quietest(samples: Samples, earliest: float, latest: float) -> float:
 
 
 def make_chunks(samples: Samples, regions: Iterable[Region], max_seconds: float = MAX_SECONDS) -> list[Chunk]:
-    """Chunks in the order of time that hold all of ``regions``, which are in order and do not touch."""
+    """Chunks in order of time that cover all of ``regions``, which are in order and disjoint."""
     chunks: list[Chunk] = []
     pieces: list[Region] = []
     for start, end in split_at_quiet(samples, regions, max_seconds):
@@ -104,7 +104,7 @@ def make_chunks(samples: Samples, regions: Iterable[Region], max_seconds: float 
 
 
 def _join(pieces: list[Region], region: Region) -> list[Region]:
-    """Add a region behind the others, with the pause before it or, if that is long, its two ends."""
+    """Append a region, with the pause before it or, if that is long, only the ends of the pause."""
     if not pieces:
         return [region]
     *rest, (start, end) = pieces

@@ -1,4 +1,4 @@
-"""A chunk during recognition: its sound, the best attempt at its text so far, and its quality."""
+"""`DecodedChunk`: a chunk during recognition, with its audio, the best attempt so far, and its quality."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from batches.recognition.asr.decoding import Decoded
 from batches.recognition.contracts import RecognisedChunk, SpeechChunk, TimedWord
 from batches.recognition.media.decoding import Samples
 
-_TWICE_COST = 0.25  # of mean log-probability, for a text that says something twice in a row
-_LOST_COST = 0.1  # the same for each second of speech without words
-_DOUBTFUL_MIN_LOGPROB = -0.7  # of text where an attempt found none before: it may be noise
-_KEYWORD_MARGIN = 9.0  # natural logarithm of how much less likely the text may be for each keyword in it
+_TWICE_COST = 0.25  # penalty in mean log-probability for a text with an immediate repetition
+_LOST_COST = 0.1  # penalty for each second of speech without words
+_DOUBTFUL_MIN_LOGPROB = -0.7  # of text where an earlier attempt found none: it may be noise
+# Below this, if the model considers silence possible, its text is a hallucination from noise.
+_GUESS_LOGPROB, _GUESS_NO_SPEECH = -1.5, 0.3
+_KEYWORD_MARGIN = 9.0  # log-probability that a text may lose for each keyword in it
 _SHORTEST_PART = 0.4  # s between two cuts
+# Log-probability that a search must win in total: a text that is barely likelier is not more often right.
+# Of 60 files in ten languages (1,502 units) 0.35 to 0.75 left 155 or 156 errors, no margin 159, and 1.0 161.
+_SEARCH_MARGIN = 0.5
 
 
 @dataclass(slots=True)
 class DecodedChunk:
-    """A chunk, or a part of one that is decoded by itself: ``start`` is in seconds from the chunk's start.
+    """Chunk, or part of one that is decoded by itself. ``start`` is in seconds from the chunk's start.
 
-    A ``is_doubtful`` part is one in which the chunk's own text has no words.
+    In an ``is_doubtful`` part, the text of the whole chunk has no words.
     """
 
     sound: SpeechChunk
@@ -35,7 +40,7 @@ class DecodedChunk:
     words: list[TimedWord] = field(default_factory=list)
     is_doubtful: bool = False
     start: float = 0.0
-    parts: list[DecodedChunk] = field(default_factory=list)  # in order; they stand for the chunk
+    parts: list[DecodedChunk] = field(default_factory=list)  # in order; they replace the chunk
     tail: DecodedChunk | None = None
     _logprob: float = 0.0  # mean of the best attempt, without boosted tokens
     _score: tuple[bool, float] | None = None
@@ -50,13 +55,13 @@ class DecodedChunk:
 
     @property
     def logprob(self) -> float:
-        """Mean log-probability of the best attempt, without the tokens of keywords."""
+        """Mean log-probability of the best attempt, excluding the tokens of keywords."""
         return self._logprob
 
     def part(
         self, start: float, end: float, language: str = "", *, is_doubtful: bool = False
     ) -> DecodedChunk:
-        """The chunk from ``start`` to ``end`` s."""
+        """Part of the chunk from ``start`` to ``end`` s."""
         return DecodedChunk(
             self.sound.cut(start, end), language or self.language, is_doubtful=is_doubtful, start=start
         )
@@ -64,8 +69,8 @@ class DecodedChunk:
     def consider(self, attempt: Decoded, tokenizer: Tokenizer, boosted: Collection[int] = ()) -> None:
         """Keep an attempt, with its words, if it is the best so far.
 
-        ``boosted`` are indices of tokens that a keyword's bonus may have brought about. They do not count
-        for how sure the text is, or every keyword would be taken for a fault.
+        ``boosted`` are indices of tokens that may be due to a keyword's bonus. They are excluded from the
+        confidence of the text; otherwise every keyword would look like an error.
         """
         others = [logprob for index, logprob in enumerate(attempt.logprobs) if index not in boosted]
         logprob = sum(others) / len(others) if boosted and others else attempt.mean_logprob
@@ -75,22 +80,37 @@ class DecodedChunk:
             self.decoded, self._logprob, self._score = attempt, logprob, score
             self.words = [] if self.is_silence else words
 
-    def accept_keywords(self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int]) -> None:
-        """Keep an attempt that spells keywords, at these tokens, if the sound makes it likely enough.
+    def consider_search(self, attempt: Decoded, tokenizer: Tokenizer) -> None:
+        """Keep a search's attempt if it is better than the greedy text, and clearly likelier in total.
 
-        Its log-probability, without the keywords' bonus, may be lower by a margin for each of them.
+        A greedy text that failed the quality checks needs only to be worse. Digits do not replace number
+        words: they are fewer tokens, and so likelier, whatever was said.
+        """
+        before = self.decoded
+        if before is not None and not self.went_wrong:
+            writes_digits = quality.has_digits(attempt.text) and not quality.has_digits(before.text)
+            if writes_digits or _total(attempt) < _total(before) + _SEARCH_MARGIN:
+                return
+        self.consider(attempt, tokenizer)
+
+    def accept_keywords(self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int]) -> bool:
+        """Accept an attempt with keywords at these token positions if it is acoustically likely enough.
+
+        Its log-probability, without the keywords' bonus, may be lower by a margin for each of them. Returns
+        whether it was accepted.
         """
         before = self.decoded
         spelt = sum(position - 1 not in positions for position in positions)
         if before is None or not spelt or repeats(attempt):
-            return
-        totals = [each.mean_logprob * (len(each.tokens) + 1) for each in (before, attempt)]
-        if totals[1] >= totals[0] - _KEYWORD_MARGIN * spelt:
-            self._score = None
-            self.consider(attempt, tokenizer, positions)
+            return False
+        if _total(attempt) < _total(before) - _KEYWORD_MARGIN * spelt:
+            return False
+        self._score = None
+        self.consider(attempt, tokenizer, positions)
+        return True
 
     def _score_of(self, attempt: Decoded, logprob: float, words: Sequence[TimedWord]) -> tuple[bool, float]:
-        """Attempts are compared by this: text without repetition first, then the likelier one."""
+        """Sort key of an attempt: text without repetition first, then the more likely one."""
         cost = _LOST_COST * coverage.seconds(words, self.sound.speech) if attempt.text else 0.0
         if quality.says_twice(attempt.text):
             cost += _TWICE_COST
@@ -98,7 +118,7 @@ class DecodedChunk:
 
     @property
     def is_silence(self) -> bool:
-        """Whether nobody speaks: the model is sure of that, and unsure of its own text."""
+        """Whether the chunk is silence: the model is confident of that, and not of its text."""
         decoded = self.decoded
         if decoded is None or not decoded.text:
             return True
@@ -107,6 +127,8 @@ class DecodedChunk:
             mean_logprob=decoded.mean_logprob,
             no_speech_probability=decoded.no_speech_probability,
         ):
+            return True
+        if decoded.mean_logprob < _GUESS_LOGPROB and decoded.no_speech_probability > _GUESS_NO_SPEECH:
             return True
         least = _DOUBTFUL_MIN_LOGPROB if self.is_doubtful else quality.MIN_MEAN_LOGPROB
         nobody = self.is_doubtful or decoded.no_speech_probability > quality.MAX_NO_SPEECH
@@ -122,18 +144,18 @@ class DecodedChunk:
 
     @property
     def lost(self) -> list[coverage.Region]:
-        """Stretches of speech without words, in seconds of the chunk."""
+        """Regions of speech without words, in seconds of the chunk."""
         return coverage.uncovered(self.words, self.sound.speech)
 
     @property
     def lost_seconds(self) -> float:
-        """Seconds of speech without words; of all parts together where there are parts."""
+        """Seconds of speech without words; the sum over the parts if there are any."""
         if self.parts:
             return sum(part.lost_seconds for part in self.parts)
         return coverage.seconds(self.words, self.sound.speech)
 
     def cut_tail(self) -> DecodedChunk | None:
-        """The speech after the last word, if it is long: Whisper may end its text long before speech ends."""
+        """Part with the speech after the last word, if long: Whisper may end its text before speech ends."""
         last = self.words[-1].end if self.words else 0.0
         if self.is_doubtful or not self.words or not self.lost or self.lost[-1][0] < last:
             return None
@@ -141,9 +163,9 @@ class DecodedChunk:
         return self.tail
 
     def cut_at_lost(self) -> list[DecodedChunk]:
-        """Parts to decode instead of the chunk, cut at the pauses in and beside speech without words.
+        """Parts to decode instead of the chunk, split at the pauses in and beside speech without words.
 
-        Where there is no pause, at the quietest place in it. No parts where nothing could be cut.
+        Without a pause it is split at its quietest point. Empty if the chunk cannot be split.
         """
         pauses = [
             (one[1] + two[0]) / 2 for one, two in zip(self.sound.speech, self.sound.speech[1:], strict=False)
@@ -163,7 +185,7 @@ class DecodedChunk:
         return [self.part(start, end) for start, end in zip(edges, ends, strict=True)]
 
     def take_parts(self, parts: list[DecodedChunk]) -> None:
-        """Let parts stand for the chunk, unless they explain its speech less well than its own text."""
+        """Replace the chunk's text by that of its parts, unless they cover its speech less well."""
         sound = all(part.decoded is not None and not repeats(part.decoded) for part in parts)
         if (
             sound
@@ -172,7 +194,7 @@ class DecodedChunk:
             self.parts = parts
 
     def recognised(self) -> RecognisedChunk:
-        """The words of the chunk and its tail, or of its parts, with the signals of their decoding."""
+        """Result: the words of the chunk and its tail, or of its parts, with their quality signals."""
         pieces = [piece for part in self.parts or [self] for piece in (part, part.tail) if piece]
         found = [piece for piece in pieces if piece.words] or pieces[:1]
         decoded = [piece.decoded for piece in found if piece.decoded is not None]
@@ -189,7 +211,7 @@ class DecodedChunk:
         )
 
     def timed_words(self) -> list[TimedWord]:
-        """The words with the tail's, with times in the chunk that this is a part of."""
+        """Words including the tail's, with times relative to the parent chunk."""
         own = [*self.words, *(self.tail.timed_words() if self.tail else [])]
         return [
             TimedWord(word.text, word.start + self.start, word.end + self.start, word.probability)
@@ -198,13 +220,18 @@ class DecodedChunk:
 
 
 def quality_flags(decoded: Decoded) -> list[str]:
-    """The flags of a segment with this text."""
+    """Quality flags of a segment with this text."""
     signals = {
         "repetition": repeats(decoded),
         "low_confidence": decoded.mean_logprob < quality.MIN_MEAN_LOGPROB,
         "no_speech": decoded.no_speech_probability > quality.MAX_NO_SPEECH,
     }
     return [flag for flag, raised in signals.items() if raised]
+
+
+def _total(decoded: Decoded) -> float:
+    """Log-probability of the whole text and its end."""
+    return decoded.mean_logprob * (len(decoded.tokens) + 1)
 
 
 def repeats(decoded: Decoded) -> bool:

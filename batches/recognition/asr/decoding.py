@@ -1,5 +1,4 @@
-"""Decoding of a batch of chunks, greedy, sampled or by beam search, by openai-whisper's rules without
-timestamps."""
+"""Batch decoding of chunks: greedy, sampling or beam search, by openai-whisper's rules without timestamps."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.alignment import word_times
-from batches.recognition.asr import beam_search
+from batches.recognition.asr import beam_search, quality
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.keywords import KeywordTree, KeywordWalker
 from batches.recognition.asr.quality import compression_ratio, loop_start
@@ -23,14 +22,14 @@ from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, WhisperMode
 from batches.recognition.media.decoding import SAMPLE_RATE
 
 MAX_TOKENS = 224  # half of Whisper's context, as in openai-whisper
-_TOKENS_PER_SECOND = 14  # more than anybody speaks, in any script
-LOOP_CHECK = 8  # steps between two looks for loops
-_KEEP_SHARE = 0.75  # rows still running, of those in the batch, below which the others are dropped
+_TOKENS_PER_SECOND = 14  # above any speech rate, in any script
+LOOP_CHECK = 8  # steps between two loop checks
+_KEEP_SHARE = 0.75  # share of running rows below which finished rows are dropped
 
 
 @dataclass(slots=True)
 class Decoded:
-    """What one chunk decodes to."""
+    """Decoding result of one chunk."""
 
     tokens: list[int]  # text tokens only
     logprobs: list[float]  # of each token
@@ -38,39 +37,45 @@ class Decoded:
     no_speech_probability: float
     text: str
     compression_ratio: float
-    looped: bool  # it was stopped in a loop, which is cut off
-    entered: list[float]  # the encoder frame at which each token begins, and then the end of text
+    looped: bool  # decoding stopped in a loop, which is cut off
+    entered: list[float]  # encoder frame at which each token, and then the end of text, begins
     temperature: float = 0.0
 
 
 def initial_tokens(request: DecodeRequest, tokenizer: Tokenizer) -> list[int]:
-    """The tokens that the decoder is given before it writes: prompt, start, language, task."""
+    """Initial tokens of the decoder: prompt, start of transcript, language, task."""
     before = [tokenizer.sot_prev, *request.prompt] if request.prompt else []
     return [*before, *tokenizer.sot_sequence_including_notimestamps]
 
 
 def token_limit(seconds: float) -> int:
-    """The most tokens that a chunk may decode to."""
+    """Maximum number of tokens of a chunk's text."""
     return min(MAX_TOKENS, 16 + int(_TOKENS_PER_SECOND * seconds))
 
 
+def digit_tokens(tokenizer: Tokenizer) -> Tensor:
+    """Text tokens with a digit of any script."""
+    texts = (tokenizer.encoding.decode([token]) for token in range(tokenizer.eot))
+    return torch.tensor([token for token, text in enumerate(texts) if quality.has_digits(text)])
+
+
 def sampling_seed(request: DecodeRequest) -> int:
-    """Seed of an attempt with temperature: the same sound gives the same text, whatever else is decoded."""
+    """Sampling seed of an attempt: the same audio gives the same text, independent of its batch."""
     return zlib.crc32(request.samples.tobytes()) + round(1000 * request.temperature)
 
 
 @dataclass(slots=True)
 class _Row:
-    """One chunk during decoding."""
+    """Row of the batch: one chunk during decoding."""
 
     index: int  # in the caller's batch
     tokenizer: Tokenizer
     max_tokens: int
-    frames: int  # of the encoder's output that hold the chunk's sound
+    frames: int  # encoder frames that contain the chunk's audio
     temperature: float
     walker: KeywordWalker | None
     masks: tuple[Tensor, Tensor]  # added to the logits of the first token, and of all later ones
-    generator: torch.Generator | None  # of the noise, where the temperature is above 0
+    generator: torch.Generator | None  # of the sampling noise, if the temperature is above 0
     no_speech: float = 0.0
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -111,30 +116,31 @@ class _Row:
 
 
 class BatchDecoder:
-    """Decodes batches of encoded chunks with one model. Call it from one thread.
+    """Decoder of batches of encoded chunks with one model. Not thread-safe.
 
-    Languages, keywords and temperatures differ by row; only the number of initial tokens is one for all.
+    Languages, keywords and temperatures may differ by row; the number of initial tokens must be the same.
     """
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
         self._plain = self._base_masks()
+        self._without_digits = self._digit_masks()
         self._of_trees: WeakKeyDictionary[KeywordTree, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 
     def group(self, request: DecodeRequest) -> Hashable:
-        """Requests of one group can be rows of one batch."""
-        return len(request.prompt), request.beam_width
+        """Batch key: requests with the same key can share a batch."""
+        return len(request.prompt), request.beam_width, request.digits
 
     @torch.inference_mode()
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
-        """``features`` are the encoder's (rows, frames, state), one row per request."""
+        """Decode a batch. ``features`` are the encoder's (rows, frames, state), one row per request."""
         model = self._model
         rows = [self._make_row(index, request, features.shape[1]) for index, request in enumerate(requests)]
         initial = [
             initial_tokens(request, row.tokenizer) for request, row in zip(requests, rows, strict=True)
         ]
         if requests[0].beam_width > 1:
-            return self._search(features, rows, initial, requests[0].beam_width)
+            return self._search(features, rows, initial, requests[0])
         cache = model.new_cache(features, len(initial[0]) + MAX_TOKENS)
         hidden, scores = model.step(torch.tensor(initial, device=model.device), cache)
         self._read_initial(rows, hidden, scores, len(initial[0]))
@@ -164,17 +170,18 @@ class BatchDecoder:
         return [row.result() for row in rows]
 
     def _search(
-        self, features: Tensor, rows: list[_Row], initial: list[list[int]], width: int
+        self, features: Tensor, rows: list[_Row], initial: list[list[int]], request: DecodeRequest
     ) -> list[Decoded]:
-        """Beam search, and a pass over the texts that were found for their scores and alignment.
+        """Beam search, followed by a pass over the texts found, for their scores and alignment.
 
-        Keywords have no bonus here.
+        Keywords are not boosted. ``request`` is any of the batch, whose width and digits are the same.
         """
         model = self._model
+        masks = self._plain if request.digits else self._without_digits
         given = torch.tensor(initial, device=model.device)
         limits = [row.max_tokens for row in rows]
         texts = beam_search.search(
-            model, features, given, limits=limits, masks=self._plain, end=self._end, width=width
+            model, features, given, limits=limits, masks=masks, end=self._end, width=request.beam_width
         )
         longest = max(map(len, texts))
         padded = [[*text, *[self._end] * (longest - len(text))] for text in texts]
@@ -219,6 +226,12 @@ class BatchDecoder:
         first[[*tokenizer.encode(" "), self._end]] = -torch.inf
         return first.to(self._model.device), later.to(self._model.device)
 
+    def _digit_masks(self) -> tuple[Tensor, Tensor]:
+        """The masks with which numbers are written as words."""
+        digits = digit_tokens(self._model.tokenizer("en"))
+        first, later = (mask.index_fill(0, digits.to(mask.device), -torch.inf) for mask in self._plain)
+        return first, later
+
     def _masks(self, keywords: KeywordTree | None) -> tuple[Tensor, Tensor]:
         if keywords is None:
             return self._plain
@@ -232,7 +245,7 @@ class BatchDecoder:
         return self._of_trees[keywords]
 
     def _read_initial(self, rows: list[_Row], hidden: Tensor, scores: Tensor, initial: int) -> None:
-        """Take from the initial tokens' pass the attention of the start, and how likely nobody speaks."""
+        """Read the start's attention and the no-speech probability from the pass of the initial tokens."""
         tokenizer = rows[0].tokenizer
         lead = len(tokenizer.sot_sequence)
         start = initial - len(tokenizer.sot_sequence_including_notimestamps)
@@ -244,24 +257,24 @@ class BatchDecoder:
             row.scores = list(read[row.index, :, :, : row.frames].swapaxes(0, 1))
 
     def _choose(self, hidden: Tensor, masks: Tensor, active: list[_Row]) -> list[tuple[int, float]]:
-        """The next token of each row, with its log-probability."""
+        """Choose the next token of each row, with its log-probability."""
         plain = self._model.text_logits(hidden)
         logits = plain + masks
         for position, row in enumerate(active):
             if row.walker and (bonus := row.walker.bonus()):
                 logits[position, list(bonus)] += torch.tensor(list(bonus.values()), device=logits.device)
-            if row.generator is not None:  # the largest of logits with Gumbel noise is a sample of them
+            if row.generator is not None:  # Gumbel-max sampling
                 noise = torch.rand(logits.shape[1], generator=row.generator).clamp_(min=1e-10)
                 logits[position] -= row.temperature * (-noise.log()).log().to(logits.device)
         self._model.refine_logits(hidden, plain, logits)
         chosen = logits.argmax(dim=-1)
-        # Without the keywords' bonus: a boosted word is as sure as the sound makes it.
+        # Without the keywords' bonus, so that boosting does not raise the confidence.
         of_plain = plain.gather(1, chosen[:, None])[:, 0] - plain.logsumexp(dim=-1)
         return list(zip(chosen.tolist(), of_plain.tolist(), strict=True))
 
 
 def _stack_masks(rows: list[_Row], which: int) -> Tensor:
-    """(rows, vocabulary), or (1, vocabulary) where one mask serves all rows."""
+    """Masks, (rows, vocabulary), or (1, vocabulary) if all rows have the same mask."""
     masks = [row.masks[which] for row in rows]
     if all(mask is masks[0] for mask in masks):
         return masks[0][None]

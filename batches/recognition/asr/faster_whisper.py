@@ -1,4 +1,4 @@
-"""Registers Whisper models run by faster-whisper's runtime, CTranslate2. Needs the extra ``[faster]``."""
+"""Provider of Whisper models in faster-whisper's runtime, CTranslate2. Needs the extra ``[faster]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
-    """Load a Whisper model by name or path; its converted weights are kept. Raises ModelUnavailable."""
+    """Load a Whisper model by name or path, caching its converted weights. Raises ModelUnavailable."""
     PROVIDER.require()
     from batches.recognition.asr.faster_whisper_model import FasterDecoder, FasterModel
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder

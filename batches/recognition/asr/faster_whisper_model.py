@@ -1,8 +1,8 @@
 """Whisper in faster-whisper's runtime, CTranslate2: encoder and decoder of a :class:`QueuedChunkDecoder`.
 
-Language, retries, tails and word times are :class:`WhisperRecogniser`'s; only encoding and decoding are
-CTranslate2's, with int8 weights on a CPU. Unlike faster-whisper itself it is given only the frames that hold
-speech. Keywords work through the prompt alone: CTranslate2 takes no bias.
+Language detection, retries, tails and word times are done by :class:`WhisperRecogniser`; only encoding and
+decoding use CTranslate2, with int8 weights on a CPU. Unlike in faster-whisper, only frames with speech are
+encoded. Keywords work only through the prompt, since CTranslate2 does not support a bias.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from torch import Tensor
 from whisper.model import ModelDimensions
 
 from batches.recognition.asr.chunk_decoder import DecodeRequest
-from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
+from batches.recognition.asr.decoding import (
+    Decoded,
+    digit_tokens,
+    initial_tokens,
+    sampling_seed,
+    token_limit,
+)
 from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, AudioModel
 from batches.recognition.media.decoding import SAMPLE_RATE
@@ -28,12 +34,12 @@ from batches.recognition.runtime.device import is_gpu
 
 
 class FasterModel(AudioModel):
-    """One checkpoint in CTranslate2's format; features go in and out as float32 tensors."""
+    """Checkpoint in CTranslate2's format, with float32 tensors as inputs and outputs."""
 
     def __init__(
         self, checkpoint: WhisperCheckpoint, cache: Path, *, threads: int, device: torch.device
     ) -> None:
-        """``cache`` keeps the converted weights. Raises ModelUnavailable."""
+        """``cache`` is the folder for converted weights. Raises ModelUnavailable."""
         import ctranslate2
 
         from batches.recognition.models.faster_whisper_weights import faster_folder
@@ -51,7 +57,7 @@ class FasterModel(AudioModel):
         super().__init__(checkpoint.name, ModelDimensions(**asdict(read_dimensions(checkpoint.path))))
 
     def encode(self, mels: Tensor) -> Tensor:
-        """(rows, mels, 2 * frames) to (rows, frames, state)."""
+        """Encode (rows, mels, 2 * frames) to (rows, frames, state)."""
         encoded = self.model.encode(self.view(mels), to_cpu=True)
         return torch.from_numpy(np.array(encoded))
 
@@ -59,7 +65,7 @@ class FasterModel(AudioModel):
         return self._view(np.ascontiguousarray(values.numpy(), dtype=np.float32))
 
     def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
-        """Probabilities by language code for each row."""
+        """Language probabilities by code for each row."""
         if not self.multilingual:
             return [{"en": 1.0} for _ in features]
         return [
@@ -69,21 +75,22 @@ class FasterModel(AudioModel):
 
 
 class FasterDecoder:
-    """Decodes batches of encoded chunks, as :class:`decoding.BatchDecoder` does."""
+    """Decoder of batches of encoded chunks, with the interface of :class:`decoding.BatchDecoder`."""
 
     def __init__(self, model: FasterModel) -> None:
         self._model = model
         tokenizer = model.tokenizer("en")
         special = {tokenizer.sot, tokenizer.sot_prev, tokenizer.sot_lm, tokenizer.no_speech}
         self._suppressed = sorted({*tokenizer.non_speech_tokens, *special})
+        self._digits = digit_tokens(tokenizer).tolist()
 
     def group(self, request: DecodeRequest) -> Hashable:
-        """CTranslate2 takes one temperature a batch; chunks with one are sampled by themselves."""
+        """Batch key. CTranslate2 supports one temperature per batch; chunks with one are sampled singly."""
         seed = sampling_seed(request) if request.temperature else 0
-        return len(request.prompt), seed, request.beam_width
+        return len(request.prompt), seed, request.beam_width, request.digits
 
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
-        """``features`` are the encoder's (rows, frames, state), one row per request."""
+        """Decode a batch. ``features`` are the encoder's (rows, frames, state), one row per request."""
         import ctranslate2
 
         model = self._model
@@ -104,7 +111,7 @@ class FasterDecoder:
             max_length=len(prompts[0]) + token_limit(max(lengths)),
             sampling_temperature=temperature,
             sampling_topk=0 if temperature else 1,
-            suppress_tokens=self._suppressed,
+            suppress_tokens=[*self._suppressed, *([] if requests[0].digits else self._digits)],
             return_scores=True,
             return_no_speech_prob=True,
         )
@@ -127,7 +134,7 @@ class FasterDecoder:
         texts: Sequence[list[int]],
         lengths: Sequence[float],
     ) -> list[Any]:
-        """CTranslate2's alignment of each row's tokens; one call for the rows of each language."""
+        """Align each row's tokens with CTranslate2, in one call per language."""
         model = self._model
         found: dict[int, Any] = {}
         for language in dict.fromkeys(request.language for request in requests):
@@ -163,14 +170,14 @@ def _decoded(
 
 
 def _cut_loop(tokens: list[int], end: int, most: int) -> tuple[list[int], bool]:
-    """At most ``most`` text tokens, without a loop that they end in, and whether there was one."""
+    """Truncate to ``most`` text tokens and cut off a final loop; returns also whether there was one."""
     text = [token for token in tokens if token < end][:most]
     start = loop_start(text)
     return (text, False) if start is None else (text[:start], True)
 
 
 def _entered(path: Sequence[tuple[int, int]], tokens: int) -> list[float]:
-    """The frame at which the path enters each token, and then the end of the text."""
+    """Frame at which the path enters each token, and then the end of the text."""
     entered: dict[int, int] = {}
     for token, frame in path:
         entered.setdefault(token, frame)

@@ -1,9 +1,9 @@
-"""Keyword retrieval: of a long list, the keywords that a text may have misspelt.
+"""Keyword retrieval: finds the keywords of a long list that a text may have misspelt.
 
 Biasing with a thousand keywords at once makes each of them too weak, and all of them together too strong. So
-a long list is matched against the words of a first pass, by how they sound, and only chunks with hits are
-decoded again, with their few candidates. Words with a keyword's consonants are hits; around words of which
-the model is not sure, so is what sounds nearly like one.
+a long list is matched phonetically against the words of a first pass, and only chunks with matches are
+decoded again, with their few candidates. Words with a keyword's consonants match; near words of low
+confidence, approximate phonetic matches count as well.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import numpy.typing as npt
 
 from batches.recognition.contracts import TimedWord
 
-LONG_LIST = 50  # keywords; shorter lists are biased in the first pass
+LONG_LIST = 50  # keywords; shorter lists are boosted in the first pass
 MOST_CANDIDATES = 12  # of a chunk
-_MOST_WORDS = 4  # that one keyword may have been written as
-_FRAME = 3  # consonants by which words are compared
+_MOST_WORDS = 4  # words that one keyword may have been recognised as
+_FRAME = 3  # minimum number of consonants to compare words by
 _UNSURE = 0.7  # probability of a word below which it may be misspelt
-_LIKE = 0.75  # share of a keyword's sounds that have to be found around such words
-_SHARED_PAIRS = 0.3  # of a keyword's pairs of letters that they must have to be looked at closely
+_LIKE = 0.75  # minimum similarity of a keyword near such words
+_SHARED_PAIRS = 0.3  # minimum share of common letter pairs for a closer comparison
 # Spellings of one sound; Latin letters only.
 _SOUNDS = (("ph", "f"), ("ck", "k"), ("qu", "kv"), ("sch", "sh"), ("x", "ks"), ("tz", "z"))
 _ALIKE = str.maketrans("cqzyw", "kksiv")
-_KINDS = ("aeiou", "bp", "dt", "gk", "fv", "mn", "lr")  # letters that are easily taken for each other
-_NEAR_COST = 0.5  # of one letter in place of another of its kind
+_KINDS = ("aeiou", "bp", "dt", "gk", "fv", "mn", "lr")  # letters that are easily confused
+_NEAR_COST = 0.5  # cost of substituting a letter of the same group
 
 
 def sound(text: str) -> str:
-    """A text as letters by which words that sound alike are alike: Hangul as jamo, Latin letters folded."""
+    """Phonetic key, similar for words that sound alike: Hangul as jamo, Latin letters folded."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     letters = "".join(letter for letter in letters if letter.isalnum())
     for written, spoken in _SOUNDS:
@@ -49,7 +49,7 @@ class _Keyword:
 
 
 class KeywordIndex:
-    """A list of keywords, prepared for finding those that a text may have misspelt."""
+    """Phonetic index of a list of keywords."""
 
     def __init__(self, keywords: Sequence[str]) -> None:
         self._keywords = [
@@ -62,7 +62,7 @@ class KeywordIndex:
             self._by_frame.setdefault(_frame(keyword.sound), []).append(keyword)
 
     def candidates(self, words: Sequence[TimedWord]) -> list[str]:
-        """The keywords that some of the words sound like, best first, without those that are written."""
+        """Keywords that sound like some of the words, best first, without those already in the text."""
         written = " ".join("".join(word.text for word in words).casefold().split())
         found: dict[str, float] = {}
         for spoken in map(sound, _runs(words)):
@@ -86,20 +86,20 @@ class KeywordIndex:
 
 
 def _frame(spoken: str) -> str:
-    """The consonants of a word, where there are at least three: vowels are what is misspelt most."""
+    """Consonants of a word with at least three, else empty: vowels are misspelt most often."""
     consonants = re.sub("[aeiou]", "", spoken)
     return consonants if len(consonants) >= _FRAME else spoken
 
 
 def _runs(words: Sequence[TimedWord]) -> Iterator[str]:
-    """The texts of one to four neighbouring words."""
+    """Texts of one to four consecutive words."""
     for start in range(len(words)):
         for end in range(start + 1, min(len(words), start + _MOST_WORDS) + 1):
             yield "".join(word.text for word in words[start:end])
 
 
 def _unsure_parts(words: Sequence[TimedWord]) -> Iterator[str]:
-    """The texts of neighbouring unsure words, each with the word before and after."""
+    """Texts of consecutive words of low confidence, with the word before and after."""
     start = None
     for index, word in enumerate([*words, None]):
         unsure = word is not None and word.probability < _UNSURE
@@ -115,9 +115,9 @@ def _pairs(letters: str) -> frozenset[str]:
 
 
 def likeness(keyword: str, text: str) -> float:
-    """1 less the cost of edits per letter between a keyword and the part of a text that is most like it.
+    """Similarity: 1 minus the edit cost per letter between a keyword and the most similar part of a text.
 
-    Letters that are easily taken for each other cost half. The part is found as by Sellers (1980).
+    Substitutions of easily confused letters cost half. The part is found by Sellers' algorithm (1980).
     """
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     columns = np.arange(len(codes) + 1)
@@ -131,7 +131,7 @@ def likeness(keyword: str, text: str) -> float:
 
 
 def _costs(letter: str, codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-    """(letters,) what it costs to find each of these in place of ``letter``."""
+    """(letters,) cost of substituting each of these for ``letter``."""
     costs: npt.NDArray[np.float64] = (codes != ord(letter)).astype(np.float64)
     for kind in _KINDS:
         if letter in kind:

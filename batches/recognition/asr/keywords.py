@@ -1,10 +1,9 @@
-"""Keyword boosting: a bias on the next token for words that the account wants to see.
+"""Keyword boosting: contextual biasing of the next token towards an account's keywords.
 
-The keywords' tokens form a prefix tree. At each step of decoding, the tokens that may start a keyword get
-a small bonus and those that go on with one that has begun get the full one, in the manner of shallow
-fusion with a contextual bias (e.g. Zhao et al., "Shallow-Fusion End-to-End Contextual Biasing", 2019).
-The bonus is added to the logits, so a keyword wins only where the sound already makes it nearly as likely
-as what the model would have written.
+The keywords' tokens form a prefix tree. At each decoding step, the tokens that may start a keyword get a
+small bonus and those that continue a started one get the full bonus, in the manner of shallow fusion (e.g.
+Zhao et al., "Shallow-Fusion End-to-End Contextual Biasing", 2019). The bonus is added to the logits, so a
+keyword wins only if it is acoustically nearly as likely as the model's own text.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-START_SHARE = 0.5  # of the weight goes to a keyword's first token
-FULL_STARTS = 50  # first tokens that get all of that share; more of them get less each
-PROMPT_TOKENS = 96  # at most that many tokens of keywords go into the prompt
+START_SHARE = 0.5  # share of the weight for a keyword's first token
+FULL_STARTS = 50  # number of first tokens up to which each gets the whole share
+PROMPT_TOKENS = 96  # maximum number of keyword tokens in the prompt
 
 
 class Encoder(Protocol):
@@ -29,16 +28,16 @@ class Encoder(Protocol):
 
 @dataclass(slots=True)
 class Node:
-    """A node of the prefix tree: tokens that go on with a keyword."""
+    """Node of the prefix tree: tokens that continue a keyword."""
 
     children: dict[int, Node] = field(default_factory=dict)
     ends: bool = False  # whether a keyword ends here
 
 
 def spellings(keyword: str, *, spaced: bool) -> list[tuple[str, bool]]:
-    """How a keyword may appear: (text, only at the start of the text).
+    """Forms of a keyword: (text, whether only at the start of the text).
 
-    In languages that put spaces between words, the form without a space would turn up inside other words.
+    In languages with spaces between words, the form without a space would match inside other words.
     """
     word = " ".join(keyword.split())
     forms = dict.fromkeys([word, word[:1].upper() + word[1:]])
@@ -47,10 +46,10 @@ def spellings(keyword: str, *, spaced: bool) -> list[tuple[str, bool]]:
 
 
 class KeywordTree:
-    """The prefix trees of a list of keywords, for one tokenizer.
+    """Prefix trees of a list of keywords, for one tokenizer.
 
-    ``at_start`` is the root at the start of a text, ``anywhere`` the root later in it, which begins no
-    keyword that the other does not. Trees with the same ``digest`` are equal.
+    ``at_start`` is the root at the start of a text, ``anywhere`` the root later in it, whose keywords are a
+    subset of the former's. Trees with the same ``digest`` are equal.
     """
 
     def __init__(self, keywords: Iterable[str], encoder: Encoder, *, weight: float, spaced: bool) -> None:
@@ -76,8 +75,8 @@ class KeywordTree:
     def start_bias(self, size: int, *, at_start: bool) -> Tensor:
         """(size,) bonus for tokens that start a keyword, at the start of the text or anywhere in it.
 
-        Where many tokens may start one, each gets less, by the logarithm of how many there are, so that a
-        long list makes it no likelier that any keyword starts.
+        With many start tokens the bonus of each is reduced by the logarithm of their number, so that a long
+        list does not make it more likely that any keyword starts.
         """
         bias = torch.zeros(size)
         root = self.at_start if at_start else self.anywhere
@@ -87,7 +86,7 @@ class KeywordTree:
         return bias
 
     def positions(self, tokens: Sequence[int]) -> set[int]:
-        """Indices of the tokens that spell a whole keyword."""
+        """Indices of the tokens that are part of a complete keyword."""
         found: set[int] = set()
         for start in range(len(tokens)):
             node: Node | None = self.anywhere if start else self.at_start
@@ -104,7 +103,7 @@ class KeywordTree:
 
 
 class KeywordWalker:
-    """Where one text stands in the tree: the keywords that its last tokens have begun."""
+    """State of one text in the tree: the keywords that its last tokens have started."""
 
     def __init__(self, at_start: Node, anywhere: Node, weight: float) -> None:
         self._active: list[Node] = []
@@ -116,12 +115,12 @@ class KeywordWalker:
         self._root = self._anywhere
 
     def bonus(self) -> dict[int, float]:
-        """Bonus by token, for the tokens that go on with a keyword that has begun."""
+        """Bonus by token, for the tokens that continue a started keyword."""
         return {token: self._weight for node in self._active for token in node.children}
 
 
 def prompt_tokens(keywords: Sequence[str], encoder: Encoder) -> list[int]:
-    """As many keywords as fit, as a text that could have come before: Whisper keeps to its spelling."""
+    """Prompt with as many keywords as fit, as preceding text, since Whisper keeps its spelling."""
     tokens: list[int] = []
     for keyword in keywords:
         more = encoder.encode((", " if tokens else " ") + " ".join(keyword.split()))

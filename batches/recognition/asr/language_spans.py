@@ -1,8 +1,8 @@
 """Language spans: which of several expected languages is spoken when, for files that mix them.
 
-Speech is cut into windows at its pauses, and long speech at quiet places. The model is asked for the
-language of each window, and the likeliest sequence of languages is found by the Viterbi algorithm: short
-windows say little, and a change of language is less likely than none.
+Speech is split into windows at pauses, and long speech at quiet points. The model detects the language of
+each window, and the Viterbi algorithm finds the most likely sequence of languages: short windows have little
+weight, and a change of language has a cost.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from batches.recognition.asr.chunks import split_at_quiet
 from batches.recognition.contracts import SpeechChunk
 
 LONGEST_WINDOW = 5.0  # s
-_ENOUGH_SPEECH = 1.0  # s after which a window ends at the next pause
-_LONG_PAUSE = 0.8  # s; a window ends there however short it is
-_SURE_SECONDS = 1.5  # s of speech from which on a window's answer counts in full
-_CHANGE_COST = 0.7  # natural logarithm of how much less likely a change of language is
-_FLOOR = 0.005  # no answer is surer than that
+_ENOUGH_SPEECH = 1.0  # s of speech after which a window ends at the next pause
+_LONG_PAUSE = 0.8  # s; ends a window of any length
+_SURE_SECONDS = 1.5  # s of speech from which a window has its full weight
+_CHANGE_COST = 0.7  # negative log-probability of a change of language
+_FLOOR = 0.005  # minimum probability of each language in a window
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a chunk, in seconds from its start. Windows of a chunk follow each other without gaps."""
+    """Window: part of a chunk, in seconds from its start. Windows of a chunk are contiguous."""
 
     start: float
     end: float
@@ -34,7 +34,7 @@ class Window:
 
 
 def windows(chunk: SpeechChunk) -> list[Window]:
-    """The windows of a chunk, from its start to its end; at least one."""
+    """Windows of a chunk, from its start to its end; at least one."""
     pieces = split_at_quiet(chunk.samples, chunk.speech, LONGEST_WINDOW)
     groups: list[list[Region]] = []
     for piece in pieces:
@@ -49,7 +49,7 @@ def windows(chunk: SpeechChunk) -> list[Window]:
 
 
 def _ends(group: Sequence[Region], following: Region) -> bool:
-    """Whether a window of these pieces ends before the following one."""
+    """Whether a window of these pieces ends before the following piece."""
     said = sum(end - start for start, end in group)
     too_long = following[1] - group[0][0] > LONGEST_WINDOW
     return too_long or said >= _ENOUGH_SPEECH or following[0] - group[-1][1] >= _LONG_PAUSE
@@ -58,7 +58,7 @@ def _ends(group: Sequence[Region], following: Region) -> bool:
 def choose(
     answers: Sequence[dict[str, float]], speech: Sequence[float], expected: Sequence[str]
 ) -> list[str]:
-    """The language of each window, from the answers' probabilities and the seconds of speech in each."""
+    """Language of each window, from its probabilities and its seconds of speech (Viterbi)."""
     best = dict.fromkeys(expected, 0.0)
     before: list[dict[str, str]] = []
     for answer, seconds in zip(answers, speech, strict=True):
@@ -81,12 +81,12 @@ def choose(
 
 
 def _likeliest(best: dict[str, float], code: str) -> str:
-    """The language before one of ``code``, by how likely each sequence is so far."""
+    """Most likely predecessor of ``code``, given the best score of each sequence so far."""
     return max(best, key=lambda other: best[other] - _CHANGE_COST * (other != code))
 
 
 def spans(found: Sequence[Window], codes: Sequence[str]) -> list[tuple[Region, str]]:
-    """Neighbouring windows of one language joined: (start and end in the chunk, language)."""
+    """Merge consecutive windows of one language: (start and end in the chunk, language)."""
     joined: list[tuple[Region, str]] = []
     for window, code in zip(found, codes, strict=True):
         if joined and joined[-1][1] == code:

@@ -1,4 +1,4 @@
-"""Registers Whisper models run by openai-whisper's own layers."""
+"""Provider of Whisper models that run with openai-whisper's own layers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         memory=settings.gpu_memory,
         rows=settings.batch_size,
     )
-    # A file may fill the batch and keep as many chunks waiting.
+    # A file may fill one batch and have as many chunks waiting.
     return WhisperRecogniser(
         decoder,
         vocabulary,
@@ -72,7 +72,7 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
 
 
 def claims(reference: str, store: ModelStore) -> bool:
-    """Whether the model is Whisper's: any path, and any name without the prefix of another recogniser.
+    """Whether the model is a Whisper model: any path, and any name without another recogniser's prefix.
 
     Models of other recognisers are named ``RECOGNISER:MODEL``. Unknown names count as Whisper's, so that
     the error lists the known ones.

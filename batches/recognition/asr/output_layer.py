@@ -1,9 +1,9 @@
-"""Whisper's output layer on a CPU: int8 for the whole vocabulary, float32 for the tokens that matter.
+"""Whisper's output layer on a CPU: int8 for the whole vocabulary, float32 for the most likely tokens.
 
-torch's dynamic int8 has one scale for all rows of a batch, and 7 bits on processors without VNNI: 2 % of
-the tokens differed from float32. What keeps the tokens is that the logits of the likeliest eight are computed
-again in float32: then none of 264 differed (13 recordings, base weights). A scale for each row, which is here
-too, was not enough by itself. In one run, on a busy machine, it took a sixth of float32's time.
+torch's dynamic int8 quantisation has one scale for all rows of a batch, and 7 bits on processors without
+VNNI: 2 % of the tokens differed from float32. Here the logits of the eight most likely tokens are recomputed
+in float32: then none of 264 differed (13 recordings, base weights). A scale for each row, used here as well,
+was not enough by itself. In one run, on a busy machine, it took a sixth of float32's time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EXACT = 8  # tokens of each row that are computed in float32
 
 
 class OutputLayer:
-    """(rows, state) to (rows, tokens) logits by a weight of (tokens, state), in the weight's type."""
+    """Output layer: (rows, state) to (rows, tokens) logits by a (tokens, state) weight, in its type."""
 
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
@@ -27,20 +27,21 @@ class OutputLayer:
         return (hidden @ self._weight.T).float()
 
     def refine(self, hidden: Tensor, plain: Tensor, logits: Tensor) -> None:
-        """In place: correct ``plain``, what the layer has returned, and ``logits``, what was made of it,
-        at the tokens between which ``logits`` decide. Does nothing where they are exact.
+        """Correct the most likely tokens in place. Does nothing if the layer is exact.
+
+        ``plain`` are the layer's own logits, ``logits`` those made from them, which select the tokens.
         """
 
 
 class Int8OutputLayer(OutputLayer):
-    """The same with int8 products."""
+    """Output layer with int8 products."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__(weight)
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         with torch.no_grad():
             layer.weight.copy_(weight)
-        quantization: Any = torch.ao.quantization  # its functions carry no types
+        quantization: Any = torch.ao.quantization  # its functions have no type annotations
         config = {nn.Linear: quantization.per_channel_dynamic_qconfig}
         self._quantised: Any = quantization.quantize_dynamic(nn.Sequential(layer), config, torch.qint8)
 

@@ -1,7 +1,7 @@
-"""Phantom text: phrases that Whisper writes where nobody speaks.
+"""Phantom text: detects phrases that Whisper hallucinates where there is no speech.
 
-It was trained on subtitles of videos, and answers noise, music and silence with their closing phrases. A
-phrase of this list is believed only where the model is sure of it and somebody speaks under it.
+Whisper was trained on video subtitles, and transcribes noise, music and silence as their closing phrases. A
+phrase of this list is kept only if the model is confident and there is speech during it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from batches.recognition.alignment.coverage import Region, overlap
 from batches.recognition.contracts import TimedWord
 
-# Closing phrases of videos and credits of subtitles. Compared in lower case, without punctuation and spaces.
+# Closing phrases of videos and subtitle credits. Compared in lower case, without punctuation and spaces.
 _PHRASES = frozenset(
     re.sub(r"[\W_]+", "", phrase)
     for phrase in (
@@ -35,9 +35,11 @@ _PHRASES = frozenset(
     )
 )  # fmt: skip
 _LONGEST = max(map(len, _PHRASES))
-_DOUBTFUL_NO_SPEECH = 0.2  # from there on the model finds it possible that nobody speaks
-_DOUBTFUL_LOGPROB = -0.5  # and below that its text is a guess
-_SPOKEN_SHARE = 0.3  # of a phrase's time in which somebody has to speak
+_DOUBTFUL_NO_SPEECH = 0.2  # no-speech probability from which silence is possible
+_DOUBTFUL_LOGPROB = -0.5  # mean log-probability below which the text is uncertain
+_TELEPHONE_DIGITS = 4  # distinct digits from which digits count as a spoken number
+_ONE_SOUND = re.compile(r"([^\W\d_]{1,4}?)\1{5,}")
+_SPOKEN_SHARE = 0.3  # minimum share of speech during a phrase
 
 
 def _folded(text: str) -> str:
@@ -45,17 +47,25 @@ def _folded(text: str) -> str:
 
 
 def is_phantom(text: str, *, mean_logprob: float, no_speech_probability: float) -> bool:
-    """Whether a chunk's whole text is such a phrase, perhaps repeated, of which the model is not sure."""
+    """Whether a chunk's whole text is a hallucination of which the model is not confident.
+
+    That is a phrase of the list, perhaps repeated; one repeated sound; or, at twice the uncertainty, digits
+    and signs without a word ("4-5", for the sound of an organ).
+    """
+    may_be_silence = no_speech_probability > _DOUBTFUL_NO_SPEECH
+    is_guess = mean_logprob < _DOUBTFUL_LOGPROB
     folded = _folded(text)
+    if not text or not (may_be_silence or is_guess):
+        return False
     is_known = any(
         folded == phrase * (len(folded) // len(phrase)) for phrase in _PHRASES if folded.startswith(phrase)
     )
-    doubtful = no_speech_probability > _DOUBTFUL_NO_SPEECH or mean_logprob < _DOUBTFUL_LOGPROB
-    return is_known and doubtful
+    no_word = not any(map(str.isalpha, text)) and len(set(folded)) < _TELEPHONE_DIGITS
+    return is_known or _ONE_SOUND.fullmatch(folded) is not None or (no_word and may_be_silence and is_guess)
 
 
 def without_closing(words: Sequence[TimedWord], speech: Sequence[Region]) -> list[TimedWord]:
-    """The words without a phrase at their end during which nobody speaks."""
+    """Remove a final phrase of the list during which there is no speech."""
     text = ""
     for index in range(len(words) - 1, -1, -1):
         text = _folded(words[index].text) + text

@@ -1,8 +1,8 @@
-"""Speech recognition by PocketSphinx, a decoder of hidden Markov models with a word n-gram. English only.
+"""PocketSphinx recogniser: hidden Markov models with a word n-gram language model. English only.
 
-Its model comes with its package and has nothing in common with Whisper: it is the smallest recogniser that
-shows what the contract asks for. Its word error rate is several times Whisper's. Needs the extra
-``[pocketsphinx]``; the model's name is ``pocketsphinx:en-us``.
+Its model is part of its package and has nothing in common with Whisper: it is a minimal example of the
+recogniser interface. Its word error rate is several times Whisper's. Needs the extra ``[pocketsphinx]``; the
+model's name is ``pocketsphinx:en-us``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batches.recognition import languages
-from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk, TimedWord
+from batches.recognition.contracts import (
+    OnChunk,
+    Progress,
+    RecognisedChunk,
+    RecognisedFile,
+    SpeechChunk,
+    TimedWord,
+)
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
@@ -31,11 +38,11 @@ _LANGUAGE = "en"
 _FRAME_SECONDS = 0.01
 _NOT_WORDS = ("<", "[", "+")  # first letters of silences and noises: <sil>, [NOISE], ++BREATH++
 _PRONUNCIATION = re.compile(r"\(\d+\)$")  # "the(2)": the second pronunciation
-_LEAST = 1e-6  # probability, so that its logarithm is finite
+_LEAST = 1e-6  # minimum probability, so that its logarithm is finite
 
 
 class PocketSphinxRecogniser:
-    """A :class:`SpeechRecogniser`. Chunks of all files in hand are decoded one by one in the batch thread."""
+    """A :class:`SpeechRecogniser` that decodes the chunks of all files one by one in the batch thread."""
 
     name = "pocketsphinx"
     model = MODEL
@@ -45,14 +52,18 @@ class PocketSphinxRecogniser:
         self._kind: BatchKind[SpeechChunk, RecognisedChunk] = BatchKind(run=self._decode, size=1)
 
     def close(self) -> None:
-        """Nothing to end: the batch thread is its owner's."""
+        """Do nothing: the owner of the batch thread ends it."""
 
     def recognise(
-        self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
+        self,
+        chunks: Sequence[SpeechChunk],
+        options: Options,
+        progress: Progress,
+        on_chunk: OnChunk | None = None,
     ) -> RecognisedFile:
         """See :class:`SpeechRecogniser`. Keywords have no effect."""
         expected = languages.candidates(options.language)
-        found = results_in_order(self._batches.submit(self._kind, chunks), progress)
+        found = results_in_order(self._batches.submit(self._kind, chunks), progress, on_chunk)
         mismatch = bool(expected) and _LANGUAGE not in expected
         flags = ["language_mismatch"] if mismatch else []
         return RecognisedFile(found, _LANGUAGE, language_probability=0.0 if mismatch else 1.0, flags=flags)
@@ -80,7 +91,7 @@ def _word(segment: Any) -> TimedWord:
 
 
 def claims(reference: str, _store: ModelStore) -> bool:
-    """Whether this is the model that comes with the package."""
+    """Whether this is the package's own model."""
     return reference == MODEL
 
 

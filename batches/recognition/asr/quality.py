@@ -1,4 +1,4 @@
-"""Signs that a piece of decoded text went wrong. Thresholds are those of openai-whisper's transcribe()."""
+"""Quality checks of decoded text, with the thresholds of openai-whisper's transcribe()."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from collections.abc import Sequence
 
 MAX_COMPRESSION_RATIO = 2.4  # above: the text repeats itself
 MIN_MEAN_LOGPROB = -1.0  # below: the model is guessing
-MAX_NO_SPEECH = 0.6  # above: there may be nobody speaking
-_LOOP_TOKENS = 24  # a loop of at least that many tokens ...
-_LOOP_TURNS = 4  # ... that goes round at least that many times
+MAX_NO_SPEECH = 0.6  # above: possibly no speech
+_LOOP_TOKENS = 24  # a loop has at least this many tokens ...
+_LOOP_TURNS = 4  # ... and at least this many repetitions
 LONGEST_PERIOD = 16  # tokens of one turn of a loop, at most
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of the text over bytes of its compressed form; 1.0 for none."""
+    """Size of the text over that of its compressed form, in bytes; 1.0 for an empty text."""
     data = text.encode()
     return len(data) / len(zlib.compress(data)) if data else 1.0
 
 
+def has_digits(text: str) -> bool:
+    """Whether a text has digits of any script, as opposed to number words."""
+    return any(map(str.isdecimal, text))
+
+
 def loop_turns(period: int) -> int:
-    """How often a loop of ``period`` tokens goes round before it counts as one."""
+    """Number of repetitions from which ``period`` tokens count as a loop."""
     return max(_LOOP_TURNS, -(-_LOOP_TOKENS // period))
 
 
 def loop_start(tokens: Sequence[int]) -> int | None:
-    """Where the second turn of the loop starts in which the tokens end; None if they do not loop."""
+    """Index of the second repetition in a final loop of the tokens; None if there is no loop."""
     for period in range(1, LONGEST_PERIOD + 1):
         turns = loop_turns(period)
         if len(tokens) < period * turns:
@@ -41,9 +46,9 @@ def loop_start(tokens: Sequence[int]) -> int | None:
 
 
 def says_twice(text: str) -> bool:
-    """Whether the text says something twice in a row, whatever the punctuation: it is often made up.
+    """Whether the text contains an immediate repetition, ignoring punctuation: often a hallucination.
 
-    Six words count, or twelve characters where words are not spaced.
+    At least six words, or twelve characters in scripts without spaces.
     """
     units: Sequence[str] = re.findall(r"\w+", text.casefold())
     shortest = 6

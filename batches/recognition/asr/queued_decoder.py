@@ -1,7 +1,7 @@
-"""The CPU's :class:`ChunkDecoder`: a queue in front of batches, encoded and decoded by the batch thread.
+"""`QueuedChunkDecoder`, for CPUs: a queue of requests, encoded and decoded in batches by the batch thread.
 
-The encoder's context depends on the chunk alone and never on its company, so that a chunk's text is the
-same whatever else is in hand.
+The encoder context depends only on the chunk, not on the other chunks of its batch, so that a chunk's text is
+the same under any load.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from batches.recognition.runtime.batching import BatchKind, BatchThread
 CONTEXTS = (800, 1100)
 _MARGIN_FRAMES = 50  # of silence after the chunk's sound
 _FULL_BATCH = 4  # rows at the whole context of 30 s, or of a beam search
-_KEPT_BYTES = 128 * 1024**2  # of encoder features that are kept for requests to come
+_KEPT_BYTES = 128 * 1024**2  # limit of the cache of encoder features
 
 
 class AudioNetwork(Protocol):
-    """Whisper's encoder and language detection in some runtime."""
+    """Interface of Whisper's encoder and language detection in a runtime."""
 
     @property
     def dims(self) -> ModelDimensions: ...
@@ -47,10 +47,10 @@ class AudioNetwork(Protocol):
 
 
 class TextDecoder(Protocol):
-    """Whisper's decoder in some runtime."""
+    """Interface of Whisper's decoder in a runtime."""
 
     def group(self, request: DecodeRequest) -> Hashable:
-        """Requests of one group can be rows of one batch."""
+        """Batch key: requests with the same key can share a batch."""
 
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
         """Decode (rows, frames, state), one row per request."""
@@ -58,12 +58,12 @@ class TextDecoder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    samples: Samples  # held so that their identity stays theirs
+    samples: Samples  # referenced so that their id() is not reused
     features: Tensor
 
 
 class QueuedChunkDecoder:
-    """Decodes chunks of all callers in shared batches of at most ``batch_size``."""
+    """Chunk decoder that batches the chunks of all callers, at most ``batch_size`` at once."""
 
     def __init__(
         self, network: AudioNetwork, decoder: TextDecoder, thread: BatchThread, *, batch_size: int
@@ -94,7 +94,7 @@ class QueuedChunkDecoder:
         return self._thread.submit(self._detection, chunks)
 
     def close(self) -> None:
-        """Forget what is kept. The batch thread is its owner's to end."""
+        """Clear the feature cache. The owner of the batch thread ends it."""
         self._kept.clear()
 
     def _context(self, samples: int, *, full: bool) -> int:
@@ -125,7 +125,7 @@ class QueuedChunkDecoder:
         return self._decoder.run(torch.stack(features), requests)
 
     def _features(self, chunks: Sequence[Samples], context: int) -> list[Tensor]:
-        """The encoder's output for each chunk, (frames, state): kept, or computed in one batch."""
+        """Encoder output of each chunk, (frames, state): cached, or computed in one batch."""
         memory.release()
         found: dict[int, Tensor] = {}
         missing: dict[int, Samples] = {}

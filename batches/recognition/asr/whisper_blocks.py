@@ -1,7 +1,7 @@
-"""openai-whisper's residual attention blocks, laid out for speed.
+"""Optimised versions of openai-whisper's residual attention blocks.
 
-The arithmetic is that of ``whisper.model.ResidualAttentionBlock``. ``dtype`` is that of the matrix products;
-what goes from block to block keeps the type in which it came.
+The arithmetic is that of ``whisper.model.ResidualAttentionBlock``. ``dtype`` is the type of the matrix
+products; the residual stream keeps its own type.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 
 Affine = tuple[Tensor, Tensor | None]  # weight and bias of a linear layer
 
 
 class _Block:
-    """What encoder and decoder have in common: norms, the projections of self-attention, the feed-forward."""
+    """Common part of encoder and decoder blocks: norms, self-attention projections, feed-forward."""
 
     def __init__(self, block: Any, dtype: torch.dtype, device: torch.device) -> None:
         attention = block.attn
@@ -28,7 +28,7 @@ class _Block:
         self._first, self._second = self._stack(block.mlp[0]), self._stack(block.mlp[2])
 
     def _stack(self, *layers: Any) -> Affine:
-        """One linear layer out of several side by side. Whisper's keys have no bias."""
+        """Stack several linear layers into one. Whisper's keys have no bias."""
         weight = torch.cat([layer.weight for layer in layers]).detach().to(self._device, self._dtype)
         biases = [
             layer.bias if layer.bias is not None else torch.zeros_like(layer.weight[:, 0]) for layer in layers
@@ -49,7 +49,7 @@ class _Block:
 
 
 class EncoderBlock(_Block):
-    """(rows, frames, state) to the same."""
+    """Encoder block: (rows, frames, state) to the same shape."""
 
     def __call__(self, x: Tensor) -> Tensor:
         query, key, value = F.linear(self._normed(0, x), *self._qkv).chunk(3, dim=-1)
@@ -69,7 +69,7 @@ class EncoderBlock(_Block):
 
 
 class DecoderBlock(_Block):
-    """One block of the decoder, for steps of one token."""
+    """Decoder block, for steps of one token."""
 
     def __init__(self, block: Any, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(block, dtype, device)
@@ -106,7 +106,7 @@ class DecoderBlock(_Block):
         return x + F.linear(heard.transpose(1, 2).flatten(2), *self._cross_out), scores
 
     def _look_up(self, query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention of a few tokens, and its scores. Two plain products beat torch's own attention here."""
+        """Attention of a few tokens, and its scores. Two plain products are faster than torch's attention."""
         scores = (query * self._scale) @ keys.transpose(-1, -2)
         weights = torch.softmax(scores.float(), dim=-1).to(self._dtype)
         return weights @ values, scores

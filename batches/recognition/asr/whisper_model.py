@@ -1,11 +1,10 @@
-"""openai-whisper's model with a forward pass made for batches of short chunks.
+"""openai-whisper's model with a forward pass optimised for batches of short chunks.
 
-The weights, the layers' arithmetic and the tokens are openai-whisper's. What differs is how it is run: the
-encoder sees only the frames in use, the decoder keeps keys and values in place, the projections of
-self-attention are one product, and the output layer covers only the tokens that may be written (on a CPU as
-int8 with the likeliest tokens exact, unless a precision is asked for). Where the processor multiplies 16-bit
-numbers faster, the products are of bfloat16 (float16 on a GPU), while sums from layer to layer stay in 32
-bits on a CPU.
+The weights, the layers' arithmetic and the tokens are openai-whisper's. Differences: the encoder processes
+only the frames in use, the KV cache is updated in place, the projections of self-attention are one product,
+and the output layer covers only the tokens that may be generated (on a CPU as int8 with the most likely
+tokens exact, unless a precision is set). If the processor is faster with 16-bit numbers, matrix products are
+in bfloat16 (float16 on a GPU), while the residual stream stays in 32 bits on a CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor, nn
 from whisper.audio import HOP_LENGTH, log_mel_spectrogram
 from whisper.model import ModelDimensions
@@ -37,7 +36,7 @@ SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
 
 @dataclass(slots=True)
 class KVCache:
-    """What the decoder keeps of a batch: (layers) tensors of (rows, heads, positions, head size)."""
+    """KV cache of a batch: one tensor per layer of (rows, heads, positions, head size)."""
 
     cross_keys: list[Tensor]
     cross_values: list[Tensor]
@@ -46,17 +45,17 @@ class KVCache:
     length: int = 0  # positions filled so far
 
     def select(self, rows: Tensor) -> None:
-        """Drop all rows but these."""
+        """Keep only these rows."""
         for tensors in (self.cross_keys, self.cross_values, self.keys, self.values):
             tensors[:] = [tensor[rows] for tensor in tensors]
 
     def spread(self, width: int) -> None:
-        """Give each row ``width`` texts, which have its positions so far in common."""
+        """Expand each row to ``width`` hypotheses, which share its positions so far."""
         for tensors in (self.keys, self.values):
             tensors[:] = [tensor.repeat_interleave(width, dim=0) for tensor in tensors]
 
     def select_beams(self, rows: Sequence[int], origins: Sequence[Sequence[int]], width: int) -> None:
-        """Drop all rows but these, and have each text go on from that with its origin's number."""
+        """Keep only these rows, and continue each hypothesis from its parent in ``origins``."""
         if len(rows) < self.cross_keys[0].shape[0]:
             chosen = torch.tensor(rows)
             for tensors in (self.cross_keys, self.cross_values):
@@ -72,7 +71,7 @@ class KVCache:
 
 
 class AudioModel:
-    """What any runtime of Whisper needs beside the network: tokens, and sound as spectrograms."""
+    """Base class of Whisper runtimes, without the network: tokenizers and log-mel spectrograms."""
 
     def __init__(self, name: str, dims: ModelDimensions) -> None:
         self.name, self.dims = name, dims
@@ -83,7 +82,7 @@ class AudioModel:
         self._tokenizers: dict[str | None, Tokenizer] = {}
 
     def tokenizer(self, language: str | None) -> Tokenizer:
-        """The tokenizer for a language; one object for each."""
+        """Cached tokenizer of a language."""
         if language not in self._tokenizers:
             self._tokenizers[language] = get_tokenizer(
                 self.multilingual, num_languages=self.languages, language=language, task="transcribe"
@@ -99,7 +98,7 @@ class AudioModel:
 
 
 class WhisperModel(AudioModel):
-    """One loaded checkpoint. Not safe for use by two threads at once."""
+    """Loaded checkpoint. Not thread-safe."""
 
     def __init__(
         self,
@@ -122,7 +121,7 @@ class WhisperModel(AudioModel):
         encoder, decoder = weights.modules()
         encoder_blocks, decoder_blocks = encoder.blocks, decoder.blocks
         encoder.blocks = decoder.blocks = nn.ModuleList()  # the blocks' tensors are not needed twice
-        decoder.mask = None  # of the training's forward pass
+        decoder.mask = None  # only needed for training
         self._convolutions = [
             (*self._moved(conv.weight, conv.bias), conv.stride, conv.padding)
             for conv in (encoder.conv1, encoder.conv2)
@@ -138,7 +137,7 @@ class WhisperModel(AudioModel):
         return [tensor.detach().to(self.device, self.product_dtype) for tensor in tensors]
 
     def _block(self, kind: type[BlockT], block: Any, weights: WhisperWeights) -> BlockT:
-        """Convert one block, and give back the memory of the file and of the steps in between."""
+        """Convert one block, and release the memory of the file and of intermediate results."""
         for norm in (block.attn_ln, block.cross_attn_ln, block.mlp_ln):
             if norm is not None:
                 norm.to(self.device, self.dtype)
@@ -167,7 +166,7 @@ class WhisperModel(AudioModel):
 
     @torch.inference_mode()
     def new_cache(self, features: Tensor, positions: int) -> KVCache:
-        """A batch's cross-attention keys and values, and room for ``positions`` tokens."""
+        """New KV cache of a batch: cross-attention keys and values, and space for ``positions`` tokens."""
         rows, heads = features.shape[0], self.dims.n_text_head
         size = self.dims.n_text_state // heads
         cross = [block.cross(features) for block in self._blocks]
@@ -206,7 +205,7 @@ class WhisperModel(AudioModel):
     def step_beams(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """Feed (rows, width) tokens, one to each text. Returns the last layer, (rows, width, state).
 
-        The texts of a row attend to the sound as if they were several tokens of one.
+        The hypotheses of a row attend to the audio as if they were several tokens of one text.
         """
         rows, width = tokens.shape
         decoder = self._decoder

@@ -1,9 +1,9 @@
-"""Whisper as a :class:`SpeechRecogniser`: what is done for one file, over a decoder that all files share.
+"""`WhisperRecogniser`: Whisper as a :class:`SpeechRecogniser`; per-file logic over a shared decoder.
 
-Each chunk is decoded greedily, the longest first, and by beam search where that text is unsure. A chunk whose
-text looks wrong is decoded again, with the whole context of the encoder and then with some noise; the best
-attempt is kept. Speech that got no words is decoded by itself: after the last word, or between two cuts.
-Where several languages are expected, chunks are cut where the language changes.
+Each chunk is decoded greedily, the longest first, and by beam search if the confidence is low. A chunk that
+fails the quality checks is retried, with the full encoder context and then with a temperature; the best
+attempt is kept. Speech without words is decoded separately: after the last word, or between two cuts. If
+several languages are expected, chunks are split where the language changes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 
 from batches.recognition import languages
 from batches.recognition.alignment import coverage
-from batches.recognition.asr import language_detection, language_spans
+from batches.recognition.asr import language_detection, language_spans, quality
 from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest
 from batches.recognition.asr.decoded_chunk import DecodedChunk
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.keyword_prompts import KeywordPrompts, Vocabulary
 from batches.recognition.asr.language_detection import Detection
-from batches.recognition.contracts import Progress, RecognisedFile, SpeechChunk
+from batches.recognition.contracts import OnChunk, Progress, RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.options import Options
 from batches.recognition.runtime.batching import as_completed
+from batches.recognition.transcript import KeywordOutcome
 
 # Mean log-probability below which a text is unsure, and decoded again by beam search. Of 6.6 minutes in nine
 # languages that was a sixth; it took as many errors as a beam everywhere: 138 of 1,150 units became 130.
@@ -32,17 +33,17 @@ _UNSURE_LOGPROB = -0.2
 _BEAM_WIDTH = 5
 _SEARCH_TEMPERATURES = (0.2, 0.3)  # of the attempts in place of a beam, where the decoder has none
 _RETRY_TEMPERATURES = (0.0, 0.4, 0.8)  # of the attempts at full context
-_Work = Generator[Future[Any], Any, None]  # yields what it waits for, and is resumed with the result
+_Work = Generator[Future[Any], Any, None]  # yields the future it waits for, and is resumed with its result
 
 
 class WhisperRecogniser:
-    """Recognises files with one loaded model. Thread-safe, as its decoder is.
+    """Recogniser of files with one loaded model. Thread-safe, like its decoder.
 
-    ``in_flight`` is the number of requests that one file may have in the decoder at once. A decoder with
-    ``takes_bias`` boosts keywords by a bias on the logits; the others are given keywords as a prompt.
-    ``retries_at_once`` makes all further attempts at a chunk in one go instead of one after another: less
-    waiting where rows are cheap, more work where they are not. The result is the same. A decoder that
-    ``searches`` takes requests with a beam; others are asked for attempts with a little noise instead.
+    ``in_flight`` is the maximum number of concurrent requests of one file. With ``takes_bias``, the decoder
+    boosts keywords by a bias on the logits; otherwise keywords are passed as a prompt. ``retries_at_once``
+    submits all retries of a chunk together instead of one after another: lower latency if rows are cheap,
+    more work otherwise; the result is the same. With ``searches``, the decoder supports beam search;
+    otherwise attempts at a low temperature are used instead.
     """
 
     def __init__(
@@ -71,7 +72,11 @@ class WhisperRecogniser:
         return self._model
 
     def recognise(
-        self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
+        self,
+        chunks: Sequence[SpeechChunk],
+        options: Options,
+        progress: Progress,
+        on_chunk: OnChunk | None = None,
     ) -> RecognisedFile:
         """As :meth:`SpeechRecogniser.recognise`."""
         if not chunks:
@@ -85,6 +90,7 @@ class WhisperRecogniser:
             self._in_flight,
             retries_at_once=self._retries_at_once,
             searches=self._searches,
+            on_chunk=on_chunk,
         )
         return work.run(progress)
 
@@ -94,7 +100,7 @@ class WhisperRecogniser:
 
 
 class _FileRecognition:
-    """The requests of one file, from its first chunk to its last attempt.
+    """Recognition of one file, from its first chunk to its last attempt.
 
     The work on each chunk is a generator that yields the future it waits for; :meth:`_work_through` resumes
     it with the result.
@@ -110,16 +116,19 @@ class _FileRecognition:
         *,
         retries_at_once: bool,
         searches: bool,
+        on_chunk: OnChunk | None,
     ) -> None:
         self._decoder, self._prompts, self._in_flight = decoder, prompts, in_flight
         self._retries_at_once, self._searches = retries_at_once, searches
+        self._on_chunk = on_chunk
         self._expected = languages.candidates(options.language)
         self._chunks = [DecodedChunk(sound) for sound in sounds]
         self._lengths = [chunk.seconds for chunk in self._chunks]
         self._asked = language_detection.spread(self._lengths)
         self._answers: list[tuple[dict[str, float], float]] = []  # of language detection, with seconds
-        self._open: set[Future[Any]] = set()  # what the decoder still has
-        self._held: dict[int, Samples] = {}  # samples of chunks whose features the decoder has
+        self._open: set[Future[Any]] = set()  # pending requests
+        self._held: dict[int, Samples] = {}  # samples of chunks whose features are in the decoder's cache
+        self._keywords: dict[str, KeywordOutcome] = {}  # that were tried
         self._finished = 0.0  # seconds of speech that need no further attempt
 
     def run(self, progress: Progress) -> RecognisedFile:
@@ -131,26 +140,32 @@ class _FileRecognition:
         try:
             if len(self._expected) > 1:
                 self._find_languages(tick)
-            # The chunks whose language is asked come first: the decoder still has their features then.
-            others = sorted(set(range(len(self._chunks))) - set(self._asked), key=self._longest_first)
             if len(self._expected) <= 1:
                 self._held = {index: self._chunks[index].samples for index in self._asked}
                 self._work_through((self._ask(index) for index in self._asked), tick)
                 language = self._expected[0] if self._expected else self._detection().best()
                 for chunk in self._chunks:
                     chunk.language = language
-            self._work_through((self._recognise(index) for index in [*self._asked, *others]), tick)
+            self._work_through((self._recognise(index) for index in self._order()), tick)
         finally:
             for future in self._open:
                 future.cancel()
         progress(1.0)
         return self._result()
 
-    def _longest_first(self, index: int) -> float:
-        return -self._lengths[index]
+    def _order(self) -> list[int]:
+        """Decoding order of the chunks.
+
+        In order of time for live segments. Otherwise those used for language detection come first, since
+        their features are cached, and then the longest.
+        """
+        if self._on_chunk is not None:
+            return list(range(len(self._chunks)))
+        others = set(range(len(self._chunks))) - set(self._asked)
+        return [*self._asked, *sorted(others, key=lambda index: -self._lengths[index])]
 
     def _work_through(self, works: Iterable[_Work], tick: Callable[[], None]) -> None:
-        """Run these generators, few enough at once, until all are finished."""
+        """Run these generators, limited by ``in_flight``, until all are finished."""
         waiting = iter(works)
         running: dict[Future[Any], _Work] = {}
         futures: set[Future[Any]] = set()
@@ -174,7 +189,7 @@ class _FileRecognition:
             fill()
 
     def _ask(self, index: int) -> _Work:
-        """Have the language of a chunk detected."""
+        """Detect the language of a chunk."""
         answer = yield self._detect(self._held[index])
         self._answers.append((answer, self._lengths[index]))
 
@@ -184,7 +199,7 @@ class _FileRecognition:
         return future
 
     def _find_languages(self, tick: Callable[[], None]) -> None:
-        """Cut the chunks where the language changes."""
+        """Split the chunks where the language changes."""
         found = [language_spans.windows(chunk.sound) for chunk in self._chunks]
         answers: list[list[dict[str, float]]] = [[] for _ in self._chunks]
 
@@ -219,9 +234,11 @@ class _FileRecognition:
         else:
             yield from self._decode(chunk, chunk.samples if held is None else held)
         self._finished += chunk.seconds
+        if self._on_chunk is not None:
+            self._on_chunk(index, chunk.recognised())
 
     def _decode(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Decode, try again what went wrong, and look for speech that got no words."""
+        """Decode a chunk, retry if it fails the quality checks, and decode speech without words."""
         yield from self._attempt(chunk, samples)
         if not chunk.words or not chunk.lost:
             return
@@ -231,7 +248,7 @@ class _FileRecognition:
             yield from self._decode_parts(chunk)
 
     def _decode_parts(self, chunk: DecodedChunk) -> _Work:
-        """Decode a chunk once more, cut where speech got no words, and keep what explains more of it."""
+        """Decode a chunk again in parts, split at speech without words; keep what covers more speech."""
         parts = chunk.cut_at_lost()
         for part in parts:
             yield from self._attempt_in_own_language(part)
@@ -241,7 +258,7 @@ class _FileRecognition:
             chunk.take_parts(parts)
 
     def _attempt_in_own_language(self, part: DecodedChunk) -> _Work:
-        """Decode a part of a chunk, in another of the expected languages if that is clearly spoken."""
+        """Decode a part of a chunk, in another expected language if that is clearly detected."""
         samples = part.samples
         if len(self._expected) != 1:
             answer = yield self._detect(samples)
@@ -253,7 +270,7 @@ class _FileRecognition:
         yield from self._attempt(part, samples)
 
     def _attempt(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Decode greedily; what is unsure by beam search, what went wrong at full context and with noise."""
+        """Decode greedily; then beam search at low confidence, and retries after a failed quality check."""
         (first,) = self._submit(self._request(chunk, samples))
         self._consider(chunk, (yield first))
         if chunk.is_doubtful or chunk.is_silence:
@@ -265,7 +282,7 @@ class _FileRecognition:
             yield from self._retry(chunk, samples)
 
     def _retry(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Decode what went wrong at full context and with noise, until an attempt did not."""
+        """Retry with full context and rising temperature, until an attempt passes the quality checks."""
         retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
         ahead = self._submit(*retries) if self._retries_at_once else []
         for number, request in enumerate(retries):
@@ -277,28 +294,43 @@ class _FileRecognition:
             future.cancel()
 
     def _search(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Look for a likelier text than the greedy one; not with keywords, which a beam ignores."""
+        """Beam search for a more likely text than the greedy one; not with keywords, which it ignores.
+
+        Numbers that the greedy text writes as words stay words.
+        """
         if self._prompts.tree(chunk.language) is not None:
             return
-        request = self._request(chunk, samples)
+        digits = chunk.decoded is not None and quality.has_digits(chunk.decoded.text)
+        request = dataclasses.replace(self._request(chunk, samples), digits=digits)
         if self._searches:
             requests = [dataclasses.replace(request, beam_width=_BEAM_WIDTH)]
         else:
             requests = [dataclasses.replace(request, temperature=each) for each in _SEARCH_TEMPERATURES]
         for future in self._submit(*requests):
-            self._consider(chunk, (yield future))
+            chunk.consider_search((yield future), self._prompts.tokenizer(chunk.language))
 
     def _spell_keywords(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Decode once more with those keywords of a long list that the text may have misspelt."""
+        """Decode again with the retrieved keywords, which the text may have misspelt."""
         retrieved = self._prompts.retrieve(chunk.words, chunk.language)
         if retrieved is None:
             return
-        tree, prompt = retrieved
+        tree = retrieved.tree
         request = self._request(chunk, samples)
-        (future,) = self._submit(dataclasses.replace(request, keywords=tree, prompt=prompt))
+        (future,) = self._submit(dataclasses.replace(request, keywords=tree, prompt=retrieved.prompt))
         attempt = yield future
         tokenizer = self._prompts.tokenizer(chunk.language)
-        chunk.accept_keywords(attempt, tokenizer, tree.positions(attempt.tokens))
+        is_kept = chunk.accept_keywords(attempt, tokenizer, tree.positions(attempt.tokens))
+        self._note_keywords(retrieved.keywords, attempt.text if is_kept else "")
+
+    def _note_keywords(self, tried: Sequence[str], text: str) -> None:
+        """Count each tried keyword as accepted if the final text contains it, else as rejected."""
+        folded = text.casefold()
+        for keyword in tried:
+            outcome = self._keywords.setdefault(keyword, KeywordOutcome(keyword))
+            if keyword.casefold() in folded:
+                outcome.accepted += 1
+            else:
+                outcome.refused += 1
 
     def _request(
         self, chunk: DecodedChunk, samples: Samples, temperature: float = 0.0, *, full: bool = False
@@ -333,7 +365,8 @@ class _FileRecognition:
         recognised = [chunk.recognised() for chunk in self._chunks]
         if not self._expected:
             language = detection.best()
-            return RecognisedFile(recognised, language, detection.probabilities[language])
+            share = detection.probabilities[language]
+            return RecognisedFile(recognised, language, share, keywords=[*self._keywords.values()])
         spoken = dict.fromkeys(self._expected, 0.0)
         for chunk in self._chunks:
             for part in chunk.parts or [chunk]:
@@ -341,4 +374,4 @@ class _FileRecognition:
         language = max(self._expected, key=spoken.__getitem__)
         share = sum(detection.probabilities.get(code, 0.0) for code in self._expected)
         flags = ["language_mismatch"] if detection.contradicts(self._expected) else []
-        return RecognisedFile(recognised, language, share, flags)
+        return RecognisedFile(recognised, language, share, flags, [*self._keywords.values()])

@@ -29,7 +29,7 @@ _ALWAYS_FLOAT32 = _CONVOLUTION_BIASES | {"encoder.positional_embedding", "decode
 
 
 def ggml_file(checkpoint: WhisperCheckpoint, folder: Path) -> Path:
-    """The checkpoint as a float16 ggml file in ``folder``, written when first asked for. Raises OSError."""
+    """Convert the checkpoint to a float16 ggml file in ``folder``, unless it exists. Raises OSError."""
     path = folder / f"{checkpoint.path.stem}.ggml.bin"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)

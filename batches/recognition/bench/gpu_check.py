@@ -1,4 +1,4 @@
-"""GPU check: is recognition on this GPU right, and how fast is it? Ends within four minutes.
+"""GPU check: verifies recognition on this GPU and measures its speed, within four minutes.
 
     python -m batches.recognition.bench.gpu_check prepare --manifest FILE   where ffmpeg and the models are
     python -m batches.recognition.bench.gpu_check run                       where the GPU is
@@ -66,7 +66,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipeline:
-    """From samples to transcript, with the models of one engine."""
+    """Pipeline from samples to transcript, with the models of one engine."""
 
     segmenter: Segmenter
     recogniser: SpeechRecogniser
@@ -74,7 +74,8 @@ class Pipeline:
 
     def run(self, samples: Samples, language: str, *, speakers: bool) -> Transcript:
         from batches.recognition.alignment.speaker_assignment import assign_speakers
-        from batches.recognition.runtime.transcription import AudioTrack, transcribe
+        from batches.recognition.runtime.segment_builder import AudioTrack
+        from batches.recognition.runtime.transcription import transcribe
 
         segmentation = self.segmenter.run(samples)
         track = AudioTrack(samples, segmentation.speech_regions())
@@ -114,13 +115,13 @@ class GpuCheck:
         self.measurements: list[Measurement] = []
 
     def run(self) -> bool:
-        """Print all results; whether tokens are right and goals are reached."""
-        self._say(
+        """Print all results; returns whether the tokens are correct and the goals reached."""
+        self._print(
             f"{devices.describe(self._device)}; torch {torch.__version__}; Python {platform.python_version()}"
         )
         devices.limit_memory(self._device, self._memory)
         decoder, vocabulary = open_decoder(self._store, self._device, memory=self._memory)
-        self._say(f"decoder ready, {decoder.rows[0]} rows")
+        self._print(f"decoder ready, {decoder.rows[0]} rows")
         right = self._compare_tokens(decoder)
         recogniser = WhisperRecogniser(
             decoder,
@@ -136,16 +137,16 @@ class GpuCheck:
         devices.release_memory(self._device)
         if self._shape:
             with load_shape(self._shape, self._device, self._memory) as shaped:
-                self._say(f"* {ShapeRecogniser.__doc__}")
+                self._print(f"* {ShapeRecogniser.__doc__}")
                 self._measure(f"{self._shape}'s shape*", shaped, (2000, 1200, 0, 0))
         self._batches.close()
         peak = devices.peak_memory(self._device) / 2**30
-        self._say(f"peak memory {peak:.1f} GiB (limit {self._memory / 2**30:.0f})")
+        self._print(f"peak memory {peak:.1f} GiB (limit {self._memory / 2**30:.0f})")
         reached = all(each.speed >= each.goal for each in self.measurements)
-        self._say("goals reached" if reached else "GOALS MISSED")
+        self._print("goals reached" if reached else "GOALS MISSED")
         return right and reached
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(f"[{time.perf_counter() - self._started:6.1f}] {text}", flush=True)
 
     def _compare_tokens(self, decoder: ContinuousDecoder) -> bool:
@@ -162,9 +163,9 @@ class GpuCheck:
         reference.close()
         equal = sum(one == other for one, other in zip(found, expected, strict=True))
         share = equal / len(expected)
-        self._say(f"tokens as on the CPU in float32: {equal} of {len(expected)} chunks")
+        self._print(f"tokens as on the CPU in float32: {equal} of {len(expected)} chunks")
         if share < _LEAST_EQUAL:
-            self._say(f"TOO FEW: at least {_LEAST_EQUAL:.0%} must be equal")
+            self._print(f"TOO FEW: at least {_LEAST_EQUAL:.0%} must be equal")
         return share >= _LEAST_EQUAL
 
     def _chunks(self, recording: KitRecording) -> list[Samples]:
@@ -216,7 +217,7 @@ class GpuCheck:
         self.measurements.append(measurement)
         wanted = f", goal {goal:.0f}" if goal else ""
         each = " / ".join(f"{wall:.3f}" for wall in walls)
-        self._say(f"{name}: {measurement.speed:.0f} x real time{wanted} ({each} s, {words} words)")
+        self._print(f"{name}: {measurement.speed:.0f} x real time{wanted} ({each} s, {words} words)")
 
 
 def open_decoder(

@@ -1,6 +1,6 @@
-"""A kit for the GPU check: models and decoded recordings in one folder.
+"""Kit for the GPU check: models and decoded recordings in one folder.
 
-The folder is made where ffmpeg is, and read where the GPU is; nothing else is needed there.
+The folder is written on a machine with ffmpeg, and read on the one with the GPU, which needs nothing else.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Kit:
             shutil.copytree(models_dir / name, self.models / name, dirs_exist_ok=True)
 
     def write_recordings(self, recordings: Sequence[KitRecording]) -> None:
-        """Samples are kept in 16 bits."""
+        """Write the recordings, with samples in 16 bits."""
         sounds = {
             f"sound{number}": np.round(recording.samples * _FULL_SCALE).astype(np.int16)
             for number, recording in enumerate(recordings)
@@ -65,7 +65,7 @@ class Kit:
         (self.folder / "recordings.json").write_text(json.dumps(documents))
 
     def read_recordings(self) -> list[KitRecording]:
-        """Raises FileNotFoundError where there is no kit."""
+        """Read the recordings. Raises FileNotFoundError if there is no kit."""
         documents = json.loads((self.folder / "recordings.json").read_text())
         with np.load(self.folder / "sounds.npz") as sounds:
             return [

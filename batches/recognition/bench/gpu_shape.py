@@ -14,7 +14,7 @@ from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.weights import load_weights
 from batches.recognition.asr.whisper_model import AudioModel
 from batches.recognition.bench.shapes import SHAPES, RandomStateDict, alignment_heads
-from batches.recognition.contracts import Progress, RecognisedChunk, RecognisedFile, SpeechChunk
+from batches.recognition.contracts import OnChunk, Progress, RecognisedChunk, RecognisedFile, SpeechChunk
 from batches.recognition.models.dimensions import WhisperDimensions
 from batches.recognition.models.gpu_memory import plan_batches
 from batches.recognition.options import Options
@@ -43,15 +43,21 @@ class ShapeRecogniser:
         self._decoder.close()
 
     def recognise(
-        self, chunks: Sequence[SpeechChunk], options: Options, progress: Progress
+        self,
+        chunks: Sequence[SpeechChunk],
+        options: Options,
+        progress: Progress,
+        on_chunk: OnChunk | None = None,
     ) -> RecognisedFile:
         """As :meth:`SpeechRecogniser.recognise`, in English."""
         tokenizer = self._vocabulary.tokenizer("en")
         futures = self._decoder.decode([DecodeRequest(chunk.samples, "en") for chunk in chunks])
         found = []
-        for chunk, future in zip(chunks, futures, strict=True):
+        for index, (chunk, future) in enumerate(zip(chunks, futures, strict=True)):
             decoded = future.result()
             found.append(RecognisedChunk(align(decoded, tokenizer, chunk.seconds), "en"))
+            if on_chunk is not None:
+                on_chunk(index, found[-1])
         return RecognisedFile(found, "en", 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Other engines with the same weights, each used as its documentation says."""
+"""Benchmark variants of other engines with the same weights, each used as documented."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class WhisperCommand:
 
 
 class FasterWhisper:
-    """faster-whisper: sequential, or batched with its own voice activity detection. Greedy."""
+    """faster-whisper: sequential, or batched with its own voice activity detection."""
 
     several = False
 
-    def __init__(self, setup: Setup, *, compute_type: str, batched: bool) -> None:
+    def __init__(self, setup: Setup, *, compute_type: str, batched: bool, beam_width: int) -> None:
         self._setup = setup
-        self._compute_type, self._batched = compute_type, batched
+        self._compute_type, self._batched, self._beam_width = compute_type, batched, beam_width
         self._transcribe: Any = None
 
     def load(self) -> None:
@@ -74,7 +74,9 @@ class FasterWhisper:
     def run(self, recording: Recording) -> Found:
         default = _GPU_BATCH if self._setup.device == GPU else 8
         more = {"batch_size": self._setup.batch_size or default} if self._batched else {}
-        segments, _ = self._transcribe(str(recording.path), language=recording.language, beam_size=1, **more)
+        segments, _ = self._transcribe(
+            str(recording.path), language=recording.language, beam_size=self._beam_width, **more
+        )
         return Found(" ".join(segment.text.strip() for segment in segments))
 
 

@@ -1,4 +1,4 @@
-"""Whisper checkpoints of any size with random weights, which every engine can be measured with.
+"""Random Whisper checkpoints of any size, for benchmarks of every engine.
 
 The weights are random except for what decides the length of a text: position embeddings favour one token at
 each place, and the end of text after :data:`TOKENS` of them. Every engine therefore decodes the same text of

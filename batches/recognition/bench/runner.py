@@ -1,4 +1,4 @@
-"""Measures one variant in a process of its own: ``python -m batches.recognition.bench.runner JOB RESULT``."""
+"""Benchmark runner of one variant per process: ``python -m batches.recognition.bench.runner JOB RESULT``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gpu_peak_megabytes(device: str) -> float:
 
 
 def measure(variant: Variant, recordings: list[Recording], setup: Setup) -> dict[str, Any]:
-    """Load a variant, recognise all recordings, and report times, memory and what was found."""
+    """Load a variant, recognise all recordings, and report times, memory and results."""
     cpu, wall = cpu_seconds(), time.perf_counter()
     variant.load()
     loaded_cpu, loaded_wall = cpu_seconds(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Names of all that is compared, and how each is made. A variant loads models, then recognises recordings."""
+"""Benchmark variants: registry by name. A variant loads models, then recognises recordings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Setup:
 
 
 class Variant(Protocol):
-    """``several`` says whether ``run`` may be called from several threads at once."""
+    """Interface of a variant. ``several``: whether ``run`` may be called from several threads at once."""
 
     several: bool
 
@@ -55,12 +55,14 @@ OURS, OURS_FASTER = "ours", "ours on faster-whisper"
 SPEAKERS, PYANNOTE = "ours with speakers", "pyannote pipeline"
 COMMAND, TRANSFORMERS, CPP = "whisper command line", "transformers batched", "whisper.cpp"
 FASTER_INT8, FASTER_FLOAT16 = "faster-whisper batched int8", "faster-whisper batched float16"
-_FASTER = {
-    "faster-whisper float32": ("float32", False),
-    "faster-whisper int8": ("int8", False),
-    "faster-whisper batched float32": ("float32", True),
-    FASTER_INT8: ("int8", True),
-    FASTER_FLOAT16: ("float16", True),
+FASTER_BEAM = "faster-whisper batched int8, beam 5"
+_FASTER = {  # type of the weights, whether batched, beam width
+    "faster-whisper float32": ("float32", False, 1),
+    "faster-whisper int8": ("int8", False, 1),
+    "faster-whisper batched float32": ("float32", True, 1),
+    FASTER_INT8: ("int8", True, 1),
+    FASTER_BEAM: ("int8", True, 5),
+    FASTER_FLOAT16: ("float16", True, 1),
 }
 ON_CPU = (
     OURS,
@@ -111,12 +113,12 @@ def _missing_on_gpu(name: str) -> str:
 
 
 def make(name: str, setup: Setup) -> Variant:
-    """Raises KeyError for a name that is not in :data:`ALL`."""
+    """Create a variant. Raises KeyError for a name that is not in :data:`ALL`."""
     from batches.recognition.bench import ours, peers
 
     if name in _FASTER:
-        compute_type, batched = _FASTER[name]
-        return peers.FasterWhisper(setup, compute_type=compute_type, batched=batched)
+        compute_type, batched, beam_width = _FASTER[name]
+        return peers.FasterWhisper(setup, compute_type=compute_type, batched=batched, beam_width=beam_width)
     makers: dict[str, Callable[[], Variant]] = {
         OURS: lambda: ours.Ours(setup),
         OURS_FASTER: lambda: ours.Ours(setup, recogniser="faster-whisper"),

@@ -1,4 +1,4 @@
-"""CAM++, the network that turns filter banks into a speaker embedding.
+"""CAM++: speaker embedding network with filter banks as input.
 
 Source: H. Wang, S. Zheng, Y. Chen, L. Cheng and Q. Chen, "CAM++: A fast and efficient network for speaker
 verification using context-aware masking" (Interspeech 2023). Modules carry the names of the published
@@ -88,7 +88,7 @@ class _TimeDelay(nn.Module):
 
 
 class _ContextAwareMask(nn.Module):
-    """A convolution whose output is masked by what the utterance and the next frames have in common."""
+    """Convolution whose output is masked by the context: means over the utterance and over 100 frames."""
 
     def __init__(self, dilation: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _ContextAwareMask(nn.Module):
         self.linear2 = nn.Conv1d(_BOTTLENECK // 2, _GROWTH, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The mask is the same for all frames of a context of 100, so it is worked out once for each.
+        # The mask is the same for all frames of a context of 100, so it is computed once for each.
         local = nn.functional.avg_pool1d(x, _CONTEXT, _CONTEXT, ceil_mode=True)
         context = x.mean(-1, keepdim=True) + local
         mask = torch.sigmoid(self.linear2(torch.relu(self.linear1(context))))
@@ -122,7 +122,7 @@ class _DenseLayer(nn.Module):
 
 
 class _DenseBlock(nn.Module):
-    """Layers that each add 32 channels to what they were given."""
+    """Dense block: layers that each add 32 channels to their input."""
 
     def __init__(self, channels: int, layers: int, dilation: int) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ def _fold(owner: nn.Module, convolution: str, norm_owner: nn.Module, norm: str) 
 
 
 def load_campplus(checkpoint: Path) -> CAMPlusPlus:
-    """The network with its weights, ready for inference. Raises ModelUnavailable where they do not fit."""
+    """Load the network with its weights, ready for inference. Raises ModelUnavailable if they do not fit."""
     network = CAMPlusPlus()
     try:
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -1,8 +1,8 @@
-"""pyannote checkpoints read without executing anything in them.
+"""Safe loader of pyannote checkpoints: a restricted unpickler that executes no code of the file.
 
-pyannote loads its checkpoints with an unrestricted unpickler, which runs whatever code a file names. Here a
-checkpoint yields tensors, plain values and pyannote's task descriptions. Classes of the libraries that train
-such models become inert objects; any other class, and with it all foreign code, is refused by name.
+pyannote loads its checkpoints with an unrestricted unpickler, which can run arbitrary code. Here a checkpoint
+yields tensors, plain values and pyannote's task specifications. Classes of the training libraries become
+inert objects; any other class, and with it all foreign code, is rejected by name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TENSORS = {
     ),
 }
 _TASKS = {(_TASK, name) for name in ("Specifications", "Problem", "Resolution")}
-# Their classes describe the training and are not needed to run a model.
+# Their classes describe the training and are not needed for inference.
 _INERT_PACKAGES = {
     "pyannote",
     "torch",
@@ -53,7 +53,7 @@ _INERT_MODULES = {"copyreg", "_codecs", "pathlib", "collections", "typing", "dat
 
 
 class _Inert:
-    """An object in a checkpoint that is not needed: it takes any state and runs nothing."""
+    """Inert stand-in for an unneeded object in a checkpoint: accepts any state and runs no code."""
 
     def __init__(self, *_arguments: object, **_options: object) -> None:
         return
@@ -81,7 +81,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _RestrictedPickle:
-    """The ``pickle_module`` that torch.load asks for."""
+    """Restricted ``pickle_module`` for torch.load."""
 
     __name__ = "restricted"
     Unpickler = _Unpickler
@@ -92,7 +92,7 @@ class _RestrictedPickle:
 
 
 def load_model(checkpoint: Path) -> Model:
-    """A pyannote network in evaluation mode, on the CPU. Raises ModelUnavailable for anything else."""
+    """Load a pyannote network in evaluation mode, on the CPU. Raises ModelUnavailable for other files."""
     saved = _read(checkpoint)
     try:
         about = saved["pyannote.audio"]

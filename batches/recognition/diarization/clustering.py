@@ -1,9 +1,9 @@
 """Clustering of speech segments by speaker.
 
-Average-linkage agglomerative clustering of embeddings by cosine distance. What segmentation knows is a bias:
-segments of one local speaker are probably one speaker's, and two local speakers of one window are probably
-two. The threshold rises for clusters of little speech. Unlike with pyannote's centroid linkage, one threshold
-serves short and long files: values from 0.58 to 0.66 gave about the same error.
+Average-linkage agglomerative clustering of embeddings by cosine distance. Segmentation biases the distances:
+segments of one local speaker are probably of one speaker, and two local speakers of one window are probably
+two. The threshold is higher for clusters with little speech. Unlike with pyannote's centroid linkage, one
+threshold fits short and long files: values from 0.58 to 0.66 gave about the same error.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ def cluster_segments(
     if not reliable.size:
         return labels
     labels[reliable] = _cluster(segments, embeddings, reliable, least, most)
-    centroids = _centroids(embeddings, labels)
-    _assign_rest(segments, embeddings, labels, centroids)
+    _assign_rest(segments, embeddings, labels, centroids(embeddings, labels))
     return labels
 
 
@@ -141,7 +140,7 @@ def _at_least(
 def _distances(
     segments: SpeechSegments, embeddings: SpeakerEmbeddings, chosen: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """(M, M) cosine distances, biased by what segmentation knows about local speakers."""
+    """(M, M) cosine distances, biased by the local speakers of segmentation."""
     vectors = embeddings.vectors[chosen]
     windows, speakers = segments.windows[chosen], segments.speakers[chosen]
     distances: npt.NDArray[np.float32] = 1.0 - vectors @ vectors.T
@@ -166,8 +165,8 @@ def _drop_small(clusters: npt.NDArray[np.int32], seconds: npt.NDArray[np.float32
     return labels
 
 
-def _centroids(embeddings: SpeakerEmbeddings, labels: Labels) -> npt.NDArray[np.float32]:
-    """(speakers, 192) mean embeddings, of length 1."""
+def centroids(embeddings: SpeakerEmbeddings, labels: Labels) -> npt.NDArray[np.float32]:
+    """(speakers, 192) mean embeddings of the labelled segments, of length 1."""
     speakers = range(int(labels.max()) + 1)
     rows: npt.NDArray[np.float32] = np.stack(
         [embeddings.vectors[labels == one].mean(axis=0) for one in speakers]
@@ -180,19 +179,20 @@ def _assign_rest(
     segments: SpeechSegments,
     embeddings: SpeakerEmbeddings,
     labels: Labels,
-    centroids: npt.NDArray[np.float32],
+    voices: npt.NDArray[np.float32],
 ) -> None:
     """Label the remaining segments with the most similar speaker, in place.
 
-    The speaker of the same local speaker's nearest segment is favoured; speakers of the window's other local
-    speakers are penalised. A segment with neither an embedding nor such a neighbour keeps -1.
+    The similarity gets a bonus for the speaker of the same local speaker's nearest segment, and a penalty for
+    those of the window's other local speakers. A segment with neither an embedding nor such a neighbour keeps
+    -1.
     """
     known = labels.copy()
     starts = np.searchsorted(segments.windows, np.unique(segments.windows), side="left")
     for start, end in zip(starts, [*starts[1:], len(segments)], strict=True):
         window = np.arange(start, end)
         for segment in window[known[window] < 0]:
-            scores = centroids @ embeddings.vectors[segment]
+            scores = voices @ embeddings.vectors[segment]
             labelled = window[known[window] >= 0]
             mine = labelled[segments.speakers[labelled] == segments.speakers[segment]]
             others = labelled[segments.speakers[labelled] != segments.speakers[segment]]

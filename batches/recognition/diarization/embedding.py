@@ -1,6 +1,6 @@
-"""CAM++ speaker embeddings, one for each segment of speech.
+"""Speaker embeddings by CAM++, one for each segment of speech.
 
-The embedding network is most of what diarization costs, so it sees at most a few seconds of each segment,
+The embedding network takes most of diarization's time, so it processes at most a few seconds of each segment,
 and only speech. Segments of all files share batches.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 
 from batches.recognition.diarization.campplus import EMBEDDING_SIZE, MEL_BANDS, load_campplus
@@ -42,7 +42,7 @@ _STRETCH, _FIXED_STRETCH = 120, 960
 
 @dataclass(slots=True)
 class SpeakerEmbeddings:
-    """One row for each segment."""
+    """Embeddings of a file's segments, one row for each."""
 
     vectors: npt.NDArray[np.float32]  # (N, 192), of length 1; 0 where the segment is too short
     seconds: npt.NDArray[np.float32]  # (N,) of speech that the vector was made from; 0 where there is none
@@ -110,7 +110,7 @@ class SpeakerEmbedder:
         return result
 
     def _inputs(self, samples: Samples, chosen: dict[int, npt.NDArray[np.int64]]) -> list[_Input]:
-        """What the network is given for each segment, in the segments' order."""
+        """Network inputs of the segments, in their order."""
         if not chosen:
             return []
         start = min(int(frames[0]) for frames in chosen.values())
@@ -165,7 +165,7 @@ class SpeakerEmbedder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Input:
-    """A segment: some frames of its file's filter banks, which are gathered when its batch runs."""
+    """Network input of a segment: frames of its file's filter banks, gathered when its batch runs."""
 
     bank: Tensor  # (frames, 80)
     frames: npt.NDArray[np.int64]
@@ -179,7 +179,7 @@ def _rounded(frames: int) -> int:
 
 
 class _FrameTable:
-    """Which filter bank frames of the file belong to a segment.
+    """Mapping of segments to the filter bank frames of the file.
 
     A window starts at a multiple of 160 samples, so that frame g of the file is frame g - start of a window.
     """
@@ -210,7 +210,7 @@ class _FrameTable:
 
 
 def _middle(speaks: npt.NDArray[np.bool_], single: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Frames in the middle of a segment, without overlapped speech if there is enough other."""
+    """Frames in the middle of a segment, without overlapped speech if enough other speech is left."""
     alone = speaks & single
     chosen = np.flatnonzero(alone if alone.sum() * FRAME_SECONDS >= _ENOUGH_ALONE else speaks)
     surplus = max(0, chosen.size - round(LONGEST / FRAME_SECONDS))

@@ -6,7 +6,7 @@ The numbers are those of ``torchaudio.compliance.kaldi.fbank`` with its defaults
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before torchaudio

@@ -46,10 +46,10 @@ _WAIT = 0.5  # s between two looks at whether a waiting call was cancelled
 
 
 class PipelineDiarizer:
-    """A pyannote pipeline from a folder with ``config.yaml``, as a Diarizer.
+    """Diarizer that runs a pyannote pipeline from a folder with ``config.yaml``.
 
-    Calls from several threads take turns. ``trusted`` hands the folder to pyannote unchecked, with whatever
-    code its files name. Raises ModelUnavailable where the pipeline does not load.
+    Calls from several threads are serialised. ``trusted`` passes the folder to pyannote unchecked, including
+    any code in its files. Raises ModelUnavailable if the pipeline does not load.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class PipelineDiarizer:
 
 
 class _StepProgress:
-    """pyannote's hook: turns the batches of its steps into one share of the whole, which only grows."""
+    """Progress hook of pyannote: converts the batches of its steps to one monotonic share."""
 
     _SHARES = {"segmentation": (0.0, 0.2), "embeddings": (0.2, 0.75)}  # where a step starts, and its size
 
@@ -182,7 +182,7 @@ def _load_trusted(folder: Path) -> Any:
 
 
 def _load_plda(config: PipelineConfig) -> PLDA:
-    """The pipeline's PLDA; an empty one for clustering that has none: pyannote would fetch its own."""
+    """Load the pipeline's PLDA; an empty one for clustering without PLDA, since pyannote would fetch one."""
     from pyannote.audio.core.plda import PLDA
 
     class NoPLDA(PLDA):
@@ -195,7 +195,7 @@ def _load_plda(config: PipelineConfig) -> PLDA:
 
 
 def _bounded(clustering: Any) -> Any:
-    """The clustering with a minimum that it can reach: VBx fails where it has fewer embeddings than that."""
+    """Bound the minimum of a clustering by its embeddings: VBx fails if it has fewer than the minimum."""
     from pyannote.audio.pipelines.clustering import VBxClustering
 
     if not isinstance(clustering, VBxClustering):

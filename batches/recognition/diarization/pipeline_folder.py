@@ -1,8 +1,8 @@
-"""Layout of a pyannote pipeline on disk: what its ``config.yaml`` names, and whether all of it is there.
+"""Pipeline folder: layout of a pyannote pipeline on disk; reads its ``config.yaml`` and checks its parts.
 
-A pipeline folder holds ``config.yaml`` and its parts: a segmentation checkpoint, an embedding checkpoint and,
-for VBx clustering, a PLDA. A part is named as ``$model/SUBFOLDER``, by a path, or by a repository on Hugging
-Face ("pyannote/segmentation-3.0"); repositories are kept in ``parts/OWNER--NAME`` of the folder.
+A pipeline folder contains ``config.yaml`` and its parts: a segmentation checkpoint, an embedding checkpoint
+and, for VBx clustering, a PLDA. A part is named as ``$model/SUBFOLDER``, by a path, or by a repository on
+Hugging Face ("pyannote/segmentation-3.0"); repositories are stored in ``parts/OWNER--NAME`` of the folder.
 
 Nothing here imports torch or pyannote, and nothing of the folder is executed.
 """
@@ -31,7 +31,7 @@ _PIPELINE_CLASSES = {
     "pyannote.audio.pipelines.SpeakerDiarization",
     "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
 }
-# "device" and "dependencies" are read and not obeyed: the device is the engine's choice.
+# "device" and "dependencies" are accepted and ignored: the engine chooses the device.
 _TOP_LEVEL = {"version", "dependencies", "pipeline", "params", "freeze", "device"}
 _PLAIN_PARAMETERS = {
     "segmentation_step",
@@ -77,7 +77,7 @@ def is_pipeline(folder: Path) -> bool:
 
 
 def part_folder(folder: Path, repository: str) -> Path:
-    """Where a pipeline folder keeps the files of a repository that its ``config.yaml`` names."""
+    """Folder for the files of a repository that a pipeline's ``config.yaml`` names."""
     return folder / PARTS_FOLDER / repository.partition("@")[0].replace("/", "--")
 
 
@@ -117,7 +117,7 @@ def read_config(folder: Path) -> PipelineConfig:
 
 
 def pipeline_problems(folder: Path) -> list[str]:
-    """What keeps a pipeline folder from being loaded, one sentence each; empty for a complete folder."""
+    """Problems that prevent loading a pipeline folder, one sentence each; empty for a complete folder."""
     try:
         config = read_config(folder)
     except ModelUnavailable as error:
@@ -149,7 +149,7 @@ def _part_problems(part: Part) -> list[str]:
 
 
 def _resolve(folder: Path, name: str, reference: object) -> Part:
-    """Find a part. Relative paths are the folder's own, and do not leave it."""
+    """Resolve a part's path. Relative paths are relative to the folder, and must stay in it."""
     subfolder = ""
     if isinstance(reference, Mapping):
         subfolder = str(reference.get("subfolder") or "")

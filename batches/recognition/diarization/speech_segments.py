@@ -1,8 +1,8 @@
-"""Cut the speech of each window into pieces that one person says.
+"""Speech segments: splits the speech of each window into segments of one speaker.
 
-pyannote embeds whole local speakers, so a window in which the segmentation model took two people for one is
-lost for good. Cutting each local speaker's speech at its pauses, and embedding the pieces, lets clustering
-take such people apart; it costs no more, since each moment is embedded in one window only.
+pyannote embeds whole local speakers, so a window in which the segmentation model merged two people cannot be
+corrected. Splitting each local speaker's speech at its pauses, and embedding the segments, lets clustering
+separate them; it costs no more, since each frame is embedded in one window only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Run = tuple[int, int]  # half-open stretch of frames of one window
 
 @dataclass(slots=True)
 class SpeechSegments:
-    """N pieces of speech, in order of window, local speaker and time."""
+    """N segments of speech, in order of window, local speaker and time."""
 
     windows: npt.NDArray[np.int64]  # (N,)
     speakers: npt.NDArray[np.int64]  # (N,) local speaker in that window
@@ -39,7 +39,7 @@ class SpeechSegments:
 
 
 def cut_segments(segmentation: Segmentation) -> SpeechSegments:
-    """SpeechSegments of a whole file."""
+    """Split the speech of a whole file into segments."""
     windows: list[int] = []
     speakers: list[int] = []
     runs: list[list[Run]] = []
@@ -72,9 +72,9 @@ def _cut_speaker(segmentation: Segmentation, window: int, speaker: int) -> list[
 
 
 def _owned_speech(segmentation: Segmentation, window: int, speaker: int) -> npt.NDArray[np.bool_]:
-    """(frames,) where the local speaker is active in the middle of the window, which no other window owns.
+    """(frames,) activity of the local speaker in the middle of the window, which no other window covers.
 
-    Somebody who says too little there is taken from the whole window instead.
+    For a speaker with too little speech there, activity in the whole window.
     """
     windows, frames, _ = segmentation.active.shape
     active = segmentation.active[window]

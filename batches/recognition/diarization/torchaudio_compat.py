@@ -1,4 +1,4 @@
-"""Make torchaudio importable on a machine without CUDA, and keep pyannote.audio silent.
+"""Compatibility shim: makes torchaudio importable without CUDA, and disables pyannote.audio's telemetry.
 
 torchaudio's compiled extension on PyPI is built for CUDA and does not load beside a CPU build of torch,
 which stops ``import pyannote.audio``. pyannote uses only torchaudio's Python functions, so an empty
@@ -34,15 +34,14 @@ def _install_stand_in() -> None:
 
 
 def _track_nothing(*_args: object, **_kwargs: object) -> None:
-    """Stands for each function of pyannote's telemetry."""
+    """No-op that replaces each function of pyannote's telemetry."""
 
 
 def _silence_telemetry() -> None:
-    """Keep pyannote from reporting the use of its models to its makers.
+    """Disable pyannote's telemetry, which reports the use of its models.
 
-    Even where its metrics are off, its telemetry starts a thread, and starts it again in every child process
-    after a fork, where a second thread keeps :func:`sandbox.leave_network` from leaving the network. So the
-    module is replaced.
+    Even with metrics off, its telemetry starts a thread, and again in every forked child process, where a
+    second thread prevents :func:`sandbox.leave_network` from entering a namespace. So the module is replaced.
     """
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     module = types.ModuleType("pyannote.audio.telemetry")

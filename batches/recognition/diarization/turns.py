@@ -1,4 +1,4 @@
-"""Speaker turns of a whole file, from labelled segments of overlapping windows.
+"""Speaker turns: reconstructs the turns of a whole file from labelled segments of overlapping windows.
 
 This is pyannote's reconstruction (count the speakers of each frame, then take the most active ones), with
 three differences: windows are weighted by a Hamming window, because segmentation is least sure at a window's

@@ -1,6 +1,6 @@
-"""Channels of a recording as speakers, as call recorders store the two sides of a call.
+"""Channel comparison, for recordings with one speaker per channel, such as those of call recorders.
 
-Channels that hold the same sound, as many recorders write it, count as one.
+Channels with the same audio, which many recorders write, are deduplicated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_WINDOWS = 10_000  # ... that many of which stand for a channel, evenly spr
 
 
 def different(found: Sequence[Audio]) -> list[Audio]:
-    """Those channels that hold a sound of their own, in order."""
+    """Channels without duplicates, in order."""
     kept: list[Audio] = []
     sketches: list[Samples] = []
     for audio in found:
@@ -31,7 +31,7 @@ def different(found: Sequence[Audio]) -> list[Audio]:
 
 
 def sketch(samples: Samples) -> Samples:
-    """A sample of the whole channel, to compare it with others."""
+    """Subsample of the whole channel, for comparison with others."""
     windows = len(samples) // _WINDOW
     chosen = np.linspace(0, max(0, windows - 1), min(windows, _MOST_WINDOWS)).astype(np.int64)
     taken: Samples = samples[: windows * _WINDOW].reshape(-1, _WINDOW)[chosen].ravel()
@@ -39,9 +39,9 @@ def sketch(samples: Samples) -> Samples:
 
 
 def alike(one: Samples, other: Samples) -> bool:
-    """Whether two channels hold one sound, perhaps at two volumes or with opposite phase.
+    """Whether two channels have the same audio, regardless of volume and phase inversion.
 
-    Silence equals silence only.
+    Silence equals only silence.
     """
     count = min(len(one), len(other))
     first, second = one[:count].astype(np.float64), other[:count].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Container checks that ffmpeg lacks: whether the sound is encrypted, and whether the end is missing.
+"""Container checks that ffmpeg lacks: detects encrypted audio and truncated files.
 
 Sources: ISO/IEC 14496-12 and 23001-7 (MP4 boxes and their common encryption), RFC 3533 (Ogg pages),
 Microsoft's Advanced Systems Format specification (the file properties object).
@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import IO
 
-_MOST_INDEX = 32 << 20  # bytes of an MP4's index that are looked at
+_MOST_INDEX = 32 << 20  # bytes of an MP4's index that are read
 _MOST_BOXES = 1000
 _OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -20,7 +20,7 @@ _ASF_IS_BROADCAST = 1  # the sizes in the header mean nothing
 
 
 def sound_is_encrypted(path: Path) -> bool:
-    """Whether an MP4's sound has common encryption, which ffmpeg decodes to noise."""
+    """Whether an MP4's audio has common encryption (CENC), which ffmpeg decodes to noise."""
     with path.open("rb") as file:
         index = _mp4_index(file)
     # The sample entry of encrypted sound is named "enca", and says in a "sinf" how it is protected.
@@ -29,7 +29,7 @@ def sound_is_encrypted(path: Path) -> bool:
 
 
 def _mp4_index(file: IO[bytes]) -> bytes:
-    """The contents of the "moov" box; nothing where there is none."""
+    """Content of the "moov" box; empty if there is none."""
     for number in range(_MOST_BOXES):
         head = file.read(16)
         if len(head) < 8 or (number == 0 and head[4:8] not in {b"ftyp", b"moov", b"mdat", b"free", b"wide"}):

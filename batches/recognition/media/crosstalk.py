@@ -1,9 +1,9 @@
-"""Crosstalk between channels: what one channel picks up of another is muted, and heard on the other alone.
+"""Crosstalk removal: mutes what one channel picks up from another.
 
-From windows in which one channel is much the louder, the path into the other is estimated as a filter of 50
-ms, by the ratio of cross spectrum and power spectrum (a Wiener filter). A window of the quieter channel that
-the filter explains holds crosstalk and nothing else. Where the filter explains one channel by the other all
-the time, at about the same level, both hold one conversation, and one is kept.
+From windows in which one channel is much louder, the path into the other is estimated as a filter of 50 ms,
+by the ratio of cross spectrum and power spectrum (a Wiener filter). A window of the quieter channel that the
+filter explains contains only crosstalk. If the filter explains one channel by the other throughout, at about
+the same level, both contain the same conversation, and one is kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Spectra = npt.NDArray[np.complex128]
 
 
 def separate(found: Sequence[Audio]) -> list[Audio]:
-    """Mute crosstalk in place; of channels that hold one conversation the first is kept."""
+    """Mute crosstalk in place; of channels with the same conversation the first is kept."""
     kept = list(found)
     for one, other in itertools.permutations(found, 2):
         count = min(len(one.samples), len(other.samples)) // WINDOW
@@ -68,7 +68,7 @@ def _is_active(levels: npt.NDArray[np.float64], range_db: float = _ACTIVE_DB) ->
 def _mute(
     source: Audio, target: Audio, levels: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 ) -> None:
-    """Mute the windows of ``target`` that hold nothing but what comes from ``source``."""
+    """Mute the windows of ``target`` that contain only crosstalk from ``source``."""
     louder = np.flatnonzero(
         _is_active(levels[0]) & (levels[0] - levels[1] > _LOUDER_DB) & (levels[1] > -90.0)
     )
@@ -121,7 +121,7 @@ def _path(source: Audio, target: Audio, numbers: npt.NDArray[np.int64]) -> Spect
 def _explained(
     source: Audio, target: Audio, numbers: npt.NDArray[np.int64], path: Spectra
 ) -> npt.NDArray[np.float64]:
-    """(windows,) correlation of the target with what the path makes of the source."""
+    """(windows,) correlation of the target with the filtered source."""
     found = []
     for part in np.array_split(numbers, -(-len(numbers) // _AT_ONCE)):
         made = np.fft.irfft(_spectra(source.samples, part) * path, _SIZE)[:, :WINDOW]

@@ -1,9 +1,9 @@
 """Media decoding: any container to 16 kHz mono samples, with the ffmpeg binary that imageio-ffmpeg ships.
 
-The media is untrusted. ffmpeg is given one local file, and the kernel lets it open no other
-(:mod:`batches.recognition.runtime.sandbox`). Besides, the demuxers that follow references to other files
-(playlists, concat scripts, DASH) and those that draw or synthesise are not on the list of formats. It runs
-under limits on time, memory and output, and dies with the thread that started it.
+The media is untrusted. ffmpeg reads one local file, and the kernel lets it open no other
+(:mod:`batches.recognition.runtime.sandbox`). In addition, demuxers that follow references to other files
+(playlists, concat scripts, DASH) and those that draw or synthesise are not allowed. It runs with limits on
+time, memory and output, and ends with the thread that started it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _PROBE_SECONDS = 60
 _MOST_LOG = 1 << 20  # bytes of ffmpeg's messages that are read
 _TOLERANCE, _TOLERANCE_MS = 0.03, 500  # share of a file, and ms, by which its header may be wrong
 _WAVE_TOLERANCE_MS = 50
-# Fills what the container leaves out, at the start and where packets are missing, with silence.
+# Fills gaps in the container, at the start and for missing packets, with silence.
 _FILL = "aresample=async=1:first_pts=0"
-# How ffmpeg ends where its output has no room: its status is the low byte of the negative error.
+# Exit statuses of ffmpeg when the output disk is full: the low byte of the negative errno.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
-# How a program ends that does not start: not executable, a library missing, a system call refused.
+# Exit statuses of a program that does not start: not executable, missing library, denied system call.
 _DOES_NOT_START = frozenset([126, 127, -signal.SIGSYS])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A file's properties before decoding, as ffmpeg reports them; 0 where unknown.
+    """Properties of a file before decoding, as reported by ffmpeg; 0 if unknown.
 
     ``duration`` is in ms, ``channels`` is that of the audio track which is decoded where none is named.
     """
@@ -69,13 +69,13 @@ class MediaInfo:
 
     @property
     def preferred_track(self) -> int:
-        """Index of the default audio track that can be decoded, else of the first."""
+        """Index of the default decodable audio track, else of the first decodable one; 0 if there is none."""
         tracks = [index for index, stream in enumerate(self.audio) if stream.is_decodable]
         return next((index for index in tracks if self.audio[index].is_default), tracks[0] if tracks else 0)
 
 
 class UnnamedFile:
-    """A temporary file without a name, which is closed with the last reference to it."""
+    """Unnamed temporary file, closed with the last reference to it."""
 
     def __init__(self, folder: Path | None) -> None:
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as this object
@@ -89,11 +89,11 @@ class UnnamedFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Decoded sound: float32 samples, shape (n,), 16 kHz mono.
+    """Decoded audio: float32 samples, shape (n,), 16 kHz mono.
 
-    ``truncated``: sound of the file is missing here, ``missing`` ms of it (0 where that is not known).
-    ``tracks_left_out``: audio tracks with sound that were not decoded by choice. ``file`` is the file that
-    the samples are mapped from, where there is one.
+    ``truncated``: audio of the file is missing, ``missing`` ms of it (0 if unknown). ``tracks_left_out``:
+    number of audio tracks with sound that were skipped by choice. ``file`` is the file that the samples are
+    mapped from, if any.
     """
 
     samples: Samples
@@ -103,22 +103,22 @@ class Audio:
     file: UnnamedFile | None = field(default=None, repr=False)
 
     def descriptor(self) -> int:
-        """Of the file with the samples; it stays open as long as this object lives."""
+        """Descriptor of the file with the samples; open as long as this object exists."""
         if self.file is None:
             raise ValueError("these samples lie in no file")
         return self.file.fileno()
 
     @property
     def duration(self) -> int:
-        """ms"""
+        """Duration in ms."""
         return round(len(self.samples) * 1000 / SAMPLE_RATE)
 
 
 def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SECONDS) -> MediaInfo:
     """Read a file's container without decoding it, in at most ``seconds``.
 
-    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and their kind. What reads the file has neither a
-    network nor this process's environment, and sees no other file.
+    Raises EmptyFile, MediaTooLarge, NotMedia, DamagedMedia and other MediaErrors. ffmpeg runs in a sandbox
+    without network, this process's environment and other files.
     """
     size = path.stat().st_size
     if size == 0:
@@ -126,7 +126,7 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     if size > max_bytes:
         raise MediaTooLarge(bytes=size, limit_bytes=max_bytes)
     try:
-        # Without an output ffmpeg describes the input and ends with status 1: that is all we want here.
+        # Without an output, ffmpeg describes the input and ends with status 1.
         result = subprocess.run(
             ffmpeg.command(path, []),
             capture_output=True,
@@ -229,10 +229,10 @@ def decode(
 
 
 def _missing(path: Path, info: MediaInfo, run: _Run, duration: int, *, chained: bool) -> int | None:
-    """ms of sound that are missing in ``duration`` ms of a file, 0 where that is not known; None if none is.
+    """Missing audio in ms, given ``duration`` ms decoded; 0 for an unknown amount, None if complete.
 
-    A WAV file is measured by its own header. Of others ffmpeg's messages and status say it, or a container
-    that promises more than there is.
+    Determined for WAV files by the header, for others by ffmpeg's messages and status, or by a container
+    that declares a longer duration.
     """
     if wave := wave_sizes.read(path):
         return wave.missing if wave.missing > _WAVE_TOLERANCE_MS else None
@@ -244,13 +244,13 @@ def _missing(path: Path, info: MediaInfo, run: _Run, duration: int, *, chained: 
 
 
 def time_filters(stream: AudioStream) -> list[str]:
-    """ffmpeg's filters that give each sample of a track the time that its container gives."""
+    """ffmpeg filters that place each sample of a track at its time in the container."""
     return [*([f"asetpts=PTS+{stream.delay:.6f}/TB"] if stream.delay else []), _FILL]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """ffmpeg's filters for one track, and the channels that it writes: two are mixed afterwards."""
+    """Decoding plan of one track: ffmpeg filters and the number of output channels; two are mixed later."""
 
     filters: str
     channels: int
@@ -258,7 +258,7 @@ class _Plan:
 
 def _plan(stream: AudioStream, channel: int | None, *, chained: bool) -> _Plan:
     filters = time_filters(stream) if not chained else [_FILL]
-    if chained:  # whatever a link has
+    if chained:  # links may differ in their channels
         filters.append("aformat=channel_layouts=stereo")
     if channel is not None:
         return _Plan(",".join([*filters, f"pan=mono|c0=c{channel}"]), 1)
@@ -273,7 +273,7 @@ def _too_long(duration: int, limit: int) -> MediaTooLong:
 
 
 def _make_sane(samples: Samples) -> None:
-    """Clip to -1..1 in place: broken streams decode to NaN or huge values, which spoil all later steps."""
+    """Clip to -1..1 in place: broken streams decode to NaN or huge values, which break later steps."""
     for start in range(0, len(samples), 1 << 20):
         block = samples[start : start + (1 << 20)]
         peak = np.abs(block).max()
@@ -282,8 +282,9 @@ def _make_sane(samples: Samples) -> None:
 
 
 class _Run:
-    """Decoding of one sound by one ffmpeg after another, into an unnamed file that is mapped into memory:
-    six hours of sound would otherwise take 1.4 GB that the kernel cannot take back.
+    """Decoding run of one track: one or more ffmpeg processes write to an unnamed, memory-mapped file.
+
+    Otherwise six hours of audio would take 1.4 GB of unreclaimable memory.
     """
 
     def __init__(
@@ -295,7 +296,7 @@ class _Run:
         progress: Callable[[float], None] | None,
         channels: int,
     ) -> None:
-        """``duration`` is what is expected, in ms; ``timeout`` in seconds is for all together."""
+        """``duration`` is the expected one in ms; ``timeout`` in seconds applies to the whole run."""
         self.sound = UnnamedFile(scratch)
         self.log = ""
         self.failed = False  # whether an ffmpeg ended with an error
@@ -305,11 +306,11 @@ class _Run:
         self._deadline = time.monotonic() + timeout
 
     def decode(self, commands: Sequence[list[str]]) -> None:
-        """Raises DamagedMedia after the time is up, and WorkDiskFull."""
+        """Run the commands in order. Raises DamagedMedia after the timeout, and WorkDiskFull."""
         for command in commands:
             with tempfile.TemporaryFile(dir=self._scratch) as log:
                 status = self._wait(command, log)
-                if status in _NO_ROOM:  # What there is of the sound looks as if the file ended there.
+                if status in _NO_ROOM:  # The partial output would look like a complete file.
                     raise WorkDiskFull
                 self.failed = self.failed or status != 0
                 log.seek(0)
@@ -323,7 +324,7 @@ class _Run:
         count: int,
         limit: float,
     ) -> bool:
-        """Decode a file of about ``seconds`` in parts at once; False where that would give other samples."""
+        """Decode a file of about ``seconds`` in parallel parts; False if that would change the samples."""
         if seconds < parts.LEAST_SECONDS:
             return False
 
@@ -345,7 +346,7 @@ class _Run:
         return True
 
     def frames(self) -> Samples:
-        """(n, channels) what was decoded."""
+        """Decoded samples, (n, channels)."""
         count = os.fstat(self.sound.fileno()).st_size // (4 * self._channels)
         if not count:
             return np.empty((0, self._channels), "<f4")
@@ -371,7 +372,7 @@ class _Run:
         return process.returncode
 
     def samples(self) -> Samples:
-        """(n,) what was decoded, mixed down to one channel."""
+        """Decoded samples, (n,), mixed down to one channel."""
         file, width = self.sound.file, 4 * self._channels
         count = os.fstat(file.fileno()).st_size // width
         if count and self._channels == 2:

@@ -1,11 +1,14 @@
-"""The ffmpeg program: its command lines, its environment, and what the kernel lets it see."""
+"""ffmpeg command lines, environment and sandbox."""
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
+import subprocess
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -21,22 +24,43 @@ FORMATS = (
     "gsm", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpeg", "mpegts", "mxf", "ogg", "rm", "w64",
     "wav", "wv",
 )  # fmt: skip
+OLDEST = 4  # major version; older ones do not have all options that are used here
 _MEMORY = 2 * 1024**3  # bytes of address space
+_VERSION = re.compile(r"ffmpeg version n?([0-9]+)\.")
 
 
 def program() -> str:
-    """The path of ffmpeg. Raises FfmpegUnavailable where it is missing or may not be executed."""
+    """Path of ffmpeg. Raises FfmpegUnavailable if it is missing, does not run or is too old."""
     try:
         path = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
     if shutil.which(path) is None:
         raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
+    version(path, Path(path).stat().st_mtime_ns)
     return path
 
 
+@lru_cache(maxsize=4)
+def version(path: str, _modified: int = 0) -> str:
+    """First line that ffmpeg says of itself. Raises FfmpegUnavailable if it does not run or is too old."""
+    try:
+        told = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, timeout=20, check=True, env=environment()
+        )
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.strip().splitlines()[-1:] or [f"it ended with status {error.returncode}"]
+        raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise FfmpegUnavailable(f"ffmpeg does not start: {error}") from error
+    line = (told.stdout.splitlines() or [""])[0]
+    if (found := _VERSION.match(line)) and int(found[1]) < OLDEST:  # Builds of a commit have no number.
+        raise FfmpegUnavailable(f"ffmpeg is too old ({line[:60]}): version {OLDEST}.0 is needed at least.")
+    return line
+
+
 def command_line(source: Sequence[str], output: Sequence[str]) -> list[str]:
-    """The command line of an ffmpeg, from the options for its input and its output."""
+    """Command line of ffmpeg, from the options for its input and its output."""
     return [
         program(), "-nostdin", "-hide_banner", "-nostats", "-threads", "1",
         "-protocol_whitelist", "file,pipe,subfile", "-format_whitelist", ",".join(FORMATS),
@@ -45,12 +69,12 @@ def command_line(source: Sequence[str], output: Sequence[str]) -> list[str]:
 
 
 def command(path: Path, output: Sequence[str]) -> list[str]:
-    """The command line of an ffmpeg that reads one file."""
+    """Command line of ffmpeg for one input file."""
     return command_line(source(path), output)
 
 
 def source(path: Path) -> list[str]:
-    """ffmpeg's options for a whole file."""
+    """Input options for a whole file."""
     # "file:" keeps a name that starts with "-" or holds a ":" from meaning something else.
     wave = wave_sizes.read(path)
     unknown = ["-f", "wav", "-ignore_length", "1"] if wave and not wave.is_known else []
@@ -58,19 +82,19 @@ def source(path: Path) -> list[str]:
 
 
 def link_source(path: Path, start: int, end: int) -> list[str]:
-    """ffmpeg's options for a range of bytes of a file."""
+    """Input options for a byte range of a file."""
     return ["-i", f"subfile,,start,{start},end,{end},,:file:{path}"]
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of ffmpeg."""
+    """Complete environment of ffmpeg."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
 def confine(path: Path, parent: int) -> None:
-    """For ``preexec_fn``: let ffmpeg see one file, and give it neither network nor much memory.
+    """Sandbox of ffmpeg, for ``preexec_fn``: access to one file, no network, limited memory.
 
-    What a system cannot confine is reported by ``manage.py doctor``, not here.
+    ``manage.py doctor`` reports restrictions that the system does not support.
     """
     program = Path(imageio_ffmpeg.get_ffmpeg_exe())
     sandbox.confine(

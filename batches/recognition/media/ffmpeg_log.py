@@ -1,7 +1,7 @@
-"""ffmpeg's messages: the description of an input, and what it says about damage.
+"""Parser of ffmpeg's log: the description of an input, and signs of damage.
 
-Read line by line with patterns that are anchored and do not backtrack: the text is made of untrusted
-metadata, and its length is the file's choice.
+Parsed line by line with anchored patterns that do not backtrack, since the log contains untrusted metadata of
+any length.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DURATION = re.compile(r"  Duration: (\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 _START = re.compile(r", start:? (-?\d{1,9}\.\d{1,9})")
 _STREAM = re.compile(r"  Stream #\d+:\d+[^ ]*(?: [^ :]+)?: (Audio|Video|Subtitle|Data|Attachment): ")
 # The field after the rate: "stereo", "5.1(side)", "3 channels (FL+FR+FC)", "1 channels".
-_LAYOUT = re.compile(r"\d+ Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
+_LAYOUT = re.compile(r"\d{1,9} Hz, (?:(?P<count>\d+) channels|(?P<name>[a-z]+)|(?P<main>\d+)\.(?P<bass>\d+))")
 _NAMED_LAYOUTS = {"mono": 1, "stereo": 2, "downmix": 2, "quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8}
 _STARTS_APART = {"mpegts", "mpeg", "ogg"}  # demuxers whose streams ffmpeg shifts to zero one by one
 _LONGEST_LINE = 2000  # characters; the rest of a line is metadata
@@ -30,9 +30,9 @@ _ENCRYPTED = re.compile(r"encrypted|\benc[av]\b|decryption key|drm", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """One audio track. ``channels`` is 0 where ffmpeg does not say; ``layout`` is its name or empty.
+    """Audio track. ``channels`` is 0 if unknown; ``layout`` is the name of the channel layout or empty.
 
-    ``delay`` is by how many seconds it starts after the file, where ffmpeg itself leaves that out.
+    ``delay`` is its start in seconds after the file's, for formats in which ffmpeg drops it.
     """
 
     channels: int
@@ -44,7 +44,7 @@ class AudioStream:
 
 @dataclass(frozen=True, slots=True)
 class InputDescription:
-    """What ffmpeg says about an input. ``duration`` in ms, 0 where unknown or estimated from the bit rate."""
+    """Description of an input by ffmpeg. ``duration`` in ms, 0 if unknown or estimated from the bit rate."""
 
     audio: tuple[AudioStream, ...]
     has_video: bool
@@ -54,7 +54,7 @@ class InputDescription:
 
 
 def describe(log: str) -> InputDescription | None:
-    """The description of the first input; None where there is none."""
+    """Parse the description of the first input; None if there is none."""
     audio: list[AudioStream] = []
     kinds: set[str] = set()
     duration, start, demuxer = 0, 0.0, ""
@@ -77,7 +77,7 @@ def describe(log: str) -> InputDescription | None:
 
 
 def _start(line: str) -> float:
-    """The time in seconds at which a file or stream starts; 0 where the line does not say."""
+    """Start time of a file or stream in seconds; 0 if the line has none."""
     match = _START.search(line)
     return float(match[1]) if match else 0.0
 
@@ -101,7 +101,7 @@ def speaks_of_encryption(log: str) -> bool:
 
 
 def is_cut_short(log: str) -> bool:
-    """Whether ffmpeg has met an end that comes too early, or many packets that it could not decode."""
+    """Whether ffmpeg reported a premature end, or many undecodable packets."""
     bad = 0
     for line in _lines(log):
         folded = line.lower()

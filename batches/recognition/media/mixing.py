@@ -1,4 +1,4 @@
-"""Downmix to mono that keeps what a plain sum would lose.
+"""Downmix to mono without phase cancellation.
 
 Stereo whose channels are in opposite phase cancels when it is summed. So each tenth of a second is summed
 with the sign that the channels' correlation has, and the sign changes gradually. Of surround sound the centre
@@ -24,7 +24,7 @@ _WITHOUT_CENTRE = {"2.1", "quad", "cube", "downmix", "stereo", "mono", ""}
 
 
 def filter_of(stream: AudioStream) -> str:
-    """ffmpeg's filter that makes one channel of more than two; empty where it is not needed."""
+    """ffmpeg filter that mixes more than two channels to one; empty if not needed."""
     if stream.channels <= 2:
         return ""
     if stream.layout in _WITHOUT_CENTRE:
@@ -64,7 +64,7 @@ def _signs(part: Samples) -> NDArray[np.float32]:
 
 
 def _course(before: float, signs: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """(count,) the sign of each sample: constant in a block, with a ramp where it changes."""
+    """(count,) sign of each sample: constant in a block, with a ramp at changes."""
     course = np.repeat(signs, BLOCK)[:count]
     ramp = BLOCK // 10
     edges = np.concatenate([[before], signs])

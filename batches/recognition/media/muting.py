@@ -21,8 +21,7 @@ _SECONDS = 3600
 
 
 def stretches(spans: Iterable[tuple[int, int]], most: int = _MOST_STRETCHES) -> list[tuple[int, int]]:
-    """Spans in ms with padding, in order; those that touch are joined, and near ones where there are too
-    many for one command."""
+    """Pad and sort spans in ms, merging those that touch, and near ones if there are more than ``most``."""
     padded = sorted((max(0, start - PADDING_MS), end + PADDING_MS) for start, end in spans)
     gap = 0
     while len(joined := _joined(padded, gap)) > most:

@@ -1,7 +1,6 @@
-"""Ogg chains: the links of which a file is made (RFC 3533, section 4).
+"""Ogg chains: finds the links (chained logical streams) of a file (RFC 3533, section 4).
 
-ffmpeg stops where a link has another number of channels or another rate than the one before, so each link
-is decoded by itself.
+ffmpeg stops at a link with another number of channels or sample rate, so each link is decoded by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MOST_LINKS = 1000
 
 
 def links(path: Path) -> list[tuple[int, int]]:
-    """The byte ranges of an Ogg file's links, in order; none where it has one, or is no Ogg file."""
+    """Byte ranges of an Ogg file's links, in order; empty if it has only one, or is not an Ogg file."""
     with path.open("rb") as file:
         if file.read(4) != b"OggS":
             return []
@@ -28,7 +27,7 @@ def links(path: Path) -> list[tuple[int, int]]:
 
 
 def _starts(file: IO[bytes]) -> list[int]:
-    """Where each link starts: at the first of its streams' first pages, which come together."""
+    """Start offset of each link: the first of its streams' first pages, which are adjacent."""
     starts = [0]
     position, in_header = 0, True
     while len(starts) <= MOST_LINKS:

@@ -1,11 +1,11 @@
-"""Decoding of a long file in parts, in several processes at once, with the samples of one pass.
+"""Parallel decoding of a long file in parts, with the same samples as one pass.
 
-Each part but the first starts early: codecs need what comes before (AAC overlaps its frames, MP3 borrows
-from earlier ones), and a container may not be able to say where a moment exactly is. So a part's first
-samples are thrown away, and then it must repeat the end of the part before sample for sample. Where one does
-not, or where silence proves nothing, the file is decoded in one pass: no format has to be known here. Of some
-formats no two starts give the same samples (Opus predicts from the past, a moment of an MP4 file is not found
-to the sample): a few seconds, decoded from two starts, tell that first.
+Each part but the first starts early: codecs need preceding data (AAC overlaps frames, MP3 has a bit
+reservoir), and seeking in a container may be inexact. So a part's first samples are discarded, and the
+following ones must equal the end of the previous part sample by sample. If they do not, or if silence proves
+nothing, the file is decoded in one pass, so no knowledge of formats is needed. In some formats no two starts
+give the same samples (Opus is predictive, MP4 seeking is not sample-accurate): this is detected first, by
+decoding a few seconds from two starts.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Run = Callable[[float, float, Callable[[float], None]], tuple[File, Samples, str
 
 
 class _Stopped(Exception):
-    """Another part has failed, or the caller has given the file up."""
+    """Another part has failed, or the caller has cancelled the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of a file, in whole seconds; the last part goes on to the end."""
+    """Part of a file, in whole seconds; the last part extends to the end."""
 
     start: int
     end: int | None
@@ -60,9 +60,9 @@ def divide(seconds: float, count: int) -> list[Part]:
 def decode(
     run: Run[File], parts: list[Part], limit: float, progress: Callable[[float], None] | None
 ) -> list[tuple[Samples, str]] | None:
-    """Samples and log of each part, without what another has too; None where they do not fit together.
+    """Decode the parts: samples and log of each, without the overlaps; None if they do not match.
 
-    ``limit`` is the most seconds of the whole file. Raises what ``run`` and ``progress`` raise.
+    ``limit`` is the limit of the whole file in seconds. Exceptions from ``run`` and ``progress`` propagate.
     """
     if not _repeats(run, parts[1].start):
         return None
@@ -88,7 +88,7 @@ def decode(
 
 
 def _repeats(run: Run[File], second: int) -> bool:
-    """Whether the seconds from there on are the same, decoded from two starts before them."""
+    """Whether the seconds from ``second`` on are the same when decoded from two different starts."""
     ends = []
     for early in (_EARLY, 2 * _EARLY + 1):
         _file, samples, _log = run(second - early, early + _REPEATED, lambda _share: None)
@@ -97,7 +97,7 @@ def _repeats(run: Run[File], second: int) -> bool:
 
 
 def _await(futures: list[Future[tuple[File, Samples, str]]], report: Callable[[], None]) -> None:
-    """Wait for all; raises what the first to fail raises."""
+    """Wait for all futures; raises the first exception."""
     waiting = set(futures)
     while waiting:
         done, waiting = wait(waiting, timeout=_TICK)
@@ -123,6 +123,6 @@ def _joined(parts: list[Part], found: list[tuple[Samples, str]]) -> list[tuple[S
 
 
 def _same(one: Samples, other: Samples) -> bool:
-    """Whether two stretches are equal and prove it: of the whole length, and not mere silence."""
+    """Whether two overlaps are equal and conclusive: of full length, and not only silence."""
     whole = len(one) == len(other) == _REPEATED * SAMPLE_RATE
     return whole and bool(one.any()) and np.array_equal(one, other)

@@ -1,6 +1,6 @@
-"""All sounds of a recording that are recognised by themselves: its audio tracks and, if wanted, channels.
+"""Sounds of a recording, each recognised separately: its audio tracks and, if requested, their channels.
 
-Tracks that cannot be decoded or are silent are passed over, and of tracks with the same sound one is kept.
+Undecodable and silent tracks are skipped, and duplicate tracks are removed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _several_tracks(
 ) -> list[Audio]:
     heard: dict[int, list[Audio]] = {}
     sketches: list[Samples] = []
-    # The preferred one first, so that it is the one that is kept of several with the same sound.
+    # The preferred track first, so that it is the one kept of several duplicates.
     for number, track in enumerate(sorted(tracks, key=lambda index: index != info.preferred_track)):
         share = functools.partial(_report, progress, number, len(tracks))
         try:

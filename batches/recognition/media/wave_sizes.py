@@ -1,4 +1,4 @@
-"""Sizes in the header of a WAV file, which programs that write to a pipe do not know."""
+"""WAV header sizes, which may be placeholders if the file was written to a pipe."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RATE_OFFSET = 8  # of the average bytes per second, in the format chunk
 
 @dataclass(frozen=True, slots=True)
 class WaveSize:
-    """``is_known``: the header says how much sound there is; ``missing`` is how much is not there, in ms."""
+    """Size of a WAV file. ``is_known``: the header states the size; ``missing`` is missing audio in ms."""
 
     is_known: bool
     missing: int
 
 
 def read(path: Path) -> WaveSize | None:
-    """The sizes of a WAV file (RIFF; not RF64 or W64, which ffmpeg knows); None for other files."""
+    """Read the sizes of a WAV file (RIFF; not RF64 or W64, which ffmpeg handles); None for other files."""
     with path.open("rb") as file:
         if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
             return None

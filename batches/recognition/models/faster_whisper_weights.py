@@ -33,9 +33,9 @@ _VERSION = "2"  # of this conversion; folders of other versions are not used
 
 
 def faster_folder(checkpoint: WhisperCheckpoint, cache: Path) -> Path:
-    """A folder that ``faster_whisper.WhisperModel`` loads, made in ``cache`` at the first call.
+    """Folder for ``faster_whisper.WhisperModel``, created in ``cache`` at the first call.
 
-    Its name holds the digest of the checkpoint, so that other weights under the same name get their own.
+    Its name contains the digest of the checkpoint, so that other weights of the same name get another folder.
     Raises ModelUnavailable.
     """
     try:
@@ -143,7 +143,7 @@ def _copy_norm(target: Any, source: Any) -> None:
 
 
 def _byte_letters() -> dict[int, str]:
-    """GPT-2's way to write any byte as a printable letter."""
+    """GPT-2's mapping of bytes to printable characters."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),
@@ -181,7 +181,7 @@ def _write_tokenizer(tokenizer: WhisperTokenizer, names: list[str], path: Path) 
 
 
 def _halves(text: bytes, rank: int, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """The two tokens whose merge gave ``text``: byte pair encoding stopped one merge before."""
+    """The two tokens that were merged into ``text``, by byte pair encoding without the last merge."""
     parts = [text[index : index + 1] for index in range(len(text))]
     while len(parts) > 2:
         best = min(range(len(parts) - 1), key=lambda index: ranks.get(parts[index] + parts[index + 1], rank))

@@ -1,7 +1,7 @@
-"""GPU memory: how many rows of a Whisper model's static batches fit a card, computed from its dimensions.
+"""GPU memory planning: rows of a Whisper model's static batches that fit a GPU, from its dimensions.
 
-The plan with the fewest rows is what a model needs at least: it is shown to operators and compared with the
-free memory before a model is loaded. Imports no torch, so that pages and commands can show it.
+The plan with the fewest rows gives a model's minimum need, which is shown to operators and compared with the
+free memory before a model is loaded. Does not import torch, so that pages and commands can show it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTHER_BYTES = 3 * GIB  # CUDA itself, segmentation and speaker embeddings
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """Sizes of one decoder's batches, and the memory of the card that they need with everything else."""
+    """Batch sizes of one decoder, and the GPU memory that they need, including everything else."""
 
     rows: int
     full_rows: int
@@ -42,7 +42,7 @@ def plan_batches(
     rows: int = 0,
     most_rows: int = MOST_ROWS,
 ) -> BatchPlan:
-    """The largest batches that fit into ``memory`` bytes, or the smallest ones if none do.
+    """Plan the largest batches that fit into ``memory`` bytes, or the smallest ones if none do.
 
     ``itemsize`` is that of the number type in bytes. ``rows`` sets the rows at the short context. Where
     ``alignment_heads`` is 0, the most that a model of these dimensions has is taken.
@@ -56,7 +56,7 @@ def plan_batches(
 
 
 def least_need(dims: WhisperDimensions) -> MemoryNeed:
-    """What the model needs of a card at least, with the smallest batches in half precision."""
+    """Minimum GPU memory of the model, with the smallest batches in half precision."""
     return plan_batches(dims, memory=0).need
 
 
@@ -76,7 +76,7 @@ def _plan(dims: WhisperDimensions, alignment_heads: int, itemsize: int, rows: in
 
 
 def bytes_per_row(dims: WhisperDimensions, frames: int, alignment_heads: int, itemsize: int) -> int:
-    """Memory of one row of a static batch, without what is below 1 % of it."""
+    """Memory of one row of a static batch in bytes, ignoring parts below 1 %."""
     positions = min(MAX_POSITIONS, dims.n_text_ctx)
     attended = 2 * dims.n_text_layer * dims.n_text_state * (frames + positions)
     head_size = dims.n_text_state // dims.n_text_head

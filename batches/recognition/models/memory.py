@@ -1,7 +1,7 @@
-"""Memory that a Whisper model needs on a CPU, computed from its dimensions, number type and batch size.
+"""CPU memory need of a Whisper model, computed from its dimensions, number type and batch size.
 
-The result is compared with the free memory before a model is loaded, and is what the limit follows from above
-which an engine process is ended. Imports no torch, so that pages and commands can show it.
+The need is compared with the free memory before a model is loaded, and determines the memory limit of the
+engine process. Does not import torch, so that pages and commands can show it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class MemoryNeed:
 
     @property
     def limit(self) -> int:
-        """Above this the process is ended: it must have a fault, or an input that was made to harm it."""
+        """Memory limit in bytes, above which the process is ended: a fault, or a malicious input."""
         return round(self.total * _TOLERANCE) + _RESERVE
 
 
 def need_on_cpu(dims: WhisperDimensions, *, number_bytes: int, rows: int = CPU_ROWS) -> MemoryNeed:
-    """``number_bytes`` of each weight: 2 for bfloat16, 4 for float32. ``rows`` chunks are decoded at once.
+    """Memory need on a CPU. ``number_bytes`` per weight: 2 for bfloat16, 4 for float32; ``rows`` per batch.
 
     The token embedding is kept in float32, and once more as the output layer in int8.
     """
@@ -64,7 +64,7 @@ def _cache(dims: WhisperDimensions, rows: int, frames: int, number_bytes: int) -
 
 
 def available() -> int:
-    """Bytes of main memory that a new process can have here, within the container's limit."""
+    """Main memory available to a new process in bytes, within the container's limit."""
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(fields["MemAvailable"].split()[0]) * 1024
     try:
@@ -80,7 +80,7 @@ def available() -> int:
 
 
 def require(name: str, need: MemoryNeed, free: int, *, of: str = "memory") -> None:
-    """Raises ModelTooLarge where ``need`` is more than ``free`` bytes. ``of`` says of what kind of memory."""
+    """Raise ModelTooLarge if ``need`` exceeds ``free`` bytes. ``of`` names the kind of memory."""
     if need.total > free:
         raise ModelTooLarge(
             f"{name} needs {need.total / 1e9:.1f} GB of {of} here, {free / 1e9:.1f} GB are free.",

@@ -1,4 +1,4 @@
-"""`ModelFacts`: what commands and pages show of a model: size, licence, memory need."""
+"""`ModelFacts`: facts about a model for commands and pages: size, licence, memory need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OFFICIAL = ("tiny", "base", "small", "medium", "large", "turbo")
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Facts about a model on this machine. Sizes in bytes; 0 and an empty text for what is not known."""
+    """Facts about a model on this machine. Sizes in bytes; 0 or an empty string if unknown."""
 
     name: str
     state: str  # "ready", "missing" or "damaged"
@@ -30,7 +30,7 @@ class ModelFacts:
 
 
 def facts_of(name: str, store: ModelStore) -> ModelFacts:
-    """Facts from the model's files; of a model that is not here only what the catalogue says."""
+    """Facts from the model's files; for a missing model only those of the catalogue."""
     path = Path(name) if is_path(name) else store.path_of(name)
     state = _state(name, path, store)
     size = _size(path)
@@ -57,7 +57,7 @@ def _size(path: Path) -> int:
 
 
 def _licence(name: str, path: Path) -> str:
-    """From the catalogue, or from the card (README.md) that comes with a model of Hugging Face."""
+    """Licence from the catalogue, or from the model card (README.md) of a Hugging Face model."""
     if spec := SPECS.get(name):
         return spec.licence
     card = path / "README.md"

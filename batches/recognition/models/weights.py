@@ -1,9 +1,9 @@
 """Whisper checkpoints as memory-mapped tensors, in openai-whisper's names.
 
-:func:`open_weights` reads any of the layouts of :mod:`batches.recognition.models.dimensions`. No tensor is
-copied: each stays in its file, in the type it was saved in, until the model converts it into the type it
-runs in. :meth:`WhisperWeights.release` then gives the file's pages back, so that loading never needs the
-checkpoint and the model in memory at once.
+:func:`open_weights` reads any of the layouts of :mod:`batches.recognition.models.dimensions`. Tensors are not
+copied: each is mapped from its file, in its saved type, until the model converts it to the type it runs in.
+:meth:`WhisperWeights.release` then releases the file's pages, so that loading never needs the checkpoint and
+the model in memory at once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class WhisperWeights:
     mapped: bool = True  # whether the tensors are views of a file
 
     def release(self) -> None:
-        """Give the file's pages back to the system; they are read again where a tensor is used again."""
+        """Release the file's pages to the system; they are read again if a tensor is used again."""
         if not self.mapped:
             return
         for tensor in self.state.values():
@@ -85,9 +85,9 @@ class WhisperWeights:
 
 
 class WithoutInitialisation(TorchFunctionMode):
-    """Creates modules without initial weights, which are replaced at once.
+    """Mode that creates modules without initialising their weights, which are replaced at once.
 
-    Memory that nobody writes to takes no room. (On the device "meta" torch would import its compiler first.)
+    Unwritten memory is not allocated. (With the device "meta", torch would import its compiler first.)
     """
 
     def __torch_function__(

@@ -1,8 +1,8 @@
-"""Shared batches: work on pieces of many files, gathered and run by one thread per device.
+"""Dynamic batching: items of many files are collected into batches and run by one thread per device.
 
 Callers, one thread per file, submit items and wait for their futures. The batch thread takes the item that
-has waited longest, adds others of the same kind that fit into its batch, and runs them together. So the
-pieces of all files in hand share batches, and every file gets its turn.
+has waited longest, adds others of the same kind that fit into its batch, and runs them together. So all files
+in progress share batches, and no file starves.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_TICK = 1.0  # most seconds between two calls of progress while a caller waits
+_TICK = 1.0  # longest interval in seconds between two progress calls while a caller waits
 _MOST_GATHERS = 4
-_LEAST_TICK = 0.1  # least seconds, but for the last call
+_LEAST_TICK = 0.1  # shortest interval in seconds, except before the last call
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchKind(Generic[Item, Result]):
-    """A kind of work. ``run`` takes at most ``size`` items of one ``group``: one result each, in order.
+    """Kind of work. ``run`` takes at most ``size`` items of one ``group`` and returns their results in order.
 
-    What ``run`` returns for an item must not depend on the other items of its batch.
+    The result of an item must not depend on the other items of its batch.
     """
 
     run: Callable[[list[Item]], Sequence[Result]]
@@ -47,11 +47,11 @@ class _Entry:
 
 
 class BatchThread:
-    """Runs the batches of all kinds, one at a time. Thread-safe.
+    """Thread that runs the batches of all kinds, one at a time. Thread-safe.
 
-    The thread starts with the first item. ``start`` is called in it before any batch runs. ``gather`` is the
-    time in seconds in which others may join a batch that is not full, four times at most; a GPU wants some,
-    a CPU none.
+    The thread starts with the first item and calls ``start`` before the first batch. ``gather`` is the time
+    in seconds to wait for more items for a batch that is not full, four times at most; useful on a GPU, not
+    on a CPU.
     """
 
     def __init__(self, name: str, start: Callable[[], None] = lambda: None, *, gather: float = 0.0) -> None:
@@ -75,7 +75,7 @@ class BatchThread:
         return [entry.future for entry in entries]
 
     def close(self) -> None:
-        """Cancel what waits and end the thread after the batch that is running."""
+        """Cancel pending items and end the thread after the current batch."""
         with self._changed:
             self._closed = True
             for entry in self._waiting:
@@ -89,10 +89,10 @@ class BatchThread:
         self._start()
         while batch := self._take():
             _run(batch)
-            del batch  # results must not live on here until the next batch comes
+            del batch  # otherwise the results stay in memory until the next batch
 
     def _wait_for_others(self) -> None:
-        """Wait as long as items keep arriving for a batch that is not full, but not for ever."""
+        """Wait while items keep arriving for a batch that is not full, up to a limit."""
         for _ in range(_MOST_GATHERS if self._gather else 0):
             count = len(self._waiting)
             if self._closed or not count or count >= self._waiting[0].kind.size:
@@ -102,7 +102,7 @@ class BatchThread:
                 return
 
     def _take(self) -> list[_Entry]:
-        """The next batch; none after close. Cancelled items are dropped."""
+        """Take the next batch; empty after close. Cancelled items are dropped."""
         with self._changed:
             while True:
                 while self._waiting and self._waiting[0].future.cancelled():
@@ -127,11 +127,11 @@ class BatchThread:
 
 
 def _run(batch: Sequence[_Entry]) -> None:
-    """Run a batch; if it fails, run its halves, so that only the item that is at fault fails."""
+    """Run a batch; if it fails, run its halves, so that only the faulty item fails."""
     try:
         results = batch[0].kind.run([entry.item for entry in batch])
         pairs = list(zip(batch, results, strict=True))
-    except Exception as error:  # whatever it is, it belongs to the caller
+    except Exception as error:  # passed on to the caller
         if len(batch) == 1:
             batch[0].future.set_exception(error)
             return
@@ -145,12 +145,12 @@ def _run(batch: Sequence[_Entry]) -> None:
 
 
 def as_completed(futures: set[Future[Result]], tick: Callable[[], None]) -> Iterator[Future[Result]]:
-    """Futures as they complete, removed from the set that is given; more may be added to it meanwhile.
+    """Yield futures as they complete, removing them from the set; the caller may add futures meanwhile.
 
     The caller may also remove futures, which are then not waited for. ``tick`` is called at least once a
-    second and at the end. If it raises, or the caller leaves the loop early, what is still in the set is
-    cancelled. Each future costs the same however many there are: ``concurrent.futures.wait`` looks at all
-    of them at every call.
+    second and at the end. If it raises, or the caller leaves the loop early, the remaining futures are
+    cancelled. The cost per future is constant, unlike with ``concurrent.futures.wait``, which checks all of
+    them at every call.
     """
     completed: SimpleQueue[Future[Result]] = SimpleQueue()
     watched: set[Future[Result]] = set()
@@ -174,7 +174,7 @@ def as_completed(futures: set[Future[Result]], tick: Callable[[], None]) -> Iter
 
 
 def _drain(queue: SimpleQueue[Item], timeout: float) -> list[Item]:
-    """What is in the queue, waiting for the first item; none if none comes in time."""
+    """Take all items from the queue, waiting for the first one; empty after the timeout."""
     found: list[Item] = []
     try:
         found.append(queue.get(timeout=max(0.0, timeout)))
@@ -184,9 +184,20 @@ def _drain(queue: SimpleQueue[Item], timeout: float) -> list[Item]:
         return found
 
 
-def results_in_order(futures: Sequence[Future[Result]], progress: Callable[[float], None]) -> list[Result]:
-    """All results. ``progress`` is called with the share of futures that are done, at least once a second."""
+def results_in_order(
+    futures: Sequence[Future[Result]],
+    progress: Callable[[float], None],
+    on_result: Callable[[int, Result], None] | None = None,
+) -> list[Result]:
+    """Wait for all results and return them in order.
+
+    ``progress`` is called with the completed share at least once a second, ``on_result`` with the index and
+    the result of each future as soon as it completes.
+    """
     pending = set(futures)
+    places = {future: place for place, future in enumerate(futures)}
     for future in as_completed(pending, lambda: progress(1.0 - len(pending) / len(futures))):
-        future.result()  # raises at the first failure
+        result = future.result()  # raises at the first failure
+        if on_result is not None:
+            on_result(places[future], result)
     return [future.result() for future in futures]

@@ -1,11 +1,10 @@
-"""The worker's side of recognition: decodes a file, hands it to an engine, and waits for its transcript.
+"""Recognition client, used by workers: decodes a file, sends it to an engine, and waits for its transcript.
 
-Imports neither torch nor Django. The caller's ``on_progress`` is called about once a second, and may raise
-in that moment to give the file up; no other file is affected.
+Imports neither torch nor Django. The caller's ``on_progress`` is called about once a second, and may raise to
+cancel the file; no other file is affected.
 
-An engine process that dies takes no file along. Each client that had a file in hand there tries it again,
-alone at an engine. Only a file whose engine dies while it is alone raises EngineDied (or EngineStalled), for
-its task to count an attempt.
+If an engine process dies, each client with a file there retries it, alone at an engine. Only if the engine
+dies while the file is alone is EngineDied (or EngineStalled) raised, which counts an attempt of its task.
 """
 
 from __future__ import annotations
@@ -22,61 +21,68 @@ from typing import Any, NoReturn, Self
 
 from batches.recognition.errors import EngineDied, EngineStalled, EngineUnavailable, MediaError
 from batches.recognition.options import Options
-from batches.recognition.runtime import seats
+from batches.recognition.runtime import engine_slots
+from batches.recognition.runtime.engine_slots import EngineSlot
 from batches.recognition.runtime.link import EngineLink, EngineLost, Limits
 from batches.recognition.runtime.pool import Endpoint
 from batches.recognition.runtime.recordings import Recording
-from batches.recognition.runtime.seats import Seat
-from batches.recognition.transcript import Transcript
+from batches.recognition.transcript import OnSegments, Transcript
 
-# Takes the share of the call that is done, 0..1. What it raises gives the file up.
+# Called with the completed share of the call, 0..1. An exception cancels the file.
 OnProgress = Callable[[float], None]
-# What tells one decoded file from another: path, time of change in ns, bytes, whether by channel, all tracks.
+# Cache key of a decoded file: path, mtime in ns, size in bytes, whether by channel, whether all tracks.
 _Key = tuple[str, int, int, bool, bool]
 
 _TICK = 1.0  # seconds between two calls of on_progress
-_DECODED = 0.05  # share of a call that is done when the file is decoded
+_DECODED = 0.05  # share of a call's progress for decoding
 _CPU, _MOST_DECODERS = "cpu", 8  # the device of the CPU; ffmpeg processes for one file
 _FILE = "file"  # the name of the one file of a connection
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _FileInHand:
-    """A decoded file and, from its first call on, its seat and its connection."""
+class _CurrentFile:
+    """Decoded file with, from its first call on, its slot and its connection."""
 
     key: _Key
     recording: Recording
-    seat: Seat | None = None
+    slot: EngineSlot | None = None
     link: EngineLink | None = None
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         if self.link:
             self.link.close()
-        if self.seat:
-            self.seat.release()
-        self.seat = self.link = None
+        if self.slot:
+            self.slot.release()
+        self.slot = self.link = None
 
 
 class RecognitionClient:
-    """Recognises files, one at a time, with the engines at ``endpoints``. Use it from one thread.
+    """Client that recognises files, one at a time, with the engines at ``endpoints``. Not thread-safe.
 
-    Only :meth:`decode_ahead` may be called from another thread meanwhile. A file stays decoded, and at its
-    engine, until :meth:`forget`, :meth:`close` or the next file. ``scratch``: the folder for decoded sound,
-    by default the engines' own. Every method raises the errors of :mod:`batches.recognition.errors`.
+    Only :meth:`decode_ahead` may be called from another thread. A file stays decoded, and at its engine,
+    until :meth:`forget`, :meth:`close` or the next file. ``scratch`` is the folder for decoded audio, by
+    default the engines' own. ``on_decoded`` is called after decoding with its start time, in seconds since
+    1970. Every method raises the errors of :mod:`batches.recognition.errors`.
     """
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], *, limits: Limits | None = None, scratch: Path | None = None
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        limits: Limits | None = None,
+        scratch: Path | None = None,
+        on_decoded: Callable[[float], None] = lambda _begun: None,
     ) -> None:
         self._endpoints = endpoints
         self._limits = limits or Limits()
+        self._on_decoded = on_decoded
         self._scratch = scratch or endpoints[0].folder
         self._numbers = itertools.count(1)
-        self._in_hand: _FileInHand | None = None
+        self._current: _CurrentFile | None = None
         self._ahead: dict[_Key, Recording] = {}
         self._lock = threading.Lock()
-        self.stage = ""  # what is being done, for those who show it
+        self.stage = ""  # current stage, for display
 
     def __enter__(self) -> Self:
         return self
@@ -86,8 +92,8 @@ class RecognitionClient:
 
     @property
     def engine_pid(self) -> int:
-        """The id of the engine process that has the file in hand; 0 where none has."""
-        return self._in_hand.link.pid if self._in_hand and self._in_hand.link else 0
+        """PID of the engine process that has the file; 0 if there is none."""
+        return self._current.link.pid if self._current and self._current.link else 0
 
     def ping(self) -> None:
         """Wait until an engine process answers."""
@@ -107,10 +113,15 @@ class RecognitionClient:
         on_progress: OnProgress | None = None,
         *,
         alone: bool = False,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
-        """Words and segments of a media file, without speakers. ``alone``: with no other file in company."""
-        call = {"call": "transcribe", "options": options.to_dict()}
-        return self._recognise(path, options, call, on_progress, alone=alone)
+        """Recognise a media file: words and segments, without speakers. ``alone``: without other files.
+
+        ``on_segments`` is called with final segments while recognition runs; an exception from it cancels
+        the file. Recognition is then slower, since chunks are processed in order of time.
+        """
+        call = {"call": "transcribe", "options": options.to_dict(), "live": on_segments is not None}
+        return self._recognise(path, options, call, on_progress, alone=alone, on_segments=on_segments)
 
     def add_speakers(
         self,
@@ -121,34 +132,34 @@ class RecognitionClient:
         *,
         alone: bool = False,
     ) -> Transcript:
-        """The transcript with a speaker for every word, and segments that end where the speaker changes."""
+        """Diarize: return the transcript with a speaker for every word, split where the speaker changes."""
         call = {"call": "add_speakers", "options": options.to_dict(), "transcript": transcript.to_dict()}
         return self._recognise(path, options, call, on_progress, alone=alone)
 
     def decode_ahead(self, path: Path, options: Options, progress: Callable[[float], None]) -> None:
-        """Decode a file that :meth:`transcribe` will be called for. Raises MediaError."""
+        """Decode a file before :meth:`transcribe` is called for it. Raises MediaError."""
         key = _key(path, options)
         recording = self._decode(path, options, progress)
         with self._lock:
             self._ahead = {key: recording}
 
     def forget(self, path: Path) -> None:
-        """Let go of a file: its decoded sound, and its place at an engine."""
+        """Release a file: its decoded audio and its slot at an engine."""
         with self._lock:
             self._ahead = {key: value for key, value in self._ahead.items() if key[0] != str(path)}
-        if self._in_hand and self._in_hand.key[0] == str(path):
+        if self._current and self._current.key[0] == str(path):
             self._drop()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all files and connections."""
         with self._lock:
             self._ahead.clear()
         self._drop()
 
     def _drop(self) -> None:
-        if self._in_hand:
-            self._in_hand.let_go()
-        self._in_hand = None
+        if self._current:
+            self._current.release()
+        self._current = None
 
     def _recognise(
         self,
@@ -158,16 +169,17 @@ class RecognitionClient:
         on_progress: OnProgress | None,
         *,
         alone: bool,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
         tick = self._tick(on_progress)
-        file = self._take_in_hand(path, options, tick)
+        file = self._open(path, options, tick)
         started_again = False
         while True:
             try:
-                return self._ask(file, call, tick, alone=alone)
+                return self._ask(file, call, tick, alone=alone, on_segments=on_segments)
             except EngineLost as lost:
-                was_alone = file.seat is not None and file.seat.alone
-                file.let_go()
+                was_alone = file.slot is not None and file.slot.alone
+                file.release()
                 if lost.loading:
                     if started_again:
                         _blame(lost)
@@ -176,58 +188,69 @@ class RecognitionClient:
                 if was_alone:
                     _blame(lost)
                 logger.warning(
-                    "The engine process ended with several files in hand (%s); this one is tried alone.",
+                    "The engine process ended with several files in hand (%s); retrying this one alone.",
                     lost.reason,
                 )
                 alone = True
             except BaseException:
                 if not (file.link and file.link.idle):
-                    file.let_go()
+                    file.release()
                 raise
 
-    def _take_in_hand(self, path: Path, options: Options, tick: _Ticker) -> _FileInHand:
+    def _open(self, path: Path, options: Options, tick: _Ticker) -> _CurrentFile:
         key = _key(path, options)
-        if self._in_hand and self._in_hand.key == key:
-            return self._in_hand
+        if self._current and self._current.key == key:
+            return self._current
         self._drop()
         with self._lock:
             recording = self._ahead.pop(key, None)
         if recording is None:
             recording = self._decode(path, options, lambda share: tick("decoding", share * _DECODED))
-        self._in_hand = _FileInHand(key, recording)
-        return self._in_hand
+        self._current = _CurrentFile(key, recording)
+        return self._current
 
     def _decode(self, path: Path, options: Options, progress: Callable[[float], None]) -> Recording:
-        """Decode a file, with no more processes of this machine than it has cores.
+        """Decode a file, limiting the decoding processes of this machine to the number of its cores.
 
-        Where a GPU recognises, decoding is what takes long, and free cores share a long file. On a CPU they
-        have recognition to do.
+        With a GPU, decoding is the bottleneck, and free cores share a long file. On a CPU, the cores are
+        needed for recognition.
         """
         most = 1 if self._endpoints[0].device == _CPU else _MOST_DECODERS
         folder = self._endpoints[0].folder
-        with seats.decoding(folder, tick=lambda: progress(0.0), most=most) as processes:
-            return Recording.decoded(path, options, self._scratch, progress, processes=processes)
+        begun = time.time()
+        with engine_slots.decoding(folder, tick=lambda: progress(0.0), most=most) as processes:
+            recording = Recording.decoded(path, options, self._scratch, progress, processes=processes)
+        self._on_decoded(begun)
+        return recording
 
-    def _ask(self, file: _FileInHand, call: dict[str, Any], tick: _Ticker, *, alone: bool) -> Transcript:
-        if file.seat and alone and not file.seat.alone:
-            file.let_go()
-        if file.seat is None:
+    def _ask(
+        self,
+        file: _CurrentFile,
+        call: dict[str, Any],
+        tick: _Ticker,
+        *,
+        alone: bool,
+        on_segments: OnSegments | None,
+    ) -> Transcript:
+        if file.slot and alone and not file.slot.alone:
+            file.release()
+        if file.slot is None:
             waiting = functools.partial(tick, "waiting", _DECODED)
-            file.seat = seats.take(self._endpoints, alone=alone, tick=waiting)
+            file.slot = engine_slots.take(self._endpoints, alone=alone, tick=waiting)
 
         def after_decoding(stage: str, fraction: float) -> None:
             tick(stage, _DECODED + (1 - _DECODED) * fraction)
 
         if file.link is None:
-            file.link = EngineLink(file.seat.endpoint, self._limits, after_decoding)
+            file.link = EngineLink(file.slot.endpoint, self._limits, after_decoding)
             sounds = file.recording.described()
             opening = {"id": next(self._numbers), "call": "open", "file": _FILE, "sounds": sounds}
             file.link.send(opening, file.recording.descriptors())
-        seat, limits = file.seat, self._limits
-        company = 1 if seat.alone else seat.endpoint.files_at_once
+        slot, limits = file.slot, self._limits
+        company = 1 if slot.alone else slot.endpoint.files_at_once
         seconds = (limits.base + limits.per_media_second * file.recording.seconds) * company
         request = {"id": next(self._numbers), "file": _FILE, **call}
-        answer = file.link.call(request, after_decoding, seconds)
+        answer = file.link.call(request, after_decoding, seconds, on_segments)
         tick.now("done", 1.0)
         return Transcript.from_dict(answer["transcript"])
 
@@ -241,7 +264,7 @@ class RecognitionClient:
 
 
 class _Ticker:
-    """Calls ``report`` once a second at most, with the stage and the share of the call that is done."""
+    """Throttle that calls ``report`` at most once a second, with the stage and the completed share."""
 
     def __init__(self, report: Callable[[str, float], None]) -> None:
         self._report = report
@@ -257,7 +280,7 @@ class _Ticker:
 
 
 def _blame(lost: EngineLost) -> NoReturn:
-    """Raise the error of a file that was alone, or of an engine that had not begun with it."""
+    """Raise the error for a file that was alone, or for an engine that had not started the file."""
     if lost.loading:
         raise EngineUnavailable(
             f"The engine process ended before it began: {lost.reason}.", reason=lost.reason

@@ -1,8 +1,8 @@
 """Device and precision: where models run and which number types they use.
 
-Both are decided here and nowhere else. All other modules take a ``torch.device`` and a :class:`Precision`,
-create their tensors with them, and never ask for "cuda" by name. The memory functions hide what differs
-between a GPU, which has a caching allocator of its own, and the CPU.
+Both are decided only here. All other modules take a ``torch.device`` and a :class:`Precision`, create their
+tensors with them, and never refer to "cuda" by name. The memory functions hide the differences between a GPU,
+which has its own caching allocator, and the CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-GPU = "cuda"  # the first card, as an operator names it
+GPU = "cuda"  # the first GPU, as an operator names it
 PRECISIONS = ("auto", *_TYPES)
 _SWITCH_SECONDS = 0.0002
 _GATHER_SECONDS = 0.003
@@ -38,7 +38,7 @@ class Precision:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" takes a GPU where there is one.
+    """Device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" selects a GPU if there is one.
 
     Raises ModelUnavailable if the device does not exist here.
     """
@@ -64,11 +64,11 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """The number types for a device: "float32", "bfloat16", "float16" or "auto".
+    """Number types for a device: "float32", "bfloat16", "float16" or "auto".
 
-    "auto" takes the fastest that costs no accuracy: float16 on a GPU (bfloat16 changes one text in seven),
-    and on a CPU bfloat16 if the processor multiplies it natively. Emulated it is several times slower than
-    float32.
+    "auto" selects the fastest one without loss of accuracy: float16 on a GPU (bfloat16 changes one text in
+    seven), and on a CPU bfloat16 if the processor supports it natively. Emulated, it is several times slower
+    than float32.
     """
     if wanted not in PRECISIONS:
         raise ValueError(f"There is no precision {wanted!r}, only {', '.join(PRECISIONS)}.")
@@ -83,17 +83,17 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
 
 def _multiplies_bfloat16() -> bool:
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch offers no other way to ask
-    # ATEN_CPU_CAPABILITY may keep torch from what the processor has.
+    # ATEN_CPU_CAPABILITY may disable instruction sets that the processor has.
     return bool(native) and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Whether work on the device is asynchronous and its memory is its own."""
+    """Whether the device is a GPU: asynchronous, and with its own memory."""
     return device.type == "cuda"
 
 
 def describe(device: torch.device) -> str:
-    """The device's name and memory, for people."""
+    """Description of the device for people: its name and memory."""
     if not is_gpu(device):
         return f"CPU, {torch.get_num_threads()} threads"
     found = torch.cuda.get_device_properties(device)
@@ -101,56 +101,56 @@ def describe(device: torch.device) -> str:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Chunks decoded at once where the operator sets no number."""
+    """Default number of chunks decoded at once."""
     return 128 if is_gpu(device) else 8
 
 
 def gather_seconds(device: torch.device) -> float:
-    """How long a batch that is not full waits for others to join. On a GPU a small batch costs as much."""
+    """Seconds to wait for more items for an incomplete batch: a GPU takes as long for a small batch."""
     return _GATHER_SECONDS if is_gpu(device) else 0.0
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all work submitted to it. Does nothing on a CPU."""
+    """Wait until the device has completed all submitted work. Does nothing on a CPU."""
     if is_gpu(device):
         torch.cuda.synchronize(device)
 
 
 def new_stream(device: torch.device) -> torch.cuda.Stream:
-    """A stream of a GPU beside the current one."""
+    """New stream of a GPU."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def on_own_stream(device: torch.device) -> Iterator[None]:
-    """Let this thread's work on a GPU run beside that of other threads. Does nothing on a CPU."""
+    """Run this thread's GPU work on its own stream, concurrently with other threads. No-op on a CPU."""
     if not is_gpu(device):
         yield
         return
-    torch.cuda.synchronize(device)  # weights and tables that another stream is still copying
+    torch.cuda.synchronize(device)  # another stream may still be copying weights and tables
     with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
         yield
 
 
 def shorten_thread_switches(device: torch.device) -> None:
-    """Let the threads that feed a GPU get the interpreter soon. Does nothing on a CPU.
+    """Shorten the interpreter's switch interval for the threads that feed a GPU. No-op on a CPU.
 
-    Every call of torch gives the interpreter's lock away; where another thread computes, Python hands it
-    back only after 5 ms, which is longer than most batches need for a hundred kernels.
+    Every call of torch releases the GIL; if another thread is computing, Python returns it only after 5 ms,
+    which is longer than most batches need for a hundred kernels.
     """
     if is_gpu(device):
         sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
-    """Cap this process's share of a GPU at ``limit`` bytes; returns the bytes that it may still allocate.
+    """Limit this process's GPU memory to ``limit`` bytes; returns the bytes that it can still allocate.
 
-    Allocations beyond the cap raise torch.OutOfMemoryError, as on a card of that size. Other processes on
-    the card count too: the cap is at most what they leave. Does nothing on a CPU, and returns ``limit``.
+    Allocations above the limit raise torch.OutOfMemoryError, as on a GPU of that size. The limit is at most
+    the memory not used by other processes. Does nothing on a CPU, and returns ``limit``.
     """
     if not is_gpu(device):
         return limit
-    release_memory(device)  # a model that was given up must not make the next one's batches small
+    release_memory(device)  # memory of an unloaded model must not reduce the next one's batch size
     free, total = torch.cuda.mem_get_info(device)
     allowed = min(limit, free + torch.cuda.memory_reserved(device))
     with torch.cuda.device(device):
@@ -159,12 +159,12 @@ def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes of a GPU that this process has reserved so far; 0 on a CPU."""
+    """Peak GPU memory reserved by this process, in bytes; 0 on a CPU."""
     return int(torch.cuda.max_memory_reserved(device)) if is_gpu(device) else 0
 
 
 def release_memory(device: torch.device) -> None:
-    """Collect what only reference cycles keep, and give what the GPU's allocator caches back to the card."""
+    """Collect reference cycles and return the GPU allocator's cached memory to the device."""
     gc.collect()
     if is_gpu(device):
         torch.cuda.empty_cache()

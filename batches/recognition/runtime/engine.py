@@ -1,8 +1,8 @@
 """The engine: recognises many files at once with one speech recognition model and one diarization model.
 
-Call it from one thread per file. A file's decoded sound and its segmentation are one :class:`LoadedAudio`,
-which serves voice activity detection and diarization; its memory is free when the caller drops it. Models
-load when they are first needed and stay.
+Call it from one thread per file. A file's decoded audio and its segmentation form one :class:`LoadedAudio`,
+used for voice activity detection and diarization; its memory is freed with the caller's last reference.
+Models load on first use and stay loaded.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ if TYPE_CHECKING:
     from batches.recognition.diarization.segmentation import Segmentation, Segmenter
     from batches.recognition.providers import LoadSettings
     from batches.recognition.runtime.batching import BatchThread
-    from batches.recognition.runtime.transcription import AudioTrack
+    from batches.recognition.runtime.segment_builder import AudioTrack
+    from batches.recognition.transcript import OnSegments
 
-# Called with the name of the stage and the share of the whole call that is done, 0..1, at least once a
-# second while recognition runs, whether or not the share has grown. It raises to cancel the call.
+# Called with the name of the stage and the completed share of the whole call, 0..1, at least once a second
+# while recognition runs, even if the share has not changed. It raises to cancel the call.
 Progress = Callable[[str, float], None]
 logger = logging.getLogger("engine")
-_SEGMENTED = 0.1  # share of a call that is done when the file is segmented
+_SEGMENTED = 0.1  # share of a call's progress for segmentation
 
 
 @dataclass(slots=True, eq=False)
 class LoadedAudio:
-    """One file's decoded sound: mixed down, or each track or channel. Used by one thread at a time."""
+    """Decoded audio of one file: mixed down, or by track or channel. Not thread-safe."""
 
     sounds: list[tuple[str, Audio]]  # each with its speaker's label, if it is one of several
     segmentations: list[Segmentation] = field(default_factory=list)  # of each sound, once computed
 
     @property
     def flags(self) -> list[str]:
-        """The transcript's flags that concern the file."""
+        """Flags of the transcript that concern the file."""
         signals = {
             "truncated": any(audio.truncated for _, audio in self.sounds),
             "tracks_left_out": any(audio.tracks_left_out for _, audio in self.sounds),
@@ -57,7 +58,7 @@ class LoadedAudio:
 
     @property
     def missing(self) -> int:
-        """ms of sound that could not be decoded; 0 where none is missing or that is not known."""
+        """Audio that could not be decoded, in ms; 0 if none or unknown."""
         return max(audio.missing for _, audio in self.sounds)
 
     @property
@@ -68,12 +69,11 @@ class LoadedAudio:
 class Engine:
     """Recognition with one speech model and one speaker model, each by name or folder. Thread-safe.
 
-    ``recogniser`` names what runs the speech model, where several could (:mod:`..registry`); empty takes
-    the first that can. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of
-    chunks decoded at once; 0 takes what suits the device. ``precision`` is as in ``runtime.device``.
-    ``gpu_memory`` caps what the process takes of a GPU, in bytes. ``trusted_pipelines`` are the speaker
-    models, by reference, whose files may run code of their own.
-    Raises ValueError for a recogniser that does not exist. End it with :meth:`close`.
+    ``recogniser`` names the provider of the speech model, if there are several (:mod:`..registry`); empty for
+    the first one. ``device`` is "cpu", "cuda", "cuda:1" or "auto". ``batch_size`` is the number of chunks
+    decoded at once; 0 for the device's default. ``precision`` is as in ``runtime.device``. ``gpu_memory``
+    limits the process's GPU memory, in bytes. ``trusted_pipelines`` are the references of the speaker models
+    whose code may be executed. Raises ValueError for an unknown recogniser. End it with :meth:`close`.
     """
 
     def __init__(
@@ -112,14 +112,14 @@ class Engine:
         self.close()
 
     def load(self, *, speakers: bool = False) -> None:
-        """Load the models now instead of at the first file. Raises ModelUnavailable."""
+        """Preload the models instead of loading them with the first file. Raises ModelUnavailable."""
         self._load_segmenter()
         self._load_recogniser()
         if speakers:
             self._load_diarizer()
 
     def load_audio(self, path: Path, options: Options, progress: Progress) -> LoadedAudio:
-        """Decode a media file. Raises MediaError and its kind, and what ``progress`` raises."""
+        """Decode a media file. Raises MediaError; exceptions from ``progress`` propagate."""
         try:
             path.stat()
         except OSError as error:
@@ -128,8 +128,17 @@ class Engine:
             raise NotMedia("This is not a file.")
         return LoadedAudio(decode_sounds(path, options, _part(progress, "decoding", 0.0, 1.0)))
 
-    def transcribe(self, audio: LoadedAudio, options: Options, progress: Progress) -> Transcript:
-        """Words with times, in segments, without speakers. Raises RecognitionError and its kind."""
+    def transcribe(
+        self,
+        audio: LoadedAudio,
+        options: Options,
+        progress: Progress,
+        on_segments: OnSegments | None = None,
+    ) -> Transcript:
+        """Recognise a file: timed words in segments, without speakers. Raises RecognitionError.
+
+        ``on_segments`` is called with final segments while recognition runs.
+        """
         segmentations = self._segment(audio, progress)
         progress("loading models", _SEGMENTED)
         recogniser = self._load_recogniser()
@@ -137,7 +146,7 @@ class Engine:
 
         tracks = _tracks(audio, segmentations, options)
         share = _part(progress, "recognising", _SEGMENTED, 1.0)
-        transcript = transcribe(recogniser, tracks, options, share)
+        transcript = transcribe(recogniser, tracks, options, share, on_segments)
         transcript.flags += audio.flags
         transcript.missing_duration = audio.missing
         return transcript
@@ -145,9 +154,9 @@ class Engine:
     def add_speakers(
         self, audio: LoadedAudio, transcript: Transcript, options: Options, progress: Progress
     ) -> Transcript:
-        """The same transcript with a speaker for each word. Segments end where the speaker changes.
+        """Diarize: return the transcript with a speaker for each word, split where the speaker changes.
 
-        Where each channel or track is a speaker, the speakers are known already.
+        If each channel or track is a speaker, the speakers are already known.
         """
         from batches.recognition.alignment.speaker_assignment import assign_speakers
 
@@ -169,7 +178,7 @@ class Engine:
         return result
 
     def close(self) -> None:
-        """Cancel what runs, end all threads and let go of the models, so that their memory is free."""
+        """Cancel running calls, end all threads and free the models' memory."""
         if self._recogniser is not None:
             self._recogniser.close()
         if self._batches is not None:
@@ -267,8 +276,8 @@ class Engine:
 
 
 def _tracks(audio: LoadedAudio, segmentations: list[Segmentation], options: Options) -> list[AudioTrack]:
-    """A file of one channel has one speaker where channels are speakers and diarization is not asked for."""
-    from batches.recognition.runtime.transcription import AudioTrack
+    """Audio tracks of a file. A mono file has one speaker if channels are speakers and diarization is off."""
+    from batches.recognition.runtime.segment_builder import AudioTrack
 
     alone = "1" if options.channels and not options.speakers else ""
     return [
@@ -278,6 +287,6 @@ def _tracks(audio: LoadedAudio, segmentations: list[Segmentation], options: Opti
 
 
 def _part(progress: Progress, stage: str, start: float, end: float) -> Callable[[float], None]:
-    """Progress of one stage as a part of the whole call's. The stage is announced at once."""
+    """Callback for the progress of one stage, scaled to the whole call's. Reports the stage at once."""
     progress(stage, start)
     return lambda share: progress(stage, start + (end - start) * min(1.0, share))

@@ -1,6 +1,6 @@
-"""Starts, watches and ends one engine process: its environment, its listening socket, its log, its memory.
+"""`EngineProcess`: starts, monitors and ends one engine process, with its environment, socket and log.
 
-``subprocess`` only: its owner may be a daemonic process, which may not use multiprocessing.
+Uses ``subprocess``, since the owner may be a daemonic process, which may not use multiprocessing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO
 
 from batches.recognition.runtime.memory import unreclaimable
 
-# All that the engine process inherits. Every other variable stays behind, whatever it is called.
+# Allow list of the environment variables that the engine process inherits.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _LOG_LINES = 200
 _LONGEST_LINE = 4096  # bytes
@@ -26,7 +26,7 @@ _SOURCE_ROOT = Path(__file__).resolve().parents[3]
 
 
 def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of an engine process."""
+    """Complete environment of an engine process."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
     return environment | {
         "HOME": str(home),
@@ -47,9 +47,9 @@ def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) ->
 
 
 class EngineProcess:
-    """A running engine process. ``home`` is its scratch folder, its home and its working directory.
+    """Running engine process. ``home`` is its scratch folder, its home and its working directory.
 
-    It ends when the thread that made this object ends, however that happens.
+    The kernel ends it when the thread that created this object ends.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class EngineProcess:
 
     @property
     def log(self) -> str:
-        """The last lines that the process wrote to standard error."""
+        """Last lines of the process's standard error."""
         return "\n".join(self._log)
 
     def running(self) -> bool:
         return self._process.poll() is None
 
     def read_log(self) -> None:
-        """Take what the process has written to standard error, so that it never waits for a full pipe."""
+        """Drain the process's standard error, so that it never blocks on a full pipe."""
         pipe = _required(self._process.stderr)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(pipe.fileno(), 1 << 16):
@@ -100,25 +100,25 @@ class EngineProcess:
                 self._partial = rest[-_LONGEST_LINE:]
 
     def memory(self) -> int:
-        """Bytes of memory of the process that the kernel cannot take back."""
+        """Unreclaimable memory of the process, in bytes."""
         return unreclaimable(self.pid)
 
     def kill(self) -> None:
-        """End the process and all that it started. Does nothing in a process that only inherited it."""
+        """Kill the process and its children. Does nothing in a forked copy of the owner."""
         if os.getpid() != self.owner:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a process group of its own
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own process group
         self._process.wait()
 
     def close(self) -> None:
-        """Read the rest of the log of a process that has ended."""
+        """Read the rest of the log after the process has ended."""
         with contextlib.suppress(OSError):
             self.read_log()
         _required(self._process.stderr).close()
 
     def exit_reason(self) -> str:
-        """Why an ended process ended, in words."""
+        """Reason why the process ended, as text."""
         code = self._process.wait()
         if code >= 0:
             return f"it ended with status {code}"

@@ -1,13 +1,14 @@
-"""Probe of this machine's graphics cards: ``python -m batches.recognition.runtime.gpu_probe`` prints JSON.
+"""GPU probe: ``python -m batches.recognition.runtime.gpu_probe`` prints this machine's GPUs as JSON.
 
-torch is imported in a process of its own (:func:`ask`), so that it stays out of the portal's processes. What
-is wrong with the cards is said by :meth:`GpuReport.problem`, without torch.
+torch is imported in a separate process (:func:`ask`), to keep it out of the portal's processes.
+:meth:`GpuReport.problem` describes problems with the GPUs, without torch.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -21,7 +22,7 @@ DRIVER_FILES = (
     Path("/dev/dxg"),
 )  # where a driver is loaded
 VERSION_FILE = Path("/proc/driver/nvidia/version")
-# The oldest driver of each CUDA, by its major version. Source: NVIDIA, "CUDA Compatibility" (minor version
+# Minimum driver version by major version of CUDA. Source: NVIDIA, "CUDA Compatibility" (minor version
 # compatibility), and the release notes of CUDA 13.0.
 OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 _VERSION = re.compile(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s")
@@ -31,7 +32,7 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One graphics card that torch can use. Memory in bytes."""
+    """GPU that torch can use. Memory in bytes."""
 
     name: str
     total: int
@@ -41,22 +42,22 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class GpuReport:
-    """What torch finds. ``cuda`` is empty for a CPU build, ``driver`` where none is loaded."""
+    """Result of the probe. ``cuda`` is empty for a CPU build of torch, ``driver`` if none is loaded."""
 
     torch: str = ""
     cuda: str = ""
     driver: str = ""
     cards: list[Card] = field(default_factory=list)
-    error: str = ""  # why torch finds no card, in its own words
+    error: str = ""  # torch's error message if it finds no GPU
 
     @property
     def oldest_driver(self) -> str:
-        """The oldest driver that this torch's CUDA runs with; empty where that is not known."""
+        """Minimum driver version for this torch's CUDA; empty if unknown."""
         major = self.cuda.partition(".")[0]
         return OLDEST_DRIVER.get(int(major), "") if major.isdigit() else ""
 
     def problem(self) -> tuple[str, str]:
-        """What keeps torch from using a card, and the remedy; empty texts if nothing does."""
+        """Problem that prevents torch from using a GPU, and its remedy; both empty if there is none."""
         if self.cards:
             return "", ""
         if not self.torch:
@@ -83,13 +84,43 @@ class GpuReport:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CardUsage:
+    """Current utilisation of one GPU. Memory in bytes, ``load`` in per cent."""
+
+    number: int
+    name: str
+    total: int
+    used: int
+    load: int
+
+
+def usage() -> list[CardUsage]:
+    """Utilisation of each GPU according to ``nvidia-smi``; empty if it is not installed or fails."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    fields = "index,name,memory.total,memory.used,utilization.gpu"
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    found = []
+    for line in ran.stdout.splitlines():
+        number, name, total, used, load = (part.strip() for part in line.rsplit(",", 4))
+        total_mb, used_mb, per_cent = (int(each) if each.isdigit() else 0 for each in (total, used, load))
+        found.append(CardUsage(int(number), name, total_mb << 20, used_mb << 20, per_cent))
+    return found
+
+
 def driver_is_loaded() -> bool:
-    """Whether there may be a card: without a driver there is no use in asking torch."""
+    """Whether an NVIDIA driver is loaded; without one, torch is not probed."""
     return any(path.exists() for path in DRIVER_FILES)
 
 
 def ask(version_file: Path = VERSION_FILE, seconds: float = _SECONDS) -> GpuReport:
-    """What torch finds, asked in another process."""
+    """Run the probe in a separate process and return its report."""
     command = [sys.executable, "-m", "batches.recognition.runtime.gpu_probe", str(version_file)]
     try:
         ran = subprocess.run(
@@ -106,7 +137,7 @@ def ask(version_file: Path = VERSION_FILE, seconds: float = _SECONDS) -> GpuRepo
 
 
 def driver_version(version_file: Path = VERSION_FILE) -> str:
-    """The version of the kernel's NVIDIA driver, such as "535.129.03"; empty where none is loaded."""
+    """Version of the kernel's NVIDIA driver, such as "535.129.03"; empty if none is loaded."""
     try:
         found = _VERSION.search(version_file.read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -115,12 +146,12 @@ def driver_version(version_file: Path = VERSION_FILE) -> str:
 
 
 def probe(version_file: Path) -> GpuReport:
-    """Ask torch, in this process."""
+    """Probe with torch in this process."""
     import torch
 
     driver, cuda = driver_version(version_file), str(torch.version.cuda or "")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the same is said by what init raises
+        warnings.simplefilter("ignore")  # init raises an exception with the same text
         if torch.cuda.is_available():
             return GpuReport(torch.__version__, cuda, driver, _cards())
         error = ""

@@ -1,7 +1,7 @@
-"""Landlock: an allow list of files for this process and all it starts, held by the kernel.
+"""Landlock: an allow list of files for this process and its children, enforced by the kernel.
 
-Through ctypes, because the C library has no wrapper. Each version of the kernel's interface (ABI) adds
-rights; what a kernel does not know is left out of the request. Source: the kernel's
+Uses ctypes, because the C library has no wrapper. Each version of the kernel's interface (ABI) adds rights;
+rights that the kernel does not support are left out of the request. Source: the kernel's
 Documentation/userspace-api/landlock.rst.
 """
 
@@ -24,7 +24,7 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = (1 << bit for bit in range(4))
 _TRUNCATE, _IOCTL_DEVICE = 1 << 14, 1 << 15
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
-# How many of the rights on files each version of the interface knows.
+# Number of file access rights in each version of the interface.
 _KNOWN_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _TCP_BIND_AND_CONNECT = 0b11
 _TCP_VERSION = 4
@@ -33,20 +33,20 @@ _SCOPES_VERSION = 6
 
 
 def version() -> int:
-    """The version of the kernel's interface; 0 where Landlock is missing or switched off."""
+    """Version of the kernel's interface; 0 if Landlock is missing or disabled."""
     return max(0, int(_LIBC.syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)))
 
 
 def restrict(
     *, readable: Iterable[Path], writable: Sequence[Path], devices: Iterable[Path] = ()
 ) -> tuple[bool, bool]:
-    """Confine this thread, the threads and processes it starts, for ever, to the given files.
+    """Restrict this thread, and the threads and processes it starts, permanently to the given files.
 
     ``readable`` folders may be read and executed from, ``writable`` ones changed as well; ``devices`` are
-    device files that may be opened for writing and take ioctl calls. Paths that do not exist are left out.
-    TCP, abstract Unix sockets and signals to other processes are denied where the kernel can.
+    device files that may be opened for writing and accept ioctl calls. Missing paths are left out. TCP,
+    abstract Unix sockets and signals to other processes are denied if the kernel supports it.
 
-    Returns whether files are confined, and whether signals are. Call it while there is one thread.
+    Returns whether files are restricted, and whether signals are. Call it while the process has one thread.
     """
     abi = version()
     if not abi:

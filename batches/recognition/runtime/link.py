@@ -1,6 +1,6 @@
-"""A client's connection to one engine process: one call at a time, watched for progress and time.
+"""`EngineLink`: a client's connection to one engine process, one call at a time, with a watchdog.
 
-Raises :class:`EngineLost` when the process ends in the middle of a call, also when it was ended because the
+Raises :class:`EngineLost` if the process ends during a call, including when the watchdog ended it because the
 call made no progress.
 """
 
@@ -15,23 +15,24 @@ from typing import Any, NoReturn
 from batches.recognition.errors import EngineUnavailable, RecognitionError
 from batches.recognition.runtime.pool import Endpoint
 from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
+from batches.recognition.transcript import OnSegments, Segment
 
-# Called several times a second with the stage and the share of the call that is done. May raise.
+# Called several times a second with the stage and the completed share of the call. May raise.
 Tick = Callable[[str, float], None]
 
 _WAIT_SECONDS = 0.25  # for a message, between two ticks
-_PAUSE_SECONDS = 0.1  # between two tries
-_REASON_SECONDS = 5.0  # to wait for the owner to say why an engine process ended
-_CANCEL_SECONDS = 2.0  # to wait for the engine to let go of a file
+_PAUSE_SECONDS = 0.1  # between two attempts
+_REASON_SECONDS = 5.0  # to wait for the owner's report of why an engine process ended
+_CANCEL_SECONDS = 2.0  # to wait for the engine to cancel a call
 _LOADING = "loading models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When to give an engine process up, in seconds."""
+    """Timeouts of the watchdog, in seconds."""
 
     stall: float = 300.0  # without progress with the file
-    start: float = 180.0  # from the connection until the engine process speaks
+    start: float = 180.0  # from the connection to the first message of the engine process
     base: float = 1800.0  # for any call, and besides ...
     per_media_second: float = 10.0  # ... for each second that the recording lasts, times the files at once
 
@@ -39,7 +40,7 @@ class Limits:
 class EngineLost(Exception):
     """The engine process ended in the middle of a call.
 
-    ``stalled`` says what was wrong where it was ended because of this call.
+    ``stalled`` is the reason if the watchdog ended it because of this call.
     """
 
     def __init__(self, reason: str, *, stage: str, stalled: str = "") -> None:
@@ -48,14 +49,14 @@ class EngineLost(Exception):
 
     @property
     def loading(self) -> bool:
-        """Whether the process had not begun with the file."""
+        """Whether the process had not started the file yet."""
         return self.stage in {"", _LOADING}
 
 
 class EngineLink:
-    """A connection to one engine process.
+    """Connection to one engine process.
 
-    Making one waits until the process speaks, and raises EngineUnavailable where none does in time.
+    The constructor waits for the process's first message, and raises EngineUnavailable after a timeout.
     """
 
     def __init__(self, endpoint: Endpoint, limits: Limits, tick: Tick) -> None:
@@ -65,7 +66,7 @@ class EngineLink:
         self._channel = self._connect(tick)
 
     def close(self) -> None:
-        """Hang up; the engine process lets go of the file."""
+        """Close the connection; the engine process then releases the file."""
         self._channel.close()
 
     def _connect(self, tick: Tick) -> Channel:
@@ -77,7 +78,7 @@ class EngineLink:
                 raise EngineUnavailable("The process that runs the engine has ended.") from error
             try:
                 self._greet(channel, tick, end)
-            except ChannelClosed:  # the process ended before it spoke; its successor takes the next one
+            except ChannelClosed:  # the process ended first; its successor accepts the next try
                 channel.close()
                 tick("starting", 0.0)
                 time.sleep(_PAUSE_SECONDS)
@@ -99,15 +100,22 @@ class EngineLink:
         self.pid = int(message.content["pid"])
 
     def send(self, content: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send what needs no answer. The next call finds out where the process has ended."""
+        """Send a message without a response. If the process has ended, the next call detects it."""
         with contextlib.suppress(ChannelClosed):
             self._channel.send(content, descriptors)
 
-    def call(self, request: dict[str, Any], tick: Tick, seconds: float = 0.0) -> dict[str, Any]:
-        """The answer to a request. Raises what the engine reports, and EngineLost.
+    def call(
+        self,
+        request: dict[str, Any],
+        tick: Tick,
+        seconds: float = 0.0,
+        on_segments: OnSegments | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and return its response. Raises the engine's error, and EngineLost.
 
-        ``seconds``: how long it may take, without the waiting for other files; 0 for any time. What ``tick``
-        raises cancels the call.
+        ``seconds`` is the time limit, excluding the wait for other files; 0 for none. ``on_segments`` is
+        called with segments that the engine sends before its response. An exception from ``tick`` or
+        ``on_segments`` cancels the call.
         """
         self.idle = False
         self.send(request)
@@ -116,7 +124,7 @@ class EngineLink:
             while True:
                 message = self._channel.receive(_WAIT_SECONDS)
                 if message and message.content.get("id") == request["id"]:
-                    answer = self._answer(message, watch)
+                    answer = self._answer(message, watch, on_segments)
                     if answer is not None:
                         return answer
                 tick(watch.stage or "starting", watch.fraction)
@@ -132,7 +140,9 @@ class EngineLink:
                 self._cancel(request["id"])
             raise
 
-    def _answer(self, message: Message, watch: _Watch) -> dict[str, Any] | None:
+    def _answer(
+        self, message: Message, watch: _Watch, on_segments: OnSegments | None
+    ) -> dict[str, Any] | None:
         content = message.content
         if "error" in content:
             self.idle = True
@@ -141,10 +151,13 @@ class EngineLink:
             self.idle = True
             return content
         watch.note(str(content.get("stage", "")), float(content.get("fraction", 0.0)))
+        if "segments" in content and on_segments:
+            segments = [Segment.from_dict(each) for each in content["segments"]]
+            on_segments(int(content["first"]), segments, str(content["language"]))
         return None
 
     def _cancel(self, number: int) -> None:
-        """Ask the engine to let go of the file, and give it a moment to do so."""
+        """Cancel the call at the engine, and wait briefly for the confirmation."""
         with contextlib.suppress(ChannelClosed):
             self._channel.send({"id": 0, "call": "cancel", "request": number})
             end = time.monotonic() + _CANCEL_SECONDS
@@ -154,11 +167,11 @@ class EngineLink:
                     return
 
     def _have_ended(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the owner then never learns of it
+        with contextlib.suppress(OSError):  # a full disk: the owner is then not informed
             self._endpoint.ask_to_end(self.pid)
 
     def _lose(self, tick: Tick, watch: _Watch, stalled: str = "") -> NoReturn:
-        """Raise EngineLost with the reason that the owner gives."""
+        """Raise EngineLost with the reason reported by the owner."""
         end = time.monotonic() + _REASON_SECONDS
         while not (reason := self._endpoint.end_of(self.pid)) and time.monotonic() < end:
             tick(watch.stage or "starting", watch.fraction)
@@ -167,7 +180,7 @@ class EngineLink:
 
 
 class _Watch:
-    """Notices that a file makes no progress, or takes too long. Waiting for other files does not count."""
+    """Watchdog: detects a call without progress or over its time limit, excluding waits for other files."""
 
     def __init__(self, limits: Limits, seconds: float) -> None:
         self._limits, self._seconds = limits, seconds
@@ -182,7 +195,7 @@ class _Watch:
         self.stage, self.fraction = stage, fraction
 
     def overdue(self) -> str:
-        """What is wrong, as a sentence; empty while all is well."""
+        """Reason why the call is overdue, as a sentence; empty if it is not."""
         now = time.monotonic()
         if now - self._moved > self._limits.stall:
             return f"Recognition made no progress for {self._limits.stall:.0f} seconds while {self.stage}."

@@ -1,4 +1,4 @@
-"""Memory of a process: what it uses, a limit on it, and giving back what the allocator keeps."""
+"""Process memory: measuring it, limiting it, and returning free heap pages to the system."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _LIBC = ctypes.CDLL(None)
 
 
 def release() -> None:
-    """Return the free pages of the heap.
+    """Return free heap pages to the system (``malloc_trim``).
 
-    Every batch leaves holes of other sizes behind, and glibc keeps them: without this an hour of speech took
-    half a gigabyte more than ten minutes. Does nothing where the C library has no such call.
+    Batches of different sizes fragment the heap, and glibc keeps the free pages: without this, an hour of
+    speech took half a gigabyte more than ten minutes. Does nothing if the C library has no such call.
     """
     if hasattr(_LIBC, "malloc_trim"):
         _LIBC.malloc_trim(0)
 
 
 def unreclaimable(pid: int) -> int:
-    """Bytes of anonymous and shared memory; pages of mapped files (weights, decoded sound) do not count."""
+    """Anonymous and shared memory in bytes, without pages of mapped files (weights, decoded audio)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -35,7 +35,7 @@ def unreclaimable(pid: int) -> int:
 
 
 def end_above(limit: int) -> None:
-    """Watch this process from a thread, and end it once it uses more than ``limit`` bytes."""
+    """Monitor this process from a thread, and end it once it uses more than ``limit`` bytes."""
 
     def watch() -> None:
         while (used := unreclaimable(os.getpid())) <= limit:

@@ -1,4 +1,4 @@
-"""Check that a Whisper model fits into this machine's memory before it is loaded."""
+"""Memory check: whether a Whisper model fits into this machine's memory, before it is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY, GPU_MEMORY, plan_batches
 from batches.recognition.models.store import ModelStore
 
-_WHISPER = {"whisper", "faster-whisper"}  # recognisers whose memory follows from Whisper's dimensions
+_WHISPER = {"whisper", "faster-whisper"}  # recognisers whose need follows from the model's dimensions
 
 
 def require_memory(
@@ -22,9 +22,9 @@ def require_memory(
     batch_size: int = 0,
     gpu_memory: int = DEFAULT_GPU_MEMORY,
 ) -> int:
-    """Bytes above which the process that runs the model is ended; 0 for no limit.
+    """Memory limit in bytes of the process that runs the model; 0 for no limit.
 
-    On a GPU the card sets the limit, and the need of other recognisers is not known.
+    There is none on a GPU, whose memory is the limit, nor for other recognisers, whose need is unknown.
 
     Raises ModelUnavailable, and ModelTooLarge if less memory is free than the model needs.
     """

@@ -1,18 +1,18 @@
-"""The engine processes of one machine, kept running by the process that owns them.
+"""`EnginePool`: the engine processes of one machine, supervised by the process that owns them.
 
-The owner is the recognition cluster's main process, or whichever program recognises files itself. Workers
-are clients: one that is killed takes no engine along, and an engine that dies takes no worker along. When
-the owner ends, however it ends, the kernel ends the engine processes.
+The owner is the recognition cluster's main process, or any program that recognises files itself. Workers are
+clients: a killed worker does not affect the engines, and a dead engine does not affect the workers. When the
+owner ends, for whatever reason, the kernel ends the engine processes.
 
-Everything that owner and clients share lies in one folder of mode 0700:
+Owner and clients share one folder of mode 0700:
 
 =====================  =================================================================
-``engine-0.sock``      the socket that the owner listens on for engine 0, and hands to it
-``engine-0.gate``      locks, see :mod:`batches.recognition.runtime.seats`
-``engine-0.seat-0`` …
+``engine-0.sock``      listening socket of engine 0, opened by the owner and inherited by the engine
+``engine-0.gate``      locks, see :mod:`batches.recognition.runtime.engine_slots`
+``engine-0.slot-0`` …
 ``decoding-0`` …       locks, one for each core that decodes
 ``engine-0.ends``      why the last processes of engine 0 ended, by process id
-``engine-0.stalled``   the process id that a client asks to have ended
+``engine-0.stalled``   process id that a client has requested to be ended
 ``engine-0/``          the engine process's home and scratch folder
 =====================  =================================================================
 """
@@ -31,6 +31,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
@@ -41,23 +42,23 @@ from batches.recognition.runtime.engine_process import EngineProcess
 MEMORY_LIMIT_FILE = "memory-limit"  # in the engine's home: bytes, as a decimal number
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.5  # between two looks of the owner at its engine processes
+TICK_SECONDS = 0.5  # between two checks of the engine processes by the owner
 _PREFIX = "speechportal-recognition-"
 _BACKLOG = 512  # connections that wait while an engine process starts
 _KEPT_ENDS = 50
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds before another start, doubled each time
-_STEADY_SECONDS = 30.0  # after which the pauses begin anew
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds of back-off before a restart, doubled each time
+_STEADY_SECONDS = 30.0  # uptime after which the back-off is reset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """How an engine process recognises. Models, ``threads`` and ``batch_size`` are as in
-    :class:`batches.recognition.runtime.engine.Engine`, whose ``recogniser`` is ``engine`` here.
+    """Configuration of an engine process.
 
-    ``memory_limit_bytes``: above it the process is ended; 0 for the limit that it computes from its models.
-    ``gpu_memory_bytes`` caps what it takes of a GPU, for all models together. ``trusted_pipelines``: speaker
-    models whose files may run code of their own. ``readable``: models outside ``models_dir``. ``preload``:
-    load the models when the process starts instead of with the first file.
+    Models, ``threads`` and ``batch_size`` are as in :class:`batches.recognition.runtime.engine.Engine`, whose
+    ``recogniser`` is ``engine`` here. Above ``memory_limit_bytes`` the process is ended; 0 for the limit that
+    it computes from its models. ``gpu_memory_bytes`` limits its GPU memory for all models together.
+    ``trusted_pipelines`` are speaker models whose code may be executed, ``readable`` models outside
+    ``models_dir``. ``preload`` loads the models at the start of the process instead of with the first file.
     """
 
     models_dir: Path = field(default_factory=default_folder)
@@ -74,7 +75,7 @@ class EngineConfig:
     readable: tuple[Path, ...] = ()
 
     def arguments(self, device: str) -> list[str]:
-        """The command line of :mod:`batches.recognition.runtime.server`."""
+        """Command line arguments of :mod:`batches.recognition.runtime.server`."""
         return [
             f"--models-dir={self.models_dir.resolve()}",
             f"--whisper-model={self.whisper_model}",
@@ -93,7 +94,7 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where clients reach one engine: its number within the pool, its device, and its seats for files."""
+    """Endpoint of one engine for clients: its number within the pool, its device, and its slots for files."""
 
     folder: Path
     number: int
@@ -104,7 +105,7 @@ class Endpoint:
         return self.folder / f"engine-{self.number}{suffix}"
 
     def connect(self) -> socket.socket:
-        """A connection to the engine, accepted once its process runs. Raises OSError without an owner."""
+        """Connect to the engine, which accepts once its process runs. Raises OSError without an owner."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _short_path(self.path(".sock")) as address:
@@ -115,14 +116,14 @@ class Endpoint:
         return connection
 
     def end_of(self, pid: int) -> str:
-        """Why the engine process with this id ended; empty while the owner has not said so."""
+        """Reason why the engine process with this PID ended; empty until the owner reports it."""
         for end in self.ends():
             if end["pid"] == str(pid):
                 return end["reason"]
         return ""
 
     def ends(self) -> list[dict[str, str]]:
-        """The last ends of this engine's processes, oldest first."""
+        """Latest exits of this engine's processes, oldest first."""
         try:
             found: list[dict[str, str]] = json.loads(self.path(".ends").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -130,15 +131,15 @@ class Endpoint:
         return found
 
     def ask_to_end(self, pid: int) -> None:
-        """Have the owner end an engine process that no longer answers."""
+        """Request that the owner ends an engine process that does not respond."""
         _write(self.path(".stalled"), str(pid))
 
 
 class EnginePool:
-    """One engine for each of ``devices``; ``files_at_once`` is the number of files that each takes together.
+    """Pool with one engine per device; ``files_at_once`` is the number of files that each processes at once.
 
-    The folder and the sockets exist from the start, so that workers can be forked with the endpoints; the
-    processes start with the first :meth:`tick`, in the thread that calls it, which has to live on.
+    The folder and the sockets exist from the start, so that forked workers inherit the endpoints. The
+    processes start with the first :meth:`tick`, and end with the thread that calls it.
     """
 
     def __init__(
@@ -159,16 +160,21 @@ class EnginePool:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the engine processes that run."""
+        """PIDs of the running engine processes."""
         return [engine.process.pid for engine in self._engines if engine.process]
 
+    @property
+    def ends(self) -> list[dict[str, str]]:
+        """Latest exits of engine processes: ``at`` (ISO 8601), ``device``, ``pid`` and ``reason``."""
+        return [{**end, "device": engine.endpoint.device} for engine in self._engines for end in engine.ends]
+
     def tick(self) -> None:
-        """Start what is not running, end what has to end. Call it every :data:`TICK_SECONDS`."""
+        """Supervise the engine processes: start, restart and end them. Call it every :data:`TICK_SECONDS`."""
         for engine in self._engines:
             engine.tick()
 
     def close(self) -> None:
-        """End the engine processes and remove the folder. Does nothing in a process that was forked."""
+        """End the engine processes and remove the folder. Does nothing in a forked process."""
         if os.getpid() != self._owner:
             return
         for engine in self._engines:
@@ -193,13 +199,13 @@ class EnginePool:
             try:
                 self.tick()
             except OSError:
-                logger.exception("The engine processes cannot be looked after.")
+                logger.exception("The engine processes cannot be supervised.")
             if stop.wait(TICK_SECONDS / 5):
                 return
 
 
 class _Engine:
-    """One engine of the pool: its listening socket, and its process while there is one."""
+    """Engine of the pool: its listening socket, and its process if running."""
 
     def __init__(self, config: EngineConfig, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -209,12 +215,12 @@ class _Engine:
         with _short_path(endpoint.path(".sock")) as address:
             self._listener.bind(address)
         self._listener.listen(_BACKLOG)
-        # With a copy in every worker, connections to an owner that is gone would wait for ever.
+        # If workers inherited it, connections would wait for ever after the owner has ended.
         os.register_at_fork(after_in_child=self._listener.close)
         self._home = endpoint.path("")
         self._started = self._next_start = 0.0
         self._pause = 0.0
-        self._ends: list[dict[str, str]] = []
+        self.ends: list[dict[str, str]] = []
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -241,7 +247,7 @@ class _Engine:
         self._started = now
 
     def _memory_limit(self) -> int:
-        """The configured limit, or the one that the engine has computed for its models; 0 for none."""
+        """Memory limit in bytes: configured, or computed by the engine for its models; 0 for none."""
         if self._config.memory_limit_bytes:
             return self._config.memory_limit_bytes
         try:
@@ -273,12 +279,17 @@ class _Engine:
             reason,
             self.process.log,
         )
-        self._ends = [*self._ends, {"pid": str(self.process.pid), "reason": reason}][-_KEPT_ENDS:]
-        with contextlib.suppress(OSError):  # a full disk: clients then give no reason
-            _write(self.endpoint.path(".ends"), json.dumps(self._ends))
+        end = {
+            "pid": str(self.process.pid),
+            "reason": reason,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.ends = [*self.ends, end][-_KEPT_ENDS:]
+        with contextlib.suppress(OSError):  # a full disk: clients then have no reason to report
+            _write(self.endpoint.path(".ends"), json.dumps(self.ends))
         self.process = None
         steady = now - self._started > _STEADY_SECONDS
-        # The first restart comes at once; one that follows soon waits, and waits longer each time.
+        # Exponential back-off: the first restart is immediate, further ones within a short time are delayed.
         self._next_start = now if steady else now + self._pause
         self._pause = 0.0 if steady else min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         shutil.rmtree(self._home, ignore_errors=True)
@@ -292,7 +303,7 @@ class _Engine:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file in one step."""
+    """Replace a file atomically."""
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -300,7 +311,7 @@ def _write(path: Path, text: str) -> None:
 
 @contextmanager
 def _short_path(path: Path) -> Iterator[str]:
-    """A name of at most 107 bytes, which is what the address of a Unix socket may have."""
+    """Path of at most 107 bytes, the limit of a Unix socket address."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -309,7 +320,7 @@ def _short_path(path: Path) -> Iterator[str]:
 
 
 def _sweep(scratch: Path) -> None:
-    """Remove the folders of owners that have ended."""
+    """Remove the folders of ended owners."""
     for path in scratch.glob(f"{_PREFIX}*"):
         pid = path.name.removeprefix(_PREFIX).split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():

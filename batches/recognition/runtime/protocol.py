@@ -1,18 +1,20 @@
-"""Messages between workers and the engine process: JSON with its length in front, over a Unix socket.
+"""Protocol between workers and the engine process: length-prefixed JSON messages over a Unix socket.
 
-Decoded sound is not copied: a message carries file descriptors beside its text (SCM_RIGHTS), and the receiver
-maps the files. A worker sends requests with numbers of its own, several at once if it likes:
+Decoded audio is not copied: a message carries file descriptors beside its text (SCM_RIGHTS), and the receiver
+maps the files. A worker numbers its requests and may send several at once:
 
     <- {"hello": 1, "pid": 4711}                                           the engine speaks first
     -> {"id": 1, "call": "open", "file": "a", "sounds": [{"label": "", "truncated": false}]}   + descriptors
     -> {"id": 2, "call": "transcribe", "file": "a", "options": {...}}
     <- {"id": 2, "stage": "recognising", "fraction": 0.4}                  about twice a second
+    <- {"id": 2, "stage": "recognising", "fraction": 0.4, "first": 0, "segments": [...], "language": "ko"}
     <- {"id": 2, "done": true, "transcript": {...}}   or   {"id": 2, "error": {"code": ...}}
     -> {"id": 3, "call": "add_speakers", "file": "a", "transcript": {...}, "options": {...}}
     -> {"id": 4, "call": "cancel", "request": 3}               request 3 then answers {"cancelled": true}
     -> {"id": 5, "call": "close", "file": "a"}
 
-"ping" only answers. A connection that closes cancels its requests and closes its files.
+"transcribe" with "live": true sends segments as soon as they are final. "ping" has an empty response. Closing
+a connection cancels its requests and closes its files.
 """
 
 from __future__ import annotations
@@ -31,21 +33,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-VERSION = 1  # of this protocol; both ends must have the same
+VERSION = 2  # of this protocol; both ends must have the same
 _HEADER = struct.Struct("!IB")  # bytes of text, number of descriptors
-_MOST_BYTES = 512 << 20  # of one message: far above the transcript of six hours
-_MOST_DESCRIPTORS = 16  # of one message
+_MOST_BYTES = 512 << 20  # limit of one message: far above the transcript of six hours
+_MOST_DESCRIPTORS = 16  # limit of one message
 _READ_BYTES = 1 << 18
 _INT = array.array("i").itemsize
 
 
 class ChannelClosed(ConnectionError):
-    """The other end is gone, or sent what is no message."""
+    """The peer has closed the connection or sent an invalid message."""
 
 
 @dataclass(slots=True)
 class Message:
-    """What arrived. Its descriptors belong to the receiver, who closes them."""
+    """Received message. The receiver owns its descriptors and must close them."""
 
     content: dict[str, Any]
     descriptors: list[int] = field(default_factory=list)
@@ -59,9 +61,8 @@ class Message:
 class Channel:
     """One end of a connection. ``send`` may be called from several threads, ``receive`` from one.
 
-    ``send_seconds`` bounds how long a receiver that does not read can hold a sender up.
-    ``takes_descriptors`` is False for the worker's end: an engine process that was taken over by what it
-    read must not fill the worker's table of files.
+    ``send_seconds`` is the timeout for a receiver that does not read. ``takes_descriptors`` is False for the
+    worker's end, so that a compromised engine process cannot exhaust the worker's file descriptors.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, content: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send one message whole. Raises ChannelClosed, also when the receiver does not read it in time."""
+        """Send one complete message. Raises ChannelClosed, also if the receiver does not read it in time."""
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
         rest = memoryview(_HEADER.pack(len(text), len(descriptors)) + text)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
@@ -101,7 +102,7 @@ class Channel:
         return seconds > 0 and bool(select.select([], [self._socket], [], seconds)[1])
 
     def receive(self, timeout: float | None = None) -> Message | None:
-        """The next message; None when none is complete within ``timeout`` seconds. Raises ChannelClosed."""
+        """Receive the next message; None after ``timeout`` seconds. Raises ChannelClosed."""
         end = None if timeout is None else time.monotonic() + timeout
         while (message := self._next()) is None:
             seconds = None if end is None else max(0.0, end - time.monotonic())
@@ -158,7 +159,7 @@ class Channel:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close this end; a thread that waits in :meth:`receive` is woken."""
+        """Close this end, waking a thread that waits in :meth:`receive`."""
         self._hang_up()
         self._socket.close()
         while self._descriptors:

@@ -1,6 +1,6 @@
-"""A recording on its way into the engine: decoded by the client, mapped by the engine process.
+"""`Recording`: decoded audio, written by the client and memory-mapped by the engine process.
 
-A client keeps each sound in an unnamed file, whose descriptor travels; nothing is copied.
+The client stores the audio in unnamed files and sends their descriptors; nothing is copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAMPLE_BYTES = np.dtype("<f4").itemsize
 
 @dataclass(slots=True)
 class Recording:
-    """Decoded sound: mixed down, or each track or channel with its speaker's label."""
+    """Decoded audio: mixed down, or each track or channel with its speaker's label."""
 
     sounds: list[tuple[str, Audio]]
 
@@ -37,9 +37,9 @@ class Recording:
         *,
         processes: int = 1,
     ) -> Recording:
-        """Decode a file; what is decoded lies in ``scratch``, without a name. Raises MediaError.
+        """Decode a file into unnamed files in ``scratch``. Raises MediaError.
 
-        Up to ``processes`` decode it at once.
+        Uses up to ``processes`` processes.
         """
         if not path.is_file():
             raise NotMedia("This is not a file.")
@@ -47,7 +47,7 @@ class Recording:
 
     @classmethod
     def received(cls, content: dict[str, Any], descriptors: Sequence[int]) -> Recording:
-        """Map what a client has sent. The descriptors stay the caller's. Raises ValueError and OSError."""
+        """Map a client's audio files. The caller keeps the descriptors. Raises ValueError and OSError."""
         described = content["sounds"]
         if len(described) != len(descriptors) or not described:
             raise ValueError("a recording needs a descriptor for each of its sounds")
@@ -67,7 +67,7 @@ class Recording:
         )
 
     def described(self) -> list[dict[str, Any]]:
-        """What travels as text."""
+        """JSON part of the message."""
         return [
             {
                 "label": label,
@@ -79,7 +79,7 @@ class Recording:
         ]
 
     def descriptors(self) -> list[int]:
-        """Of the files that hold the samples, in the order of the sounds."""
+        """Descriptors of the sample files, in the order of the sounds."""
         return [audio.descriptor() for _, audio in self.sounds]
 
     @property
@@ -92,5 +92,5 @@ def _map(descriptor: int) -> Samples:
     if size == 0 or size % _SAMPLE_BYTES:
         raise ValueError("a sound holds whole samples, and at least one")
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        # Private pages: what a library writes into the samples stays in this process.
+        # A private mapping: writes of a library to the samples stay in this process.
         return np.memmap(file, dtype="<f4", mode="c", shape=(size // _SAMPLE_BYTES,))

@@ -1,4 +1,4 @@
-"""Confinement of the processes that read untrusted media: the engine process and ffmpeg.
+"""Sandbox of the processes that read untrusted media: the engine process and ffmpeg.
 
 =========  ======================================================================================
 network    no new sockets (seccomp), and a network namespace without interfaces where permitted
@@ -7,8 +7,8 @@ processes  no signals to, and no memory of, other processes (seccomp, Landlock)
 resources  no core dumps, no file over :data:`MAX_FILE_BYTES`, no new privileges
 =========  ======================================================================================
 
-Imports nothing that starts a thread: all of this binds the calling thread and those it starts, and a user
-namespace can only be entered by a process with one thread.
+Imports nothing that starts a thread: the restrictions apply to the calling thread and those it starts, and
+only a single-threaded process can enter a user namespace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
-MAX_FILE_BYTES = 3 * 1024**3  # six hours of decoded sound take half of that
+MAX_FILE_BYTES = 3 * 1024**3  # twice the size of six hours of decoded audio
 _SOURCES = Path(__file__).resolve().parents[2]  # the package "batches"
 
 NETWORK, FILES, PROCESSES = "network", "files", "processes"
@@ -42,15 +42,15 @@ PARTS = (NETWORK, FILES, PROCESSES)
 
 
 def leave_network() -> bool:
-    """Enter a network namespace without interfaces. False where the kernel refuses.
+    """Enter a network namespace without interfaces. False if the kernel does not permit it.
 
-    The user namespace that this needs also keeps the process from reading its parent's environment and
+    The user namespace that this requires also prevents the process from reading its parent's environment and
     memory through /proc.
     """
     user, group = os.getuid(), os.getgid()
     if _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
-    # Unmapped, the process is "nobody" in its own eyes; its files are still its own.
+    # Without a mapping, the process runs as "nobody"; it still owns its files.
     with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
@@ -66,7 +66,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def set_limits() -> None:
-    """No core dumps, which would hold customers' speech; no file beyond reason; no new privileges."""
+    """Set limits: no core dumps (they would contain customers' speech), file size, no new privileges."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     present = resource.getrlimit(resource.RLIMIT_FSIZE)
     soft, hard = (
@@ -83,14 +83,14 @@ def confine(
     devices: Iterable[Path] = (),
     graphics: bool = False,
 ) -> list[str]:
-    """Give up network, files and other processes, but for what is given. Returns the parts that failed.
+    """Drop access to network, files and other processes, except as given. Returns the parts that failed.
 
-    ``graphics``: grant what a graphics card's driver needs as well.
+    ``graphics`` also grants what a GPU driver needs.
     """
     apart = leave_network()
     set_limits()
     if graphics:
-        # CUDA names its threads, through files of the process itself, and makes one Unix socket.
+        # CUDA names its threads through files in /proc/self, and creates one Unix socket.
         readable, writable = [*readable, *graphics_libraries()], [*writable, Path("/proc/self")]
         devices = [*devices, *graphics_devices()]
     files, signals = landlock.restrict(readable=readable, writable=writable, devices=devices)
@@ -104,7 +104,7 @@ def confine(
 
 
 def system_libraries() -> list[Path]:
-    """Files that any program reads: the C library, the loader's cache, time zones, CPU and memory."""
+    """Files that any program reads: C library, loader cache, time zones, CPU and memory information."""
     names = ("/lib", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/usr/local/cuda")
     programs = _installed(Path("/usr")) + _installed(Path("/usr/local"))
     kernel = ("/proc", "/sys/devices", "/sys/fs/cgroup", "/sys/kernel/mm", "/dev/urandom", "/dev/random")
@@ -113,7 +113,7 @@ def system_libraries() -> list[Path]:
 
 
 def python_libraries() -> list[Path]:
-    """Folders that this interpreter imports from, without the one that the portal's data may lie in."""
+    """Folders that this interpreter imports from, without the one that may contain the portal's data."""
     folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
     installed = [path for prefix in sorted(prefixes) for path in _installed(prefix)]
@@ -121,7 +121,7 @@ def python_libraries() -> list[Path]:
 
 
 def _installed(prefix: Path) -> list[Path]:
-    """The folders of installed files under a prefix, where the portal's own data may lie as well."""
+    """Folders of installed files under a prefix, which may also contain the portal's data."""
     names = ("bin", "lib", "lib64", "lib32", "libexec", "include", "share", "pyvenv.cfg")
     return [prefix / name for name in names]
 
@@ -131,12 +131,12 @@ def null_devices() -> list[Path]:
 
 
 def graphics_devices() -> list[Path]:
-    """The device files of the graphics cards and their driver."""
+    """Device files of the GPUs and their driver."""
     return [*Path("/dev").glob("nvidia*"), Path("/dev/dxg")]
 
 
 def graphics_libraries() -> list[Path]:
-    """Files that a graphics card's driver reads besides the system's libraries."""
+    """Files that a GPU driver reads besides the system's libraries."""
     names = ("/sys/bus/pci", "/sys/class", "/sys/module", "/run/nvidia-persistenced", "/usr/local/nvidia")
     given = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     return [*map(Path, names), Path("/usr/lib/wsl"), *(Path(name) for name in given if name)]
@@ -144,7 +144,7 @@ def graphics_libraries() -> list[Path]:
 
 @functools.cache
 def missing() -> tuple[str, ...]:
-    """Which of :data:`PARTS` this system cannot give, tried out in a process of its own."""
+    """Those of :data:`PARTS` that this system does not support, tested in a separate process."""
     command = [sys.executable, "-m", "batches.recognition.runtime.sandbox"]
     try:
         tried = subprocess.run(command, cwd=_SOURCES.parent, capture_output=True, timeout=60, check=True)

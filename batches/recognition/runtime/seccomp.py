@@ -1,7 +1,7 @@
-"""seccomp: system calls that a process which reads untrusted media has no use for are refused by the kernel.
+"""seccomp filter: denies system calls that a process for untrusted media does not need.
 
-A list of what is denied, not of what is allowed: numerical libraries and GPU drivers call too much to list.
-The denied calls fail with EPERM. Source: the kernel's Documentation/userspace-api/seccomp_filter.rst.
+A deny list, since numerical libraries and GPU drivers use too many calls for an allow list. Denied calls fail
+with EPERM. Source: the kernel's Documentation/userspace-api/seccomp_filter.rst.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 38, 22
 _SECCOMP_MODE_FILTER = 2
 
-# The architecture's number for the kernel's audit, and its numbers of the denied system calls: new sockets,
-# signals to other processes, their memory and descriptors, name spaces, mounts, keys, and the
-# kernel's own virtual machines.
+# The architecture's audit number, and its numbers of the denied system calls: new sockets, signals to other
+# processes, access to their memory and descriptors, namespaces, mounts, keys, and the kernel's own virtual
+# machines.
 _DENIED = {
     "x86_64": (
         0xC000003E,
@@ -57,14 +57,14 @@ class _Program(ctypes.Structure):
 
 
 def deny_system_calls(*, unix_sockets: bool = False) -> bool:
-    """Install the filter in this thread and all it starts. False where the kernel or the machine cannot.
+    """Install the filter in this thread and its children. False if kernel or architecture is not supported.
 
-    With ``unix_sockets`` Unix sockets can be made, though not connected: CUDA's driver insists on one.
+    With ``unix_sockets`` Unix sockets can be created, though not connected: CUDA's driver requires one.
     """
     if (found := _DENIED.get(platform.machine())) is None:
         return False
     architecture, denied = found
-    # These are allowed with one value of their first argument: a family of sockets, this process's id.
+    # Allowed with one value of their first argument only: a socket family, this process's PID.
     only = {
         denied["socket"]: _AF_UNIX if unix_sockets else _NO_FAMILY,
         denied["kill"]: os.getpid(),
@@ -77,7 +77,7 @@ def deny_system_calls(*, unix_sockets: bool = False) -> bool:
 
 
 def _filter(architecture: int, numbers: list[int], only: dict[int, int]) -> bytes:
-    """Kill under another architecture's numbers; refuse ``numbers``, and those of ``only`` but for a value.
+    """BPF program: kill for another architecture, deny ``numbers`` and, except for one argument, ``only``.
 
     All other calls are allowed.
     """

@@ -1,15 +1,16 @@
-"""The engine process: ``python -m batches.recognition.runtime.server``, started by the pool's owner.
+"""Engine process: ``python -m batches.recognition.runtime.server``, started by the pool's owner.
 
-It listens on the socket that it was given, speaks :mod:`batches.recognition.runtime.protocol`, and recognises
-the files of all its clients at once, one thread for each request. Models load with the first request that
-names them, or at the start; a pair that no request uses is given up when another is loaded. The process
-holds no secrets, has no network and sees no files but the models and its scratch folder; sound arrives as
-descriptors of files that clients have decoded.
+It listens on an inherited socket, implements :mod:`batches.recognition.runtime.protocol`, and recognises the
+files of all clients at once, with one thread per request. Models load at the start or with the first request
+that names them; a pair that no request uses is unloaded before another is loaded. The process has no secrets,
+no network, and access only to the models and its scratch folder; audio arrives as descriptors of files that
+the clients have decoded.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import logging
 import os
@@ -19,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,27 +34,28 @@ from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed
 if TYPE_CHECKING:
     from batches.recognition.options import Options
     from batches.recognition.runtime.engine import Engine, LoadedAudio
+    from batches.recognition.transcript import Segment
 
 Models = tuple[str, str]  # names of the speech model and of the speaker model
 
-_PROGRESS_SECONDS = 0.5  # between two reports on one file
+_PROGRESS_SECONDS = 0.5  # between two progress reports of one file
 _OUT_OF_MEMORY, _DEVICE_LOST = 70, 71  # exit statuses
 logger = logging.getLogger("engine")
 
 
 class RequestCancelled(Exception):
-    """The client no longer wants the answer."""
+    """The client has cancelled the request."""
 
 
 class Server:
-    """Accepts clients and owns the engine that they share."""
+    """Server that accepts clients and owns the engine that they share."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._loading = threading.Lock()
         self._engines: dict[Models, Engine] = {}
-        self._limits: dict[Models, int] = {}  # bytes of memory that each pair may take
-        self._users: Counter[Models] = Counter()  # requests that use each pair now
+        self._limits: dict[Models, int] = {}  # memory limit of each pair in bytes
+        self._users: Counter[Models] = Counter()  # running requests of each pair
 
     def serve(self, listener: socket.socket) -> None:
         """Serve clients until this process is ended."""
@@ -65,7 +67,7 @@ class Server:
             threading.Thread(target=Connection(self, channel).serve, daemon=True).start()
 
     def models_of(self, options: Options) -> Models:
-        """The pair that a request asks for; where it names none, the configured one."""
+        """Model pair of a request; the configured one if the request names none."""
         arguments = self._arguments
         return (
             options.whisper_model or arguments.whisper_model,
@@ -74,9 +76,9 @@ class Server:
 
     @contextmanager
     def engine(self, models: Models) -> Iterator[Engine]:
-        """An engine with these models loaded. Raises ModelUnavailable; the next request tries again.
+        """Engine with these models loaded. Raises ModelUnavailable; the next request tries again.
 
-        Pairs that nobody uses any more are given up before another is loaded.
+        Unused pairs are unloaded before another is loaded.
         """
         with self._loading:
             if models not in self._engines:
@@ -124,7 +126,7 @@ class Server:
         self._engines[models], self._limits[models] = engine, limit
 
     def _note_limit(self, limits: dict[Models, int]) -> None:
-        """Write down for the owner how much memory this process may take; 0 for no limit."""
+        """Write this process's memory limit to a file for the owner; 0 for no limit."""
         total = sum(limits.values()) if all(limits.values()) else 0
         path = self._arguments.home / MEMORY_LIMIT_FILE
         part = path.with_suffix(".part")
@@ -137,13 +139,13 @@ class Server:
                 pass
         except RecognitionError as error:
             logger.warning("The models are not loaded yet: %s", error.message)
-        except Exception as error:  # noqa: BLE001 - the first request meets it again, and reports it
+        except Exception as error:  # noqa: BLE001 - the first request fails in the same way, and reports it
             end_if_hopeless(error)
             traceback.print_exc()
 
 
 class Connection:
-    """One client: its open recordings and its requests."""
+    """Connection of one client: its open recordings and its requests."""
 
     def __init__(self, server: Server, channel: Channel) -> None:
         self._server, self._channel = server, channel
@@ -151,7 +153,7 @@ class Connection:
         self._requests: dict[int, Request] = {}
 
     def serve(self) -> None:
-        """Answer until the client hangs up; then cancel what it has asked for."""
+        """Serve requests until the client disconnects; then cancel those still running."""
         try:
             self._channel.send({"hello": VERSION, "pid": os.getpid()})
             while True:
@@ -160,7 +162,7 @@ class Connection:
         except ChannelClosed:
             pass
         except (KeyError, TypeError, ValueError, OSError):
-            traceback.print_exc()  # what was sent is no request: there is nothing to go on with
+            traceback.print_exc()  # an invalid request: the connection is closed
         finally:
             for request in list(self._requests.values()):
                 request.cancelled.set()
@@ -203,17 +205,18 @@ class Connection:
 
 
 class Request:
-    """One call for one recording, run in a thread of its own."""
+    """Request for one recording, run in its own thread."""
 
     def __init__(
         self, server: Server, channel: Channel, content: dict[str, Any], recording: LoadedAudio
     ) -> None:
         self.cancelled = threading.Event()
         self._server, self._channel, self._content, self._recording = server, channel, content, recording
-        self._reported = (0.0, "")  # when progress was last reported, and which stage
+        self._reported = (0.0, "")  # time and stage of the last progress report
+        self._fraction = 0.0  # completed share in the last report
 
     def run(self) -> None:
-        """Answer the request. Raises ChannelClosed where the client is gone."""
+        """Run the request and send its response. Raises ChannelClosed if the client has disconnected."""
         try:
             transcript = self._call()
         except RequestCancelled:
@@ -240,20 +243,27 @@ class Request:
         with self._server.engine(models) as engine:
             self._answer(stage="starting", fraction=0.0)
             if self._content["call"] == "transcribe":
-                transcript = engine.transcribe(self._recording, options, self._progress)
+                on_segments = self._segments if self._content.get("live") else None
+                transcript = engine.transcribe(self._recording, options, self._progress, on_segments)
             else:
                 before = Transcript.from_dict(self._content["transcript"])
                 transcript = engine.add_speakers(self._recording, before, options, self._progress)
         return transcript.to_dict()
 
     def _progress(self, stage: str, fraction: float) -> None:
-        """Called by the engine, often. Reports now and then; raises RequestCancelled."""
+        """Progress callback of the engine. Reports are throttled; raises RequestCancelled."""
         if self.cancelled.is_set():
             raise RequestCancelled
         now = time.monotonic()
         if stage != self._reported[1] or now - self._reported[0] >= _PROGRESS_SECONDS:
-            self._reported = (now, stage)
-            self._answer(stage=stage, fraction=round(fraction, 4))
+            self._reported, self._fraction = (now, stage), round(fraction, 4)
+            self._answer(stage=stage, fraction=self._fraction)
+
+    def _segments(self, first: int, segments: Sequence[Segment], language: str) -> None:
+        """Callback of the engine with final segments."""
+        documents = [dataclasses.asdict(segment) for segment in segments]
+        stage, fraction = self._reported[1], self._fraction
+        self._answer(stage=stage, fraction=fraction, first=first, segments=documents, language=language)
 
     def _answer(self, **content: object) -> None:
         self._channel.send({"id": self._content["id"], **content})
@@ -266,17 +276,17 @@ def _as_failure(error: Exception) -> RecognitionError:
 
 
 def end_if_hopeless(error: Exception) -> None:
-    """End the process after an error that no other file would survive: the owner starts another."""
+    """End the process after an error that would affect every file; the owner starts a new one."""
     if isinstance(error, MemoryError):
         print("There is no memory left.", file=sys.stderr, flush=True)
         os._exit(_OUT_OF_MEMORY)
-    if "CUDA error" in str(error):  # the driver then refuses every later call of this process
+    if "CUDA error" in str(error):  # every later CUDA call of this process would fail
         traceback.print_exception(error)
         os._exit(_DEVICE_LOST)
 
 
 def _confine(arguments: argparse.Namespace) -> None:
-    """Give up what recognition does not need; ``manage.py doctor`` reports what a system cannot confine."""
+    """Enter the sandbox; ``manage.py doctor`` reports restrictions that the system does not support."""
     if arguments.no_sandbox:
         sandbox.set_limits()
     else:
@@ -288,7 +298,7 @@ def _confine(arguments: argparse.Namespace) -> None:
                 models,
                 *arguments.readable,
             ],
-            # Weights that were converted for another runtime are kept beside the models.
+            # Weights converted for another runtime are stored beside the models.
             writable=[arguments.home, models / ".faster"],
             devices=sandbox.null_devices(),
             graphics=arguments.device != "cpu",

@@ -14,12 +14,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.models import Account, ApiToken, Membership
+from speechportal.accounts.members import two_factor_duty
+from speechportal.accounts.models import Account, AccountProvider, ApiToken, Membership
 from speechportal.support.actions import Action, ReasonForm
-from speechportal.support.admin import PortalModelAdmin, link_to_list
+from speechportal.support.admin import PortalModelAdmin, link_to, link_to_list
 
-# Figures that other apps add to an account's page: callables from an account to (label, value) pairs.
-glances: list[Callable[[Account], list[tuple[Any, Any]]]] = []
+# Summary of an account's page, extended by other apps: callables from an account to (label, value) pairs.
+account_summaries: list[Callable[[Account], list[tuple[Any, Any]]]] = []
 
 
 class BatchLimitForm(ReasonForm):
@@ -111,8 +112,9 @@ class AccountAdmin(PortalModelAdmin[Account]):
     find_part = ("name",)
     list_display = ["name", "uid", "state", "batches", "member_count", "batch_limit", "price", "created_at"]
     list_filter: ClassVar[list[Any]] = []
-    # Limits, price and budget have actions of their own, which ask for what they need.
+    # Limits, price and budget are changed by actions, each with a form of its own.
     fields = ["name", "time_zone", "currency", "batch_limit", "price_per_file", "transcript_days", "log_days"]
+    fields += ["single_sign_on_only", "two_factor_required"]
     portal_actions: ClassVar[list[type[Action]]] = [SetBatchLimit, SetPrice, SetBudget]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
@@ -127,6 +129,11 @@ class AccountAdmin(PortalModelAdmin[Account]):
         ]
         closed = [names for permission, names in allowed if not request.user.has_perm(permission)]
         return [*(name for names in closed for name in names), "transcript_days", "log_days"]
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.two_factor_required and "two_factor_required" in form.changed_data:
+            two_factor_duty.notify_missing(obj)
 
     @admin.display(description=_("state"))
     def state(self, account: Account) -> str:
@@ -144,18 +151,26 @@ class AccountAdmin(PortalModelAdmin[Account]):
     def price(self, account: Account) -> str:
         return f"{account.price_per_file.normalize():f} {account.currency}"
 
-    def glance(self, row: Account) -> list[tuple[Any, Any]]:
+    def summary(self, row: Account) -> list[tuple[Any, Any]]:
         budget = _("none") if row.monthly_budget is None else f"{row.monthly_budget} {row.currency}"
         reading = row.support_reads_until if row.support_may_read else _("not allowed")
         own: list[tuple[Any, Any]] = [
             (_("ID"), row.uid),
             (_("State"), state_of(row)),
             (_("Members"), link_to_list(Membership, row.memberships.count(), account=row.uid)),
+            (_("Members without a second factor"), two_factor_duty.missing(row).count()),
+            (_("Break-glass owners"), ", ".join(_glass(row)) or "–"),
+            (_("Company sign-in"), link_to(AccountProvider.unscoped.filter(account=row).first())),
             (_("API tokens"), link_to_list(ApiToken, row.api_tokens.count(), account=row.uid)),
             (_("Monthly budget"), budget),
             (_("Transcripts may be read until"), reading),
         ]
-        return [*own, *(pair for each in glances for pair in each(row))]
+        return [*own, *(pair for each in account_summaries for pair in each(row))]
+
+
+def _glass(account: Account) -> list[str]:
+    found = Membership.objects.filter(account=account, breaks_glass=True, role=Membership.Role.OWNER)
+    return list(found.values_list("user__email", flat=True))
 
 
 def state_of(account: Account) -> str:
@@ -168,5 +183,5 @@ def _no_batches(_account: Account) -> Any:
     return "–"
 
 
-# How a list shows an account's batches; the app of batches puts its own here.
+# Cell of a list with an account's batches; replaced by the app of batches.
 batch_cell: Callable[[Account], Any] = _no_batches

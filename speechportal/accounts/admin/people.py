@@ -11,14 +11,14 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.audit import trail
 from speechportal.accounts.audit.actor import current_actor
 from speechportal.accounts.members import memberships
 from speechportal.accounts.models import ApiToken, Invitation, Membership, User
-from speechportal.accounts.sign_in import second_factor, sessions
+from speechportal.accounts.sign_in import passkeys, second_factor, sessions
 from speechportal.accounts.tokens import api_tokens
 from speechportal.support.actions import Action
 from speechportal.support.admin import PortalModelAdmin, ReadOnlyAdmin, ReasonedForm, link_to, link_to_list
@@ -26,14 +26,14 @@ from speechportal.support.lists import neighbour
 
 
 def may_act_on(acting: User, row: User) -> bool:
-    """Superusers are changed by superusers only, and staff by administrators."""
+    """Whether a user may change another: only superusers change superusers, only administrators staff."""
     if acting.is_superuser:
         return True
     return not row.is_superuser and (not row.is_staff or acting.has_perm("auth.change_group"))
 
 
 def refuse_above(row: User) -> None:
-    """Raise ``ValidationError`` where the staff member who acts may not change this person."""
+    """Raise ``ValidationError`` if the acting staff member may not change this user."""
     user_id = current_actor().user_id
     acting = None if user_id is None else User.objects.filter(pk=user_id).first()
     if acting is not None and not may_act_on(acting, row):
@@ -43,7 +43,8 @@ def refuse_above(row: User) -> None:
 class ResetTwoFactor(Action):
     name, label = "reset_two_factor", _("Reset two-factor")
     description = _(
-        "Takes the authenticator app and its recovery codes away and signs the person out everywhere."
+        "Takes the authenticator app, the passkeys and the recovery codes away and signs the person out"
+        " everywhere."
         " Make sure who is asking."
     )
     permission = "accounts.delete_authenticatorapp"
@@ -51,14 +52,14 @@ class ResetTwoFactor(Action):
     dangerous = True
 
     def applies_to(self, row: User) -> bool:
-        return second_factor.app_of(row.pk) is not None
+        return second_factor.is_set_up(row.pk)
 
     def perform(self, row: User, answers: dict[str, Any]) -> str:
         refuse_above(row)
-        if not second_factor.remove(row.pk):
-            raise ValidationError(_("There is no authenticator app to take away."))
+        if not second_factor.remove_all(row.pk):
+            raise ValidationError(_("There is no second factor to take away."))
         sessions.end(row.pk)
-        return gettext("The next sign-in asks for the password alone; staff set up another app then.")
+        return gettext("The next sign-in asks for the password alone; staff set up a second factor then.")
 
 
 class EndSessions(Action):
@@ -127,7 +128,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
         user: Any = request.user
         if user.is_superuser:
             return []
-        # With an address or a password of theirs, staff could sign in as a member and read what they said.
+        # By setting an address or a password, staff could sign in as a member and read transcripts.
         if user.has_perm("auth.change_group"):
             return ["is_superuser"] if obj is None else ["is_superuser", "email"]
         rights = ["is_superuser", "is_staff", "groups"]
@@ -145,13 +146,14 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
             raise PermissionDenied(_("Only a superuser sets another person’s password."))
         return super().user_change_password(request, id, form_url)
 
-    def glance(self, row: User) -> list[tuple[Any, Any]]:
+    def summary(self, row: User) -> list[tuple[Any, Any]]:
         memberships = row.memberships.select_related("account")[:10]
         return [
             (_("Last signed in"), row.last_login),
             (_("Address verified"), row.email_verified_at or _("no")),
-            (_("Two-factor"), _("set up") if second_factor.app_of(row.pk) else _("not set up")),
-            # Not a list of them: a session's key, by which the admin would call it, opens the portal.
+            (_("Two-factor"), _("set up") if second_factor.is_set_up(row.pk) else _("not set up")),
+            (_("Passkeys"), passkeys.of_user(row.pk).count()),
+            # Only their number: the admin's links would contain session keys, which grant access.
             (_("Sessions"), len(sessions.of_user(row.pk))),
             *((membership.get_role_display(), link_to(membership.account)) for membership in memberships),
         ]
@@ -161,7 +163,7 @@ class UserAdmin(PortalModelAdmin[User], DjangoUserAdmin[User]):
 
 
 class RemoveMember(Action):
-    name, label = "remove", _("Remove")
+    name, label = "remove", pgettext_lazy("person", "Remove")
     description = _("They see nothing of the account from now on, and their API tokens for it stop working.")
     permission = "accounts.delete_membership"
     dangerous = True
@@ -175,25 +177,27 @@ class RemoveMember(Action):
 class MembershipAdmin(PortalModelAdmin[Membership]):
     find_exact: ClassVar[list[str]] = ["account__uid"]
     find_part = ("user__email",)
-    list_display = ["user", "account", "role", "created_at"]
+    list_display = ["user", "account", "role", "breaks_glass", "created_at"]
     list_select_related = ["user", "account"]
     list_filter = [neighbour("account", "account__uid", _("account"))]
-    fields = ["account", "user", "role"]
+    fields = ["account", "user", "role", "breaks_glass"]
     autocomplete_fields = ["account", "user"]
     portal_actions = [RemoveMember]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> list[str]:
         return ["account", "user"] if obj is not None else []
 
-    def glance(self, row: Membership) -> list[tuple[Any, Any]]:
+    def summary(self, row: Membership) -> list[tuple[Any, Any]]:
         return [(_("Account"), link_to(row.account)), (_("User"), link_to(row.user))]
 
     def find(self, request: HttpRequest, text: str) -> list[Membership]:
-        return []  # Found as users and as accounts.
+        return []  # The search finds users and accounts instead.
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         if change:
             memberships.change_role(membership=obj, role=form.cleaned_data.get("role", obj.role))
+            if "breaks_glass" in form.changed_data:
+                memberships.set_break_glass(membership=obj, on=form.cleaned_data["breaks_glass"])
             return
         if obj.user.email_verified_at is None:
             raise ValidationError(
@@ -205,7 +209,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
                 code="email_not_verified",
                 params={"email": obj.user.email},
             )
-        # Else staff could let themselves in. The first owner is staff's to make; they invite the others.
+        # Staff could otherwise give themselves access. Staff make only the first owner, who invites others.
         if obj.account.memberships.filter(role=Membership.Role.OWNER).exists():
             raise ValidationError(
                 _("The account has an owner, who can invite people."), code="account_has_owner"
@@ -215,7 +219,7 @@ class MembershipAdmin(PortalModelAdmin[Membership]):
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin[Invitation]):
-    """Invitations, read-only. The link itself is stored nowhere."""
+    """Invitations, read-only. The link itself is not stored."""
 
     find_exact = ("uid",)
     find_part = ("email",)
@@ -233,7 +237,7 @@ class InvitationAdmin(ReadOnlyAdmin[Invitation]):
     list_filter = [neighbour("account", "account__uid", _("account"))]
     fields = ["email", "role", "created_at", "expires_at", "accepted_at"]
 
-    def glance(self, row: Invitation) -> list[tuple[Any, Any]]:
+    def summary(self, row: Invitation) -> list[tuple[Any, Any]]:
         return [(_("Account"), link_to(row.account)), (_("Invited by"), link_to(row.invited_by))]
 
 
@@ -280,7 +284,7 @@ class ApiTokenAdmin(ReadOnlyAdmin[ApiToken]):
     ]
     portal_actions = [RevokeToken]
 
-    def glance(self, row: ApiToken) -> list[tuple[Any, Any]]:
+    def summary(self, row: ApiToken) -> list[tuple[Any, Any]]:
         return [
             (_("ID"), row.uid),
             (_("Begins with"), row.start),

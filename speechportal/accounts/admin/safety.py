@@ -1,4 +1,4 @@
-"""Read-only admin of the audit trail, failed sign-ins, authenticator apps and the queue's own tables."""
+"""Read-only admin of the audit trail, failed sign-ins, second factors and the queue's own tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from speechportal.accounts.email_addresses import normalised
-from speechportal.accounts.models import AuditEntry, AuthenticatorApp, RecoveryCode, SignInFailures
+from speechportal.accounts.models import AuditEntry, AuthenticatorApp, Passkey, RecoveryCode, SignInFailures
 from speechportal.accounts.sign_in import throttling
 from speechportal.support.actions import Action
 from speechportal.support.admin import ReadOnlyAdmin, link_to
@@ -54,7 +54,7 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
         head = format_html("<tr><td></td><th>{}</th><th>{}</th></tr>", _("before"), _("after"))
         return format_html("<table>{}{}</table>", head, body) if rows else "–"
 
-    def glance(self, row: AuditEntry) -> list[tuple[Any, Any]]:
+    def summary(self, row: AuditEntry) -> list[tuple[Any, Any]]:
         return [
             (_("Who"), f"{row.who} ({row.get_actor_kind_display()})"),
             (_("What"), f"{row.kind_label} {row.target_name} {row.target_uid}"),
@@ -62,7 +62,7 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
         ]
 
     def find(self, request: HttpRequest, text: str) -> list[AuditEntry]:
-        return []  # What an entry is about is found itself, and links to its trail.
+        return []  # The search finds the target of an entry, which links to its audit trail.
 
 
 def _text(value: Any) -> str:
@@ -79,25 +79,46 @@ class AuthenticatorAppAdmin(ReadOnlyAdmin[AuthenticatorApp]):
     list_select_related = ["user"]
     fields = ["created_at", "confirmed_at"]
 
-    def glance(self, row: AuthenticatorApp) -> list[tuple[Any, Any]]:
+    def summary(self, row: AuthenticatorApp) -> list[tuple[Any, Any]]:
         return [(_("User"), link_to(row.user))]
 
     def find(self, request: HttpRequest, text: str) -> list[AuthenticatorApp]:
         return []
 
 
-@admin.register(RecoveryCode)
-class RecoveryCodeAdmin(ReadOnlyAdmin[RecoveryCode]):
-    """Recovery codes: how many a user has left; only their digests are stored."""
+@admin.register(Passkey)
+class PasskeyAdmin(ReadOnlyAdmin[Passkey]):
+    """Passkeys, read-only; *Reset two-factor* on the user's page removes them."""
 
     find_exact: ClassVar[list[str]] = []
-    find_part = ("app__user__email",)
-    list_display = ["app"]
-    list_select_related = ["app__user"]
-    fields = ["app"]
+    find_part = ("user__email", "name")
+    list_display = ["name", "user", "created_at", "last_used_at"]
+    list_select_related = ["user"]
+    fields = ["name", "created_at", "last_used_at"]
 
-    def glance(self, row: RecoveryCode) -> list[tuple[Any, Any]]:
-        return [(_("User"), link_to(row.app.user))]
+    def summary(self, row: Passkey) -> list[tuple[Any, Any]]:
+        return [(_("User"), link_to(row.user))]
+
+    def find(self, request: HttpRequest, text: str) -> list[Passkey]:
+        return []
+
+
+@admin.register(RecoveryCode)
+class RecoveryCodeAdmin(ReadOnlyAdmin[RecoveryCode]):
+    """Recovery codes: the number that a user has left; only their digests are stored."""
+
+    find_exact: ClassVar[list[str]] = []
+    find_part = ("user__email", "app__user__email")
+    list_display = ["owner"]
+    list_select_related = ["user", "app__user"]
+    fields = ()
+
+    @admin.display(description=_("user"))
+    def owner(self, row: RecoveryCode) -> str:
+        return str(row.owner)
+
+    def summary(self, row: RecoveryCode) -> list[tuple[Any, Any]]:
+        return [(_("User"), link_to(row.owner))]
 
     def find(self, request: HttpRequest, text: str) -> list[RecoveryCode]:
         return []
@@ -126,7 +147,7 @@ class SignInFailuresAdmin(ReadOnlyAdmin[SignInFailures]):
     portal_actions = [LetTryAgain]
 
     def matching(self, queryset: QuerySet[SignInFailures], text: str) -> Q:
-        # An empty column stands for every network or every address, and is not what was searched for.
+        # An empty column means every network or every address; it does not match a search.
         network = throttling.network_named(text)
         return (Q(network=network) & ~Q(network="")) | (Q(email=normalised(text)) & ~Q(email=""))
 
@@ -147,7 +168,7 @@ def _register_queue_tables() -> None:
         def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
             from django.contrib.admin.views.main import ChangeList
 
-            return ChangeList  # Its keys are random: no order to page by; django-q2 keeps few.
+            return ChangeList  # Random keys cannot be paged by keyset; django-q2 keeps few rows.
 
         def find(self, request: HttpRequest, text: str) -> list[Any]:
             return []

@@ -1,4 +1,4 @@
-"""Actor: who makes a change and from where; recorded in the audit trail with every change.
+"""`Actor`: the author of a change and their address, recorded in the audit trail with every change.
 
 Each request has its actor (:class:`ActorMiddleware`): a member, an API token, or support staff. Code that
 runs without a request acts as the system.
@@ -33,7 +33,7 @@ class Kind(models.TextChoices):
 class Actor:
     kind: Kind
     user_id: int | None = None
-    label: str = ""  # A token's or a command's name.
+    label: str = ""  # name of a token or a command
     address: str | None = None
     request_id: str = ""
     reason: str = ""

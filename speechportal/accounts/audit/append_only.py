@@ -55,7 +55,7 @@ def install_triggers(using: str = "default", **_kwargs: Any) -> None:
 
 @contextmanager
 def retention(using: str) -> Iterator[None]:
-    """Context manager: old entries may be deleted inside."""
+    """Context manager: allows the deletion of old entries."""
     connection = connections[using]
     with transaction.atomic(using):
         if connection.vendor == "postgresql":

@@ -29,9 +29,9 @@ from speechportal.accounts.uids import UidField
 from speechportal.platform.http import host_alone
 from speechportal.platform.typed_json import TypedJSONField
 
-HIDDEN = "•••"  # Stands for a secret, before and after.
+HIDDEN = "•••"  # shown instead of a secret's values
 Changes = dict[str, list[Any]]  # field -> [before, after]
-# What Django calls fields by itself; the page of the trail translates it.
+# Names that Django derives for fields without a label; listed here to be translated.
 UNNAMED = (gettext_noop("user"), gettext_noop("created by"), gettext_noop("invited by"))
 VERBS = {
     "created": _("created"),
@@ -69,6 +69,12 @@ VERBS = {
     "address_verification_asked": _("asked for a mail that verifies the address"),
     "address_verified": _("shown to own the address"),
     "company_sign_in": _("signed in with a company account"),
+    "drained": _("drained"),
+    "started": _("started"),
+    "ended": _("ended"),
+    "result_adopted": _("given the result that lay in its storage"),
+    "company_connected": _("connected with a company account"),
+    "passkey_sign_in": _("signed in with a passkey"),
     "sessions_ended": _("signed out elsewhere"),
 }
 
@@ -108,7 +114,7 @@ class AuditEntry(models.Model):
     target_id = models.CharField(max_length=40, blank=True)
     target_uid = models.CharField(_("ID"), max_length=40, blank=True)
     target_name = models.CharField(_("what"), max_length=300, blank=True)
-    # The ID of what the target is a part of, such as a task's batch: its page tells of both.
+    # ID of the object that contains the target, such as a task's batch: its page shows the entries of both.
     part_of = models.CharField(max_length=40, blank=True, editable=False)
     changes = models.JSONField(_("changes"), default=dict)
     reason = models.TextField(_("reason"), blank=True)
@@ -151,7 +157,7 @@ class AuditEntry(models.Model):
     def kind_label(self) -> str:
         try:
             return str(apps.get_model(self.target_kind)._meta.verbose_name)
-        except LookupError:  # Of a release whose model is gone.
+        except LookupError:  # The model was removed in a later release.
             return self.target_kind
 
     @property
@@ -161,23 +167,23 @@ class AuditEntry(models.Model):
 
     @property
     def change_list(self) -> list[tuple[str, Any, Any]]:
-        """Changes as (label of the field, before, after)."""
+        """Changes as (label of the field, before, after); ``None`` stands for no value."""
         found = []
         for name, (before, after) in self.changes.items():
-            if name == "account":  # Who reads this knows.
+            if name == "account":  # readers see one account only
                 continue
             try:
                 field = apps.get_model(self.target_kind)._meta.get_field(name)
-            except LookupError:  # Of another release.
+            except LookupError:  # The model belongs to another release.
                 field = None
-            except FieldDoesNotExist:  # A part of a typed JSON column, or no field but a count.
+            except FieldDoesNotExist:  # A key of a typed JSON column, or a count.
                 field = None
                 if described := _described(self.target_kind, name, before, after):
                     found.append(described)
                     continue
             label = gettext(str(getattr(field, "verbose_name", name.replace("_", " "))))
             found.append((label, _readable(before, field), _readable(after, field)))
-        return found
+        return [change for change in found if change[1:] != (None, None)]
 
 
 def record(
@@ -188,7 +194,7 @@ def record(
     account: models.Model | None = None,
     reason: str = "",
 ) -> AuditEntry:
-    """Record what the current actor does to ``target``, in the transaction that does it."""
+    """Record an action of the current actor on ``target``, in the same transaction as the action."""
     actor = current_actor()
     owner = account or account_of(target)
     return AuditEntry.unscoped.create(
@@ -210,13 +216,13 @@ def record(
 
 
 def _part_of(target: models.Model) -> str:
-    """The ID of the row that ``audited_with`` of the target's model leads to."""
+    """ID of the row at the path ``audited_with`` of the target's model."""
     whole = getattr(target, str(getattr(target, "audited_with", "")), None)
     return str(getattr(whole, "uid", ""))
 
 
 def account_of(target: models.Model) -> models.Model | None:
-    """Account that a row belongs to, by the path of its scoped manager."""
+    """Return the account of a row, by the path of its scoped manager."""
     if target._meta.label == "accounts.Account":
         return target
     manager = getattr(type(target), "objects", None)
@@ -250,8 +256,8 @@ def follow(
 ) -> None:
     """Follow a model: write an entry whenever a row is saved with a difference, or deleted.
 
-    Changes of the fields ``ignore`` are not recorded; of ``secret`` fields only the fact of a change is, and
-    of ``addresses`` the host only.
+    Changes of the fields ``ignore`` are not recorded; of ``secret`` fields only the fact of a change is
+    recorded, and of ``addresses`` only the host.
     """
     ignored = {"id", "uid", "created_at", "updated_at", *ignore}
     fields = tuple(field.name for field in model._meta.concrete_fields if field.name not in ignored)
@@ -310,7 +316,7 @@ def _after_save(sender: type[models.Model], instance: Any, created: bool, raw: b
 def _verb(created: bool, changes: Changes) -> str:
     if created:
         return "created"
-    # Some rows stay for the ledger's sake when people delete them.
+    # Soft deletion: some rows stay for the ledger when they are deleted.
     return "deleted" if changes.get("deleted_at", [None, None])[1] else "changed"
 
 
@@ -341,14 +347,22 @@ def _described(kind: str, name: str, before: Any, after: Any) -> tuple[str, Any,
         if isinstance(field, TypedJSONField):
             old, new = field.described(name, before), field.described(name, after)
             if old and new:
-                return str(old[0]), str(old[1]), str(new[1])
+                return str(old[0]), _shown(before, old[1]), _shown(after, new[1])
     return None
 
 
+def _shown(value: Any, display: Any) -> str | None:
+    return None if value in (None, "") else str(display)
+
+
 def _readable(value: Any, field: Any) -> Any:
-    """Format a JSON value for people, by the field's choices if it has any."""
-    if not isinstance(value, list | dict) and (label := dict(getattr(field, "flatchoices", ())).get(value)):
-        return str(label)
+    """Format a JSON value for people, by the field's choices or the model's ``AUDIT_LABELS``."""
+    labels = getattr(getattr(field, "model", None), "AUDIT_LABELS", {}).get(getattr(field, "name", ""), {})
+    if not isinstance(value, list | dict):
+        if label := labels.get(value) or dict(getattr(field, "flatchoices", ())).get(value):
+            return str(label)
+        if value == "":
+            return None
     if isinstance(value, bool):
         return str(_("on") if value else _("off"))
     if isinstance(value, list):

@@ -34,7 +34,7 @@ class Invitation(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), default=field_defaults.in_a_week)
     accepted_at = models.DateTimeField(_("accepted"), null=True, editable=False)
-    # Only a link that nobody but the address has seen proves that it is theirs.
+    # Only a link that was sent to the address alone verifies the address.
     mailed_at = models.DateTimeField(_("mailed"), null=True, editable=False)
 
     unscoped = models.Manager()
@@ -86,9 +86,9 @@ def invite(*, account: Account, email: str, role: str, by: User) -> tuple[Invita
 
 
 def send(invitation: Invitation, address: str) -> bool:
-    """Mail the link; ``False`` where no mail can be sent, so that it has to be handed over by hand.
+    """Mail the link; ``False`` if the portal cannot send mail and the link has to be passed on by hand.
 
-    A link that was mailed is shown to nobody else: following it verifies the address.
+    A mailed link is shown to nobody else, so following it verifies the address.
     """
     account = invitation.account.name
     text = gettext(
@@ -109,7 +109,7 @@ def send(invitation: Invitation, address: str) -> bool:
 
 
 def is_mailed() -> bool:
-    """Whether links go by mail, and are shown to nobody."""
+    """Whether links are mailed, and therefore not shown."""
     return mail.is_set_up()
 
 
@@ -120,7 +120,7 @@ def find(token: str) -> Invitation | None:
 
 
 def accept(*, invitation: Invitation, user: User) -> Membership:
-    """Make ``user`` a member. Raises ``ValidationError`` for anybody but the one who was invited."""
+    """Make ``user`` a member. Raises ``ValidationError`` for anybody but the invited person."""
     if user.email != invitation.email:
         raise ValidationError(gettext("This invitation is for %s.") % invitation.email, code="other_person")
     if invitation.account.is_suspended:
@@ -140,5 +140,5 @@ def accept(*, invitation: Invitation, user: User) -> Membership:
 
 
 def _digest(token: str) -> str:
-    # 192 random bits need no slow hash.
+    # A token of 192 random bits needs no slow hash.
     return hashlib.sha256(token.encode()).hexdigest()

@@ -19,27 +19,47 @@ RANK = {Membership.Role.VIEWER: 0, Membership.Role.MANAGER: 1, Membership.Role.O
 
 
 def change_role(*, membership: Membership, role: str, revoke_tokens: bool = False) -> Membership:
-    """Give another role. A lower one withdraws the member's invitations and, on request, their tokens.
+    """Change a member's role. A lower role withdraws their invitations and, on request, their tokens.
 
-    Tokens that are kept act with the new role. Raises ``ValidationError``; also for the last owner, who
-    cannot become anything else.
+    Remaining tokens act with the new role. Raises ``ValidationError``, also for the last owner, whose role
+    cannot change.
     """
     with transaction.atomic():
         locked = _locked(membership)
         if locked.role == OWNER and role != OWNER:
             _require_another_owner(locked)
         before, locked.role = locked.role, role
+        locked.breaks_glass = locked.breaks_glass and role == OWNER
         locked.full_clean()
-        locked.save(update_fields=["role"])
+        locked.save(update_fields=["role", "breaks_glass"])
         if RANK[Membership.Role(role)] < RANK[Membership.Role(before)]:
             _end_what_they_made(locked, revoke_tokens=revoke_tokens)
     return locked
 
 
-def remove_member(*, membership: Membership, revoke_tokens: bool = False) -> None:
-    """End a membership: nothing of the account is visible to them, and their API tokens for it stop working.
+def set_break_glass(*, membership: Membership, on: bool) -> Membership:
+    """Turn break-glass access on or off: an owner's password sign-in to a company-sign-in-only account.
 
-    Their open invitations are withdrawn. Tokens that are not revoked would work again if they came back.
+    Raises ``ValidationError`` for anybody but an owner with a password.
+    """
+    with transaction.atomic():
+        locked = _locked(membership)
+        if on and locked.role != OWNER:
+            raise ValidationError(_("Only an owner can break the glass."), code="not_owner")
+        if on and not locked.user.has_usable_password():
+            raise ValidationError(
+                _("This owner has no password to break the glass with."), code="no_password"
+            )
+        if locked.breaks_glass != on:
+            locked.breaks_glass = on
+            locked.save(update_fields=["breaks_glass"])
+    return locked
+
+
+def remove_member(*, membership: Membership, revoke_tokens: bool = False) -> None:
+    """End a membership: the user loses access to the account, and their API tokens for it stop working.
+
+    Their open invitations are withdrawn. Tokens that are not revoked work again if the user rejoins.
     Raises ``ValidationError`` for the last owner.
     """
     with transaction.atomic():
@@ -51,7 +71,7 @@ def remove_member(*, membership: Membership, revoke_tokens: bool = False) -> Non
 
 
 def open_invitations(membership: Membership) -> QuerySet[Invitation]:
-    """What the member has sent and nobody has accepted."""
+    """Invitations that the member has sent and nobody has accepted."""
     own = Invitation.objects.for_account(membership.account)
     return own.filter(invited_by=membership.user_id, accepted_at=None, expires_at__gt=timezone.now())
 
@@ -69,7 +89,7 @@ def _end_what_they_made(membership: Membership, *, revoke_tokens: bool) -> None:
 
 
 def _locked(membership: Membership) -> Membership:
-    # The account's row first, so that two owners who demote each other take turns.
+    # Lock the account's row first, so that two owners cannot demote each other at the same time.
     Account.objects.select_for_update().get(pk=membership.account_id)
     return Membership.objects.select_for_update().get(pk=membership.pk)
 

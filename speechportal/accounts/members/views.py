@@ -22,19 +22,19 @@ from django.views.decorators.http import require_POST
 
 from speechportal.accounts import addresses, time_zones
 from speechportal.accounts.access import View, member_required
-from speechportal.accounts.members import invitations, memberships
+from speechportal.accounts.forms import order_name_fields
+from speechportal.accounts.members import invitations, memberships, two_factor_duty
 from speechportal.accounts.members.invitations import Invitation
 from speechportal.accounts.models import Account, Membership, User
 from speechportal.accounts.requests import PortalRequest
 from speechportal.accounts.services import account_locked, update_account
+from speechportal.accounts.sign_in.backends import MEMBER_BACKEND
 from speechportal.accounts.single_sign_on import session as company_session
-from speechportal.accounts.single_sign_on.configuration import provider
 from speechportal.platform.forms import submit
 from speechportal.platform.versioned_forms import VersionedForm
 
 OWNERS_ONLY = gettext_lazy("Only an owner of the account may do this.")
 OWNER = Membership.Role.OWNER
-MEMBER_BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
 
 
 def owner_required(view: View[...]) -> Any:
@@ -63,7 +63,7 @@ class InvitationForm(forms.ModelForm[Invitation]):
 class AccountForm(VersionedForm, forms.ModelForm[Account]):
     class Meta:
         model = Account
-        fields = ["name", "monthly_budget", "time_zone", "single_sign_on_only"]
+        fields = ["name", "monthly_budget", "time_zone", "two_factor_required", "single_sign_on_only"]
 
     time_zone = forms.ChoiceField(
         label=gettext_lazy("Time zone"),
@@ -73,19 +73,32 @@ class AccountForm(VersionedForm, forms.ModelForm[Account]):
     )
 
     def clean_time_zone(self) -> str:
-        """A form that does not name it leaves it."""
+        """Keep the present value if the form has no such field."""
         return str(self.cleaned_data["time_zone"] or self.instance.time_zone)
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
-        if provider() is None:
+        if company_session.provider_of_account(self.instance) is None:
             del self.fields["single_sign_on_only"]
 
+    def clean_two_factor_required(self) -> bool:
+        """Only an owner who meets the requirement may turn it on."""
+        wanted: bool = self.cleaned_data["two_factor_required"]
+        assert isinstance(self.request.user, User)  # noqa: S101 - owners only
+        if (
+            wanted
+            and not self.instance.two_factor_required
+            and not two_factor_duty.fulfils(self.request.user)
+        ):
+            raise forms.ValidationError(_("Set up a second factor for yourself first."), code="untried")
+        return wanted
+
     def clean_single_sign_on_only(self) -> bool:
-        """Only an owner whose session would still open the account turns it on."""
+        """Only an owner whose session would keep its access to the account may turn it on."""
         wanted: bool = self.cleaned_data["single_sign_on_only"]
-        if wanted and not self.instance.single_sign_on_only and not company_session.may_open(self.request):
+        is_new = wanted and not self.instance.single_sign_on_only
+        if is_new and not company_session.may_open(self.request, self.instance):
             raise forms.ValidationError(
                 _("Sign in with your company’s account first, to see that it works for you."), code="untried"
             )
@@ -99,10 +112,11 @@ def member_list(request: PortalRequest) -> HttpResponse:
 
 def _show_members(request: PortalRequest, form: InvitationForm, link: str = "") -> HttpResponse:
     open_ones = Invitation.objects.for_account(request.account).filter(accepted_at=None)
+    own = Membership.objects.filter(account=request.account)
     context = {
         "form": form,
         "link": link,
-        "members": Membership.objects.filter(account=request.account).select_related("user").order_by("pk"),
+        "members": two_factor_duty.with_state(own).select_related("user").order_by("pk"),
         "invitations": open_ones.select_related("invited_by"),
         "roles": Membership.Role.choices,
         "is_owner": request.membership.role == Membership.Role.OWNER,
@@ -153,7 +167,7 @@ ROLES = {
 
 @owner_required
 def change_role(request: PortalRequest, pk: int) -> HttpResponse:
-    """Asks which role, and says what it means; a POST with ``role`` changes it."""
+    """Page with the roles and their effects; a POST with ``role`` changes the role."""
     membership = _membership(request, pk)
     if request.method != "POST":
         context = {
@@ -178,7 +192,7 @@ def change_role(request: PortalRequest, pk: int) -> HttpResponse:
 
 
 def _made_by(membership: Membership) -> dict[str, Any]:
-    """The invitations and API tokens that end, or may end, with the role of the member who made them."""
+    """Context: the member's invitations and API tokens, which a lower role or a removal may end."""
     return {
         "invitations": list(memberships.open_invitations(membership)),
         "tokens": list(memberships.active_tokens(membership)),
@@ -187,7 +201,7 @@ def _made_by(membership: Membership) -> dict[str, Any]:
 
 @owner_required
 def remove(request: PortalRequest, pk: int) -> HttpResponse:
-    """Remove a member, after a question that says what happens to what they made."""
+    """Remove a member, after a confirmation that lists the effects on their invitations and tokens."""
     membership = _membership(request, pk)
     if request.method == "POST":
         try:
@@ -214,7 +228,8 @@ def account_settings(request: PortalRequest) -> HttpResponse:
     if saved is not None:
         messages.success(request, _("The settings of the account were saved."))
         return redirect("account_settings")
-    return render(request, "accounts/settings.html", {"form": form, "tab": "settings"})
+    context = {"form": form, "tab": "settings", "without_factor": list(two_factor_duty.missing(account))}
+    return render(request, "accounts/settings.html", context)
 
 
 class JoinForm(BaseUserCreationForm[User]):
@@ -224,6 +239,10 @@ class JoinForm(BaseUserCreationForm[User]):
         model = User
         fields = ["first_name", "last_name"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        order_name_fields(self)
+
 
 @sensitive_post_parameters()
 def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
@@ -232,6 +251,8 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
     if invitation is None:
         return render(request, "accounts/invitation_closed.html", status=404)
     known = User.objects.filter(email=invitation.email).exists()
+    if company_session.scope(request):
+        raise PermissionDenied(company_session.SCOPED)
     signed_in = request.user if isinstance(request.user, User) else None
     form = JoinForm(request.POST or None) if signed_in is None and not known else None
     if request.method == "POST":
@@ -260,7 +281,7 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _new_user(invitation: Invitation, form: JoinForm) -> User | None:
-    """``None`` where the invitation was accepted at the same moment, by another request."""
+    """Create the invited user; ``None`` if a concurrent request has accepted the invitation."""
     try:
         with transaction.atomic():
             return User.objects.create_user(

@@ -147,6 +147,20 @@ class Migration(migrations.Migration):
                     ("rotate_secrets", "Can rotate an account's secrets"),
                     ("erase_account", "Can export and delete an account's or a person's data"),
                 ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("price_per_file__gte", 0)),
+                        name="account_price_not_negative",
+                        violation_error_message="The price per file cannot be negative.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("monthly_budget__isnull", True), ("monthly_budget__gte", 0), _connector="OR"
+                        ),
+                        name="account_budget_not_negative",
+                        violation_error_message="The monthly budget cannot be negative.",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -231,6 +245,13 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "user",
                 "verbose_name_plural": "users",
+                "constraints": [
+                    models.UniqueConstraint(
+                        django.db.models.functions.text.Lower("email"),
+                        name="user_email_unique",
+                        violation_error_message="A user with this e-mail address already exists.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -359,6 +380,21 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "indexes": [
+                    models.Index(fields=["account", "-id"], name="audit_of_account"),
+                    models.Index(fields=["target_uid", "-id"], name="audit_of_target"),
+                    models.Index(
+                        condition=models.Q(("part_of", ""), _negated=True),
+                        fields=["part_of", "-id"],
+                        name="audit_of_whole",
+                    ),
+                    models.Index(fields=["created_at"], name="audit_by_time"),
+                    models.Index(
+                        condition=models.Q(("request_id", ""), _negated=True),
+                        fields=["request_id"],
+                        name="audit_of_request",
+                    ),
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -417,6 +453,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "external identity",
                 "verbose_name_plural": "external identities",
+                "constraints": [
+                    models.UniqueConstraint(fields=("issuer", "subject"), name="external_identity_unique")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -473,6 +512,14 @@ class Migration(migrations.Migration):
                 "ordering": ["-pk"],
                 "base_manager_name": "unscoped",
                 "default_manager_name": "unscoped",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("accepted_at__isnull", True)),
+                        fields=("account", "email"),
+                        name="invitation_open_unique",
+                        violation_error_message="This address is invited already: withdraw that invitation first.",
+                    )
+                ],
             },
             managers=[
                 ("unscoped", django.db.models.manager.Manager()),
@@ -530,6 +577,7 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
+                        verbose_name="account",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="memberships",
                         to="accounts.account",
@@ -538,6 +586,7 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     models.ForeignKey(
+                        verbose_name="user",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="memberships",
                         to=settings.AUTH_USER_MODEL,
@@ -548,6 +597,13 @@ class Migration(migrations.Migration):
                 "verbose_name": "member",
                 "verbose_name_plural": "members",
                 "ordering": ["account__name", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("account", "user"),
+                        name="membership_unique",
+                        violation_error_message="This user is already a member of the account.",
+                    )
+                ],
             },
         ),
         migrations.AddField(
@@ -570,6 +626,7 @@ class Migration(migrations.Migration):
                 (
                     "app",
                     models.ForeignKey(
+                        verbose_name="authenticator app",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="recovery_codes",
                         to="accounts.authenticatorapp",
@@ -579,6 +636,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "recovery code",
                 "verbose_name_plural": "recovery codes",
+                "constraints": [
+                    models.UniqueConstraint(fields=("app", "digest"), name="recovery_code_unique")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -622,84 +682,5 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("email"),
-                name="user_email_unique",
-                violation_error_message="A user with this e-mail address already exists.",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(fields=["account", "-id"], name="audit_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(fields=["target_uid", "-id"], name="audit_of_target"),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(
-                condition=models.Q(("part_of", ""), _negated=True),
-                fields=["part_of", "-id"],
-                name="audit_of_whole",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(fields=["created_at"], name="audit_by_time"),
-        ),
-        migrations.AddIndex(
-            model_name="auditentry",
-            index=models.Index(
-                condition=models.Q(("request_id", ""), _negated=True),
-                fields=["request_id"],
-                name="audit_of_request",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="externalidentity",
-            constraint=models.UniqueConstraint(fields=("issuer", "subject"), name="external_identity_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="invitation",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("accepted_at__isnull", True)),
-                fields=("account", "email"),
-                name="invitation_open_unique",
-                violation_error_message="This address is invited already: withdraw that invitation first.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="membership",
-            constraint=models.UniqueConstraint(
-                fields=("account", "user"),
-                name="membership_unique",
-                violation_error_message="This user is already a member of the account.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price_per_file__gte", 0)),
-                name="account_price_not_negative",
-                violation_error_message="The price per file cannot be negative.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="account",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("monthly_budget__isnull", True), ("monthly_budget__gte", 0), _connector="OR"
-                ),
-                name="account_budget_not_negative",
-                violation_error_message="The monthly budget cannot be negative.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="recoverycode",
-            constraint=models.UniqueConstraint(fields=("app", "digest"), name="recovery_code_unique"),
         ),
     ]

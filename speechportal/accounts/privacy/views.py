@@ -45,7 +45,7 @@ def activity_page(request: PortalRequest, entries: QuerySet[AuditEntry]) -> dict
 
 
 class PrivacyForm(VersionedForm, forms.ModelForm[Account]):
-    """How long data is kept, and whether support staff may read transcripts meanwhile."""
+    """Form of the retention periods and of support staff's access to transcripts."""
 
     support = forms.TypedChoiceField(
         label=_("Support staff may read transcripts"),
@@ -70,7 +70,7 @@ class PrivacyForm(VersionedForm, forms.ModelForm[Account]):
         support.choices = choices
 
     def clean(self) -> dict[str, Any]:
-        """``support`` becomes the time until which support staff may read."""
+        """Convert ``support`` to the time until which support staff may read transcripts."""
         cleaned = super().clean()
         days = cleaned.pop("support", None)
         if days is not None:

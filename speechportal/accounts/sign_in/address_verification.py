@@ -1,7 +1,7 @@
 """Verification of a member's own e-mail address: a mailed link, confirmed by a button while signed in.
 
-The link alone verifies nothing. Mail scanners open links, and whoever registered somebody else's address
-could have its owner confirm it; so it counts only for the user who is signed in when it is opened.
+The link alone verifies nothing: mail scanners open links, and the owner of an address that somebody else has
+registered might open it too. It therefore works only for the user who is signed in when it is opened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ VALID_FOR = timedelta(days=3)
 def ask(user: User) -> bool:
     """Queue a mail with a link; ``False`` if the limit per hour is reached."""
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two clicks at once
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)  # guards against concurrent clicks
         lately = AuditEntry.unscoped.filter(
             created_at__gt=timezone.now() - timedelta(hours=1),
             action=ASKED,
@@ -53,7 +53,7 @@ def ask(user: User) -> bool:
 
 
 def send(user_id: int) -> None:
-    """Mail a link. Run by the queue."""
+    """Mail the verification link. Run by the queue."""
     user = User.objects.filter(pk=user_id, is_active=True, email_verified_at=None).first()
     if user is None:
         return
@@ -73,7 +73,7 @@ def token_for(user: User) -> str:
 
 
 def is_of(token: str, user: User) -> bool:
-    """Whether the token was made for this user and their present address, and has not expired."""
+    """Whether the token is valid for this user and their present address, and has not expired."""
     try:
         return bool(signing.loads(token, salt=SALT, max_age=VALID_FOR) == [user.pk, user.email])
     except signing.BadSignature:

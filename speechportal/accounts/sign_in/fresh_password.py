@@ -1,7 +1,7 @@
-"""Whether the password was typed in this session within the last minutes.
+"""Recent password confirmation: whether the password was entered in this session within the last minutes.
 
-What could be used against the person, such as the secret of an authenticator app, is shown only then: an
-unlocked browser, or a stolen session, is not enough.
+Sensitive data, such as the secret of an authenticator app, is shown only then, so that an unlocked browser or
+a stolen session is not enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SECONDS = 300
 
 
 def note(request: HttpRequest) -> None:
-    """The password was right just now."""
+    """Record that the password was just entered correctly."""
     request.session[SESSION_KEY] = int(time.time())
 
 

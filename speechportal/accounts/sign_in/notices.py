@@ -24,13 +24,17 @@ SENTENCES = {
     "two_factor_off": gettext_lazy("Two-factor sign-in was turned off."),
     "recovery_codes_made": gettext_lazy("New recovery codes were made; the earlier ones no longer work."),
     "recovery_code_used": gettext_lazy("A recovery code was used in place of the authenticator app."),
+    "app_removed": gettext_lazy("Your authenticator app was removed; your passkeys stay."),
+    "passkey_added": gettext_lazy("A passkey was added."),
+    "passkey_removed": gettext_lazy("A passkey was removed."),
+    "passkey_copied": gettext_lazy("A passkey was refused, because somebody may have copied it."),
 }
 
 
 def send_later(user_id: int, what: str) -> None:
     """Queue a notice; with the database as broker it belongs to the current transaction.
 
-    ``what`` is one of ``SENTENCES``. Who acts, and from where, is known from the actor.
+    ``what`` is one of ``SENTENCES``. The current actor supplies the author and the address.
     """
     if mail.is_set_up():
         actor = current_actor()

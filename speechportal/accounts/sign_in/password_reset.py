@@ -38,7 +38,7 @@ MOST_AN_HOUR = 3
 
 
 class AskForm(PasswordResetForm):
-    """Django's form without its look-up, whose time would tell whether an address is known."""
+    """Django's form without the look-up, whose duration would reveal whether an address is known."""
 
     email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
@@ -47,7 +47,7 @@ class AskForm(PasswordResetForm):
     )
 
     def save(self, *_args: Any, **_options: Any) -> None:
-        """The same for every address: whether it is known is found out by the queue."""
+        """Queue the mail for any address; the look-up happens in the queue."""
         enqueue(SEND_TO, normalised(self.cleaned_data["email"]))
 
 
@@ -68,7 +68,7 @@ def ask(user: User) -> bool:
 
 
 def send_to(email: str) -> None:
-    """Mail a link to an address, if an active user has it who signs in with a password. Run by the queue."""
+    """Mail a link if the address belongs to an active user with a password. Run by the queue."""
     user = User.objects.filter(email=email, is_active=True).first()
     if user is not None and user.has_usable_password():
         ask(user)
@@ -98,7 +98,7 @@ class AskForPassword(PasswordResetView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not mail.is_set_up():
-            return self.get(request, *args, **kwargs)  # Which says so.
+            return self.get(request, *args, **kwargs)  # This page shows the reason.
         if throttling.seconds_to_wait(request, ""):
             return throttling.refused(request)
         throttling.count_request(request)
@@ -122,7 +122,7 @@ class SetPassword(PasswordResetConfirmView):
         assert isinstance(self.user, User)  # noqa: S101 - as above
         sessions.end(self.user.pk)
         throttling.forget(email=self.user.email)
-        # The link came to the address by mail.
+        # The mailed link has verified the address.
         User.objects.filter(pk=self.user.pk).update(email_verified_at=timezone.now())
         messages.success(self.request, _("Your password was changed. Sign in with the new one."))
         return response

@@ -1,9 +1,9 @@
-"""Forms that arrive after the session ended, or with a stale CSRF token: nothing that was typed is lost.
+"""Resubmission of forms sent after the session ended, or with a stale CSRF token: no input is lost.
 
-- The session ended: the answer is the sign-in page, which carries the form. After the sign-in (and the second
-  factor) :func:`send_again` shows it, and one button sends it to the address that it was meant for.
-- The CSRF token is stale, because the person signed in in another tab: the same page comes at once.
-- The form comes from another site, or says nothing of where it comes from: it is refused, and not shown.
+- The session ended: the response is the sign-in page, which carries the form. After the sign-in (and the
+  second factor) :func:`send_again` shows it, with a button that sends it to its original URL.
+- The CSRF token is stale, because the person signed in in another tab: the same page is shown at once.
+- The form comes from another site, or its origin is unknown: it is refused, and not shown.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from django.views.decorators.cache import never_cache
 SALT = "speechportal.accounts.sign_in.resubmission"
 FIELD = "typed"  # of the sign-in form
 SESSION_KEY = "typed"
-LONGEST = 512 * 1024  # characters of a form that is kept
+LONGEST = 512 * 1024  # characters of a kept form
 MAX_AGE = 24 * 3600  # seconds
 NOT_KEPT = {"csrfmiddlewaretoken", FIELD}
-# They prove who is at the keyboard, so they are typed again.
+# Fields that authenticate the person and therefore have to be entered again.
 CREDENTIALS = {"password", "password1", "password2", "old_password", "new_password1", "new_password2"}
+CREDENTIALS |= {"credential"}  # of a passkey
 NOT_SHOWN = {"next", "opened_with", "secret", "secret_key", "secret_access_key"}
 
 
 @dataclass(frozen=True)
 class TypedForm:
-    """A form's fields as they were sent. Files are named only: a browser does not send them twice."""
+    """Fields of a form as they were sent. Of files only the names: a browser does not send them twice."""
 
     path: str
     fields: list[tuple[str, str]]
@@ -44,7 +45,7 @@ class TypedForm:
 
     @classmethod
     def of(cls, request: HttpRequest) -> TypedForm | None:
-        """What the request has sent; ``None`` where that is nothing, a sign-in, or too much to keep."""
+        """Form of the request; ``None`` if it is empty, a sign-in, or too long to keep."""
         fields = [
             (name, value)
             for name, values in request.POST.lists()
@@ -71,7 +72,7 @@ class TypedForm:
 
     @property
     def shown(self) -> list[tuple[str, str]]:
-        """What the page lists: no secrets, nothing empty."""
+        """Fields that the page lists: no secrets, no empty ones."""
         return [
             (name.replace("_", " "), value)
             for name, value in self.fields
@@ -80,7 +81,7 @@ class TypedForm:
 
 
 def signed_out(request: HttpRequest) -> HttpResponse:
-    """The answer to a form without a session: the sign-in page, which keeps what was typed."""
+    """Response to a form without a session: the sign-in page, which keeps the form."""
     typed = TypedForm.of(request)
     if typed is None or not is_same_origin(request):
         return redirect_to_login(_page_before(request))
@@ -97,7 +98,7 @@ def signed_out(request: HttpRequest) -> HttpResponse:
 
 
 def keep(request: HttpRequest, text: str) -> HttpResponse | None:
-    """After a sign-in with ``text`` from its form: where to go on with the form that was kept."""
+    """Store the kept form (``text``) in the session after the sign-in; redirects to :func:`send_again`."""
     typed = TypedForm.unsealed(text) if text else None
     if typed is None:
         return None
@@ -108,7 +109,7 @@ def keep(request: HttpRequest, text: str) -> HttpResponse | None:
 @never_cache
 @login_required
 def send_again(request: HttpRequest) -> HttpResponse:
-    """The form that was sent before the sign-in, with one button that sends it."""
+    """Page with the form that was sent before the sign-in, and a button that sends it again."""
     kept: Any = request.session.pop(SESSION_KEY, None)
     if kept is None:
         return redirect("home")
@@ -117,7 +118,7 @@ def send_again(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's ``CSRF_FAILURE_VIEW``."""
+    """View for failed CSRF checks (Django's ``CSRF_FAILURE_VIEW``)."""
     if not is_same_origin(request):
         return _unstored(render(request, "accounts/csrf_refused.html", status=403))
     if request.path == reverse("login"):
@@ -133,7 +134,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def is_same_origin(request: HttpRequest) -> bool:
-    """Whether a page of the portal sent the request. Without any sign of that, it did not."""
+    """Whether a page of the portal sent the request; ``False`` if the headers do not say."""
     if site := request.headers.get("Sec-Fetch-Site", ""):
         return site == "same-origin"
     origin = request.headers.get("Origin", "") or request.headers.get("Referer", "")
@@ -147,7 +148,7 @@ def _ask(request: HttpRequest, typed: TypedForm, *, status: int) -> HttpResponse
 
 
 def _page_before(request: HttpRequest) -> str:
-    """The page that the form was on, or the home page: many forms go to addresses that show no page."""
+    """Path of the page with the form, or the home page: many forms go to URLs without a page."""
     page = request.headers.get("Referer", "")
     is_ours = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
     if not page or not is_ours:

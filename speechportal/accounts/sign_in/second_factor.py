@@ -1,10 +1,13 @@
-"""Second factor: time-based one-time passwords (RFC 6238), mandatory for staff and optional for members.
+"""Second factor: one-time passwords (RFC 6238) or passkeys.
 
-The shared secret is stored encrypted and shown once. A code is accepted once: the time step of the last one
-is stored, and only later ones are accepted. Wrong codes delay the next try, longer each time.
-Whoever lost the app has recovery codes (:mod:`.recovery_codes`); without those it is
-taken away by support staff, or on the machine with ``manage.py reset_two_factor``, never by an account's
-owner: a person may work in other accounts, too.
+Mandatory for staff and for members of accounts that require it.
+
+The shared secret of an authenticator app is stored encrypted and shown once. A code is accepted once: the
+time step of the last one is stored, and only later ones are accepted. Wrong codes delay the next try, longer
+each time.
+A user who has lost the app or the passkey has recovery codes (:mod:`.recovery_codes`). Without those, support
+staff or ``manage.py reset_two_factor`` remove the second factor; an account's owner cannot, since the user
+may belong to other accounts too.
 """
 
 from __future__ import annotations
@@ -25,14 +28,16 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from speechportal.accounts.sign_in import notices, recovery_codes
+from speechportal.accounts.sign_in import notices, passkeys, recovery_codes, sessions
+from speechportal.accounts.sign_in.passkeys import Passkey
 from speechportal.encryption import EncryptedCredentials, rotate
 
 SESSION_KEY = "second_factor"
+PASSKEY = "passkey"  # session value: passed by a passkey, or by a recovery code in its place
 DIGITS, STEP_SECONDS, SECRET_BYTES = 6, 30, 20
 FREE_FAILURES = 3
 LONGEST_WAIT = 600  # seconds
-UNCONFIRMED = timedelta(minutes=10)  # how long a secret waits for its first code
+UNCONFIRMED = timedelta(minutes=10)  # lifetime of a secret without its first code
 
 
 class AuthenticatorApp(models.Model):
@@ -80,14 +85,19 @@ def app_of(user_id: int) -> AuthenticatorApp | None:
     return AuthenticatorApp.objects.filter(user=user_id, confirmed_at__isnull=False).first()
 
 
+def is_set_up(user_id: int) -> bool:
+    """Whether the user has a second factor: a confirmed app or a passkey."""
+    return app_of(user_id) is not None or passkeys.of_user(user_id).exists()
+
+
 def forget_unconfirmed(user_id: int, *, older_than: timedelta = timedelta(0)) -> None:
-    """Discard a secret that no code has confirmed: whoever saw it may not be its user."""
+    """Discard a secret that no code has confirmed: somebody other than the user may have seen it."""
     begun = AuthenticatorApp.objects.filter(user=user_id, confirmed_at=None)
     begun.filter(created_at__lte=timezone.now() - older_than).delete()
 
 
 def begin(user_id: int) -> AuthenticatorApp:
-    """The app that is to be set up: the one begun within minutes, so that a scanned code goes on to fit."""
+    """Begin to set up an app, or continue within minutes, so that a scanned secret stays valid."""
     forget_unconfirmed(user_id, older_than=UNCONFIRMED)
     secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode()
     app, _created = AuthenticatorApp.objects.get_or_create(
@@ -97,10 +107,10 @@ def begin(user_id: int) -> AuthenticatorApp:
 
 
 def verify(app: AuthenticatorApp, code: str) -> bool:
-    """Whether ``code`` is the app's at this time (or one step earlier or later), for the first time, or a
-    recovery code that is not used yet.
+    """Verify a one-time password, or an unused recovery code.
 
-    The first right code completes the setting up. While wrong codes make it wait, nothing is right.
+    A one-time password is accepted once, with a tolerance of one time step. The first correct one completes
+    the set-up. While wrong codes impose a wait, every code is refused.
     """
     digits = "".join(code.split())
     with transaction.atomic():
@@ -112,7 +122,7 @@ def verify(app: AuthenticatorApp, code: str) -> bool:
             if locked.confirmed_at is None:
                 notices.send_later(locked.user_id, "two_factor_on")
             locked.last_step, locked.confirmed_at = step, locked.confirmed_at or timezone.now()
-        elif not recovery_codes.use(locked, code):
+        elif not recovery_codes.use(locked.user, code):
             _note_failure(locked)
             return False
         locked.failures, locked.wait_until = 0, None
@@ -125,37 +135,81 @@ def seconds_to_wait(app: AuthenticatorApp) -> int:
     return max(0, int(left + 0.999))
 
 
-def remove(user_id: int) -> bool:
-    """Remove the app and its recovery codes. Staff set up another at the next sign-in."""
+def remove_app(user_id: int) -> bool:
+    """Remove the app; the recovery codes too, if it was the last second factor."""
     was_on = app_of(user_id) is not None
-    removed = bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
-    if was_on:
-        notices.send_later(user_id, "two_factor_off")
+    with transaction.atomic():
+        removed = bool(AuthenticatorApp.objects.filter(user=user_id).delete()[0])
+        if was_on:
+            _forget_codes_of_none(user_id)
+            notices.send_later(user_id, "app_removed" if is_set_up(user_id) else "two_factor_off")
     return removed
 
 
-def pass_session(request: HttpRequest, app: AuthenticatorApp) -> None:
-    """Mark the session as having passed the second factor."""
+def remove_passkey(passkey: Passkey, *, but_session: str | None) -> None:
+    """Remove a passkey, and end the user's sessions except ``but_session``: it may have opened them."""
+    with transaction.atomic():
+        passkey.delete()
+        _forget_codes_of_none(passkey.user_id)
+        sessions.end(passkey.user_id, but=but_session)
+        notices.send_later(passkey.user_id, "passkey_removed")
+
+
+def remove_all(user_id: int) -> bool:
+    """Remove app, passkeys and recovery codes. Staff set up another factor at the next sign-in."""
+    removed = False
+    with transaction.atomic():
+        for passkey in passkeys.of_user(user_id):
+            passkey.delete()  # one by one, so that the audit trail has them
+            removed = True
+        had_passkeys, removed = removed, remove_app(user_id) or removed
+        _forget_codes_of_none(user_id)
+        if had_passkeys:
+            notices.send_later(user_id, "passkey_removed")
+    return removed
+
+
+def _forget_codes_of_none(user_id: int) -> None:
+    if not is_set_up(user_id):
+        recovery_codes.of_user(user_id).delete()
+
+
+def pass_session(request: HttpRequest, app: AuthenticatorApp | None) -> None:
+    """Mark the session as having passed the second factor, by an app or (``None``) by a passkey."""
     request.session.cycle_key()
-    request.session[SESSION_KEY] = app.pk
+    request.session[SESSION_KEY] = PASSKEY if app is None else app.pk
 
 
 def is_passed(request: HttpRequest) -> bool:
-    """Whether the session has passed the second factor, with the app that its user still has."""
+    """Whether the session has passed the second factor, of a kind that its user still has."""
+    mark = request.session.get(SESSION_KEY)
+    if mark == PASSKEY:
+        return has_passkeys(request.user)
     app = _app_of_sender(request)
-    return app is not None and request.session.get(SESSION_KEY) == app.pk
+    return app is not None and mark == app.pk
 
 
 def is_missing(request: HttpRequest) -> bool:
-    """Whether the session has yet to pass the second factor, which staff and users with an app must."""
+    """Whether the session has not passed the second factor yet, which staff and users with one must."""
     user = request.user
     if not user.is_authenticated or is_passed(request):
         return False
-    return _app_of_sender(request) is not None or bool(settings.STAFF_TWO_FACTOR and user.is_staff)
+    return is_set_up_by_sender(request) or bool(settings.STAFF_TWO_FACTOR and user.is_staff)
+
+
+def is_set_up_by_sender(request: HttpRequest) -> bool:
+    """Like :func:`is_set_up`, without a query for a user that the session's backend has loaded."""
+    return _app_of_sender(request) is not None or has_passkeys(request.user)
+
+
+def has_passkeys(user: object) -> bool:
+    # Loaded with the user (backends.py), except in the request that signs in.
+    known: bool | None = getattr(user, "owns_passkeys", None)
+    return passkeys.of_user(getattr(user, "pk", 0)).exists() if known is None else known
 
 
 def _app_of_sender(request: HttpRequest) -> AuthenticatorApp | None:
-    # It came with the user (backends.py).
+    # Likewise.
     app: AuthenticatorApp | None = getattr(request.user, "authenticator", None)
     return app if app is not None and app.confirmed_at is not None else None
 
@@ -165,7 +219,7 @@ def _credentials(user_id: int) -> EncryptedCredentials:
 
 
 def _totp(secret: bytes) -> TOTP:
-    # SHA-1 is what authenticator apps can do; as HMAC it is sound.
+    # Authenticator apps support only SHA-1; it is secure as an HMAC.
     return TOTP(secret, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - see above # nosec B303
 
 

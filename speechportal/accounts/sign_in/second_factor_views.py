@@ -1,4 +1,4 @@
-"""Pages of the second factor at sign-in: enter a code, or set up an app (staff without one)."""
+"""Pages of the second factor at sign-in: enter a code, use a passkey, or (staff) set one up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from speechportal.accounts.models import AuthenticatorApp, User
-from speechportal.accounts.sign_in import fresh_password, second_factor, throttling
+from speechportal.accounts.sign_in import fresh_password, passkeys, recovery_codes, second_factor, throttling
 
 
 class CodeForm(forms.Form):
@@ -30,9 +30,9 @@ class CodeForm(forms.Form):
         ),
     )
 
-    def __init__(self, *args: Any, app: AuthenticatorApp, request: HttpRequest, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, app: AuthenticatorApp | None, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app, self.request = app, request
+        self.app, self.request = app, request  # without an app only recovery codes are accepted
 
     def ask_for_recovery_code(self) -> None:
         field = self.fields["code"]
@@ -47,7 +47,7 @@ class CodeForm(forms.Form):
 
     def check(self, code: str) -> None:
         self._refuse_while_waiting()
-        if not second_factor.verify(self.app, code):
+        if not self._is_right(code):
             throttling.count_failure(self.request)
             self._refuse_while_waiting()
             raise forms.ValidationError(
@@ -55,7 +55,15 @@ class CodeForm(forms.Form):
                 code="wrong",
             )
 
+    def _is_right(self, code: str) -> bool:
+        if self.app is not None:
+            return second_factor.verify(self.app, code)
+        assert isinstance(self.request.user, User)  # noqa: S101 - the views need a sign-in
+        return recovery_codes.use(self.request.user, code)
+
     def _refuse_while_waiting(self) -> None:
+        if self.app is None:
+            return
         self.app.refresh_from_db()
         if wait := second_factor.seconds_to_wait(self.app):
             raise forms.ValidationError(
@@ -70,7 +78,7 @@ class CodeForm(forms.Form):
 
 
 class PasswordForm(forms.Form):
-    """The password of who is signed in, once more."""
+    """Form that asks the signed-in user for their password again."""
 
     password = forms.CharField(
         label=_("Password"),
@@ -89,14 +97,14 @@ class PasswordForm(forms.Form):
 
 
 def check_password(request: HttpRequest, password: str) -> None:
-    """Raise ``ValidationError`` unless it is the sender's; within the limits of the sign-in."""
+    """Raise ``ValidationError`` unless the password is the user's; throttled like the sign-in."""
     email = getattr(request.user, "email", "")
     if authenticate(request, username=email, password=password) != request.user:
         raise forms.ValidationError(_("This is not your password."), code="wrong_password")
 
 
 def ask_for_password(request: HttpRequest) -> HttpResponse:
-    """The page before one that shows a secret; the right password leads to that one."""
+    """Page that asks for the password before a page with a secret is shown."""
     if throttling.is_refused(request):
         return throttling.refused(request)
     form = PasswordForm(request.POST or None, request=request)
@@ -105,7 +113,7 @@ def ask_for_password(request: HttpRequest) -> HttpResponse:
         return redirect(request.get_full_path())
     if request.method == "POST" and throttling.is_refused(request):
         return throttling.refused(request)
-    return render(request, "accounts/password_again.html", {"form": form, "next": _next(request)})
+    return render(request, "accounts/password_again.html", {"form": form, "next": next_page(request)})
 
 
 @sensitive_post_parameters("code", "password")
@@ -119,35 +127,40 @@ def show_code(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)  # noqa: S101 - login_required
     if throttling.is_refused(request):
         return throttling.refused(request)
-    app = second_factor.app_of(request.user.pk)
-    setting_up = app is None
+    app, has_passkeys = second_factor.app_of(request.user.pk), second_factor.has_passkeys(request.user)
+    setting_up = app is None and not has_passkeys
     if setting_up and not second_factor.is_missing(request):
         return redirect("security")
     if setting_up and not fresh_password.is_fresh(request):
         return ask_for_password(request)
-    app = app or second_factor.begin(request.user.pk)
+    if setting_up:
+        app = second_factor.begin(request.user.pk)
     form = CodeForm(request.POST or None, app=app, request=request)
     recovering = not setting_up and "recovery" in request.GET
-    if recovering:
+    if recovering or app is None:
         form.ask_for_recovery_code()
     if request.method == "POST" and form.is_valid():
         second_factor.pass_session(request, app)
         throttling.signed_in(request, request.user.email)
-        return redirect(_next(request))
+        return redirect(next_page(request))
     if request.method == "POST" and throttling.is_refused(request):
         return throttling.refused(request)
     context: dict[str, Any] = {
         "form": form,
         "setting_up": setting_up,
         "recovering": recovering,
-        "next": _next(request),
+        "app": app,
+        "has_passkeys": has_passkeys and passkeys.is_possible(request),
+        "passkeys_possible": passkeys.is_possible(request),
+        "next": next_page(request),
     }
-    if setting_up:
+    if setting_up and app is not None:
         context |= {"qr_code": app.qr_code(), "typed_secret": app.typed_secret()}
     return render(request, "accounts/second_factor.html", context)
 
 
-def _next(request: HttpRequest) -> str:
+def next_page(request: HttpRequest, otherwise: str = "home") -> str:
+    """Path in ``next`` if it is one of the portal; else that of the view named ``otherwise``."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     sound = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if sound else reverse("home")
+    return wanted if sound else reverse(otherwise)

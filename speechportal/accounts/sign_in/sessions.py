@@ -1,4 +1,4 @@
-"""Session store with the user, so that users can list and end their sessions.
+"""Session store that records the user, so that users can list and end their sessions.
 
 Django's own table has only a key and signed data. This one adds columns in the documented way (Django,
 "Extending database-backed session engines"): a session is listed by its user and ended by deleting its row.
@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from speechportal.platform.http import client_address
 
 NOTED_EVERY = timedelta(minutes=5)
-# The first that a browser names; most of them name Chrome and Safari, too.
+# Tokens of user agents, of which the first match counts: most user agents also contain Chrome and Safari.
 BROWSERS = {
     "Whale/": "Whale",
     "SamsungBrowser/": "Samsung Internet",
@@ -78,7 +78,7 @@ class MemberSession(AbstractBaseSession):
 class SessionStore(DatabaseStore):
     """Django's database session store, on :class:`MemberSession`."""
 
-    row: MemberSession | None = None  # As it was read.
+    row: MemberSession | None = None  # as loaded
 
     @classmethod
     def get_model_class(cls) -> type[MemberSession]:
@@ -92,7 +92,7 @@ class SessionStore(DatabaseStore):
         made = super().create_model_instance(data)
         assert isinstance(made, MemberSession)  # noqa: S101 - see get_model_class
         made.user_id = int(data[USER_KEY]) if data.get(USER_KEY) else None
-        # A new key for the same sign-in goes on where the old one was.
+        # A new key for the same sign-in keeps the data of the old row.
         if self.row is not None and self.row.user_id == made.user_id:
             for name in ("created_at", "seen_at", "address", "browser"):
                 setattr(made, name, getattr(self.row, name))
@@ -124,7 +124,7 @@ def of_user(user_id: int) -> list[MemberSession]:
 
 
 def end(user_id: int, *, handle: str = "", but: str | None = None) -> int:
-    """End a user's session by its handle, or all ``but`` the one with this key; returns how many."""
+    """End a user's session by its handle, or all except the one with the key ``but``; returns how many."""
     keys = [row.pk for row in of_user(user_id) if row.pk != but and handle in ("", row.handle)]
     MemberSession.objects.filter(pk__in=keys).delete()
     return len(keys)
@@ -138,7 +138,7 @@ def _address(request: HttpRequest) -> str | None:
 
 
 def _browser(request: HttpRequest) -> str:
-    """Browser and system, such as ``Firefox · Windows``; no more of the user agent is stored."""
+    """Browser and system, such as ``Firefox · Windows``; the rest of the user agent is not stored."""
     agent = request.headers.get("User-Agent", "")
     names = (
         next((name for sign, name in table.items() if sign in agent), "") for table in (BROWSERS, SYSTEMS)

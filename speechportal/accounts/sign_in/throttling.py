@@ -1,18 +1,18 @@
-"""Limits of the sign-in: how often a wrong password or code may be given, and how long to wait afterwards.
+"""Throttling of the sign-in: limits on wrong passwords and codes, with exponential back-off.
 
-Failures are counted for three subjects; each wait is twice as long as the one before it:
+Failures are counted for three subjects; each wait is twice as long as the previous one:
 
 =========  =============================================  =====================================
-subject    one is                                         wait begins after
+subject    identified by                                  wait begins after
 =========  =============================================  =====================================
 pair       an e-mail address from one network             ``SIGN_IN_TRIES`` failures
 address    an e-mail address, from anywhere               4 times as many; 1 minute at first
 network    an IPv4 address or an IPv6 /64, all addresses  8 times as many; 1 minute at first
 =========  =============================================  =====================================
 
-During a wait nothing is tried, so nothing is counted either. The limit of an address does not apply to
-networks where its owner has a session: strangers cannot lock somebody out of their own places. The owner gets
-a mail when the wait of their address begins. A day without failures forgets them.
+During a wait every attempt is refused and not counted. The limit of an address does not apply to networks in
+which its owner has a session, so that strangers cannot lock the owner out there. The owner gets a mail when
+the wait of their address begins. Failures expire after a day without new ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from speechportal.platform.http import client_address
 
 logger = logging.getLogger(__name__)
 
-IPV6_NETWORK = 64  # bits: what one customer of a provider has
+IPV6_NETWORK = 64  # prefix length: a provider's typical allocation to a customer
 FORGOTTEN_AFTER = timedelta(days=1)
 LONGEST_WAIT = timedelta(hours=12)
 FIRST_WIDE_WAIT = timedelta(minutes=1)
@@ -44,7 +44,7 @@ ADDRESS_FACTOR, NETWORK_FACTOR = 4, 8
 
 
 class SignInFailures(models.Model):
-    """Wrong passwords and codes for one subject."""
+    """Number of wrong passwords and codes of one subject, and its wait."""
 
     class Subject(models.TextChoices):
         PAIR = "pair", _("address from a network")
@@ -77,7 +77,7 @@ Subject = SignInFailures.Subject
 
 
 def network_of(request: HttpRequest) -> str:
-    """The network that counts as one place, as ``192.0.2.1`` or ``2001:db8::/64``."""
+    """Network of the client, as ``192.0.2.1`` or ``2001:db8::/64``."""
     return network_named(client_address(request))
 
 
@@ -94,13 +94,13 @@ def network_named(address: str) -> str:
 
 
 def address_of(request: HttpRequest) -> str:
-    """The address that a sign-in is for: after the password, that of the person who gave it."""
+    """E-mail address of the sign-in; after the password, that of the user who entered it."""
     given = request.POST.get("username", "") or getattr(getattr(request, "user", None), "email", "")
     return normalised(given)
 
 
 def seconds_to_wait(request: HttpRequest, email: str | None = None) -> int:
-    """How long the sender must wait before the next try for ``email``; 0: not at all."""
+    """Seconds that the client must wait before the next attempt for ``email``; 0 if none."""
     email = address_of(request) if email is None else normalised(email)
     network = network_of(request)
     rows = SignInFailures.objects.filter(_subjects(email, network), wait_until__gt=timezone.now())
@@ -112,12 +112,12 @@ def seconds_to_wait(request: HttpRequest, email: str | None = None) -> int:
 
 
 def is_refused(request: HttpRequest) -> bool:
-    """Whether the sender has given too many wrong passwords or codes lately."""
+    """Whether the client must wait because of too many wrong passwords or codes."""
     return seconds_to_wait(request) > 0
 
 
 def refused(request: HttpRequest) -> HttpResponse:
-    """The page that says how long to wait."""
+    """Page that shows how long to wait."""
     seconds = max(1, seconds_to_wait(request))
     response = render(request, "accounts/too_many_tries.html", {"minutes": -(-seconds // 60)}, status=429)
     response["Retry-After"] = str(seconds)
@@ -125,7 +125,7 @@ def refused(request: HttpRequest) -> HttpResponse:
 
 
 def count_failure(request: HttpRequest, email: str | None = None) -> None:
-    """Count a wrong password or code for all three subjects, and begin the waits that are due."""
+    """Count a wrong password or code for all three subjects, and begin any wait that is due."""
     email = address_of(request) if email is None else normalised(email)
     logger.warning("a sign-in was refused: %s from %s", email, client_address(request))
     network = network_of(request)
@@ -135,16 +135,16 @@ def count_failure(request: HttpRequest, email: str | None = None) -> None:
     begun = _count(Subject.ADDRESS, email, "", ADDRESS_FACTOR * tries, FIRST_WIDE_WAIT) or begun
     _count(Subject.NETWORK, "", network, NETWORK_FACTOR * tries, FIRST_WIDE_WAIT)
     if begun:
-        _tell_owner(email)
+        _notify_owner(email)
 
 
 def count_request(request: HttpRequest) -> None:
-    """Count something that only its network is limited in, such as asking for a new password."""
+    """Count a request that is limited by network only, such as one for a new password."""
     _count(Subject.NETWORK, "", network_of(request), NETWORK_FACTOR * settings.SIGN_IN_TRIES, FIRST_WIDE_WAIT)
 
 
 def forget(*, email: str, network: str | None = None) -> int:
-    """Forget the failures for an address, from one network or from all; returns how many rows there were."""
+    """Delete the failures of an address, from one network or from all; returns the number of rows."""
     email = normalised(email)
     rows = SignInFailures.objects.filter(email=email).exclude(email="")
     if network is not None:
@@ -153,7 +153,7 @@ def forget(*, email: str, network: str | None = None) -> int:
 
 
 def signed_in(request: HttpRequest, email: str) -> None:
-    """A complete sign-in: the failures of this address here, and its failures altogether, are forgotten."""
+    """Delete the failures of the address after a complete sign-in: from this network, and in total."""
     forget(email=email, network=network_of(request))
 
 
@@ -166,7 +166,7 @@ def _subjects(email: str, network: str) -> Q:
 
 
 def _count(subject: Subject, email: str, network: str, free: int, first_wait: timedelta) -> bool:
-    """Returns whether this failure begins the first wait of the subject."""
+    """Count a failure of one subject. Returns whether it begins the subject's first wait."""
     if subject == Subject.NETWORK and not network:
         return False
     now = timezone.now()
@@ -191,7 +191,7 @@ def _is_known_network(email: str, network: str) -> bool:
     )
 
 
-def _tell_owner(email: str) -> None:
+def _notify_owner(email: str) -> None:
     from speechportal.accounts.models import User
 
     user = User.objects.filter(email=email, is_active=True).first()

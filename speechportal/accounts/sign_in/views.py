@@ -18,7 +18,9 @@ from speechportal.accounts import addresses
 from speechportal.accounts.access import signed_in_required
 from speechportal.accounts.forms import LoginForm, ProfileForm
 from speechportal.accounts.models import Membership, User
-from speechportal.accounts.sign_in import fresh_password, resubmission, sessions, throttling
+from speechportal.accounts.sign_in import fresh_password, passkeys, resubmission, sessions, throttling
+from speechportal.accounts.single_sign_on import account_providers
+from speechportal.accounts.single_sign_on import session as company_session
 from speechportal.accounts.single_sign_on.configuration import provider
 from speechportal.platform import mail
 
@@ -29,9 +31,15 @@ class SignIn(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """With the form that was sent before the session ended, if any, also after a wrong password."""
+        """Add the form that was sent before the session ended, if any; it survives a wrong password."""
         typed = self.request.POST.get(resubmission.FIELD, "")
-        return super().get_context_data(typed=typed, company_sign_in=provider(), **kwargs)
+        return super().get_context_data(
+            typed=typed,
+            company_sign_in=provider(),
+            accounts_have_providers=account_providers.exist(),
+            passkeys_possible=passkeys.is_possible(self.request),
+            **kwargs,
+        )
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if throttling.is_refused(request):
@@ -39,7 +47,7 @@ class SignIn(LoginView):
         return super().post(request, *args, **kwargs)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        """The form again, or the page about waiting if this was one wrong password too many."""
+        """Show the form again, or the page about the wait if this failure began one."""
         if throttling.is_refused(self.request):
             return throttling.refused(self.request)
         return super().form_invalid(form)
@@ -55,7 +63,7 @@ class ChangePassword(PasswordChangeView):
     success_url = reverse_lazy("security")
 
     def form_valid(self, form: object) -> HttpResponse:
-        response = super().form_valid(form)  # type: ignore[arg-type] # the base class has typed it narrower
+        response = super().form_valid(form)  # type: ignore[arg-type] # narrower type in the base class
         assert isinstance(self.request.user, User)  # noqa: S101 - the base class asks for a sign-in
         sessions.end(self.request.user.pk, but=self.request.session.session_key)
         messages.success(
@@ -70,7 +78,7 @@ def switch_account(request: HttpRequest) -> HttpResponse:
     """Open another of the member's accounts; any other account is not found."""
     assert isinstance(request.user, User)  # noqa: S101 - signed_in_required
     own = Membership.objects.filter(user=request.user, account__uid=request.POST.get("account", ""))
-    membership = get_object_or_404(own.select_related("account"))
+    membership = get_object_or_404(company_session.opened(request, own.select_related("account")))
     messages.success(request, _("You now work in the account “%s”.") % membership.account.name)
     return redirect(addresses.path(membership.account.uid, "home"))
 
@@ -84,7 +92,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         user.save(update_fields=list(form.cleaned_data))
         messages.success(request, _("Your profile was saved."))
         response = redirect("profile")
-        # The cookie of the language switch goes before the profile: let it say the same.
+        # The cookie of the language switch overrides the profile, so it is set to the same language.
         if user.language:
             response.set_cookie(settings.LANGUAGE_COOKIE_NAME, user.language, samesite="Lax")
         else:

@@ -1,5 +1,5 @@
-"""Sign-in with a company's own accounts: OpenID Connect, and a trusted header of a gateway.
+"""Company sign-in (single sign-on): OpenID Connect, and a trusted header of a gateway.
 
-``configuration`` reads the settings, ``protocol`` talks to the provider, ``members`` makes users and
-memberships of claims, ``session`` keeps what a session needs of the provider and checks it again.
+``configuration`` reads the settings, ``protocol`` implements OpenID Connect, ``members`` creates users and
+memberships from claims, ``session`` stores a session's tokens and rechecks them with the provider.
 """

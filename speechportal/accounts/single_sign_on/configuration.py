@@ -1,4 +1,4 @@
-"""`Provider`: the installation's OpenID provider and the rules for its groups, as the settings give them."""
+"""`Provider` and `GroupRule`: the installation's OpenID provider and group rules, read from the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RANK: list[str] = [Membership.Role.VIEWER, Membership.Role.MANAGER, Membership.R
 
 @dataclass(frozen=True)
 class GroupRule:
-    """Members of a group have a role in an account (by its ID)."""
+    """Rule that gives the members of a group a role in an account (by ID). The group ``*`` is everybody."""
 
     group: str
     account: str
@@ -31,10 +31,12 @@ class Provider:
     groups_claim: str
     rules: tuple[GroupRule, ...]
     trusts_addresses: bool
+    account: str = ""  # ID of the account, for an account's own provider; empty for the installation's
+    domains: frozenset[str] = frozenset()  # confirmed e-mail domains of an account's own provider
 
 
 def provider() -> Provider | None:
-    """The configured provider; ``None`` where there is none."""
+    """The installation's provider; ``None`` if none is configured."""
     if not settings.OIDC_ISSUER:
         return None
     return Provider(
@@ -50,7 +52,7 @@ def provider() -> Provider | None:
 
 
 def group_rules() -> tuple[GroupRule, ...]:
-    """``SPEECHPORTAL_SSO_GROUPS``: "group=acc_…:role", several with commas. Raises ImproperlyConfigured."""
+    """Parse ``SPEECHPORTAL_SSO_GROUPS``: "group=acc_…:role", comma-separated. Raises ImproperlyConfigured."""
     rules = []
     for entry in settings.SSO_GROUPS:
         group, equals, target = entry.rpartition("=")
@@ -64,5 +66,5 @@ def group_rules() -> tuple[GroupRule, ...]:
 
 
 def may_break_glass(email: str) -> bool:
-    """Whether this address may sign in with a password where an account takes only company sign-in."""
+    """Whether this user may sign in with a password to an account that requires company sign-in."""
     return email.casefold() in {address.casefold() for address in settings.SSO_BREAK_GLASS}

@@ -1,4 +1,4 @@
-"""Users and memberships made of what a provider or a gateway says about a person."""
+"""Users and memberships, created and updated from the claims of a provider or the headers of a gateway."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +14,8 @@ from speechportal.accounts.audit import trail
 from speechportal.accounts.models import Account, ExternalIdentity, Membership, User
 from speechportal.accounts.single_sign_on.configuration import RANK, GroupRule, Provider
 from speechportal.accounts.single_sign_on.protocol import Claims, SignInError
+
+EVERYBODY = "*"
 
 
 class NotAMember(SignInError):
@@ -29,32 +31,88 @@ class AddressIsStaffs(SignInError):
 
 
 def groups_of(claims: Claims, claim: str) -> set[str]:
-    """The names of the groups in a claim: a list, or one name."""
+    """Group names in a claim, which is a list or a single name."""
     found = claims.get(claim)
     if isinstance(found, str):
         return {found}
     return {str(group) for group in found} if isinstance(found, list) else set()
 
 
-def user_of(provider: Provider, claims: Claims) -> User:
-    """The user of these claims, made now if their groups give access. Raises SignInError."""
-    roles = roles_of(groups_of(claims, provider.groups_claim), provider.rules)
-    known = ExternalIdentity.objects.select_related("user").filter(
-        issuer=provider.issuer, subject=str(claims["sub"])
+class NotConnected(SignInError):
+    sentence = _(
+        "Your user here is not connected with your company’s account. Sign in with your password, then open"
+        " this address again."
     )
-    with transaction.atomic():
-        if (identity := known.first()) is not None:
-            user = identity.user
-        else:
-            user = _by_address(provider, claims, roles)
-            ExternalIdentity.objects.create(user=user, issuer=provider.issuer, subject=str(claims["sub"]))
-        if not user.is_active:
-            raise NotAMember("the user is deactivated")
-        apply_roles(user, roles, provider.rules)
+
+
+def identity_of(provider: Provider, subject: str) -> ExternalIdentity | None:
+    """The identity with this subject at the provider; ``None`` if it is not linked to a user."""
+    known = ExternalIdentity.objects.select_related("user").filter(issuer=provider.issuer, subject=subject)
+    known = known.filter(account__uid=provider.account) if provider.account else known.filter(account=None)
+    return known.first()
+
+
+def user_of(provider: Provider, claims: Claims) -> User:
+    """The user with these claims, created if their groups give a role; updates roles. Raises SignInError.
+
+    Two sign-ins of one person at once may create the same rows: the one that comes second is repeated.
+    """
+    try:
+        user = _user_of(provider, claims)
+    except IntegrityError:
+        user = _user_of(provider, claims)
+    _require_membership(provider, user)  # not inside, where it would roll back a removed role
     return user
 
 
+@transaction.atomic
+def _user_of(provider: Provider, claims: Claims) -> User:
+    roles = roles_of(groups_of(claims, provider.groups_claim), provider.rules)
+    if (identity := identity_of(provider, str(claims["sub"]))) is not None:
+        user = identity.user
+    else:
+        user = _by_address(provider, claims, roles)
+        connect(provider, user, str(claims["sub"]))
+    _admit(provider, user, roles)
+    return user
+
+
+def connect(provider: Provider, user: User, subject: str) -> None:
+    """Link a subject of the provider to a user."""
+    account = Account.objects.get(uid=provider.account) if provider.account else None
+    ExternalIdentity.objects.create(user=user, account=account, issuer=provider.issuer, subject=subject)
+
+
+def connect_present(provider: Provider, user: User, subject: str, groups: set[str]) -> None:
+    """Link a subject to the signed-in user, who has consented, and apply their roles. Raises SignInError."""
+    with transaction.atomic():
+        if (identity := identity_of(provider, subject)) is None:
+            connect(provider, user, subject)
+        elif identity.user_id != user.pk:
+            raise NotAMember("the company's account is connected with another user")
+        _admit(provider, user, roles_of(groups, provider.rules))
+        _require_membership(provider, user)
+        trail.record("user.company_connected", user, account=Account.objects.get(uid=provider.account))
+
+
+def _admit(provider: Provider, user: User, roles: dict[str, str]) -> None:
+    """Check that the user may sign in by this provider, and update their roles. Raises SignInError."""
+    if not user.is_active:
+        raise NotAMember("the user is deactivated")
+    if provider.account and (user.is_staff or user.is_superuser):
+        raise AddressIsStaffs("staff")
+    apply_roles(user, roles, provider.rules)
+
+
+def _require_membership(provider: Provider, user: User) -> None:
+    if provider.account and not Membership.objects.filter(account__uid=provider.account, user=user).exists():
+        raise NotAMember("no role in the account")
+
+
 def _by_address(provider: Provider, claims: Claims, roles: dict[str, str]) -> User:
+    domain = str(claims.get("email", "")).rpartition("@")[2].lower()
+    if provider.account and domain not in provider.domains:
+        raise NotConnected("the domain of the address is not confirmed to be the account's")
     verified = claims.get("email_verified", provider.trusts_addresses)
     if verified not in {True, "true"}:
         raise AddressNotVerified("email_verified")
@@ -62,7 +120,7 @@ def _by_address(provider: Provider, claims: Claims, roles: dict[str, str]) -> Us
 
 
 def user_by_address(email: str, roles: dict[str, str]) -> User:
-    """The user with this verified address; a new one if they have a role somewhere. Raises SignInError."""
+    """The user with this verified address, created if ``roles`` gives any role. Raises SignInError."""
     try:
         validate_email(email)
     except ValidationError as error:
@@ -70,19 +128,19 @@ def user_by_address(email: str, roles: dict[str, str]) -> User:
     user = User.objects.filter(email__iexact=email).first()
     if user is None:
         if not roles:
-            raise NotAMember("no user, and no group with a role")
+            raise NotAMember("there is no such user, and no group gives a role")
         user = User.objects.create_user(email, email_verified_at=timezone.now())
     elif user.is_staff or user.is_superuser:
-        # Whoever rules the provider must not become staff by it.
+        # Whoever controls the provider must not gain support staff's access.
         raise AddressIsStaffs("staff")
     return user
 
 
 def roles_of(groups: set[str], rules: Iterable[GroupRule]) -> dict[str, str]:
-    """The highest role in each account (by ID) that groups give."""
+    """Highest role that the groups give in each account, by account ID."""
     roles: dict[str, str] = {}
     for rule in rules:
-        if rule.group in groups:
+        if rule.group in groups or rule.group == EVERYBODY:
             present = roles.get(rule.account)
             if present is None or RANK.index(Membership.Role(rule.role)) > RANK.index(
                 Membership.Role(present)
@@ -92,9 +150,10 @@ def roles_of(groups: set[str], rules: Iterable[GroupRule]) -> dict[str, str]:
 
 
 def apply_roles(user: User, roles: dict[str, str], rules: Iterable[GroupRule]) -> None:
-    """Bring the user's memberships in the accounts that the rules name in line with their groups.
+    """Update the user's memberships in the accounts that the rules name.
 
-    Memberships in other accounts stay. The last owner of an account stays one, so that nobody is locked out.
+    Memberships in other accounts are kept. So are those of the last owner of an account and of its
+    break-glass owners, so that nobody is locked out.
     """
     for uid in dict.fromkeys(rule.account for rule in rules):
         account = Account.objects.filter(uid=uid, closed_at=None).first()
@@ -102,7 +161,7 @@ def apply_roles(user: User, roles: dict[str, str], rules: Iterable[GroupRule]) -
             continue
         present = Membership.objects.filter(account=account, user=user).first()
         wanted = roles.get(uid)
-        if present is not None and present.role != wanted and _is_last_owner(present):
+        if present is not None and present.role != wanted and _stays(present):
             continue
         if present is None and wanted:
             Membership.objects.create(account=account, user=user, role=wanted)
@@ -113,7 +172,10 @@ def apply_roles(user: User, roles: dict[str, str], rules: Iterable[GroupRule]) -
             present.save(update_fields=["role"])
 
 
-def _is_last_owner(membership: Membership) -> bool:
+def _stays(membership: Membership) -> bool:
+    """Whether a membership is kept whatever the groups: the last owner's, or a break-glass owner's."""
+    if membership.breaks_glass and membership.role == Membership.Role.OWNER:
+        return True
     owners = Membership.objects.filter(account=membership.account, role=Membership.Role.OWNER)
     return membership.role == Membership.Role.OWNER and not owners.exclude(pk=membership.pk).exists()
 

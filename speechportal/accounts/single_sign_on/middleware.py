@@ -1,4 +1,4 @@
-"""Checks of company sign-in on each request: of the provider's sessions, and of a gateway's header."""
+"""Middleware of company sign-in: rechecks sessions with the provider, and reads a gateway's header."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from speechportal.accounts.models import User
+from speechportal.accounts.sign_in.backends import MEMBER_BACKEND
 from speechportal.accounts.single_sign_on import members, session
 from speechportal.accounts.single_sign_on.configuration import group_rules
 from speechportal.accounts.single_sign_on.protocol import SignInError
 
-BACKEND = "speechportal.accounts.sign_in.backends.MemberBackend"
-GATEWAY_KEY = "gateway_sign_in"  # the address that the gateway gave
+GATEWAY_KEY = "gateway_sign_in"  # session key of the e-mail address that the gateway sent
 
 
 class CompanySessionMiddleware:
-    """Ends sessions that the OpenID provider no longer stands for."""
+    """Ends sessions that the OpenID provider no longer confirms."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -32,9 +32,9 @@ class CompanySessionMiddleware:
 
 
 class GatewayMiddleware:
-    """Signs in whom a gateway names in a header (``SPEECHPORTAL_GATEWAY_EMAIL_HEADER``).
+    """Signs in the user that a gateway names in ``SPEECHPORTAL_GATEWAY_EMAIL_HEADER``.
 
-    A request with that header which does not come from the gateway is refused.
+    Refuses a request that has this header but does not come from the gateway.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -46,9 +46,11 @@ class GatewayMiddleware:
             return self.get_response(request)
         email = request.headers.get(name, "").strip()
         if email and not _is_gateway(request):
-            return HttpResponse("This header is the gateway's to set.", status=400, content_type="text/plain")
+            return HttpResponse(
+                "Only the gateway may set this header.", status=400, content_type="text/plain"
+            )
         if request.session.get(GATEWAY_KEY, email) != email:
-            logout(request)  # Another person, or nobody, is at the gateway now.
+            logout(request)  # The gateway now names another user, or none.
         if email and request.session.get(GATEWAY_KEY) != email:
             try:
                 _sign_in(request, email)
@@ -66,12 +68,12 @@ def _sign_in(request: HttpRequest, email: str) -> None:
         raise members.NotAMember("the user is deactivated")
     if settings.GATEWAY_GROUPS_HEADER:
         members.apply_roles(user, roles, rules)
-    login(request, user, backend=BACKEND)
+    login(request, user, backend=MEMBER_BACKEND)
     request.session[GATEWAY_KEY] = email
 
 
 def _is_gateway(request: HttpRequest) -> bool:
-    """Whether the peer of the connection itself, not an address in a header, is the gateway."""
+    """Whether the connection's peer is the gateway; addresses in headers do not count."""
     try:
         peer = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:

@@ -6,9 +6,9 @@ RP-Initiated Logout 1.0, RFC 7636 (PKCE).
 ::
 
     SignInError
-    ├── ProviderUnavailable   the provider does not answer, or not as it should
-    ├── ProviderRefused       the provider refuses: a code or token that it does not take (any more)
-    └── BadToken              an ID token that is not ours, not now, or not signed by the provider
+    ├── ProviderUnavailable   the provider does not respond, or its response is invalid
+    ├── ProviderRefused       the provider rejects a code or token, for instance an expired one
+    └── BadToken              an ID token for another client, outside its validity, or with a bad signature
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from django.utils.translation import gettext_lazy as _
 from joserfc import jwt
@@ -37,13 +37,14 @@ from speechportal.outbound.policy import policy
 TIMEOUT = 10.0  # seconds
 LARGEST_ANSWER = 1024 * 1024
 CACHE_SECONDS = 3600.0
-LEEWAY = 60  # seconds between two clocks
+LEEWAY = 60  # seconds of clock difference
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+BROWSER_ENDPOINTS = ("authorization_endpoint", "end_session_endpoint")  # used in links and redirects
 Claims = Mapping[str, Any]
 
 
 class SignInError(Exception):
-    """Company sign-in does not succeed. ``sentence`` is for people."""
+    """Company sign-in failed. ``sentence`` is for people; the message is for the log."""
 
     sentence = _("Sign-in with your company’s account did not succeed.")
 
@@ -62,14 +63,14 @@ class BadToken(SignInError):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the provider says about itself (Discovery 1.0, section 3)."""
+    """Provider metadata from the discovery document (Discovery 1.0, section 3)."""
 
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
     userinfo_endpoint: str
     end_session_endpoint: str
-    posts_secret: bool  # whether the client's secret goes into the form, not into a header
+    posts_secret: bool  # client_secret_post instead of client_secret_basic
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A sign-in that has begun, kept in the session until the browser comes back."""
+    """Sign-in in progress, stored in the session until the browser returns from the provider."""
 
     state: str
     nonce: str
@@ -93,19 +94,23 @@ class Attempt:
 
 
 _cache: dict[str, tuple[float, dict[str, Any]]] = {}
+MOST_CACHED = 500  # documents: each account may have a provider
 
 
 def forget() -> None:
-    """Forget what was read of providers."""
+    """Clear the cache of providers' documents, for tests."""
     _cache.clear()
 
 
 def metadata(provider: Provider) -> Metadata:
-    """Raises ProviderUnavailable, also for an answer about another issuer."""
+    """Metadata of a provider, cached. Raises ProviderUnavailable, also if it names another issuer."""
     found = _cached(f"{provider.issuer}/.well-known/openid-configuration")
     if str(found.get("issuer", "")).rstrip("/") != provider.issuer:
         raise ProviderUnavailable("the metadata names another issuer")
     methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    for name in BROWSER_ENDPOINTS:
+        if urlsplit(str(found.get(name) or "https:")).scheme not in {"https", "http"}:
+            raise ProviderUnavailable(f"{name} is not a web address")
     try:
         return Metadata(
             authorization_endpoint=str(found["authorization_endpoint"]),
@@ -120,7 +125,7 @@ def metadata(provider: Provider) -> Metadata:
 
 
 def authorization_url(provider: Provider, attempt: Attempt, redirect_uri: str) -> str:
-    """Where the browser is sent to sign in."""
+    """URL of the provider's sign-in page, with state, nonce and PKCE challenge."""
     challenge = hashlib.sha256(attempt.verifier.encode()).digest()
     parameters = {
         "response_type": "code",
@@ -152,9 +157,9 @@ def redeem(provider: Provider, attempt: Attempt, code: str, redirect_uri: str) -
 
 
 def renew(provider: Provider, tokens: Tokens, subject: str) -> tuple[Tokens, Claims]:
-    """Ask whether the sign-in still holds: by the refresh token, or else by the access token.
+    """Check that a sign-in is still valid, by the refresh token or else by the access token.
 
-    Raises ProviderRefused where it does not, ProviderUnavailable where that cannot be told.
+    Raises ProviderRefused if it is not, ProviderUnavailable if the provider does not say.
     """
     if tokens.refresh_token:
         fields = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
@@ -163,7 +168,7 @@ def renew(provider: Provider, tokens: Tokens, subject: str) -> tuple[Tokens, Cla
 
 
 def verified_claims(provider: Provider, id_token: str, *, nonce: str) -> Claims:
-    """The claims of an ID token (Core 1.0, 3.1.3.7). Raises BadToken."""
+    """Validate an ID token (Core 1.0, 3.1.3.7) and return its claims. Raises BadToken."""
     decoded = _decoded(provider, id_token)
     claims = decoded.claims
     audience = claims.get("aud")
@@ -191,7 +196,7 @@ def verified_claims(provider: Provider, id_token: str, *, nonce: str) -> Claims:
 
 
 def end_session_url(provider: Provider, id_token: str, back_to: str) -> str:
-    """Where the browser signs out at the provider too; empty where it has no such page."""
+    """URL that signs the browser out at the provider; empty if the provider has none."""
     endpoint = metadata(provider).end_session_endpoint
     if not endpoint:
         return ""
@@ -204,7 +209,7 @@ def end_session_url(provider: Provider, id_token: str, back_to: str) -> str:
 
 
 def _decoded(provider: Provider, id_token: str) -> jwt.Token:
-    """The token, its signature checked; keys are read again once, since providers change them."""
+    """Token with a verified signature. Keys are fetched again once, since providers rotate them."""
     uri = metadata(provider).jwks_uri
     try:
         return jwt.decode(id_token, KeySet.import_key_set(_cached(uri)), algorithms=ALGORITHMS)  # type: ignore[arg-type] # a JWKS
@@ -223,7 +228,7 @@ def _tokens(answer: Mapping[str, Any], refresh_token: str, id_token: str = "") -
         str(answer.get("refresh_token") or refresh_token),
     )
     if not found.id_token or not found.access_token:
-        raise ProviderUnavailable("the answer lacks a token")
+        raise ProviderUnavailable("the response lacks a token")
     return found
 
 
@@ -255,7 +260,7 @@ def _ask_for_tokens(provider: Provider, fields: dict[str, str]) -> dict[str, Any
 
 
 def _userinfo(provider: Provider, access_token: str, subject: str, *, needed: bool = False) -> Claims:
-    """What the provider says about the user today. Raises SignInError."""
+    """Present claims from the provider's userinfo endpoint. Raises SignInError."""
     endpoint = metadata(provider).userinfo_endpoint
     if not endpoint:
         if needed:
@@ -290,6 +295,8 @@ def _cached(url: str) -> dict[str, Any]:
         except OutboundError as error:
             raise ProviderUnavailable(error.code) from error
         found = (time.monotonic(), _object(file.getvalue()))
+        if len(_cache) >= MOST_CACHED:
+            _cache.pop(next(iter(_cache)), None)
         _cache[url] = found
     return found[1]
 
@@ -298,9 +305,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except ValueError as error:
-        raise ProviderUnavailable("the answer is no JSON") from error
+        raise ProviderUnavailable("the response is not JSON") from error
     if not isinstance(found, dict):
-        raise ProviderUnavailable("the answer is no object")
+        raise ProviderUnavailable("the response is not a JSON object")
     return found
 
 

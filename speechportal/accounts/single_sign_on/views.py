@@ -1,4 +1,4 @@
-"""Pages of company sign-in: to the provider, back from it, and out."""
+"""Pages of company sign-in: redirect to the provider, callback, linking of a user, and sign-out."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from speechportal.accounts import addresses
+from speechportal.accounts.access import signed_in_required
 from speechportal.accounts.models import User
-from speechportal.accounts.single_sign_on import members, protocol, session
+from speechportal.accounts.sign_in import fresh_password
+from speechportal.accounts.sign_in.backends import MEMBER_BACKEND
+from speechportal.accounts.single_sign_on import account_providers, members, protocol, session
 from speechportal.accounts.single_sign_on.configuration import Provider, provider
-from speechportal.accounts.single_sign_on.middleware import BACKEND
-from speechportal.accounts.single_sign_on.protocol import Attempt, SignInError
+from speechportal.accounts.single_sign_on.protocol import Attempt, Claims, SignInError, Tokens
 
 logger = logging.getLogger(__name__)
 ATTEMPT_KEY = "company_sign_in_attempt"
+PENDING_KEY = "company_sign_in_pending"  # session key of the identity that waits for the user's consent
 ATTEMPT_SECONDS = 600
 
 
-def _configured() -> Provider:
-    found = provider()
+def _configured(account: str) -> Provider:
+    found = account_providers.of_account(account) if account else provider()
     if found is None:
         raise Http404
     return found
@@ -41,13 +45,14 @@ def _redirect_uri(request: HttpRequest) -> str:
 
 @never_cache
 @require_GET
-def start(request: HttpRequest) -> HttpResponse:
-    """Send the browser to the provider."""
-    found, attempt = _configured(), Attempt.new()
+def start(request: HttpRequest, account: str = "") -> HttpResponse:
+    """Redirect to the sign-in page of the installation's provider, or of the account with this ID."""
+    found, attempt = _configured(account), Attempt.new()
     wanted = request.GET.get("next", "")
     sound = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
     request.session[ATTEMPT_KEY] = {
         **asdict(attempt),
+        "account": account,
         "next": wanted if sound else "",
         "started_at": time.time(),
     }
@@ -60,9 +65,9 @@ def start(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """The browser is back from the provider, with a code or a refusal."""
-    found = _configured()
-    kept: dict[str, Any] = request.session.pop(ATTEMPT_KEY, {})  # It counts once.
+    """Complete the sign-in when the provider redirects back with a code or an error."""
+    kept: dict[str, Any] = request.session.pop(ATTEMPT_KEY, {})  # An attempt can be used once.
+    found = _configured(kept.get("account", ""))
     state = request.GET.get("state", "")
     fresh = time.time() - kept.get("started_at", 0) < ATTEMPT_SECONDS
     try:
@@ -72,13 +77,71 @@ def callback(request: HttpRequest) -> HttpResponse:
             raise protocol.ProviderRefused(request.GET.get("error", "no code")[:100])
         attempt = Attempt(kept["state"], kept["nonce"], kept["verifier"])
         tokens, claims = protocol.redeem(found, attempt, request.GET["code"], _redirect_uri(request))
+        if found.account and isinstance(request.user, User) and not session.scope(request):
+            return _beside(request, request.user, found, tokens, claims)
         user = members.user_of(found, claims)
     except SignInError as error:
         return _failed(request, error)
-    login(request, user, backend=BACKEND)
-    session.begin(request, user, found, tokens, claims)
+    login(request, user, backend=MEMBER_BACKEND)
+    session.begin(request, user, found, tokens, str(claims["sub"]), alone=True)
+    if not found.account:
+        fresh_password.note(request)  # so that a user without a password can add a passkey
     members.record_sign_in(user)
-    return redirect(kept["next"] or reverse("home"))
+    return redirect(kept["next"] or _home(found))
+
+
+def _home(found: Provider) -> str:
+    return addresses.path(found.account, "home") if found.account else reverse("home")
+
+
+def _beside(
+    request: HttpRequest, user: User, found: Provider, tokens: Tokens, claims: Claims
+) -> HttpResponse:
+    """Sign-in by an account's provider in an existing session; an unlinked identity needs consent first."""
+    subject = str(claims["sub"])
+    identity = members.identity_of(found, subject)
+    if identity is None:
+        request.session[PENDING_KEY] = {
+            "account": found.account,
+            "issuer": found.issuer,
+            "subject": subject,
+            "name": str(claims.get("email") or claims.get("name") or subject)[:200],
+            "groups": sorted(members.groups_of(claims, found.groups_claim)),
+            "tokens": session.encrypted(user, tokens),
+            "at": time.time(),
+        }
+        return redirect("company_sign_in_connect")
+    if identity.user_id != user.pk:
+        raise members.NotAMember("the company's account is connected with another user")
+    members.user_of(found, claims)
+    session.begin(request, user, found, tokens, subject, alone=False)
+    members.record_sign_in(user)
+    return redirect(_home(found))
+
+
+@never_cache
+@signed_in_required
+def connect(request: HttpRequest) -> HttpResponse:
+    """Ask the user to confirm that the identity is theirs: opening a URL alone must not link it."""
+    kept: dict[str, Any] = request.session.get(PENDING_KEY, {})
+    if not kept or time.time() - kept["at"] > ATTEMPT_SECONDS or session.scope(request):
+        return redirect("home")
+    found = _configured(kept["account"])
+    assert isinstance(request.user, User)  # noqa: S101 - signed_in_required
+    if request.method != "POST":
+        return render(
+            request, "accounts/company_sign_in_connect.html", {"name": kept["name"], "provider": found}
+        )
+    del request.session[PENDING_KEY]
+    tokens = session.decrypted(request.user, kept["tokens"])
+    try:
+        if tokens is None or found.issuer != kept["issuer"]:
+            raise protocol.BadToken("another provider by now")
+        members.connect_present(found, request.user, kept["subject"], set(kept["groups"]))
+    except SignInError as error:
+        return _failed(request, error)
+    session.begin(request, request.user, found, tokens, kept["subject"], alone=False)
+    return redirect(_home(found))
 
 
 def _failed(request: HttpRequest, error: SignInError) -> HttpResponse:
@@ -88,18 +151,18 @@ def _failed(request: HttpRequest, error: SignInError) -> HttpResponse:
 
 
 class SignOut(LogoutView):
-    """Signs out here, and at the provider where it signed this session in."""
+    """Sign out here, and at the provider if it signed this session in."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         elsewhere = self._end_session_url(request)
         response = super().post(request, *args, **kwargs)
         if not elsewhere:
             return response
-        # No redirect: the policy of the page that posted this allows forms to end here alone.
+        # Not a redirect: the posting page's Content-Security-Policy forbids forms to redirect elsewhere.
         return render(request, "accounts/company_sign_out.html", {"url": elsewhere})
 
     def _end_session_url(self, request: HttpRequest) -> str:
-        found = provider()
+        found = session.provider_of_session(request)
         tokens = session.tokens_of(request, request.user) if isinstance(request.user, User) else None
         if found is None or tokens is None:
             return ""

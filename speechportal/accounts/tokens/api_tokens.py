@@ -1,9 +1,9 @@
 """API tokens: create, verify, count requests and revoke.
 
-A token is ``spk_``, its public key (12 letters), a secret (32) and a check sum (7), all in Crockford's base
-32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. The check sum lets scanners for leaked secrets, and ourselves, tell a
-token from something that looks like one without asking the database. Kept is an HMAC under a pepper; a digest
-under an older pepper is renewed when its token is next used, so that a pepper can be retired.
+A token is ``spk_``, its public key (12 letters), a secret (32) and a checksum (7), all in Crockford's base
+32: ``spk_[0-9a-hjkmnp-tv-z]{51}``. With the checksum, the portal and scanners for leaked secrets recognise a
+token without a database query. Only an HMAC under a pepper is stored; a digest under an older pepper is
+renewed when its token is next used, so that a pepper can be retired.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def exceeds(
     expires_at: datetime | None = None,
     **_other: object,
 ) -> tuple[str, str] | None:
-    """Why a token may not make this one, as code and sentence. What it makes is never stronger."""
+    """Check that a new token is not stronger than its maker; returns the reason, as code and sentence."""
     if not within(scopes, maker.scopes):
         return "scope_exceeded", _("A token can make only tokens that may do no more than itself.")
     if not networks_within(allowed_addresses or [], maker.allowed_addresses):
@@ -103,7 +103,7 @@ def active(tokens: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
 
 
 def find_token(plain: str) -> ApiToken | None:
-    """The token with this plain text, also a revoked or expired one; ``None`` if there is none."""
+    """Look up a token by its plain text, revoked and expired ones included; ``None`` if there is none."""
     if not PATTERN.fullmatch(plain) or not _same(_check_sum(plain[:-SUM_LENGTH]), plain[-SUM_LENGTH:]):
         return None
     key = plain[len(PREFIX) : len(PREFIX) + KEY_LENGTH]
@@ -122,10 +122,10 @@ def find_token(plain: str) -> ApiToken | None:
 
 
 def note_use(token: ApiToken, limit: int) -> bool:
-    """Count a request in the token's running minute; ``False`` when the minute's ``limit`` is used up.
+    """Count a request in the token's current minute; ``False`` when the minute's ``limit`` is used up.
 
-    One conditional update, so that the limit holds for all processes together. ``token`` then tells what
-    was counted; under concurrent requests that may be a little behind.
+    One conditional update, so that the limit holds for all processes together. The count is set on ``token``;
+    with concurrent requests it may be slightly out of date.
     """
     now = timezone.now()
     over = Q(minute_started_at=None) | Q(minute_started_at__lte=now - MINUTE)
@@ -144,7 +144,7 @@ def note_use(token: ApiToken, limit: int) -> bool:
 
 
 def seconds_left(token: ApiToken) -> int:
-    """Seconds until the token's running minute is over."""
+    """Seconds until the token's current minute is over."""
     started = token.minute_started_at or timezone.now()
     return max(1, -int(-(started + MINUTE - timezone.now()).total_seconds() // 1))
 

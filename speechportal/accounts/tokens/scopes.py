@@ -88,7 +88,7 @@ def _is_within(text: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6N
 
 
 def admits(networks: Iterable[str], address: str) -> bool:
-    """Whether ``address`` lies in one of ``networks``; without any, every address does."""
+    """Whether ``address`` is in one of ``networks``; an empty list allows every address."""
     allowed = [ipaddress.ip_network(each, strict=False) for each in networks]
     if not allowed:
         return True

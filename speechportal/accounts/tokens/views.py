@@ -114,13 +114,13 @@ def token_list(request: PortalRequest) -> HttpResponse:
         "plain": plain,
     }
     response = render(request, "accounts/tokens.html", context)
-    response["Cache-Control"] = "no-store"  # No going back to a token that was shown once.
+    response["Cache-Control"] = "no-store"  # The browser must not show the token again.
     return response
 
 
 @manager_required
 def token_revoke(request: PortalRequest, uid: str) -> HttpResponse:
-    """Revoke a token, after a question."""
+    """Revoke a token, after a confirmation."""
     token = get_object_or_404(ApiToken.objects.for_account(request.account), uid=uid)
     if request.method == "POST":
         api_tokens.revoke_token(token=token)

@@ -22,9 +22,9 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(max_length=255)),
+                ("key", models.CharField(verbose_name="key", max_length=255)),
                 ("fingerprint", models.CharField(max_length=64)),
-                ("status", models.PositiveSmallIntegerField(default=0)),
+                ("status", models.PositiveSmallIntegerField(verbose_name="status", default=0)),
                 ("content", models.TextField(blank=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 (

@@ -1,1 +1,1 @@
-"""Backups: database, secrets and settings in one encrypted file, which is read back once it is written."""
+"""Backups: database, secrets and settings in one encrypted file, verified by reading it back."""

@@ -1,9 +1,9 @@
-"""The backup file: a tar archive with database, secrets and settings, encrypted as a whole.
+"""Backup file: a tar archive with database, secrets and settings, encrypted as a whole.
 
 =================  ==========================================================================
 ``manifest.json``  format, time, database and its last migration, SHA-256 of the other members
 ``secrets.json``   the settings without which stored credentials and tokens are lost
-``settings.env``   the variables that the portal was started with, but for the passphrase
+``settings.env``   the portal's environment variables, without the passphrase
 ``database``       SQLite's file, or PostgreSQL's custom dump
 =================  ==========================================================================
 """
@@ -41,18 +41,18 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says about itself."""
+    """Description of a backup: its format, time, database and checksums."""
 
     format: int
     created_at: str  # ISO 8601, UTC
-    vendor: str  # of the database: "sqlite" or "postgresql"
+    vendor: str  # database vendor: "sqlite" or "postgresql"
     migrations: int  # applied, of all apps
     sha256: dict[str, str]  # by member
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """An opened backup; its files lie in a folder that is removed afterwards."""
+    """Opened backup; its files are in a folder that is removed afterwards."""
 
     manifest: Manifest
     secrets: dict[str, Any]
@@ -61,9 +61,9 @@ class Backup:
 
 
 def write(target: Path, passphrase: str) -> Manifest:
-    """Write a backup and read it back. Raises DatabaseNotCopied, BackupUnreadable and OSError.
+    """Write and verify a backup. Raises DatabaseNotCopied, BackupUnreadable and OSError.
 
-    ``target`` appears once the backup is verified; it can be read by its owner alone.
+    ``target`` appears once the backup is verified; only its owner can read it.
     """
     part = target.with_name(f".{target.name}.part")
     try:
@@ -109,7 +109,7 @@ def _write_archive(part: Path, database: Path, passphrase: str) -> Manifest:
 
 
 def _variables() -> Iterator[tuple[str, str]]:
-    """The environment's settings of the portal."""
+    """Settings of the portal in the environment, as (name, value)."""
     for name, value in sorted(os.environ.items()):
         if name.startswith(PREFIX) and name not in _KEPT_OUT and "\n" not in value:
             yield name, value
@@ -147,7 +147,7 @@ def opened(source: Path, passphrase: str) -> Iterator[Backup]:
 
 
 def _extract(reader: DecryptingReader, folder: Path) -> dict[str, str]:
-    """SHA-256 by member. Only members of the known names are written."""
+    """Extract the members with known names; returns the SHA-256 of each."""
     digests = {}
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r|") as archive:
@@ -163,7 +163,7 @@ def _extract(reader: DecryptingReader, folder: Path) -> dict[str, str]:
                 digests[member.name] = digest.hexdigest()
     except tarfile.TarError as error:
         raise BackupUnreadable(f"The backup is damaged: {error}.") from error
-    while reader.read(_BLOCK):  # to its end, which only then is known to be the real one
+    while reader.read(_BLOCK):  # to the end: only then is it certain that nothing was cut off
         pass
     return digests
 

@@ -1,4 +1,4 @@
-"""Copies of the database for backups, taken while it is in use, and put back into an empty one."""
+"""Copies of the database for backups: made while it is in use, and restored into an empty one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connection, connections
 
 
 class DatabaseNotCopied(Exception):
-    """The database could not be copied, checked or filled. The message says why and holds no secret."""
+    """Raised when the database cannot be copied, checked or restored. The message contains no secret."""
 
 
 def dump(target: Path) -> None:
@@ -26,7 +26,7 @@ def dump(target: Path) -> None:
 
 
 def check(copy: Path) -> None:
-    """Raise DatabaseNotCopied unless the copy is whole."""
+    """Raise DatabaseNotCopied unless the copy is complete."""
     if connection.vendor != "sqlite":
         listed = _postgresql("pg_restore", "--list", str(copy))
         if "django_migrations" not in listed:
@@ -48,7 +48,7 @@ def is_empty() -> bool:
 
 
 def load(copy: Path) -> None:
-    """Fill the database, which must be empty, from a copy. Raises DatabaseNotCopied."""
+    """Restore a copy into the database, which must be empty. Raises DatabaseNotCopied."""
     if connection.vendor != "sqlite":
         _postgresql("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", str(copy), to=True)
         return
@@ -63,7 +63,7 @@ def load(copy: Path) -> None:
 
 
 def _postgresql(program: str, *arguments: str, to: bool = False) -> str:
-    """Run one of PostgreSQL's programs with the settings' database; the password is in its environment."""
+    """Run a PostgreSQL program on the configured database; its environment contains the password."""
     path = shutil.which(program) or next(
         (str(each) for each in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), reverse=True)), ""
     )

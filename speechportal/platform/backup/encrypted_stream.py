@@ -23,15 +23,15 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 MAGIC = b"SPBACK1\n"
 _SALT, _TAG, _CHUNK = 16, 16, 1 << 16
-_SCRYPT = {"n": 2**15, "r": 8, "p": 1}  # 32 MB of memory for each try
+_SCRYPT = {"n": 2**15, "r": 8, "p": 1}  # 32 MB of memory per attempt
 
 
 class BackupUnreadable(Exception):
-    """The file is no backup, is damaged, or was encrypted with another passphrase."""
+    """Raised when the file is not a backup, is damaged, or was encrypted with another passphrase."""
 
 
 class EncryptingWriter:
-    """A file object for writing. ``file`` is complete after :meth:`close`, and stays open."""
+    """File object that encrypts what is written. ``file`` is complete after :meth:`close`, and stays open."""
 
     def __init__(self, file: BinaryIO, passphrase: str) -> None:
         salt = os.urandom(_SALT)
@@ -67,10 +67,10 @@ class EncryptingWriter:
 
 
 class DecryptingReader:
-    """A file object for reading what :class:`EncryptingWriter` wrote.
+    """File object that decrypts the output of :class:`EncryptingWriter`.
 
-    ``read`` raises BackupUnreadable for anything else. Nothing that it returns has been changed, but the end
-    may be missing until it has returned b"".
+    ``read`` raises BackupUnreadable for anything else. Returned data is authenticated; that the stream is
+    complete is certain only once ``read`` has returned b"".
     """
 
     def __init__(self, file: BinaryIO, passphrase: str) -> None:

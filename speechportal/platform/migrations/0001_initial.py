@@ -13,10 +13,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="NamedLease",
             fields=[
-                ("name", models.CharField(max_length=50, primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(verbose_name="name", max_length=50, primary_key=True, serialize=False),
+                ),
                 ("holder", models.UUIDField(null=True)),
-                ("held_until", models.DateTimeField(default=django.utils.timezone.now)),
-                ("last_run_at", models.DateTimeField(null=True)),
+                (
+                    "held_until",
+                    models.DateTimeField(verbose_name="held until", default=django.utils.timezone.now),
+                ),
+                ("last_run_at", models.DateTimeField(verbose_name="last run", null=True)),
             ],
         ),
     ]

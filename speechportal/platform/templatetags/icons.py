@@ -1,4 +1,4 @@
-"""Icons: each name and its drawing, on a grid of 16 by 16, in one place."""
+"""Icons: SVG drawings by name, on a grid of 16 by 16."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ ICONS = {
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """The icon called ``name``, hidden from screen readers: the words beside it say what it means.
+    """Render an icon, hidden from screen readers: the text beside it has the meaning.
 
-    Raises ``KeyError`` for a name that is not in :data:`ICONS`, so that no page shows a hole.
+    Raises ``KeyError`` for a name that is not in :data:`ICONS`.
     """
     return format_html(
         '<svg class="icon" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.4" '

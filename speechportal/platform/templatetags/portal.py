@@ -12,11 +12,18 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from speechportal.platform import maintenance
 from speechportal.platform.versioned_forms import FieldConflict, VersionedForm
 
 register = template.Library()
 TIME = "Y-m-d H:i"
 EXACT = "Y-m-d H:i:s T"
+
+
+@register.simple_tag
+def maintenance_notice() -> maintenance.Notice:
+    """Notice that recognition is paused; its ``since`` is None while it runs."""
+    return maintenance.notice()
 
 
 @register.simple_tag
@@ -55,7 +62,7 @@ def minutes(milliseconds: int | None) -> str:
 
 @register.filter
 def media_time(milliseconds: int | None) -> str:
-    """``125000`` as ``2 min``, ``37395000`` as ``10 h 23 min``: how much media it is, in whole minutes."""
+    """Format a media duration in whole minutes: ``125000`` as ``2 min``, ``37395000`` as ``10 h 23 min``."""
     if not milliseconds:
         return _("%(minutes)d min") % {"minutes": 0}
     hours, rest = divmod(milliseconds // 60_000, 60)
@@ -79,7 +86,7 @@ def roughly(seconds: int) -> str:
 
 @register.inclusion_tag("includes/sort_column.html", takes_context=True)
 def sort_column(context: template.Context, name: str, label: str, css: str = "") -> dict[str, Any]:
-    """Heading cell of a column that sorts by it: ascending, descending, and back to the default order."""
+    """Heading cell of a sortable column, whose link cycles ascending, descending and default order."""
     request, sort = context["request"], str(context.get("sort", ""))
     query = request.GET.copy()
     query.pop("page", None)
@@ -114,7 +121,7 @@ def path(key: str) -> SafeString:
 
 @register.filter
 def conflict(field: forms.BoundField) -> FieldConflict | None:
-    """The two values of a form's field that somebody else changed meanwhile, if any."""
+    """Conflict of a form's field that somebody else changed meanwhile: both values, if any."""
     return field.form.conflicts.get(field.name) if isinstance(field.form, VersionedForm) else None
 
 

@@ -1,4 +1,4 @@
-// Swagger UI, without the script in the page that its own template has.
+// Starts Swagger UI, without the inline script of its own template.
 const place = document.getElementById("swagger-ui");
 window.SwaggerUIBundle({
   url: place.dataset.document,

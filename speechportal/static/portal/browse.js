@@ -1,5 +1,5 @@
-// Picks a folder of the storage: the portal answers with a fragment whose links lead to other folders
-// (data-folder="path/"), and the dialog shows it. A problem (RFC 9457) is shown with the reason it gives.
+// Folder browser: picks a folder of the storage in a dialog. The portal returns fragments, whose links and
+// form open other folders by htmx. A problem (RFC 9457) is shown with its detail.
 
 const dialog = document.querySelector("#browser");
 const listing = dialog.querySelector("[data-listing]");
@@ -8,47 +8,13 @@ const failed = dialog.querySelector("[data-failed]");
 const unchosen = dialog.querySelector("[data-unchosen]");
 const general = failed.textContent; // for a failure without a reason
 const take = dialog.querySelector("[data-take]");
-let address = "";
 let target = null;
 let path = "";
 
-/** @param {Response} response @returns {Promise<string>} the reason that a problem gives, if any */
-async function reasonOf(response) {
-  if (!response.headers.get("Content-Type")?.startsWith("application/problem+json")) return "";
-  const problem = await response.json();
-  return String(problem.detail ?? "");
-}
-
-/** @param {string} reason */
-function fail(reason) {
-  failed.textContent = reason || general;
-  failed.hidden = false;
-}
-
-async function show(folder) {
-  listing.setAttribute("aria-busy", "true");
-  failed.hidden = true;
-  let reason = "";
-  try {
-    const response = await fetch(`${address}?${new URLSearchParams({ path: folder })}`, {
-      cache: "no-store",
-    });
-    if (!response.ok || response.redirected) {
-      reason = await reasonOf(response);
-      throw new Error(String(response.status));
-    }
-    listing.innerHTML = await response.text();
-    path = folder;
-    shownPath.textContent = `/${folder}`;
-    take.disabled = false;
-    listing.querySelector("a, button")?.focus();
-  } catch {
-    listing.replaceChildren();
-    fail(reason);
-    take.disabled = true;
-  } finally {
-    listing.removeAttribute("aria-busy");
-  }
+/** @param {XMLHttpRequest} xhr @returns {string} the reason that a problem gives, if any */
+function reasonOf(xhr) {
+  if (!xhr.getResponseHeader("Content-Type")?.startsWith("application/problem+json")) return "";
+  return String(JSON.parse(xhr.responseText).detail ?? "");
 }
 
 for (const button of document.querySelectorAll("[data-browse]")) {
@@ -65,32 +31,39 @@ for (const button of document.querySelectorAll("[data-browse]")) {
     shownPath.textContent = "";
     dialog.showModal();
     if (!uid) return;
-    address = button.dataset.address.replace("UID", uid);
     const typed = target.value.trim().replace(/^\/+/, "");
-    show(typed && !typed.endsWith("/") ? `${typed}/` : typed);
+    const folder = typed && !typed.endsWith("/") ? `${typed}/` : typed;
+    const address = `${button.dataset.address.replace("UID", uid)}?${new URLSearchParams({ path: folder })}`;
+    window.htmx.ajax("GET", address, { source: listing, target: listing, swap: "innerHTML" }).catch(() => {});
   });
 }
 
-listing.addEventListener("click", (event) => {
-  const folder = event.target.closest("[data-folder]");
-  if (!folder) return;
-  event.preventDefault();
-  show(folder.dataset.folder);
-});
-listing.addEventListener("submit", async (event) => {
-  const form = event.target.closest("[data-new-folder]");
-  if (!form) return;
-  event.preventDefault();
-  event.stopPropagation(); // Several folders can be made one after another.
+listing.addEventListener("htmx:beforeRequest", () => {
+  listing.setAttribute("aria-busy", "true");
   failed.hidden = true;
-  const response = await fetch(form.action, { method: "POST", body: new FormData(form) });
-  if (!response.ok || response.redirected) {
-    fail(await reasonOf(response));
+});
+listing.addEventListener("htmx:beforeSwap", (event) => {
+  // Another page: signed out meanwhile.
+  if (!event.detail.serverResponse.includes("data-folder")) event.detail.shouldSwap = false;
+});
+listing.addEventListener("htmx:afterRequest", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  const level = listing.querySelector("[data-folder]");
+  const isShown = xhr.status === 200 && xhr.responseText.includes("data-folder");
+  listing.removeAttribute("aria-busy");
+  if (isShown && level) {
+    path = level.dataset.folder;
+    shownPath.textContent = `/${path}`;
+    take.disabled = false;
+    listing.querySelector("a, button")?.focus();
     return;
   }
-  listing.innerHTML = await response.text();
-  path = listing.querySelector("[data-new-folder] [name=path]").value;
-  shownPath.textContent = `/${path}`;
+  failed.textContent = reasonOf(xhr) || general;
+  failed.hidden = false;
+  if (requestConfig.verb === "get") {
+    listing.replaceChildren();
+    take.disabled = true;
+  }
 });
 take.addEventListener("click", () => {
   target.value = path;

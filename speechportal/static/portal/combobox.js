@@ -1,10 +1,11 @@
-// A <select> that can be searched by typing (ARIA "combobox with list autocomplete"). The select stays
-// the field that is sent.
+// Combobox: a <select> that can be searched by typing (ARIA "combobox with list autocomplete"). The select
+// remains the submitted field. Where it may stay empty, its empty option is a choice like the others.
 
 function enhance(wrapper) {
   const select = wrapper.querySelector("select");
   if (!select) return;
-  const options = [...select.options].filter((option) => option.value);
+  const isOptional = !select.required;
+  const options = [...select.options].filter((option) => option.value || isOptional);
   const box = document.createElement("div");
   box.className = "combobox";
   const input = document.createElement("input");
@@ -37,7 +38,10 @@ function enhance(wrapper) {
   let shown = [];
   let active = -1;
   const textOf = (option) => option.textContent.trim();
-  const chosenText = () => (select.value ? textOf(select.selectedOptions[0]) : "");
+  const chosenText = () => {
+    const [option] = select.selectedOptions;
+    return option && options.includes(option) ? textOf(option) : "";
+  };
 
   function mark(index) {
     active = index;
@@ -102,7 +106,7 @@ function enhance(wrapper) {
   input.addEventListener("focus", () => input.select());
   input.addEventListener("click", () => list.hidden && open(""));
   input.addEventListener("input", () => {
-    select.value = "";
+    if (!isOptional) select.value = "";
     open(input.value);
     if (shown.length) mark(0);
   });

@@ -1,4 +1,4 @@
-// Shows what the chosen storage needs, and offers its regions and addresses.
+// Connection form: shows the parameters of the chosen storage kind, and offers its regions and endpoints.
 
 const form = document.querySelector("[data-connection-form]");
 const provider = form.elements.provider;

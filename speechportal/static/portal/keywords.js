@@ -1,4 +1,4 @@
-// The keywords of a domain as a table. The text area stays the field that is sent.
+// Keyword table: edits the keywords of a domain as a table. The text area remains the submitted field.
 
 const wrapper = document.querySelector("[data-keywords]");
 const separators = /[\n\r,\t]+/;
@@ -21,6 +21,8 @@ function enhance() {
   const rows = () => [...body.rows];
   const keywordOf = (row) => row.querySelector("input").value.trim().replace(/\s+/g, " ");
   added.id = `${field.id}_add`;
+  // By keyword, in small letters: times heard lately, and when it was last accepted and refused.
+  const use = JSON.parse(document.getElementById("keyword_use")?.textContent ?? "{}");
 
   function makeRow(text) {
     const row = blank.cloneNode(true);
@@ -56,6 +58,9 @@ function enhance() {
         .querySelector("button")
         .setAttribute("aria-label", `${row.querySelector("button").textContent} ${text}`);
       row.hidden = !key.includes(wanted);
+      for (const [place, cell] of row.querySelectorAll("[data-use]").entries()) {
+        cell.textContent = Object.hasOwn(use, key) ? use[key][place] : "";
+      }
       const letters = [...text].length;
       if (letters > Number(length)) complain(row, words(tooLong, { limit: Number(length), count: letters }));
       else if (text && seen.has(key)) complain(row, words(twice, { line: seen.get(key) }));

@@ -1,23 +1,27 @@
-// What moves on every page. Each page works without it; nothing here is inline, so that the
-// Content-Security-Policy can stay strict.
+// Progressive enhancement of every page: dialogs and live updates. Each page works without it; nothing is
+// inline, so that the Content-Security-Policy can stay strict.
 
 // --- Dialogs: a link or form with data-dialog shows the page it leads to in a <dialog> -----------------
 
-async function openDialog(address, opener, options = {}) {
-  const response = await fetch(address, { headers: { Accept: "text/html" }, ...options });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const body = page.querySelector("[data-dialog-body]");
-  if (!response.ok || !body) {
-    window.location.assign(address); // Signed out meanwhile, or a fault: show it as it is.
+async function openDialog(address, opener, { method = "GET", values = {} } = {}) {
+  const dialog = document.createElement("dialog");
+  document.body.append(dialog);
+  const part = { select: "[data-dialog-body]", swap: "innerHTML ignoreTitle:true" };
+  try {
+    await window.htmx.ajax(method, address, { source: dialog, target: dialog, values, ...part });
+  } finally {
+    // Signed out meanwhile, or a fault: shown as it is.
+    if (!dialog.querySelector("[data-dialog-title]")) dialog.remove();
+  }
+  if (!dialog.isConnected) {
+    window.location.assign(address);
     return;
   }
-  const dialog = document.createElement("dialog");
-  const title = body.querySelector("[data-dialog-title]");
+  const title = dialog.querySelector("[data-dialog-title]");
   title.id = "dialog-title";
   title.tabIndex = -1;
   title.autofocus = true;
   dialog.setAttribute("aria-labelledby", title.id);
-  dialog.append(body);
   for (const link of dialog.querySelectorAll("[data-dialog-cancel]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();
@@ -29,7 +33,6 @@ async function openDialog(address, opener, options = {}) {
     dialog.remove();
     opener?.focus();
   });
-  document.body.append(dialog);
   dialog.showModal();
 }
 
@@ -56,28 +59,24 @@ document.addEventListener("submit", (event) => {
     // Only what is to be tried goes along: the form itself stays as it is, behind the dialog.
     event.preventDefault();
     const names = check.dataset.check.split(" ");
-    const values = names.map((name) => [name, form.elements[name]?.value ?? ""]);
+    const values = Object.fromEntries(names.map((name) => [name, form.elements[name]?.value ?? ""]));
     let address = check.getAttribute("formaction");
-    const options = {};
     if (check.formMethod === "post") {
-      const token = form.elements.csrfmiddlewaretoken.value;
-      Object.assign(options, {
-        method: "POST",
-        headers: { "X-CSRFToken": token },
-        body: new URLSearchParams(values),
-      });
+      const { csrfmiddlewaretoken } = form.elements;
+      const sent = { method: "POST", values: { ...values, csrfmiddlewaretoken: csrfmiddlewaretoken.value } };
+      withBusy(check, () => openDialog(address, check, sent)).catch(() => window.location.assign(address));
     } else {
       address += `?${new URLSearchParams(values)}`;
+      withBusy(check, () => openDialog(address, check)).catch(() => window.location.assign(address));
     }
-    withBusy(check, () => openDialog(address, check, options)).catch(() => window.location.assign(address));
     return;
   }
-  if (form.matches("form[data-dialog]")) {
+  if (form.matches("form[data-dialog]") && !event.submitter?.matches("[data-downloads]")) {
     event.preventDefault();
     const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action");
     const address = `${action}?${new URLSearchParams(new FormData(form))}`;
     withBusy(event.submitter, () => openDialog(address, event.submitter)).catch(() => form.submit());
-  } else if (form.method === "post") {
+  } else if (form.method === "post" && !form.hasAttribute("hx-post")) {
     // Once is enough; the answer is a new page.
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "yes";
@@ -94,7 +93,7 @@ window.addEventListener("pageshow", () => {
   }
 });
 
-// --- What moves by itself: htmx asks for #live again and idiomorph changes what differs -----------------
+// --- Live updates: htmx requests #live again and idiomorph changes what differs --------------------------
 
 const live = document.querySelector("#live");
 const withoutTokens = (html) => html.replace(/(name="csrfmiddlewaretoken" value=")[^"]*/g, "$1").trim();
@@ -162,7 +161,7 @@ document.addEventListener("click", (event) => {
   window.htmx.trigger(live, "refresh");
 });
 
-// --- Small things --------------------------------------------------------------------------------------
+// --- Miscellaneous --------------------------------------------------------------------------------------
 
 function updateSelection() {
   const boxes = [...document.querySelectorAll('input[type="checkbox"][form="selection"]')];

@@ -1,8 +1,8 @@
-"""A container of Azure Blob Storage, or a path in it, as object storage.
+"""`AzureStore`: a container of Azure Blob Storage, or a path in it, as object storage.
 
-The version is the ETag, which Azure makes anew for every write. Copies name the ETag of their source and
-write over nothing. Links to read are Azure's own; an upload by a plain PUT is not one that Azure takes, so
-links to write go through the portal.
+The version of a file is its ETag, which changes with every write. Copies are conditional on the ETag of the
+source and never overwrite. Pre-signed URLs for reading are Azure's own; Azure does not accept an upload by a
+plain PUT, so those for writing lead to the portal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,13 +25,15 @@ from azure.storage.blob import (
     BlobSasPermissions,
     BlobServiceClient,
     ContentSettings,
+    ExponentialRetry,
     generate_blob_sas,
 )
 from storages.backends.azure_storage import AzureStorage
 
 from speechportal.outbound import errors as outbound
+from speechportal.outbound import web_budget
 from speechportal.outbound.requests_adapter import GuardedAdapter, expecting, guarded_session
-from speechportal.storage.backends.base import CHUNK, Method
+from speechportal.storage.backends.base import CHUNK, LinkMaker, Method
 from speechportal.storage.backends.remote import Blob, Level, RemoteStore
 from speechportal.storage.backends.s3 import attachment
 from speechportal.storage.backends.s3_errors import from_outbound
@@ -55,9 +57,9 @@ from speechportal.storage.errors import (
     WrongCredentials,
 )
 
-LinkMaker = Callable[[str, int, Method, str | None], str]
 COPY_SECONDS = 3600.0
 PARTS = 8 * 1024 * 1024
+PAGE = 1000  # entries per page of a listing
 _KINDS: dict[str, type[StorageError]] = {
     "ContainerNotFound": BucketMissing,
     "ContainerBeingDeleted": BucketMissing,
@@ -97,7 +99,7 @@ _STATUSES: dict[int, type[StorageError]] = {
 
 @dataclass(frozen=True)
 class AzureSettings:
-    """Where a container is, and who asks."""
+    """Location and credentials of a container."""
 
     endpoint_url: str
     account_name: str
@@ -106,8 +108,15 @@ class AzureSettings:
     root: str = ""
 
 
+class WorkersRetry(ExponentialRetry):
+    """Azure's retry policy for workers. A web request never retries: it reports the error at once."""
+
+    def increment(self, *args: Any, **kwargs: Any) -> bool:
+        return not web_budget.is_limited() and bool(super().increment(*args, **kwargs))
+
+
 class GuardedAzureStorage(AzureStorage):  # type: ignore[misc] # django-storages ships no types
-    """django-storages' Azure storage, told everything, over the guarded transport."""
+    """django-storages' Azure storage with explicit settings, over the guarded transport."""
 
     def __init__(self, given: AzureSettings) -> None:
         self.given = given
@@ -128,7 +137,7 @@ class GuardedAzureStorage(AzureStorage):  # type: ignore[misc] # django-storages
             self.given.endpoint_url,
             credential={"account_name": self.account_name, "account_key": self.account_key},
             transport=RequestsTransport(session=session, session_owner=False),
-            retry_total=2,
+            retry_policy=WorkersRetry(retry_total=2),
             max_single_put_size=PARTS,
             max_block_size=PARTS,
             max_single_get_size=PARTS,
@@ -158,7 +167,7 @@ class AzureStore(RemoteStore):
         return self._storage.client
 
     def full_key(self, key: str) -> str:
-        """Azure takes a backslash for a slash, and no control characters."""
+        """Refuse backslashes, which Azure treats as slashes, and control characters."""
         if "\\" in key or any(ord(letter) < 32 or ord(letter) == 127 for letter in key):
             raise InvalidKey(key)
         return super().full_key(key)
@@ -185,7 +194,9 @@ class AzureStore(RemoteStore):
         return now
 
     def levels(self, full_prefix: str) -> Iterator[Level]:
-        listing = self._container.walk_blobs(name_starts_with=full_prefix, delimiter="/")
+        listing = self._container.walk_blobs(
+            name_starts_with=full_prefix, delimiter="/", results_per_page=PAGE
+        )
         for page in listing.by_page():
             found = list(page)
             yield Level(
@@ -199,7 +210,7 @@ class AzureStore(RemoteStore):
         except azure.ResourceNotFoundError as error:
             if getattr(error, "error_code", None) == "ContainerNotFound":
                 raise
-            self._container.get_container_properties()  # A HEAD gives no reason: the container may be gone.
+            self._container.get_container_properties()  # Raises if the container is missing.
             return None
 
     def chunks(self, blob: Blob) -> Iterator[bytes]:
@@ -214,6 +225,8 @@ class AzureStore(RemoteStore):
                     match_condition=MatchConditions.IfNotModified,
                 )
                 data = part.readall()
+            if len(data) != length:
+                raise StorageFault(blob.full_key, answer=f"{len(data)} of {length} bytes")
             yield from (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
 
     def write(self, full_key: str, data: bytes | Path, content_type: str) -> None:

@@ -23,6 +23,8 @@ from speechportal.storage.errors import (
 Progress = Callable[[int], None]
 OnUnusable = Callable[[str], None]
 Method = Literal["get", "put"]
+# Makes pre-signed URLs that lead to the portal: key, seconds, method, file name -> URL.
+LinkMaker = Callable[[str, int, Method, str | None], str]
 CONTENT_TYPE = "application/octet-stream"
 CHUNK = 1024 * 1024  # bytes
 
@@ -76,21 +78,20 @@ class ObjectStore(abc.ABC):
     the storage. An error of this machine's own disk (``download``) stays an ``OSError``.
     """
 
-    part_bytes = 1024  # The longest name between two slashes, in UTF-8.
+    part_bytes = 1024  # longest part of a key between two slashes, in UTF-8
 
     @abc.abstractmethod
     def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         """Folders and files directly in the folder ``prefix`` (``""`` or with a slash at its end), by name.
 
         Read page by page while iterating. Names that cannot be keys, temporary files and folder markers
-        are left out; ``on_unusable`` is told each name that cannot be a key, of a folder with a slash at its
-        end. A local folder that does not exist raises :class:`FolderMissing`; in a bucket it
-        is just empty.
+        are left out; ``on_unusable`` is called with each name that cannot be a key (a folder's ends with a
+        slash). A local folder that does not exist raises :class:`FolderMissing`; in a bucket it is empty.
         """
 
     @abc.abstractmethod
     def server_time(self) -> datetime:
-        """Present time by the clock of :attr:`StoredFile.modified`. Aware."""
+        """Current time of the clock behind :attr:`StoredFile.modified`. Aware."""
 
     @abc.abstractmethod
     def stat(self, key: str) -> StoredFile | None:
@@ -99,6 +100,11 @@ class ObjectStore(abc.ABC):
     @abc.abstractmethod
     def open(self, key: str) -> BinaryIO:
         """Open the file as a stream, to be closed by the caller. Raises :class:`NotFound`."""
+
+    def read_start(self, key: str, size: int) -> bytes:
+        """Read the first ``size`` bytes of the file, or all of a shorter one. Raises :class:`NotFound`."""
+        with self.open(key) as stream:
+            return stream.read(size)
 
     @abc.abstractmethod
     def download(
@@ -112,9 +118,9 @@ class ObjectStore(abc.ABC):
     ) -> StoredFile:
         """Download the file to ``path`` on this machine: completely and synced to disk, or not at all.
 
-        ``on_progress`` gets the bytes done so far. Raises :class:`Changed` when the file is not, or while
-        it was read no longer, ``if_version``; :class:`NotFound`; :class:`FileTooLarge` above ``limit`` bytes,
-        of which nothing more is read than the limit.
+        ``on_progress`` is called with the bytes done so far. Raises :class:`Changed` when the version is not
+        ``if_version`` or changes during the download; :class:`NotFound`; :class:`FileTooLarge` above
+        ``limit`` bytes, without reading beyond the limit.
         """
 
     @abc.abstractmethod
@@ -143,7 +149,7 @@ class ObjectStore(abc.ABC):
         moved = self.copy(source, target, if_version=before.version)
         after = self.stat(source)
         if after is None:
-            return moved  # A second mover was quicker.
+            return moved  # A concurrent move has deleted the source.
         if after.version != before.version:
             raise Changed(source)
         self.delete(source)
@@ -165,7 +171,7 @@ class ObjectStore(abc.ABC):
         """Create the folder ``path`` (with a slash at its end), so that listings show it. Idempotent."""
 
     def check(self, path: str = "") -> list[Finding]:
-        """Test all operations of the portal in the folder ``path`` with a small file; ends at an error."""
+        """Test all operations of the portal in the folder ``path`` with a small file; stops at an error."""
         name = f"{path}speechportal-check-{secrets.token_hex(6)}"
         first, second, data = (
             f"{name}.txt",
@@ -205,4 +211,4 @@ class ObjectStore(abc.ABC):
             try:
                 self.delete(key)
             except StorageError:
-                return  # What is wrong with the storage is in the findings.
+                return  # The findings already contain the error.

@@ -33,8 +33,8 @@ WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 KINDS: dict[int, type[StorageError]] = {
     errno.ENOENT: NotFound,
     errno.ELOOP: NotFound,  # A symbolic link.
-    errno.ENXIO: NotFound,  # A socket, or a pipe that nobody reads.
-    errno.ENOTDIR: TargetExists,  # A file where a folder is wanted, and the other way round.
+    errno.ENXIO: NotFound,  # A socket, or a pipe without a reader.
+    errno.ENOTDIR: TargetExists,  # A file in place of a folder, or a folder in place of a file.
     errno.EISDIR: TargetExists,
     errno.EEXIST: TargetExists,
     errno.ENOTEMPTY: TargetExists,
@@ -64,7 +64,7 @@ class Root(NamedTuple):
     """Folder that no path can leave: ``path`` below ``within``, which the operator allows."""
 
     within: Path
-    path: str = ""  # with a slash at its end, or empty
+    path: str = ""  # ends with a slash, or is empty
 
     def __str__(self) -> str:
         return str(self.within / self.path)
@@ -116,14 +116,14 @@ def _open_part(above: int, part: str, path: str, *, create: bool) -> int:
     try:
         return os.open(part, FOLDER_FLAGS, dir_fd=above)
     except OSError as error:
-        # A link is reported as either of the last two.
+        # A symbolic link is reported as ENOTDIR or ELOOP.
         if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             raise
         if not create:
             raise FolderMissing(path) from error
         if error.errno != errno.ENOENT:
             raise TargetExists(path) from error
-    with contextlib.suppress(FileExistsError):  # Another process was quicker.
+    with contextlib.suppress(FileExistsError):  # Another process has just created it.
         os.mkdir(part, dir_fd=above)
         os.fsync(above)
     return os.open(part, FOLDER_FLAGS, dir_fd=above)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from speechportal.storage.backends.base import CHUNK, Progress, StoredFile
 from speechportal.storage.errors import Changed, FileTooLarge, Unreachable
 
-# Begins the name of a file that is not whole yet. Nothing that begins so is listed or can be a key.
+# Prefix of temporary files. Names with it are not listed and cannot be keys.
 TEMPORARY = ".speechportal-"
 
 

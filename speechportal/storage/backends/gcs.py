@@ -1,7 +1,8 @@
-"""A bucket of Google Cloud Storage, or a path in it, as object storage.
+"""`GcsStore`: a bucket of Google Cloud Storage, or a path in it, as object storage.
 
-The version is the generation, a number that grows with every write. Reads and copies name the generation of
-their source, and copies write over nothing. Links are V4 signed URLs of the service account.
+The version of a file is its generation, a number that grows with every write. Reads and copies are
+conditional on the generation of the source, and copies never overwrite. Pre-signed URLs are V4 signed URLs of
+the service account. Credentials without a private key cannot sign: then the portal serves the links.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from typing import Any
 
 import requests
 from google.api_core import exceptions as google
+from google.api_core.retry import Retry
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
+from google.auth.credentials import AnonymousCredentials, Signing
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
+from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials
 from storages.backends.gcloud import GoogleCloudStorage
 
 from speechportal.outbound import errors as outbound
+from speechportal.outbound import web_budget
 from speechportal.outbound.requests_adapter import GuardedAdapter, expecting, guarded_session
-from speechportal.storage.backends.base import CHUNK, Method
+from speechportal.storage.backends.base import CHUNK, LinkMaker, Method
 from speechportal.storage.backends.remote import Blob, Level, RemoteStore
 from speechportal.storage.backends.s3 import attachment
 from speechportal.storage.backends.s3_errors import from_outbound
@@ -52,6 +56,8 @@ from speechportal.storage.errors import (
 PUBLIC = "https://storage.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+FIELDS = "items(name,size,generation,updated),prefixes,nextPageToken"  # fields of a listing
+USER_FIELDS = ("client_id", "client_secret", "refresh_token", "token", "expiry")
 PARTS = 8 * 1024 * 1024
 _RETRY = DEFAULT_RETRY.with_deadline(30.0)
 _STATUSES: dict[int, type[StorageError]] = {
@@ -69,7 +75,7 @@ _STATUSES: dict[int, type[StorageError]] = {
 
 @dataclass(frozen=True)
 class GcsSettings:
-    """Where a bucket is, and who asks: the JSON of a service account, or nobody, at an emulator."""
+    """Location and credentials of a bucket: JSON of a service account or user; none for an emulator."""
 
     bucket: str
     service_account: str = field(repr=False)
@@ -78,7 +84,7 @@ class GcsSettings:
 
 
 class GuardedGcsStorage(GoogleCloudStorage):  # type: ignore[misc] # django-storages ships no types
-    """django-storages' Google storage, told everything, over the guarded transport."""
+    """django-storages' Google storage with explicit settings, over the guarded transport."""
 
     _client: Client | None
 
@@ -106,7 +112,14 @@ class GuardedGcsStorage(GoogleCloudStorage):  # type: ignore[misc] # django-stor
                 _http=session,
                 client_options={"api_endpoint": self.given.endpoint_url},
             )
+            # Switched off: it looks up the bucket for OpenTelemetry, from threads of its own.
+            self._client._bucket_metadata_cache = None  # noqa: SLF001 - there is no argument for it
         return self._client
+
+
+def _retry() -> Retry | None:
+    """Google's retry policy for workers. A web request never retries: it reports the error at once."""
+    return None if web_budget.is_limited() else _RETRY
 
 
 def _credentials(service_account: str) -> Any:
@@ -114,9 +127,15 @@ def _credentials(service_account: str) -> Any:
         return AnonymousCredentials()
     try:
         found = json.loads(service_account)
-        # Tokens are asked for at Google's address, whatever the key says.
+        # Tokens are always requested from Google, whatever address the key contains. Other types of
+        # credentials name addresses, files or programs to get tokens from.
+        if (kind := found.get("type")) == "authorized_user":
+            known = {name: found[name] for name in USER_FIELDS if name in found}
+            return UserCredentials.from_authorized_user_info(known, scopes=[SCOPE])
+        if kind not in {"service_account", None}:
+            raise WrongCredentials(answer=f"type: {str(kind)[:40]}")
         return Credentials.from_service_account_info({**found, "token_uri": TOKEN_URI}, scopes=[SCOPE])
-    except (ValueError, TypeError, auth.GoogleAuthError) as error:
+    except (ValueError, TypeError, AttributeError, auth.GoogleAuthError) as error:
         raise WrongCredentials from error
 
 
@@ -128,9 +147,10 @@ def storage_for(given: GcsSettings) -> GuardedGcsStorage:
 class GcsStore(RemoteStore):
     """Objects below ``root`` in a bucket."""
 
-    def __init__(self, given: GcsSettings) -> None:
+    def __init__(self, given: GcsSettings, link_maker: LinkMaker) -> None:
         super().__init__(given.root)
         self._given = given
+        self._link_maker = link_maker
 
     @property
     def _storage(self) -> GuardedGcsStorage:
@@ -167,18 +187,23 @@ class GcsStore(RemoteStore):
 
     def levels(self, full_prefix: str) -> Iterator[Level]:
         listing = self._storage.client.list_blobs(
-            self._bucket, prefix=full_prefix or None, delimiter="/", page_size=1000, retry=_RETRY
+            self._bucket,
+            prefix=full_prefix or None,
+            delimiter="/",
+            page_size=1000,
+            fields=FIELDS,
+            retry=_retry(),
         )
         for page in listing.pages:
             blobs = [_blob(each) for each in page]
             yield Level(sorted(page.prefixes), blobs)
 
     def head(self, full_key: str) -> Blob | None:
-        found = self._bucket.get_blob(full_key, retry=_RETRY)
+        found = self._bucket.get_blob(full_key, retry=_retry())
         if found is not None:
             return _blob(found)
-        try:  # "Not found" may also be said of the bucket.
-            next(iter(self._storage.client.list_blobs(self._bucket, max_results=1, retry=_RETRY)), None)
+        try:  # "Not found" may also mean the bucket.
+            next(iter(self._storage.client.list_blobs(self._bucket, max_results=1, retry=_retry())), None)
         except google.NotFound as error:
             raise BucketMissing(full_key[len(self.root) :]) from error
         return None
@@ -188,17 +213,19 @@ class GcsStore(RemoteStore):
         for start in range(0, blob.size, PARTS):
             end = min(start + PARTS, blob.size) - 1
             with expecting(end - start + 1):
-                data = source.download_as_bytes(start=start, end=end, retry=_RETRY, checksum=None)
+                data = source.download_as_bytes(start=start, end=end, retry=_retry(), checksum=None)
+            if len(data) != end - start + 1:
+                raise StorageFault(blob.full_key, answer=f"{len(data)} of {end - start + 1} bytes")
             yield from (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
 
     def write(self, full_key: str, data: bytes | Path, content_type: str) -> None:
         target = self._bucket.blob(full_key)
         if isinstance(data, bytes):
-            target.upload_from_string(data, content_type=content_type, retry=_RETRY)
+            target.upload_from_string(data, content_type=content_type, retry=_retry())
             return
         if data.stat().st_size > PARTS:
             target.chunk_size = PARTS
-        target.upload_from_filename(str(data), content_type=content_type, retry=_RETRY)
+        target.upload_from_filename(str(data), content_type=content_type, retry=_retry())
 
     def duplicate(self, blob: Blob, full_target: str) -> None:
         source = self._bucket.blob(blob.full_key, generation=int(blob.version))
@@ -210,18 +237,18 @@ class GcsStore(RemoteStore):
                 token=token or None,
                 if_generation_match=0,
                 if_source_generation_match=int(blob.version),
-                retry=_RETRY,
+                retry=_retry(),
             )
 
     def remove(self, full_key: str) -> None:
         with contextlib.suppress(google.NotFound):
-            self._bucket.blob(full_key).delete(retry=_RETRY)
+            self._bucket.blob(full_key).delete(retry=_retry())
 
     def presign(self, key: str, *, expires: int, method: Method = "get", filename: str | None = None) -> str:
         full_key = self.full_key(key)
         credentials = self._storage.credentials
-        if isinstance(credentials, AnonymousCredentials):
-            raise WrongCredentials(key)
+        if not isinstance(credentials, Signing):
+            return self._link_maker(key, expires, method, filename)
         wanted: dict[str, Any] = {}
         if method == "get":
             wanted["response_type"] = mimetypes.guess_type(key)[0]

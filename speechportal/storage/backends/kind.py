@@ -24,18 +24,18 @@ class Parameter:
     """Parameter of a storage kind; its value is text.
 
     Args:
-        name: In the form, the API and the stored values.
-        label: For people.
-        help_text: For people.
+        name: Key in the form, the API and the stored values.
+        label: Label of the form field.
+        help_text: Help text of the form field.
         max_length: In characters.
-        required: The sentence for a value that is missing; empty where none is needed.
+        required: Error message for a missing value; empty for an optional parameter.
         secret: Whether the value is encrypted and never shown again.
         confidential: Whether viewers do not see the value.
-        default: The value of a form that was not filled in.
+        default: Initial value in a new form.
         choices: Values and labels; empty for free text.
         validators: Raise ``ValidationError``.
-        help_topic: The help page and the heading about it.
-        multiline: Whether the value has lines, such as a key file.
+        help_topic: Help page and heading that describe it.
+        multiline: Whether the value has several lines, such as a key file.
     """
 
     name: str
@@ -81,18 +81,18 @@ class StorageKind(abc.ABC):
     name: str
     label: _StrOrPromise
     parameters: tuple[Parameter, ...]
-    serves_links = False  # Whether the portal reads and writes files for browsers, by links of its own.
+    serves_links = False  # Whether pre-signed URLs lead to the portal, which reads and writes the files.
 
     def is_available(self) -> bool:
         """Whether new connections of this kind can be made on this installation."""
         return True
 
     def normalise(self, values: Values) -> Values:
-        """Return the values as they are stored, with those that follow from others filled in."""
+        """Return the values as they are stored, with derived values filled in."""
         return values
 
     def clean(self, values: Values, owner: Owner, others: Callable[[], list[str]]) -> Values:
-        """Validate normalised values; ``others`` returns the places of other accounts' connections.
+        """Validate normalised values; ``others`` returns the locations of other accounts' connections.
 
         Returns the values to store. Raises ``ValidationError`` by parameter.
         """
@@ -132,5 +132,5 @@ class StorageKind(abc.ABC):
         """Called after a connection was saved; creates a member's own folder, for example."""
 
     def suggestions(self) -> list[dict[str, str]]:
-        """Presets of values that belong together: dictionaries by parameter."""
+        """Presets: each is a dictionary of values by parameter."""
         return []

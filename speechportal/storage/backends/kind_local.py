@@ -67,6 +67,18 @@ class LocalKind(StorageKind):
             raise ValidationError({FOLDER: _("Enter the folder.")})
         try:
             return {**values, FOLDER: str(local_folders.member_folder(owner.account_uid, values[FOLDER]))}
+        except local_folders.AbsolutePath as error:
+            raise ValidationError(
+                {
+                    FOLDER: ValidationError(
+                        _(
+                            "Enter a folder below the account’s own, such as calls/in: without a slash or a"
+                            " drive at the beginning."
+                        ),
+                        code="absolute_path",
+                    )
+                }
+            ) from error
         except StorageError as error:
             raise ValidationError({FOLDER: ValidationError(str(error), code=error.code)}) from error
 

@@ -1,7 +1,7 @@
 """Storage kinds through django-storages: Azure Blob Storage, Google Cloud Storage and SFTP.
 
-Each needs an optional dependency of the portal. Where it is not installed the kind is not offered, and a
-connection that was made before says so.
+Each needs an optional dependency of the portal. Without it the kind is not offered, and existing connections
+of the kind report the missing dependency.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ validate_folder = RegexValidator(
 
 
 class RemoteKind(StorageKind):
-    """A kind whose client is an optional dependency: ``module``, of the portal's extra ``extra``."""
+    """Kind whose client library is optional: ``module``, installed by the portal's extra ``extra``."""
 
     module: str
     extra: str
@@ -47,7 +47,7 @@ class RemoteKind(StorageKind):
     def is_available(self) -> bool:
         try:
             return importlib.util.find_spec(self.module) is not None
-        except ModuleNotFoundError:  # of the package that it is in
+        except ModuleNotFoundError:  # a parent package is missing
             return False
 
     def require(self) -> None:
@@ -96,7 +96,7 @@ class AzureKind(RemoteKind):
 
         endpoint, account = values["endpoint_url"], values["account_name"]
         check_endpoint(endpoint)
-        # An emulator has the account's name in the path instead of the host.
+        # An emulator has the storage account's name in the path instead of the host name.
         if not (urlsplit(endpoint).hostname or "").startswith(f"{account}."):
             endpoint = f"{endpoint}/{account}"
         given = AzureSettings(
@@ -112,7 +112,6 @@ class AzureKind(RemoteKind):
 class GcsKind(RemoteKind):
     name, label = "gcs", _("Google Cloud Storage")
     module, extra = "google.cloud.storage", "google"
-    serves_links = False
     parameters = (
         _S3["endpoint_url"],
         _S3["bucket"],
@@ -120,7 +119,10 @@ class GcsKind(RemoteKind):
         Parameter(
             "service_account",
             _("Key of a service account"),
-            _("The JSON file that Google made for the service account, whole."),
+            _(
+                "The JSON file that Google made for the service account, whole. Or that of a user who signed"
+                " in with gcloud: then links go through the portal."
+            ),
             max_length=10_000,
             required=_("Enter the key of a service account, in JSON."),
             secret=True,
@@ -151,7 +153,7 @@ class GcsKind(RemoteKind):
             endpoint_url=values["endpoint_url"],
             root=keys.check_folder(values.get("root_path", "")),
         )
-        return GcsStore(given)
+        return GcsStore(given, partial(local_file_links.make, owner.connection_uid))
 
 
 class SftpKind(RemoteKind):
@@ -210,6 +212,8 @@ class SftpKind(RemoteKind):
 
     def clean(self, values: Values, owner: Owner, others: object) -> Values:
         values = super().clean(values, owner, list)
+        if keys.is_address(values.get("folder", "")):
+            raise ValidationError({"folder": validate_folder.message}, code="absolute_path")
         if any(part == ".." for part in values.get("folder", "").split("/")):
             raise ValidationError({"folder": _("A path cannot contain “.” or “..” as a folder.")})
         if int(values["port"]) > 65_535:
@@ -221,7 +225,8 @@ class SftpKind(RemoteKind):
 
     def open(self, values: Mapping[str, str], owner: Owner) -> ObjectStore:
         self.require()
-        from speechportal.storage.backends.sftp import SftpSettings, SftpStore
+        from speechportal.storage.backends.sftp import SftpStore
+        from speechportal.storage.backends.sftp_connection import SftpSettings
 
         if not values.get("host"):
             raise Misconfigured

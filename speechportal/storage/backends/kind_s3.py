@@ -16,7 +16,7 @@ from speechportal.storage.errors import InvalidKey, Misconfigured
 from speechportal.storage.providers import SITES, Provider, default_endpoint, default_region
 
 validate_bucket = RegexValidator(
-    # Old buckets may have capitals and underscores.
+    # Names of old buckets may have capitals and underscores.
     r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z",
     _("A bucket’s name has 3 to 63 letters, digits, dots and hyphens."),
 )
@@ -33,6 +33,10 @@ def validate_endpoint(value: str) -> None:
 
 
 def validate_root_path(value: str) -> None:
+    if keys.is_address(value):
+        raise ValidationError(
+            _("Enter a path in the bucket, such as calls/in, without an address."), code="absolute_path"
+        )
     try:
         keys.check_folder(value)
     except InvalidKey as error:

@@ -17,6 +17,7 @@ from speechportal.storage.backends.base import (
     CONTENT_TYPE,
     Entry,
     Folder,
+    LinkMaker,
     Method,
     ObjectStore,
     OnUnusable,
@@ -34,10 +35,8 @@ from speechportal.storage.errors import (
     TargetExists,
 )
 
-# What file systems without hard links (or links between these two folders) answer.
+# Error numbers of file systems without hard links, or without links between these two folders.
 NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-LinkMaker = Callable[[str, int, Method, str | None], str]  # key, seconds, method, file name -> address
 
 
 class LocalStore(ObjectStore):
@@ -47,7 +46,7 @@ class LocalStore(ObjectStore):
     bytes and the same time, is another one.
     """
 
-    part_bytes = 255  # Of Linux' file systems.
+    part_bytes = 255  # limit of Linux file systems
 
     def __init__(self, root: Root, link_maker: LinkMaker) -> None:
         self.root = root
@@ -56,7 +55,7 @@ class LocalStore(ObjectStore):
     def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         keys.check_folder(prefix)
         with confined.faults(prefix), confined.folder(self.root, prefix) as above:
-            # The names of one level are held at once, to sort them as S3 does; their details are not.
+            # All names of one level are in memory, to sort them as S3 does; their details are not.
             for name in sorted(_names(above)):
                 if not keys.is_valid_key(prefix + name.removesuffix("/")):
                     if on_unusable:
@@ -263,7 +262,7 @@ def _leave(key: str, old: Place, new: Place, before: os.stat_result, *, linked: 
     if old.remove():
         old.sync()
         return
-    # Another mover was quicker. Where it gave the file another name, ours is one too many.
+    # A concurrent move was first. If it linked the file to another name, remove our link.
     found = new.stat()
     if linked and found is not None and found.st_nlink > 1:
         new.remove()
@@ -287,7 +286,7 @@ def _give_name(draft: Place, place: Place, *, overwrite: bool) -> None:
 def _read(key: str, stream: BinaryIO) -> Iterator[bytes]:
     try:
         yield from chunks_of(stream)
-    except OSError as error:  # Apart from faults of the disk that is written to.
+    except OSError as error:  # Not errors of the disk that is written to.
         raise StorageFault(key, answer=error.strerror or "") from error
 
 
@@ -296,7 +295,7 @@ def _version(found: os.stat_result) -> str:
 
 
 def moment(seconds: float) -> datetime:
-    """A time of a file; one beyond what can be told is the latest, or the first, that can."""
+    """Convert a file's timestamp; one outside the range of ``datetime`` becomes the nearest valid time."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):

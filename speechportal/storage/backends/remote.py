@@ -1,7 +1,7 @@
-"""Object storages besides S3, over the clients that django-storages makes.
+"""`RemoteStore`: base of the object storages other than S3, with clients made by django-storages.
 
-:class:`RemoteStore` has what they share; a subclass names a few calls. A :class:`Blob` is a file as the
-service reports it, under its full key.
+A subclass implements a few calls of its service; the base implements :class:`ObjectStore` with them. A
+:class:`Blob` is a file as the service reports it, under its full key.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from speechportal.storage.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file as the service reports it. ``version`` changes with every write."""
+    """File as the service reports it. ``version`` changes with every write."""
 
     full_key: str
     size: int
@@ -48,49 +48,49 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A page of a listing: folders with a slash at their end, and files, all with full keys."""
+    """Page of a listing: folders (with a slash at their end) and files, all with full keys."""
 
     folders: list[str]
     blobs: list[Blob]
 
 
 class RemoteStore(ObjectStore):
-    """Files below ``root``, which is ``""`` or ends with a slash."""
+    """Store of the files below ``root``, which is ``""`` or ends with a slash."""
 
     def __init__(self, root: str) -> None:
         self.root = root
 
-    # --- What a service does
+    # --- Calls of the service, for subclasses to implement
 
     @abc.abstractmethod
     def faults(self, key: str) -> AbstractContextManager[None]:
-        """Turns what the client raises about ``key`` into a :class:`StorageError`."""
+        """Context manager: turns the client's exceptions about ``key`` into :class:`StorageError`."""
 
     @abc.abstractmethod
     def levels(self, full_prefix: str) -> Iterator[Level]:
-        """What lies directly in a folder, page by page."""
+        """List the entries directly in a folder, page by page."""
 
     @abc.abstractmethod
     def head(self, full_key: str) -> Blob | None:
-        """The file, or ``None``."""
+        """Return the file, or ``None`` if it does not exist."""
 
     @abc.abstractmethod
     def chunks(self, blob: Blob) -> Iterator[bytes]:
-        """The bytes of exactly this version."""
+        """Read the bytes of exactly this version."""
 
     @abc.abstractmethod
     def write(self, full_key: str, data: bytes | Path, content_type: str) -> None:
-        """Write a file, whole or not at all, over another one if there is one."""
+        """Write a file atomically, replacing an existing one."""
 
     @abc.abstractmethod
     def duplicate(self, blob: Blob, full_target: str) -> None:
-        """Copy exactly this version inside the service, over nothing."""
+        """Copy exactly this version inside the service, without overwriting."""
 
     @abc.abstractmethod
     def remove(self, full_key: str) -> None:
-        """Delete a file; one that is not there counts as deleted."""
+        """Delete a file. Idempotent."""
 
-    # --- What follows from it
+    # --- `ObjectStore`, implemented with these calls
 
     def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
         full_prefix = keys.check_folder(prefix, root=self.root)
@@ -105,7 +105,7 @@ class RemoteStore(ObjectStore):
             found.update((folder, None) for folder in page.folders)
             for full_key in sorted(found):
                 key, blob = full_key[len(self.root) :], found[full_key]
-                if key in (prefix, last_folder):  # The marker of this folder, or told on the page before.
+                if key in (prefix, last_folder):  # The folder's marker, or already on the previous page.
                     continue
                 if blob is None:
                     last_folder = key
@@ -158,7 +158,7 @@ class RemoteStore(ObjectStore):
             try:
                 with self.faults(source):
                     self.duplicate(before, full_target)
-            except TargetExists:  # A second mover was quicker.
+            except TargetExists:  # A concurrent copy was first.
                 self._is_copied(source, before, target)
         copied = self.stat(target)
         if copied is None or copied.size != before.size:
@@ -166,7 +166,7 @@ class RemoteStore(ObjectStore):
         return copied
 
     def _is_copied(self, source: str, blob: Blob, target: str) -> bool:
-        """Whether the target is there already. Raises TargetExists if it is another file than the source."""
+        """Whether the target is an earlier copy of the source. Raises TargetExists for any other file."""
         there = self._head(target)
         if there is not None and not self._same(source, blob, target, there):
             raise TargetExists(target)
@@ -184,7 +184,7 @@ class RemoteStore(ObjectStore):
                 self.write(full_path, b"", "application/x-directory")
 
     def full_key(self, key: str) -> str:
-        """``root + key``, or :class:`InvalidKey` for one that the service cannot hold as it is."""
+        """Return ``root + key``, or raise :class:`InvalidKey` for a key that the service cannot store."""
         return keys.check_key(key, root=self.root)
 
     def _head(self, key: str) -> Blob | None:
@@ -207,7 +207,7 @@ class RemoteStore(ObjectStore):
         )
 
     def _read(self, key: str, blob: Blob) -> Iterator[bytes]:
-        """The bytes; faults of the service alone are turned into the portal's, not the reader's own."""
+        """Read the bytes, converting exceptions of the service, but not those of the consumer."""
         chunks = self.chunks(blob)
         while True:
             with self.faults(key):
@@ -227,7 +227,7 @@ class RemoteStore(ObjectStore):
 
 
 class _Stream(io.RawIOBase):
-    """A file's bytes, in order. It can be moved forward before it is read, by reading."""
+    """Sequential stream of a file's bytes. Seeking works forward only, by reading and discarding."""
 
     def __init__(self, store: RemoteStore, key: str, blob: Blob) -> None:
         self._chunks = store._read(key, blob)  # noqa: SLF001 - one module

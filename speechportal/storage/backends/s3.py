@@ -60,14 +60,14 @@ MULTIPART_OPERATIONS: dict[MultipartStep, str] = {
 class S3Store(ObjectStore, MultipartUploads):
     """Store of the files below ``root`` in a bucket.
 
-    The version is the ETag and the time of the last write, in seconds: that is how precisely answers
-    about one file tell it, even where listings do better.
+    The version of a file is its ETag and the time of the last write, in seconds: responses about a single
+    file have that precision, even where listings are more precise.
     """
 
-    # Above it a copy is made in parts; S3 copies at most 5 GB at once.
+    # A larger file is copied in parts; S3 copies at most 5 GB in one request.
     copy_limit = 5 * 1000**3
     copy_part = 512 * MIB
-    # Above it an upload is made in parts.
+    # A larger file is uploaded in parts.
     put_limit = 64 * MIB
 
     def __init__(self, given: S3Settings) -> None:
@@ -83,7 +83,7 @@ class S3Store(ObjectStore, MultipartUploads):
         return self._storage.client
 
     def list_level(self, prefix: str, on_unusable: OnUnusable | None = None) -> Iterator[Entry]:
-        # The first version of the call: NCP does not know the second.
+        # ListObjects in its first version: NCP does not support ListObjectsV2.
         full_prefix, root = keys.check_folder(prefix, root=self._given.root), self._given.root
         marker, last_folder = "", ""
         while True:
@@ -96,7 +96,7 @@ class S3Store(ObjectStore, MultipartUploads):
             found.update((item["Prefix"], None) for item in page.get("CommonPrefixes", []))
             for full_key in sorted(found):
                 key, item = full_key[len(root) :], found[full_key]
-                if key in (prefix, last_folder):  # The marker of this folder, or told on the page before.
+                if key in (prefix, last_folder):  # The folder's marker, or already on the previous page.
                     continue
                 if item is None:
                     last_folder = key
@@ -132,6 +132,11 @@ class S3Store(ObjectStore, MultipartUploads):
     def open(self, key: str) -> BinaryIO:
         return cast("BinaryIO", io.BufferedReader(_Body(self._get(key)["Body"], key), CHUNK))
 
+    def read_start(self, key: str, size: int) -> bytes:
+        answer = self._get(key, Range=f"bytes=0-{size - 1}")
+        with io.BufferedReader(_Body(answer["Body"], key), size) as stream:
+            return stream.read(size)
+
     def download(
         self,
         key: str,
@@ -142,7 +147,7 @@ class S3Store(ObjectStore, MultipartUploads):
         on_progress: Progress | None = None,
     ) -> StoredFile:
         answer = self._get(key)
-        # From the headers of the very answer whose body is read: nothing can come in between.
+        # From the headers of the same response as the body, so that the two cannot differ.
         file = _stored(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
         with answer["Body"] as body:
             require(file, if_version, limit)
@@ -235,7 +240,7 @@ class S3Store(ObjectStore, MultipartUploads):
         return keys.check_key(key, root=self._given.root)
 
     def _put(self, full_key: str, body: bytes, content_type: str) -> None:
-        # The server refuses what arrives otherwise than it was sent.
+        # The server refuses a body that was damaged on the way.
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         self._client.put_object(
             Bucket=self._given.bucket, Key=full_key, Body=body, ContentType=content_type, ContentMD5=digest
@@ -250,21 +255,21 @@ class S3Store(ObjectStore, MultipartUploads):
                 if s3_errors.status_of(error) != 404:
                     if not s3_errors.has_code(error):
                         self._explain()
-                        # The bucket is in order: it is this file that is not.
+                        # The bucket is accessible, so the error concerns this file.
                         if s3_errors.status_of(error) == 400:
                             raise ObjectEncrypted(key) from error
                     raise
-                # "Not found" may also be said of the bucket.
+                # "Not found" may also mean the bucket.
                 if time.monotonic() - self._bucket_seen > BUCKET_SEEN_SECONDS:
                     self._explain()
                 return None
         self._note_bucket()
         return cast("dict[str, Any]", answer)
 
-    def _get(self, key: str) -> dict[str, Any]:
+    def _get(self, key: str, **more: Any) -> dict[str, Any]:
         full_key = self._full(key)
         with s3_errors.faults(key):
-            found = self._client.get_object(Bucket=self._given.bucket, Key=full_key)
+            found = self._client.get_object(Bucket=self._given.bucket, Key=full_key, **more)
         answer = cast("dict[str, Any]", found)
         if "ContentLength" not in answer:
             answer["Body"].close()
@@ -277,18 +282,18 @@ class S3Store(ObjectStore, MultipartUploads):
         self._bucket_seen = time.monotonic()
 
     def _explain(self) -> None:
-        """Raise the cause of a failed HEAD request, whose answer has no body, by a request that has one."""
+        """Raise the cause of a failed HEAD request, whose response has no body, by a request that has one."""
         try:
             self._client.list_objects(Bucket=self._given.bucket, Prefix=self._given.root, MaxKeys=1)
         except ClientError as error:
-            # Who may read and write but not list is told only that the file is not there.
+            # Credentials that may read and write but not list get only "not found".
             if s3_errors.CODES.get(error.response["Error"]["Code"]) is not AccessDenied:
                 raise
         else:
             self._note_bucket()
 
     def _same(self, source: str, one: dict[str, Any], target: str, other: dict[str, Any]) -> bool:
-        """Whether two files have the same bytes. ETags tell only if both files were written at once."""
+        """Whether two files have the same bytes. ETags show it only for files written in one request."""
         if one["ContentLength"] != other["ContentLength"]:
             return False
         if one["ETag"] == other["ETag"]:

@@ -1,4 +1,4 @@
-"""S3 clients by django-storages, with nothing taken from the machine's own configuration."""
+"""S3 clients made by django-storages, independent of the machine's AWS configuration."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class S3Settings:
 
 
 class ServerClock:
-    """Server's clock, from the ``Date`` header of its latest answer."""
+    """Server's clock, from the ``Date`` header of its latest response."""
 
     def __init__(self) -> None:
         self._seen: tuple[datetime, float] | None = None
@@ -60,7 +60,7 @@ class ServerClock:
         try:
             self._seen = (parsedate_to_datetime(date), time.monotonic())
         except ValueError:
-            return  # The one before is kept.
+            return  # Keep the previous value.
 
     def now(self) -> datetime | None:
         if self._seen is None:
@@ -110,7 +110,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
         session = boto3.Session(
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, botocore_session=core
         )
-        # Each session adds the same folder to what is, here, everybody's list.
+        # Each session adds the same folder to the list, which all sessions share.
         loader.search_paths[:] = dict.fromkeys(loader.search_paths)
         return session
 
@@ -122,7 +122,7 @@ class ExplicitS3Storage(S3Storage):  # type: ignore[misc] # django-storages ship
 
 @lru_cache(maxsize=1)
 def _descriptions() -> botocore.loaders.Loader:
-    """botocore's descriptions of S3, read once instead of once for each bucket: most of a client's making."""
+    """Load botocore's descriptions of S3, once for all buckets: it is most of the cost of making a client."""
     return botocore.loaders.create_loader()
 
 
@@ -145,9 +145,9 @@ def _config(given: S3Settings) -> Config:
 
 @lru_cache(maxsize=64)
 def storage_for(given: S3Settings) -> ExplicitS3Storage:
-    """Storage for these settings; cached, since making a client takes a tenth of a second."""
+    """Return the storage for these settings; cached, since making a client takes a tenth of a second."""
     return ExplicitS3Storage(given)
 
 
-# A child must not talk through its parent's sockets.
+# A forked child must not use its parent's sockets.
 os.register_at_fork(after_in_child=storage_for.cache_clear)

@@ -1,7 +1,7 @@
 """Mapping of errors of S3 servers and botocore to storage errors.
 
-Servers differ in the codes they send, and answers to HEAD have none, so the HTTP status decides for an
-unknown code.
+Servers differ in the codes they send, and responses to HEAD have none, so an unknown or missing code is
+classified by the HTTP status.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def status_of(error: boto.ClientError) -> int:
 
 
 def has_code(error: boto.ClientError) -> bool:
-    """Whether the answer has an error code; answers to HEAD have none."""
+    """Whether the response has an error code; responses to HEAD have none."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return bool(code) and not code.isdigit() and code not in {"Unknown", "NotFound", "Forbidden"}
 
@@ -129,8 +129,8 @@ def from_answer(error: boto.ClientError, key: str) -> StorageError:
     return kind(key, answer="" if kind in {NotFound, Changed} else answer)
 
 
-# The first that fits. What is left is a server that does not speak S3, or settings that no request can be
-# made from.
+# The first match counts. Anything else is a server that does not speak S3, or settings from which no request
+# can be built.
 _FAULTS: list[tuple[tuple[type[Exception], ...], type[StorageError]]] = [
     ((boto.SSLError,), TlsFailed),
     ((boto.ConnectTimeoutError, boto.ReadTimeoutError, urllib3.exceptions.TimeoutError), TimedOut),
@@ -140,7 +140,7 @@ _FAULTS: list[tuple[tuple[type[Exception], ...], type[StorageError]]] = [
 
 
 def from_fault(error: Exception, key: str) -> StorageError:
-    """Storage error for a server that gave no answer, or an unreadable one."""
+    """Storage error for a missing or unreadable response."""
     cause = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
     if isinstance(cause, outbound.OutboundError):
         return from_outbound(cause, key)

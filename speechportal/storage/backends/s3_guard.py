@@ -1,9 +1,9 @@
-"""boto3's connections over the guarded transport (:mod:`speechportal.outbound.transport`).
+"""HTTP sessions of boto3 over the guarded transport (:mod:`speechportal.outbound.transport`).
 
-An endpoint is checked before a store is opened; but boto3 would resolve the name again for each of its
-connections. Here each connection goes to an address that was checked, each call has one deadline for all of
-its attempts, and each answer has a size limit: :data:`ANSWER_BYTES`, or a file's length once
-:meth:`GuardedSession.expect` was told of it.
+An endpoint is checked before a store is opened, but boto3 would resolve its name again for each connection.
+Here each connection goes to a checked address, each call has one deadline for all of its attempts, and each
+response has a size limit: :data:`ANSWER_BYTES`, or a file's length after a call of
+:meth:`GuardedSession.expect`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from speechportal.outbound.errors import BadAnswer, UnexpectedStatus
 from speechportal.outbound.transport import Deadline, Exchange, GuardedConnection, exchanging
 from speechportal.storage.endpoints import policy
 
-ANSWER_BYTES = 4 * 1024 * 1024  # of a listing, an error, or anything else but a file
-ANSWER_TAGS = 100_000  # … and how many tags: 1,000 entries have a quarter; each takes memory
+ANSWER_BYTES = 4 * 1024 * 1024  # limit of any response but a file, such as a listing or an error
+ANSWER_TAGS = 100_000  # limit of its XML tags; a page of 1,000 entries has a quarter
 HEAD_BYTES = 64 * 1024
-CALL_SECONDS = 60.0  # for a call and all of its attempts …
-SLOWEST_BYTES = 32 * 1024  # … and a second more for so many bytes of a file
+CALL_SECONDS = 60.0  # deadline of a call with all of its attempts
+SLOWEST_BYTES = 32 * 1024  # bytes of a file that extend the deadline by a second
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
-class _Http(GuardedConnection, AWSHTTPConnection):  # type: ignore[misc] # so is botocore's own class
+class _Http(GuardedConnection, AWSHTTPConnection):  # type: ignore[misc] # as in botocore's own class
     pass
 
 
@@ -44,10 +44,10 @@ class _Https(GuardedConnection, AWSHTTPSConnection):  # type: ignore[misc] # lik
 
 
 class _NoRedirects:
-    """Of a pool: a redirect is an answer; urllib3 prepares to follow a 303 even where it may not."""
+    """Mixin of connection pools: returns redirects; urllib3 prepares to follow a 303 even if it may not."""
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
-        return super().urlopen(*args, redirect=False, **kwargs)  # type: ignore[misc] # of the pool's class
+        return super().urlopen(*args, redirect=False, **kwargs)  # type: ignore[misc] # method of the pool's class
 
 
 class _HttpPool(_NoRedirects, AWSHTTPConnectionPool):
@@ -59,7 +59,7 @@ class _HttpsPool(_NoRedirects, AWSHTTPSConnectionPool):
 
 
 def _check_xml(content: bytes) -> None:
-    """Refuse what costs far more memory once parsed than it has bytes. Raises BadAnswer."""
+    """Refuse XML that takes far more memory once parsed than it has bytes. Raises BadAnswer."""
     if content.count(b"<") > ANSWER_TAGS:
         raise BadAnswer(reason="too many tags")
     if b"<!DOCTYPE" in content[:4096].upper():
@@ -77,10 +77,10 @@ class GuardedSession:
         self._latest = threading.local()
 
     def answer(self, *, request: Any, **_kwargs: Any) -> Any:
-        """For botocore's ``before-send`` event: botocore itself sends nothing.
+        """Handle botocore's ``before-send`` event: send the request instead of botocore.
 
-        Raises UnexpectedStatus for a redirect: following it, botocore would ask the same server for the
-        region, without end. Raises BadAnswer for XML that would take the memory of this process.
+        Raises UnexpectedStatus for a redirect: botocore would follow it by requesting the region from the
+        same server, endlessly. Raises BadAnswer for XML that would exhaust the memory of this process.
         """
         sent = int(request.headers.get("Content-Length") or 0)
         # One dictionary for all attempts of a call.
@@ -108,7 +108,7 @@ class GuardedSession:
         return response
 
     def expect(self, size: int) -> None:
-        """Raise the limits of this thread's latest answer (size and time) to those of a file of ``size``."""
+        """Raise the size and time limits of this thread's latest response to those of a file of ``size``."""
         exchange: Exchange = self._latest.exchange
         exchange.limit = exchange.received + size + HEAD_BYTES
         exchange.deadline.extend(CALL_SECONDS + size / SLOWEST_BYTES)

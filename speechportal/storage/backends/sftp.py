@@ -1,43 +1,36 @@
-"""A folder of an SFTP server as object storage.
+"""`SftpStore`: a folder of an SFTP server as object storage.
 
-The version is size and time of the last write, which SFTP tells in seconds. A file is written under another
-name and then renamed, so that readers see the old or the new one. SFTP has no links: the portal reads and
-writes for browsers, by signed links of its own. The server is known by its host key, which the connection
-names; files behind symbolic links count as not being there.
+The version of a file is its size and the time of the last write, in seconds. A file is written under a
+temporary name and then renamed, so that readers see the old or the new one. SFTP has no pre-signed URLs, so
+the portal's own lead to the portal, which reads and writes the files. Files behind symbolic links count as
+missing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import io
 import stat
-import threading
-from base64 import b64encode
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import paramiko
-from storages.backends.sftpstorage import SFTPStorage
 
 from speechportal.outbound import errors as outbound
-from speechportal.outbound.transport import Deadline, connect
 from speechportal.storage import keys
-from speechportal.storage.backends.base import CHUNK, Method, StoredFile
+from speechportal.storage.backends.base import CHUNK, LinkMaker, Method, StoredFile
 from speechportal.storage.backends.files import TEMPORARY, temporary_name
 from speechportal.storage.backends.local import moment
 from speechportal.storage.backends.remote import Blob, Level, RemoteStore
 from speechportal.storage.backends.s3_errors import from_outbound
-from speechportal.storage.endpoints import policy
+from speechportal.storage.backends.sftp_connection import SftpSettings, storage_for
 from speechportal.storage.errors import (
     AccessDenied,
     Changed,
     FolderMissing,
-    HostKeyUnknown,
     NotFound,
     StorageError,
     StorageFault,
@@ -48,107 +41,11 @@ from speechportal.storage.errors import (
     WrongCredentials,
 )
 
-LinkMaker = Callable[[str, int, Method, str | None], str]
-CALL_SECONDS = 60.0
-SLOWEST_BYTES = 32 * 1024
-KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
-
-
-@dataclass(frozen=True)
-class SftpSettings:
-    """Where a folder is, and who asks."""
-
-    host: str
-    port: int
-    username: str
-    host_key: str
-    password: str = field(default="", repr=False)
-    private_key: str = field(default="", repr=False)
-    root: str = ""  # a path of the server that ends with a slash
-
-
-class GuardedSftpStorage(SFTPStorage):  # type: ignore[misc] # django-storages ships no types
-    """django-storages' SFTP storage over a guarded socket, to a server whose key is known."""
-
-    def __init__(self, given: SftpSettings) -> None:
-        super().__init__(host=given.host, params={}, root_path=given.root, known_host_file=None)
-        self.given = given
-        self.deadline: Deadline | None = None
-
-    def _connect(self) -> None:
-        given, self.deadline = self.given, Deadline(CALL_SECONDS)
-        plain = connect(given.host, given.port, policy(), self.deadline)
-        transport = paramiko.Transport(plain)
-        transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = CALL_SECONDS
-        try:
-            transport.start_client(timeout=CALL_SECONDS)
-            _check_host_key(given.host_key, transport.get_remote_server_key())
-            if given.private_key:
-                transport.auth_publickey(given.username, read_private_key(given.private_key))
-            else:
-                transport.auth_password(given.username, given.password)
-            self._sftp = paramiko.SFTPClient.from_transport(transport)
-            self._sftp.get_channel().settimeout(CALL_SECONDS)
-        except BaseException:
-            transport.close()
-            self.deadline.close()
-            raise
-        self._ssh = _Open(transport)
-
-    def extend(self, size: int = 0) -> None:
-        """Allow another call its time."""
-        if self.deadline is not None:
-            self.deadline.extend(CALL_SECONDS + size / SLOWEST_BYTES)
-
-
-class _Open:
-    """What django-storages asks of an SSH client."""
-
-    def __init__(self, transport: paramiko.Transport) -> None:
-        self._transport = transport
-
-    def get_transport(self) -> paramiko.Transport:
-        return self._transport
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-def fingerprint(key: bytes) -> str:
-    """As OpenSSH shows it: ``SHA256:…``."""
-    return "SHA256:" + b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
-
-
-def _check_host_key(expected: str, found: paramiko.PKey) -> None:
-    words = expected.split()
-    if fingerprint(found.asbytes()) in words or found.get_base64() in words:
-        return
-    raise HostKeyUnknown(answer=fingerprint(found.asbytes()))
-
-
-def read_private_key(text: str) -> paramiko.PKey:
-    """A private key in OpenSSH's or PEM format without a passphrase. Raises :class:`WrongCredentials`."""
-    for kind in KEY_TYPES:
-        try:
-            return kind.from_private_key(io.StringIO(text.strip() + "\n"))
-        except (paramiko.SSHException, ValueError, IndexError):
-            continue
-    raise WrongCredentials
-
-
-_local = threading.local()
-
-
-def storage_for(given: SftpSettings) -> GuardedSftpStorage:
-    """This thread's connection: SFTP answers one question after the other."""
-    known: dict[SftpSettings, GuardedSftpStorage] = _local.__dict__.setdefault("storages", {})
-    if given not in known:
-        known[given] = GuardedSftpStorage(given)
-    return known[given]
+AHEAD = 8 * 1024 * 1024  # bytes to prefetch of a file that is being read
 
 
 class SftpStore(RemoteStore):
-    """Files below a folder of the server."""
+    """Store of the files below a folder of the server."""
 
     part_bytes = 255
 
@@ -157,10 +54,10 @@ class SftpStore(RemoteStore):
         self._given = given
         self._link_maker = link_maker
 
-    def _sftp(self, size: int = 0) -> Any:
+    def _sftp(self, received: int = 0, sent: int = 0) -> Any:
         storage = storage_for(self._given)
         client = storage.sftp
-        storage.extend(size)
+        storage.allow(received, sent)
         return client
 
     @contextlib.contextmanager
@@ -172,15 +69,18 @@ class SftpStore(RemoteStore):
         except paramiko.AuthenticationException as error:
             raise WrongCredentials(key) from error
         except TimeoutError as error:
+            storage_for(self._given).close()  # It may have stopped in the middle of a packet.
             raise TimedOut(key) from error
-        except (paramiko.SSHException, EOFError, ConnectionError) as error:
-            storage_for(self._given).close()
-            raise Unreachable(key) from error
+        except (paramiko.SSHException, paramiko.SFTPError, EOFError, ConnectionError) as error:
+            storage = storage_for(self._given)
+            storage.close()
+            reason = storage.why_closed()
+            raise (from_outbound(reason, key) if reason else Unreachable(key)) from error
         except OSError as error:
             raise _from_fault(error, key) from error
 
     def server_time(self) -> datetime:
-        return datetime.now(UTC)  # SFTP does not tell the server's.
+        return datetime.now(UTC)  # SFTP has no request for the server's clock.
 
     def levels(self, full_prefix: str) -> Iterator[Level]:
         try:
@@ -201,7 +101,7 @@ class SftpStore(RemoteStore):
         try:
             found = self._sftp().lstat(full_key)
         except FileNotFoundError:
-            self._sftp().stat(self.root or ".")  # A root that is gone must not look like an empty one.
+            self._sftp().stat(self.root or ".")  # A missing root must not look like an empty one.
             return None
         except OSError as error:
             if error.errno == errno.ENOTDIR or "not a directory" in str(error).lower():
@@ -210,12 +110,17 @@ class SftpStore(RemoteStore):
         return _blob(full_key, found) if stat.S_ISREG(found.st_mode or stat.S_IFREG) else None
 
     def chunks(self, blob: Blob) -> Iterator[bytes]:
+        return self._chunks(blob, AHEAD)
+
+    def _chunks(self, blob: Blob, ahead: int) -> Iterator[bytes]:
         with self._sftp(blob.size).open(blob.full_key, "rb") as file:
             if _blob(blob.full_key, file.stat()).version != blob.version:
                 raise Changed(blob.full_key[len(self.root) :])
-            file.prefetch(blob.size)
-            while chunk := file.read(CHUNK):
-                yield chunk
+            for start in range(0, blob.size, ahead):
+                # Prefetched data stays in memory until it is read, so only a part is prefetched.
+                file.seek(start)
+                file.prefetch(min(start + ahead, blob.size))
+                yield from _read(file, min(ahead, blob.size - start))
 
     def write(self, full_key: str, data: bytes | Path, content_type: str) -> None:
         if full_key.endswith("/"):
@@ -228,11 +133,12 @@ class SftpStore(RemoteStore):
         self._rename(draft, full_key, overwrite=True)
 
     def duplicate(self, blob: Blob, full_target: str) -> None:
-        draft = self._draft(full_target, self.chunks(blob), blob.size)
+        # No data is on its way while the target is written: a server that waits to send does not read.
+        draft = self._draft(full_target, self._chunks(blob, CHUNK), blob.size)
         self._rename(draft, full_target, overwrite=False)
 
     def move(self, source: str, target: str, *, if_version: str | None = None) -> StoredFile:
-        """By a rename, which neither copies nor writes over another file."""
+        """See :class:`ObjectStore`. Moves by a rename, which neither copies nor overwrites."""
         before = self._found(source)
         if if_version is not None and before.version != if_version:
             raise Changed(source)
@@ -246,7 +152,7 @@ class SftpStore(RemoteStore):
             try:
                 self._sftp().rename(before.full_key, full_target)
             except OSError:
-                if self.head(before.full_key) is None:  # Another mover was quicker.
+                if self.head(before.full_key) is None:  # A concurrent move was first.
                     raise NotFound(source) from None
                 raise
         moved = self.stat(target)
@@ -269,16 +175,19 @@ class SftpStore(RemoteStore):
             self._make_folders(full_path)
 
     def _draft(self, full_key: str, chunks: Iterator[bytes], size: int) -> str:
-        """A whole file beside the one that is meant; its name."""
+        """Write a temporary file beside the target; returns its name."""
         folder = keys.parent(full_key)
         self._make_folders(folder)
-        draft, client = folder + temporary_name(), self._sftp(size)
+        draft, client = folder + temporary_name(), self._sftp(sent=size)
         try:
             with client.open(draft, "wb") as file:
-                file.set_pipelined(True)
+                offset = 0
                 for chunk in chunks:
-                    file.write(chunk)
-        except BaseException:
+                    client.write(file, offset, chunk)
+                    offset += len(chunk)
+        except BaseException as error:
+            if isinstance(error, TimeoutError):  # The file is removed over a new connection.
+                storage_for(self._given).close()
             self._drop(draft)
             raise
         return draft
@@ -296,18 +205,24 @@ class SftpStore(RemoteStore):
             self._sftp().remove(full_key)
 
     def _make_folders(self, full_path: str) -> None:
-        """Folders below the root; the root itself is never made."""
+        """Create the missing folders of a path below the root; the root itself is never created."""
         client, path = self._sftp(), self.root
         for part in full_path[len(self.root) :].split("/")[:-1]:
             path += f"{part}/"
             try:
                 found = client.lstat(path.rstrip("/"))
             except FileNotFoundError:
-                with contextlib.suppress(OSError):  # Another process was quicker; else the next step fails.
+                with contextlib.suppress(OSError):  # It may exist; else the next step fails.
                     client.mkdir(path.rstrip("/"))
                 continue
             if not stat.S_ISDIR(found.st_mode or 0):
                 raise TargetExists(path[len(self.root) :])
+
+
+def _read(file: paramiko.SFTPFile, size: int) -> Iterator[bytes]:
+    while size > 0 and (chunk := file.read(min(CHUNK, size))):
+        size -= len(chunk)
+        yield chunk
 
 
 def _blob(full_key: str, found: paramiko.SFTPAttributes) -> Blob:

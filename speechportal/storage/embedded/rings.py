@@ -1,4 +1,4 @@
-"""Writes the rings of the embedded Swift, which assign objects to servers.
+"""Program that writes the rings of the embedded Swift, which assign objects to servers.
 
 A separate program, since importing Swift changes the importing process: its threads become green threads of
 eventlet. Arguments: the folder, and the ports of the account, container and object servers.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 DEVICE = "d1"
-PART_POWER = 4  # One device: sixteen partitions are plenty. Data that is there depends on it.
+PART_POWER = 4  # Sixteen partitions are enough for one device. Stored data depends on it.
 
 
 def main(folder: Path, ports: dict[str, int]) -> None:

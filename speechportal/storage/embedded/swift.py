@@ -1,7 +1,7 @@
 """Embedded S3 server for the demo and the tests: OpenStack Swift with its S3 interface.
 
-Four processes on loopback ports, one device, one replica, all files below one folder. They end with the
-process that started them, however that ends.
+Four processes on loopback ports, one device, one replica, all files below one folder. They stop when the
+process that started them ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ PIPELINE = (
 
 
 class SwiftUnavailable(Exception):
-    """The server cannot run here; the message says why and what to do."""
+    """Raised when the server cannot run here; the message says why and what to do."""
 
 
 class SwiftServer:
@@ -199,7 +199,7 @@ class SwiftServer:
             probe.unlink()
 
     def _write_configuration(self, ports: dict[str, int]) -> None:
-        # Where an object lies depends on it, so it must stay what it was.
+        # The location of every object depends on it, so it must never change.
         suffix = stored_secret(self.folder / "hash_suffix", secrets.token_hex(16))
         (self.folder / "swift.conf").write_text(f"[swift-hash]\nswift_hash_path_suffix = {suffix}\n")
         common = {"folder": self.folder, "user": pwd.getpwuid(os.getuid()).pw_name}
@@ -219,11 +219,11 @@ class SwiftServer:
             if name not in CONFIGURED_FILTERS:
                 text += f"\n[filter:{name}]\nuse = egg:swift#{name}\n"
         proxy_conf = self.folder / "proxy.conf"
-        proxy_conf.touch(mode=0o600)  # It holds the secrets.
+        proxy_conf.touch(mode=0o600)  # It contains the secrets.
         proxy_conf.write_text(text)
 
     def _make_rings(self, ports: dict[str, int]) -> None:
-        # Isolated: the folder of the program holds a module named like one of the standard library.
+        # Isolated mode: a module in the program's folder has the name of one of the standard library.
         program = Path(__file__).with_name("rings.py")
         command = [sys.executable, "-I", str(program), str(self.folder)]
         made = subprocess.run(
@@ -269,7 +269,7 @@ class SwiftServer:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find free ports; they are held until all are chosen, so that they differ."""
+    """Find free ports; each stays open until all are chosen, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

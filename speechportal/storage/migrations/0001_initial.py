@@ -49,6 +49,7 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
+                        verbose_name="account",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="connections",
                         to="accounts.account",

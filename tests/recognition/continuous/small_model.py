@@ -1,4 +1,4 @@
-"""A Whisper of two small layers with random weights, to test how it is run rather than what it says."""
+"""Whisper with two small layers and random weights, for tests of the decoding loop."""
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def small_decoder(
 
 
 def short_limit(seconds: float) -> int:
-    """Of tokens, so that tests take seconds and texts have many lengths."""
+    """Low token limit, so that tests take seconds and texts differ in length."""
     return 8 + round(20 * seconds)
 
 

@@ -1,4 +1,4 @@
-"""The decoding loop: rows come and go, and no chunk's result depends on what is decoded beside it."""
+"""Decoding loop: rows join and leave the batch, and no chunk's result depends on the other rows."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -63,7 +63,7 @@ def compare(found: Decoded, expected: Decoded) -> None:
 
 @pytest.fixture(scope="module")
 def alone() -> list[Decoded]:
-    """Each request decoded by itself."""
+    """Results of each request decoded by itself."""
     decoder = small_decoder(rows=4)
     results = [decoder.decode([request])[0].result() for request in requests()]
     decoder.close()
@@ -91,7 +91,7 @@ def test_two_runs_in_other_company_sample_the_same_text(alone: list[Decoded]) ->
 
 
 class RecordedGraph:
-    """A graph that is replayed by doing the work again."""
+    """Graph that repeats the work when it is replayed."""
 
     def __init__(self, work: Callable[[], None], log: list[str]) -> None:
         self._work, self._log = work, log

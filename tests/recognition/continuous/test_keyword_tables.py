@@ -1,4 +1,4 @@
-"""Keyword tables on the device say what the keyword walker says."""
+"""Keyword tables on the device agree with the keyword walker."""
 
 import torch
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 class Letters:
-    """One token for each letter."""
+    """Tokenizer with one token per character."""
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
@@ -28,7 +28,7 @@ def bonus_of(tables: KeywordTables, state: int) -> dict[int, float]:
 
 
 def follow(tables: KeywordTables, place: tuple[int, int], made: KeywordTree, text: str) -> None:
-    """Every state and bonus along the text is the walker's."""
+    """Check every state and bonus along the text against the walker's."""
     walker, state = made.walker(), place[0]
     for at_start, row in ((True, 0), (False, 1)):
         assert torch.equal(tables.bias[place[1] + row], made.start_bias(WIDTH, at_start=at_start))

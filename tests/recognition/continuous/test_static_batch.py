@@ -1,4 +1,4 @@
-"""What CUDA graphs need of the static batch: fixed addresses, rows that rest, and no look by the host."""
+"""Static batch: requirements of CUDA graphs, such as fixed addresses and no synchronisation with the host."""
 
 from collections.abc import Iterator
 
@@ -133,7 +133,7 @@ def step_without_values(device: str, dtype: torch.dtype) -> tuple[StaticBatch, D
 
 
 def test_a_step_never_looks_at_the_host() -> None:
-    """Fake tensors have no values: whatever asks for one raises."""
+    """Fake tensors have no values: reading one raises an error."""
     with FakeTensorMode(), torch.no_grad():
         batch, _, _ = step_without_values("cpu", torch.float32)
         with pytest.raises(DataDependentOutputException):
@@ -143,7 +143,7 @@ def test_a_step_never_looks_at_the_host() -> None:
 
 
 def test_a_step_keeps_to_its_device() -> None:
-    """On a device that is not the CPU, in half precision: whatever mixes the two raises."""
+    """On a device other than the CPU, in half precision: mixing devices or types raises an error."""
     with torch.no_grad():
         batch, step, tables = step_without_values("meta", torch.float16)
         step._never = step._never.new_zeros(3, device="cpu")

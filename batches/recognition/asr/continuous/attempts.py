@@ -1,4 +1,4 @@
-"""Attempts: requests on their way through the continuous batch, and what they become."""
+"""Attempts: requests in the continuous batch, from the queue to their results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One chunk to decode or, where ``detects`` is set, to ask for its language.
+    """Attempt: one chunk to decode or, if ``detects`` is set, to detect the language of.
 
-    ``initial`` are the tokens given, which start the transcript at ``start_of_transcript``; ``limit`` is the
-    number of tokens that may be written.
+    ``initial`` are the initial tokens, with the start of the transcript at ``start_of_transcript``;
+    ``limit`` is the maximum number of generated tokens.
     """
 
     samples: Samples  # (n,) float32, mono, 16 kHz
@@ -55,7 +55,7 @@ class Attempt:
         return len(self.initial) - self.start_of_transcript - 1
 
     def restart(self) -> None:
-        """Forget the row: the attempt goes back to the queue."""
+        """Reset the attempt's row, since it returns to the queue."""
         self.checked, self.loop, self.position = 0, None, 0
 
     def fail(self, error: BaseException) -> None:
@@ -66,7 +66,7 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class FinishedRow:
-    """Host copies of all that a row leaves behind."""
+    """Finished row: host copies of its results."""
 
     attempt: Attempt
     tokens: list[int]  # text tokens only
@@ -75,7 +75,7 @@ class FinishedRow:
     attention: NDArray[np.float32]  # (tokens + 1, frames); one row less if the limit was reached
 
     def finish(self) -> None:
-        """Work out times and text, and set the attempt's result. Run outside the decoding thread."""
+        """Compute times and text, and set the attempt's result. Runs outside the decoding thread."""
         future = self.attempt.decodes
         if not future.set_running_or_notify_cancel():
             return

@@ -1,4 +1,4 @@
-"""Continuous batching behind the :class:`batches.recognition.asr.chunk_decoder.ChunkDecoder` contract."""
+"""`ContinuousDecoder`: :class:`batches.recognition.asr.chunk_decoder.ChunkDecoder` by continuous batching."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _HOST_THREADS = 4  # for times and texts of harvested rows
 
 
 class ContinuousDecoder:
-    """Decodes the chunks of all callers in shared static batches, by one thread.
+    """Chunk decoder with one thread and shared static batches for the chunks of all callers.
 
-    Chunks of up to 15 s go through a batch of ``rows`` rows at the short context, longer ones and those that
-    ask for it through one of ``full_rows`` rows at the full context. ``limit`` gives the most tokens of a
-    chunk by its seconds; ``checks_loops`` may be off in benchmarks with random weights only. ``new_capture``
-    makes what captures the steps of one batch as graphs.
+    Chunks of up to 15 s use a batch of ``rows`` rows with the short context, longer ones and those that
+    request it one of ``full_rows`` rows with the full context. ``limit`` returns the maximum number of tokens
+    for a chunk's seconds; ``checks_loops`` is off only in benchmarks with random weights. ``new_capture``
+    creates the graph capture of one batch.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class ContinuousDecoder:
         return attempt
 
     def _automaton(self, tree: KeywordTree) -> KeywordAutomaton:
-        """The tree's automaton: made by the first of its files, in that file's thread."""
+        """Cached automaton of a tree, compiled in the thread of the first file with it."""
         with self._changed:
             known = self._automata.get(tree.digest)
         if known is None:
@@ -152,7 +152,7 @@ class ContinuousDecoder:
             self._changed.notify()
 
     def _run(self) -> None:
-        """The decoding thread: all work of the device, on a stream of its own."""
+        """Main loop of the decoding thread: all work of the device, on its own stream."""
         try:
             with on_own_stream(self._weights.device):
                 self._open_lanes()
@@ -188,7 +188,7 @@ class ContinuousDecoder:
             lane.warm_up()
 
     def _receive(self) -> bool:
-        """Take what has arrived, waiting for it if there is nothing else to do. False at the end."""
+        """Receive submitted attempts, blocking if there is no other work. False after close."""
         with self._changed:
             idle = all(lane.is_idle for lane in self._lanes)
             while idle and not self._arrived and not self._closing:

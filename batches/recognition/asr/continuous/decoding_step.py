@@ -1,4 +1,4 @@
-"""One decoding step of all rows of a static batch: a token in, the next one chosen, nothing seen by the host.
+"""Decoding step: one step of all rows of a static batch on the device, without synchronising with the host.
 
 The step has no branch on a tensor's value, no shape that depends on one and no copy to the host, so it can be
 captured as a CUDA graph. There is no prefill: a row's initial tokens go through the same step, one by one.
@@ -7,7 +7,7 @@ captured as a CUDA graph. There is no prefill: a row's initial tokens go through
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
@@ -15,11 +15,11 @@ from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.static_batch import StaticBatch
 from batches.recognition.asr.continuous.weights import DecoderLayer, DeviceWeights
 
-_LEAST_TEMPERATURE = 1e-3  # keeps rows at temperature 0 from dividing by it; their result is not used
+_LEAST_TEMPERATURE = 1e-3  # avoids division by zero in rows at temperature 0, whose result is not used
 
 
 class DecodingStep:
-    """The step for one set of weights. Token rules are openai-whisper's without timestamps."""
+    """Decoding step for one set of weights, by openai-whisper's token rules without timestamps."""
 
     def __init__(self, weights: DeviceWeights, tokenizer: Tokenizer) -> None:
         self.weights = weights
@@ -123,7 +123,7 @@ class DecodingStep:
         return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
 
     def _advance(self, batch: StaticBatch, chosen: Tensor, logprob: Tensor, count: Tensor) -> None:
-        """Note the chosen tokens and move on. Rows that are done keep all they have."""
+        """Store the chosen tokens and advance the positions. Finished rows do not change."""
         rows = len(chosen)
         numbers, position, done = batch.row_numbers[:rows], batch.position[:rows], batch.done[:rows]
         reading = count < 0

@@ -1,4 +1,4 @@
-"""Whisper's front end and encoder, batched on the device: samples in, encoder output out."""
+"""`Encoder`: Whisper's log-mel front end and encoder, batched on the device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
@@ -28,7 +28,7 @@ _DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
 
 
 class Encoder:
-    """Samples of a batch of chunks to the encoder's output, at one context length for all."""
+    """Encoder of a batch of chunks, with one context length for all."""
 
     def __init__(self, weights: DeviceWeights) -> None:
         self._weights = weights
@@ -54,7 +54,7 @@ class Encoder:
         return _GPU_BATCHES if is_gpu(self._weights.device) else ()
 
     def full(self, chunks: int) -> int:
-        """The most of so many chunks that fill a batch without padding; all where there are too few."""
+        """Largest number of the chunks that fills a batch without padding; all if there are too few."""
         return max((size for size in self._sizes if size <= chunks), default=chunks)
 
     def _rows(self, chunks: int) -> int:

@@ -1,4 +1,4 @@
-"""Encoder output that is kept for a chunk's next request: after language detection, and between retries."""
+"""`EncodingCache`: LRU cache of encoder output, reused after language detection and between retries."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _KEPT_BYTES = 256 * 2**20
 
 
 class EncodingCache:
-    """Encodings by the identity of the samples, the least recently kept dropped first."""
+    """LRU cache of encodings, by the identity of the samples."""
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit  # bytes
-        # The samples are held too, so that their identity stays theirs.
+        # The samples are referenced too, so that their id() is not reused.
         self._kept: OrderedDict[int, tuple[Samples, Tensor]] = OrderedDict()
         self._bytes = 0
 
     def keep(self, samples: Samples, encoding: Tensor) -> None:
-        """Keep a chunk's encoding, (frames, state), which is copied out of its batch."""
+        """Store a chunk's encoding, (frames, state), which is copied out of its batch."""
         self.drop(samples)
         self._kept[id(samples)] = samples, encoding.clone()
         self._bytes += _size(encoding)

@@ -1,4 +1,4 @@
-"""Harvest: the results of rows that have ended, copied off the device in one go."""
+"""Harvest: copies the results of finished rows from the device to the host together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUP_VALUES = 2**25  # of attention in one group: about 0.13 GB, of which some
 
 @dataclass(slots=True, eq=False)
 class HostCopy:
-    """A device tensor on its way to the host, through pinned memory."""
+    """Asynchronous copy of a device tensor to the host, through pinned memory."""
 
     tensor: Tensor
     event: torch.cuda.Event | None
@@ -46,7 +46,7 @@ class HostCopy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ended:
-    """Rows that have ended, by what they have written; arrays are (rows,)."""
+    """Finished rows with their lengths; arrays are (rows,)."""
 
     attempts: list[Attempt]
     rows: NDArray[np.int64]  # in the static batch
@@ -83,7 +83,7 @@ class _Ended:
 
 
 class Harvester:
-    """Takes finished rows off a static batch; ``submit`` runs the host's part in another thread."""
+    """Harvester of finished rows of a static batch; ``submit`` runs the host part in another thread."""
 
     def __init__(
         self, weights: DeviceWeights, no_speech: int, submit: Callable[[Callable[[], None]], object]
@@ -148,7 +148,7 @@ class Harvester:
         self._start(ended.attempts, finish)
 
     def _start(self, attempts: list[Attempt], finish: Callable[[], None]) -> None:
-        """Run the host's part elsewhere; no future may be left without an answer."""
+        """Run the host part in another thread; every future gets a result or an error."""
 
         def guarded() -> None:
             try:

@@ -1,7 +1,7 @@
-"""A lane: one static batch with its queue, kept full.
+"""`Lane`: one static batch with its queue.
 
-Each turn fills free rows, runs a few steps, looks once at what they wrote, and harvests rows that have ended.
-Running out of GPU memory halves the rows and starts their attempts again.
+Each turn fills free rows, runs a few steps, takes one snapshot, and harvests finished rows. Running out of
+GPU memory halves the rows and restarts their attempts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PATIENCE = 32  # steps after which ended rows are harvested, however few they a
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneParts:
-    """What all lanes of a decoder share."""
+    """Parts shared by all lanes of a decoder."""
 
     step: DecodingStep
     encoder: Encoder
@@ -46,7 +46,7 @@ class LaneParts:
 
 
 class Lane:
-    """One static batch of up to ``rows`` rows and its queue. Not thread-safe."""
+    """Static batch of up to ``rows`` rows with its queue. Not thread-safe."""
 
     def __init__(self, parts: LaneParts, *, rows: int, frames: int, encoder_batch: int) -> None:
         self.frames, self.encoder_batch = frames, encoder_batch
@@ -82,7 +82,7 @@ class Lane:
         return not self.queue and not self.active
 
     def _allocate(self, rows: int) -> None:
-        """Make the batch, with fewer rows where memory does not suffice for so many."""
+        """Allocate the batch, with fewer rows if memory does not suffice."""
         weights = self._parts.step.weights
         while True:
             try:
@@ -111,7 +111,7 @@ class Lane:
         try:
             self._turn()
         except torch.OutOfMemoryError:
-            pass  # the exception keeps tensors alive: go on after it is gone
+            pass  # the exception references tensors: continue after it is released
         else:
             return
         self._shrink_for_memory()
@@ -131,7 +131,7 @@ class Lane:
         self._allocate(rows)
 
     def warm_up(self) -> None:
-        """Run the encoder and the usual steps, so that the first file does not wait for plans and graphs."""
+        """Run the encoder and the usual steps, so that plans and graphs exist before the first file."""
         self._parts.encoder.warm_up(self.frames, self.encoder_batch)
         for rows in self._runner.row_buckets:
             for positions in self._runner.position_buckets[:2]:
@@ -186,7 +186,7 @@ class Lane:
             if not attempts:
                 return
             rows, free = free[: len(attempts)], free[len(attempts) :]
-            # Theirs before anything is allocated: out of memory, they go back into the queue.
+            # Assigned before any allocation, so that they return to the queue when memory runs out.
             for row, attempt in zip(rows, attempts, strict=True):
                 self._owners[row] = attempt
             self._start(rows, attempts)
@@ -195,7 +195,7 @@ class Lane:
         """Encode the attempts' chunks, each chunk once, into rows."""
         encoded = self._encode(attempts)
         for attempt, encoding in zip(attempts, encoded, strict=True):
-            # Of a chunk that was asked for its language, and of one that may be tried again.
+            # Cached for chunks of language detection, and for those that may be retried.
             if attempt.detects is not None or attempt.full_context:
                 self._encodings.keep(attempt.samples, encoding)
             else:
@@ -238,7 +238,7 @@ class Lane:
         )
 
     def _stop_loops(self, active: Sequence[int], seen: Snapshot) -> None:
-        """End rows that write in a loop. Every multiple of 8 tokens since the last look is checked."""
+        """End rows in a loop. Every multiple of 8 tokens since the last check is checked."""
         end = self._parts.step.weights.text_tokens - 1
         written = {}
         for row, attempt in zip(active, self.attempts, strict=True):
@@ -263,7 +263,7 @@ class Lane:
             seen.done[looping] = True
 
     def _harvest(self, active: Sequence[int], bucket: int, seen: Snapshot) -> None:
-        """Collect ended rows once it pays: to refill rows, to use a smaller bucket, or when all are done."""
+        """Harvest finished rows if worthwhile: to refill rows, use a smaller bucket, or if all are done."""
         ended = [row for row in active if seen.done[row]]
         if not ended:
             return
@@ -285,7 +285,7 @@ class Lane:
             self._compact(smaller)
 
     def _compact(self, rows: int) -> None:
-        """Move what is left into the first ``rows`` rows, so that a smaller bucket does."""
+        """Move the remaining rows into the first ``rows`` rows, to use a smaller bucket."""
         high = [row for row in self.active if row >= rows]
         free = [row for row in range(rows) if self._owners[row] is None][: len(high)]
         if high:

@@ -1,4 +1,4 @@
-"""Loads a Whisper model into a continuous decoder, with batches that fit the GPU's memory."""
+"""Loader of a Whisper model into a continuous decoder, with batches that fit the GPU's memory."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ _TAIL = max(period * loop_turns(period) for period in range(1, LONGEST_PERIOD + 
 
 
 def find_loops(tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[int | None]:
-    """For each row of (rows, n) tokens, cut to its length: where the second turn of its loop starts.
+    """For each row of (rows, n) tokens, cut to its length: the index of the second repetition of its loop.
 
-    None for rows that do not end in a loop. Only rows that do are looked at one by one.
+    None for rows that do not end in a loop. Only rows that do are checked one by one.
     """
     if not len(lengths):
         return []

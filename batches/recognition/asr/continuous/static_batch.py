@@ -1,4 +1,4 @@
-"""The static batch: all tensors of the decoder for a fixed number of rows, each at its own position.
+"""Static batch: all tensors of the decoder for a fixed number of rows, each at its own position.
 
 Nothing here is ever reallocated, so a captured CUDA graph stays valid. The first rows of every tensor are a
 batch of their own: a step may run over a prefix. Finished and empty rows recompute their last step and
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody gives it
+import torch.nn.functional as F  # noqa: N812 - the conventional name
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +25,7 @@ INITIAL_TOKENS = 120  # at most that many tokens are given: a prompt and the sta
 
 @dataclass(frozen=True, slots=True)
 class RowStart:
-    """What a row starts with. ``initial`` ends with the tokens that start the transcript."""
+    """Initial state of a row. ``initial`` ends with the tokens that start the transcript."""
 
     initial: Sequence[int]
     start_of_transcript: int  # position in ``initial``
@@ -38,7 +38,7 @@ class RowStart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Host copies of what decides which rows have ended. Overwritten by the next snapshot."""
+    """Snapshot: host copies of the state that shows which rows are done. Overwritten by the next one."""
 
     positions: NDArray[np.int64]  # (rows,)
     done: NDArray[np.bool_]  # (rows,)
@@ -136,11 +136,11 @@ class StaticBatch:
 
     @torch.inference_mode()
     def stop(self, rows: Sequence[int]) -> None:
-        """End rows now, whatever they have written."""
+        """End rows immediately."""
         self.done[_upload(rows, torch.long, self.done.device)] = True
 
     def snapshot(self) -> Snapshot:
-        """Copy positions, ends and tokens of all rows to the host: the only wait for the device."""
+        """Copy positions, end flags and tokens of all rows to the host: the only synchronisation."""
         device = self.done.device
         for host, tensor in zip(self._host, (self.position, self.done, self.tokens), strict=True):
             host.copy_(tensor, non_blocking=True)

@@ -22,7 +22,7 @@ _POSITION_BUCKETS = (96, 232)  # and all positions: self-attention reads no more
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """What a captured step depends on."""
+    """Shape of a captured step: the parameters that it depends on."""
 
     rows: int
     positions: int
@@ -31,7 +31,7 @@ class StepShape:
 
 
 class Graph(Protocol):
-    """A captured piece of work."""
+    """Interface of a captured graph."""
 
     def replay(self) -> None: ...
 
@@ -41,7 +41,7 @@ Capture = Callable[[Callable[[], None]], Graph]
 
 
 class StepRunner:
-    """Runs steps of one static batch. ``capture`` is None to run them without graphs."""
+    """Runner of the steps of one static batch. ``capture`` is None to run them without graphs."""
 
     def __init__(
         self, step: DecodingStep, batch: StaticBatch, keywords: KeywordTables, capture: Capture | None

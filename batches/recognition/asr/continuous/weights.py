@@ -1,4 +1,4 @@
-"""Whisper's weights, laid out for one device and one number type.
+"""Whisper's weights in the layout for one device and one number type.
 
 Projections that read the same input are stacked into one matrix, the attention scale is folded into the
 query's weights, and the output layer covers only the tokens that may be written. Tensors are read one layer
@@ -34,7 +34,7 @@ class EncoderLayer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderLayer:
-    """Queries of both attentions are scaled already: attend with ``scale=1``."""
+    """Decoder layer. The queries of both attentions are already scaled: attend with ``scale=1``."""
 
     attention_norm: Norm
     qkv: Linear  # (3 * state, state)
@@ -140,7 +140,7 @@ def load_weights(
 
 
 class _Reader:
-    """Reads layers out of a state dict by their names."""
+    """Reader of layers in a state dict, by name."""
 
     def __init__(self, state_dict: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
         self._state_dict, self._device, self._dtype = state_dict, device, dtype

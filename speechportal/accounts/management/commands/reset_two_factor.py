@@ -23,7 +23,7 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"There is no user {options['email']}.")
         with with_reason(options["reason"]):
-            if not second_factor.remove(user.pk):
+            if not second_factor.remove_all(user.pk):
                 raise CommandError(f"{user.email} has no second factor.")
             sessions.end(user.pk)
         self.stdout.write(f"The second factor of {user.email} is removed; the password alone signs in.")

@@ -58,7 +58,7 @@ class Command(BaseCommand):
 
 
 def passphrase() -> str:
-    """Raises CommandError where none is set."""
+    """Return the configured passphrase. Raises CommandError if none is set."""
     if not settings.BACKUP_PASSPHRASE:
         raise CommandError(
             "Set SPEECHPORTAL_BACKUP_PASSPHRASE (or _FILE) to a long passphrase, and keep it elsewhere too."

@@ -5,9 +5,9 @@ import sys
 from argparse import ArgumentParser
 from typing import Any, get_args
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from speechportal.platform import queue
+from speechportal.platform import processes, queue
 
 
 class Command(BaseCommand):
@@ -18,7 +18,11 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, name: queue.ClusterName, **_options: Any) -> None:
         if os.environ.get("Q_CLUSTER_NAME") != name:
-            # django-q2 reads this variable when it is imported: start again with it set.
+            # django-q2 reads this variable at import, so restart the process with it set.
             environ = {**os.environ, "Q_CLUSTER_NAME": name}
             os.execve(sys.executable, [sys.executable, *sys.argv], environ)  # noqa: S606 - ourselves # nosec B606
+        if reason := processes.semaphore_problem():
+            raise CommandError(
+                f"Shared memory (/dev/shm) cannot be used: {reason}. Mount a writable tmpfs of 64 MB there."
+            )
         queue.run_cluster(name)

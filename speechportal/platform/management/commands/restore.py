@@ -18,7 +18,7 @@ from speechportal.platform.backup.databases import DatabaseNotCopied
 from speechportal.platform.backup.encrypted_stream import BackupUnreadable
 from speechportal.platform.management.commands.backup import passphrase
 
-# Files of the embedded mode, which makes its own secrets, by setting.
+# Secret files of the embedded mode, which generates its own secrets, by setting.
 _STORED = {
     "SECRET_KEY": "secret_key",
     "ENCRYPTION_KEYS": "encryption_key",
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         self.stdout.write("Now run: manage.py migrate, and manage.py doctor")
 
     def _restore_secrets(self, backup: Backup) -> None:
-        """Write the secrets that the portal makes itself; name those that its environment has to give."""
+        """Write the generated secrets to their files; list those that have to be set in the environment."""
         differing = [name for name in SECRETS if backup.secrets[name] != getattr(settings, name)]
         given = [name for name in differing if _is_given(name)]
         for name in differing:
@@ -93,7 +93,7 @@ class Command(BaseCommand):
 
 
 def _is_given(name: str) -> bool:
-    """Whether the environment sets it, so that a file in the data folder would not be read."""
+    """Whether the environment sets the setting, which takes precedence over a file in the data folder."""
     return name not in _STORED or any(os.environ.get(f"{PREFIX}{name}{suffix}") for suffix in ("", "_FILE"))
 
 

@@ -1,5 +1,5 @@
 // @ts-check
-// The menus of a line: whom it belongs to, and what can be done with it.
+// Menus of a line: its speaker, and its actions.
 
 /** @import { Line } from "./types.js" */
 /** @import { Editor } from "./editor.js" */

@@ -1,7 +1,7 @@
 // @ts-check
-// Correcting a line where it stands. What is typed is saved after a moment; Enter splits the line at the
-// caret, Backspace at its beginning merges it into the line before. Keys that belong to the composition of a
-// syllable are the input method's alone.
+// In-place editor of a line. Input is saved after a short delay; Enter splits the line at the caret,
+// Backspace at its beginning merges it into the previous line. Keys during the composition of a syllable are
+// left to the input method.
 
 /** @import { Line } from "./types.js" */
 /** @import { List } from "./list.js" */

@@ -1,5 +1,5 @@
 // @ts-check
-// Finding words in the transcript, and replacing them. The words themselves are marked, not their lines.
+// Find and replace in the transcript. Matches are highlighted themselves, not their lines.
 
 /** @import { Editor } from "./editor.js" */
 /** @import { List } from "./list.js" */

@@ -1,5 +1,5 @@
 // @ts-check
-// The list of lines: one element each, kept in step with the store, with words only near the window.
+// List of lines: one element per line, synchronised with the store; words only near the viewport.
 
 /** @import { Line } from "./types.js" */
 /** @import { Store } from "./store.js" */

@@ -1,5 +1,5 @@
 // @ts-check
-// The page of a transcript: reading along with the recording, and correcting it.
+// Transcript page: playback with the text, and corrections.
 
 import { Actions } from "./actions.js";
 import { Editor } from "./editor.js";

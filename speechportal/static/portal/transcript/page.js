@@ -1,5 +1,5 @@
 // @ts-check
-// What every part of the transcript's page uses: its texts, and elements made without HTML in strings.
+// Helpers of the transcript page: translated texts, and creation of elements without HTML in strings.
 
 const texts = JSON.parse(document.querySelector("#transcript-texts")?.textContent ?? "{}");
 

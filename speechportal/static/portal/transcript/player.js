@@ -1,5 +1,5 @@
 // @ts-check
-// The recording beside its lines: what is spoken is lit, and speed, volume and position are remembered.
+// Player of the recording: highlights the spoken line, and remembers speed, volume and position.
 
 /** @import { Line } from "./types.js" */
 /** @import { List } from "./list.js" */

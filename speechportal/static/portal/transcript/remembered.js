@@ -1,5 +1,5 @@
 // @ts-check
-// What the browser remembers of a listener: speed and volume for all recordings, the position of each.
+// Player settings in the browser's local storage: speed and volume for all recordings, position for each.
 
 const PREFIX = "speechportal.player.";
 const POSITIONS = 200; // The oldest are forgotten.

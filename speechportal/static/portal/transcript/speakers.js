@@ -1,5 +1,5 @@
 // @ts-check
-// The panel of speakers: a name each, saved as it is left, and merging one into another.
+// Speaker panel: names, each saved when its field loses focus, and merging of speakers.
 
 /** @import { Speaker } from "./types.js" */
 /** @import { Editor } from "./editor.js" */
@@ -63,6 +63,18 @@ export class Speakers {
     for (const other of this.store.speakers) {
       if (other.label !== speaker.label) others.append(element("option", { value: other.label }, other.name));
     }
+    choice.addEventListener("keydown", (event) => {
+      // In a closed list, these keys choose at once: one could neither look at the others nor turn back.
+      if (
+        event.altKey ||
+        event.ctrlKey ||
+        event.metaKey ||
+        !/^(Arrow|Key|Digit|Page|Home|End)/.test(event.code)
+      )
+        return;
+      event.preventDefault();
+      choice.showPicker?.();
+    });
     choice.append(element("option", { value: "", hidden: true }, "⋯"), others);
     choice.addEventListener("change", async () => {
       if (!choice.value) return;

@@ -1,12 +1,12 @@
 // @ts-check
-// The lines as the server has them, and the queue of changes on their way to it. Changes are sent one after
-// the other; what the network refuses is sent again, so that nothing that was typed is lost.
+// Store: the lines as on the server, and the queue of unsaved changes. Changes are sent one after the other
+// and retried after network errors, so that no input is lost.
 
 /** @import { Answer, Change, Line, SaveState, Speaker } from "./types.js" */
 
 const RETRY = [2000, 5000, 15000, 30000]; // ms
 
-/** A change was refused; `line` is the line as it is now, where somebody else has changed it. */
+/** A change was refused; `line` is the current line if somebody else has changed it. */
 export class Refused extends Error {
   /** @param {string} message @param {{id: string, line: Line | null} | null} conflict */
   constructor(message, conflict) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The recording at a glance: how loud it is, in the colour of who speaks. A click goes there; arrow keys too.
+// Timeline: the waveform of the recording in the colours of the speakers. A click or the arrow keys seek.
 
 /** @import { Player } from "./player.js" */
 /** @import { Store } from "./store.js" */

@@ -1,5 +1,5 @@
 // @ts-check
-// The shapes of what the server sends; batches/transcripts/transcript_page.py makes it.
+// Types of the data from the server, which batches/transcripts/transcript_page.py makes.
 
 /**
  * @typedef {object} Line

@@ -1,5 +1,6 @@
 // @ts-check
-// Words are elements only while their line is near the window, so that three hours open and scroll at once.
+// Lazy rendering of words: elements exist only near the viewport, so that a transcript of three hours opens
+// and scrolls at once.
 
 /** @import { Line } from "./types.js" */
 
