@@ -83,11 +83,26 @@ def _provider() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    _start_no_threads_in_forks()
     names = {"service.name": SERVICE, "service.version": __version__, "host.name": os.uname().nodename}
     provider = TracerProvider(resource=Resource.create(names))
     endpoint = f"{settings.OTLP_ENDPOINT.rstrip('/')}/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=10)))
     return provider
+
+
+def _start_no_threads_in_forks() -> None:
+    """Keep OpenTelemetry from starting its export thread in each forked child, ffmpeg's included.
+
+    A second thread there prevents :func:`~batches.recognition.runtime.sandbox.leave_network` from entering a
+    namespace. A forked process that records spans creates its own provider; see :class:`Exporter`.
+    """
+    from opentelemetry.sdk import _shared_internal
+
+    def drop_spans_of_parent(processor: Any) -> None:
+        processor._queue.clear()  # noqa: SLF001 - OpenTelemetry has no public switch
+
+    _shared_internal.BatchProcessor._at_fork_reinit = drop_spans_of_parent  # type: ignore[method-assign]  # noqa: SLF001
 
 
 @contextmanager

@@ -191,3 +191,15 @@ def test_where_it_is_not_installed_a_check_says_so_and_tasks_go_on(
     assert drop(make_hooked_batch("http://127.0.0.1:1/")).state == "waiting"
     settings.OTLP_ENDPOINT = "collector:4318"
     assert "no address" in tracing.problem()
+
+
+def test_a_forked_child_has_one_thread(settings: Settings) -> None:
+    """With a second thread, ffmpeg's process could not leave the network."""
+    settings.OTLP_ENDPOINT = "http://127.0.0.1:1"
+    provider = tracing._provider()
+    child = os.fork()
+    if child == 0:
+        os._exit(sum(1 for _ in Path("/proc/self/task").iterdir()))
+    threads = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    provider.shutdown()
+    assert threads == 1
