@@ -51,7 +51,10 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(wanted))
         file.flush()
-        if pip("install", "--constraint", str(LOCK), "--requirement", file.name):
+        # The lock names every package for development, so pip has nothing to resolve. Modules are compiled
+        # when they are first imported: most never are.
+        complete = ["--no-deps", "--no-compile"] if arguments.group == "development" else []
+        if pip("install", *complete, "--constraint", str(LOCK), "--requirement", file.name):
             sys.exit("The packages could not be installed; pip says why above.")
 
 

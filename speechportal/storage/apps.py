@@ -11,4 +11,6 @@ class StorageConfig(AppConfig):
         from speechportal.accounts.audit.trail import follow
         from speechportal.storage.models import Connection
 
-        follow(Connection, ignore=["last_ok_at", "last_error"], secret=["encrypted_secret"])
+        follow(
+            Connection, ignore=["last_ok_at", "last_error"], secret=["encrypted_secret", "notification_nonce"]
+        )

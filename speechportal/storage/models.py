@@ -27,6 +27,12 @@ SECRET_FIELD = "secrets"  # noqa: S105 - the name that its ciphertext is bound t
 class Connection(models.Model):
     """Object storage of an account: the parameters that its kind declares, and its credentials."""
 
+    # Values, and keys of JSON, that the activity list names otherwise than as they are stored.
+    AUDIT_LABELS: ClassVar = {
+        "provider": dict(kinds.choices()),
+        "parameters": {name: each.label for name, each in kinds.PARAMETERS.items()},
+    }
+
     uid = UidField("con")
     account = models.ForeignKey(
         Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="connections"
@@ -41,7 +47,10 @@ class Connection(models.Model):
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     # Part of the signed URL for notifications: a new nonce makes the old URL invalid.
     notification_nonce = models.CharField(
-        max_length=32, default=field_defaults.notification_nonce, editable=False
+        _("address for notifications"),
+        max_length=32,
+        default=field_defaults.notification_nonce,
+        editable=False,
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)

@@ -131,6 +131,15 @@ def test_a_folder_of_the_account_is_made_and_found_in_order(client: Client, acco
     assert page.context["form"]["local_folder"].value() == "calls/inbox"
 
 
+def test_the_activity_list_names_a_connection_s_values(client: Client, account: Account) -> None:
+    make_connection(account)
+    page = client.get("/account/activity/").content.decode()
+    for value in ("Local folder", "Folder: ", "Address for notifications:"):
+        assert value in page, value
+    assert Connection.unscoped.get().notification_nonce not in page
+    assert "{" not in page[page.index("<table") : page.index("</table")]
+
+
 @pytest.mark.parametrize("path", ["", "/", "../other", "a/../../b", "/etc", "a\x00b"])
 def test_no_folder_outside_of_the_account_s_own(client: Client, account: Account, path: str) -> None:
     page = create(client, {"provider": "local", "name": "Here", "local_folder": path})

@@ -367,6 +367,8 @@ def _readable(value: Any, field: Any) -> Any:
         return str(_("on") if value else _("off"))
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{labels.get(key, key)}: {each}" for key, each in value.items() if each != "")
     return value
 
 

@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                         default=speechportal.storage.field_defaults.notification_nonce,
                         editable=False,
                         max_length=32,
+                        verbose_name="address for notifications",
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
