@@ -18,19 +18,26 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from speechportal.outbound.requests_adapter import GuardedAdapter, guarded_session
 from speechportal.storage import kinds, services
 from speechportal.storage.backends import kind_remote, sftp_connection
 from speechportal.storage.backends.base import ObjectStore
 from speechportal.storage.backends.gcs import GcsSettings, GcsStore
+from speechportal.storage.backends.remote import Blob
 from speechportal.storage.errors import (
+    AccessDenied,
     BucketMissing,
     ConnectionRefused,
     ExtraMissing,
     FolderMissing,
     ForbiddenEndpoint,
     HostKeyUnknown,
+    Misconfigured,
+    NotFound,
+    ObjectEncrypted,
+    ObjectLocked,
     StorageError,
     TimedOut,
     WrongCredentials,
@@ -38,6 +45,7 @@ from speechportal.storage.errors import (
 from speechportal.storage.models import Connection
 from tests.factories import make_account
 from tests.fixtures_remote import OWNER, PASSWORD, USER, SftpServer, free_port
+from tests.outbound.servers import answering, serving
 
 Opener = Callable[..., ObjectStore]
 pytestmark = pytest.mark.django_db
@@ -185,6 +193,34 @@ def test_no_private_address_is_reached_where_that_is_not_allowed(
 def test_a_bucket_that_is_missing_is_told(gcs_store: Opener) -> None:
     with pytest.raises(BucketMissing):
         gcs_store(bucket="not-there-at-all").stat("a.wav")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "sentence", "kind"),
+    [
+        (404, "notFound", "No such object: bucket/locked", NotFound),
+        (404, "notFound", "The specified bucket does not exist.", BucketMissing),
+        (403, "forbidden", "portal does not have storage.objects.get access to bucket/locked.", AccessDenied),
+        (403, "retentionPolicyNotMet", "Object is subject to bucket's retention policy", ObjectLocked),
+        (403, "objectUnderActiveHold", "Object is under active Event-Based hold", ObjectLocked),
+        (400, "invalid", "Invalid argument.", Misconfigured),
+        (400, "resourceIsEncryptedWithCustomerEncryptionKey", "The target is encrypted", ObjectEncrypted),
+    ],
+)
+def test_a_fault_is_told_by_the_answer_and_not_by_the_names_in_it(
+    settings: Any, status: int, reason: str, sentence: str, kind: type[StorageError]
+) -> None:
+    """The names of this bucket and object are words of the other answers; the client puts them into each."""
+    settings.STORAGE_ALLOW_PRIVATE_ENDPOINTS = True
+    key = "retention policy bucket, encrypted"
+    error = {"code": status, "message": sentence, "errors": [{"reason": reason, "message": sentence}]}
+    body = json.dumps({"error": error}).encode()
+    head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with serving(answering(f"{head}Connection: close\r\n\r\n".encode() + body)) as server:
+        store = GcsStore(GcsSettings("bucket", "", f"http://127.0.0.1:{server.port}"), lambda *_: "")
+        with pytest.raises(StorageError) as caught, store.faults(key):
+            store.duplicate(Blob(key, 5, "7", timezone.now()), "copy")
+    assert type(caught.value) is kind
 
 
 def test_a_wrong_key_of_a_service_account_is_told() -> None:

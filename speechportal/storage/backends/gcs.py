@@ -71,6 +71,15 @@ _STATUSES: dict[int, type[StorageError]] = {
     503: Throttled,
     504: TimedOut,
 }
+# Reasons and sentences of the service, in lower case:
+# https://docs.cloud.google.com/storage/docs/json_api/v1/status-codes
+_PHRASES: dict[str, type[StorageError]] = {
+    "specified bucket does not exist": BucketMissing,
+    "retentionpolicynotmet": ObjectLocked,
+    "objectunderactivehold": ObjectLocked,
+    "resourceisencryptedwithcustomerencryptionkey": ObjectEncrypted,
+    "customer-supplied encryption key": ObjectEncrypted,
+}
 
 
 @dataclass(frozen=True)
@@ -194,9 +203,12 @@ class GcsStore(RemoteStore):
             fields=FIELDS,
             retry=_retry(),
         )
-        for page in listing.pages:
-            blobs = [_blob(each) for each in page]
-            yield Level(sorted(page.prefixes), blobs)
+        try:
+            for page in listing.pages:
+                blobs = [_blob(each) for each in page]
+                yield Level(sorted(page.prefixes), blobs)
+        except google.NotFound as error:
+            raise BucketMissing(full_prefix[len(self.root) :]) from error
 
     def head(self, full_key: str) -> Blob | None:
         found = self._bucket.get_blob(full_key, retry=_retry())
@@ -271,12 +283,14 @@ def _blob(found: Any) -> Blob:
 
 def _from_answer(error: google.GoogleAPICallError, key: str) -> StorageError:
     status = int(error.code or 0)
-    text = str(error.message)
     kind = _STATUSES.get(status, StorageFault)
-    if kind is NotFound and "bucket" in text.lower():
-        kind = BucketMissing
-    elif status == 403 and "retention" in text.lower():
-        kind = ObjectLocked
-    elif status == 400 and "encrypt" in text.lower():
-        kind = ObjectEncrypted
+    text = _answer(error).replace(key, "").lower() if status in {400, 403, 404} else ""
+    kind = next((named for words, named in _PHRASES.items() if words in text), kind)
     return kind(key, answer="" if kind in {NotFound, Changed} else f"HTTP {status}")
+
+
+def _answer(error: google.GoogleAPICallError) -> str:
+    """Text of the server's answer. The exception's own message would be no use: it starts with the URL,
+    and so with the names of bucket and object, which may contain any word."""
+    response = error.response
+    return str(response.text) if isinstance(response, requests.Response) else ""
