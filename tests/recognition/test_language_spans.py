@@ -56,8 +56,18 @@ def test_windows_follow_each_other_from_the_start_of_the_chunk_to_its_end(
 
 
 def test_a_pause_of_half_a_second_parts_two_windows() -> None:
-    sound = SpeechChunk(np.zeros(8 * SAMPLE_RATE, dtype=np.float32), speech=[(0.0, 3.0), (3.5, 8.0)])
+    sound = SpeechChunk(np.zeros(6 * SAMPLE_RATE, dtype=np.float32), speech=[(0.0, 2.5), (3.0, 6.0)])
     assert [(window.start, window.end) for window in language_spans.windows(sound)] == [
-        (0.0, 3.25),
-        (3.25, 8.0),
+        (0.0, 2.75),
+        (2.75, 6.0),
     ]
+
+
+def test_a_short_sentence_between_two_of_another_language_has_windows_of_its_own() -> None:
+    """Without a pause, windows of five seconds gave it the language of its neighbours, and it was lost."""
+    speech = [(0.0, 7.5)]  # three sentences of 2.5 s each
+    sound = SpeechChunk(np.zeros(round(7.5 * SAMPLE_RATE), dtype=np.float32), speech=speech)
+    found = language_spans.windows(sound)
+    assert all(window.end - window.start <= 3.0 for window in found)
+    answers = [ENGLISH if 2.5 < (window.start + window.end) / 2 < 5.0 else KOREAN for window in found]
+    assert "en" in language_spans.choose(answers, [window.speech for window in found], ("ko", "en"))

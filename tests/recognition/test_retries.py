@@ -64,7 +64,9 @@ class ScriptedDecoder:
             tokens, [score] * len(tokens), score, 0.1, WORDS[score].strip(), 1.0, looped=False, entered=frames
         )
 
-    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
+    def detect_languages(
+        self, chunks: Sequence[Samples], *, decoded_next: bool = True
+    ) -> list[Future[dict[str, float]]]:
         futures: list[Future[dict[str, float]]] = [Future() for _ in chunks]
         for future in futures:
             future.set_result({"en": 0.9, "de": 0.1})

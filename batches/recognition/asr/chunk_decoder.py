@@ -38,8 +38,13 @@ class ChunkDecoder(Protocol):
     def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
         """Submit requests; returns one future per request, in order."""
 
-    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
-        """Probabilities of all of the model's languages, by code, for each chunk."""
+    def detect_languages(
+        self, chunks: Sequence[Samples], *, decoded_next: bool = True
+    ) -> list[Future[dict[str, float]]]:
+        """Probabilities of all of the model's languages, by code, for each chunk.
+
+        ``decoded_next`` says that these chunks will be decoded, so that the decoder may keep their features.
+        """
 
     def close(self) -> None:
         """End the decoder's thread. Pending futures are cancelled."""

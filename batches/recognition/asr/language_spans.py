@@ -16,7 +16,9 @@ from batches.recognition.alignment.coverage import Region
 from batches.recognition.asr.chunks import split_at_quiet
 from batches.recognition.contracts import SpeechChunk
 
-LONGEST_WINDOW = 5.0  # s
+# s. Of 208 sentences in 60 files that mix Korean and English, windows of 5 s missed 16, of 3 s or 2 s one each;
+# no second of ten minutes of English was taken for Korean.
+LONGEST_WINDOW = 3.0
 _ENOUGH_SPEECH = 1.0  # s of speech after which a window ends at the next pause
 _LONG_PAUSE = 0.8  # s; ends a window of any length
 _SURE_SECONDS = 1.5  # s of speech from which a window has its full weight

@@ -25,6 +25,7 @@ from batches.recognition.runtime.batching import BatchKind, BatchThread
 
 # Encoder contexts in frames of 20 ms. Whisper repeats itself when it is given less than about 16 s.
 CONTEXTS = (800, 1100)
+_WINDOW_CONTEXT = 400  # for language detection alone
 _MARGIN_FRAMES = 50  # of silence after the chunk's sound
 _FULL_BATCH = 4  # rows at the whole context of 30 s, or of a beam search
 _KEPT_BYTES = 128 * 1024**2  # limit of the cache of encoder features
@@ -72,6 +73,9 @@ class QueuedChunkDecoder:
         self._detection: BatchKind[Samples, dict[str, float]] = BatchKind(
             self._detect, batch_size, lambda samples: self._context(len(samples), full=False)
         )
+        self._window_detection: BatchKind[Samples, dict[str, float]] = BatchKind(
+            self._detect_windows, batch_size, lambda samples: self._window_context(len(samples))
+        )
         self._decoding: BatchKind[DecodeRequest, Decoded] = BatchKind(self._decode, batch_size, self._group)
         self._full_decoding: BatchKind[DecodeRequest, Decoded] = BatchKind(
             self._decode, min(batch_size, _FULL_BATCH), self._group
@@ -89,9 +93,11 @@ class QueuedChunkDecoder:
         wide = request.full_context or request.beam_width > 1
         return self._full_decoding if wide else self._decoding
 
-    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
+    def detect_languages(
+        self, chunks: Sequence[Samples], *, decoded_next: bool = True
+    ) -> list[Future[dict[str, float]]]:
         """As :meth:`ChunkDecoder.detect_languages`."""
-        return self._thread.submit(self._detection, chunks)
+        return self._thread.submit(self._detection if decoded_next else self._window_detection, chunks)
 
     def close(self) -> None:
         """Clear the feature cache. The owner of the batch thread ends it."""
@@ -105,6 +111,13 @@ class QueuedChunkDecoder:
         needed = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES
         return next((context for context in CONTEXTS if needed <= context <= most), most)
 
+    def _window_context(self, samples: int) -> int:
+        """Encoder frames for language detection on that many samples."""
+        needed = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES
+        if needed <= _WINDOW_CONTEXT <= self._network.dims.n_audio_ctx:
+            return _WINDOW_CONTEXT
+        return self._context(samples, full=False)
+
     def _group(self, request: DecodeRequest) -> Hashable:
         context = self._context(len(request.samples), full=request.full_context)
         return context, self._decoder.group(request)
@@ -114,6 +127,10 @@ class QueuedChunkDecoder:
         features = self._features(chunks, context)
         for samples, row in zip(chunks, features, strict=True):
             self._keep(samples, context, row)
+        return self._network.ask_languages(torch.stack(features))
+
+    def _detect_windows(self, windows: list[Samples]) -> list[dict[str, float]]:
+        features = self._features(windows, self._window_context(len(windows[0])))
         return self._network.ask_languages(torch.stack(features))
 
     def _decode(self, requests: list[DecodeRequest]) -> list[Decoded]:

@@ -193,8 +193,8 @@ class _FileRecognition:
         answer = yield self._detect(self._held[index])
         self._answers.append((answer, self._lengths[index]))
 
-    def _detect(self, samples: Samples) -> Future[dict[str, float]]:
-        (future,) = self._decoder.detect_languages([samples])
+    def _detect(self, samples: Samples, *, decoded_next: bool = True) -> Future[dict[str, float]]:
+        (future,) = self._decoder.detect_languages([samples], decoded_next=decoded_next)
         self._open.add(future)
         return future
 
@@ -205,10 +205,8 @@ class _FileRecognition:
 
         def ask(index: int) -> _Work:
             samples = self._chunks[index].samples
-            futures = [
-                self._detect(samples[round(window.start * SAMPLE_RATE) : round(window.end * SAMPLE_RATE)])
-                for window in found[index]
-            ]
+            cuts = [(round(each.start * SAMPLE_RATE), round(each.end * SAMPLE_RATE)) for each in found[index]]
+            futures = [self._detect(samples[start:end], decoded_next=False) for start, end in cuts]
             for future in futures:
                 answers[index].append((yield future))
 

@@ -88,8 +88,10 @@ class ContinuousDecoder:
         self._submit(attempts)
         return [attempt.decodes for attempt in attempts]
 
-    def detect_languages(self, chunks: Sequence[Samples]) -> list[Future[dict[str, float]]]:
-        """Probabilities of all of the model's languages, by code, for each chunk."""
+    def detect_languages(
+        self, chunks: Sequence[Samples], *, decoded_next: bool = True
+    ) -> list[Future[dict[str, float]]]:
+        """As :meth:`ChunkDecoder.detect_languages`; no features are kept."""
         tokenizer = self._tokenizer(None)
         if not tokenizer.all_language_tokens or self._weights.dims.n_vocab < MULTILINGUAL_VOCABULARY:
             return [_resolved({"en": 1.0}) for _ in chunks]
