@@ -16,7 +16,7 @@ from batches.recognition.alignment.coverage import Region
 from batches.recognition.asr.chunks import split_at_quiet
 from batches.recognition.contracts import SpeechChunk
 
-# s. Of 208 sentences in 60 files that mix Korean and English, windows of 5 s missed 16, of 3 s or 2 s one each;
+# s. Of 208 sentences in 60 files that mix Korean and English, windows of 5 s missed 16, and of 3 s one;
 # no second of ten minutes of English was taken for Korean.
 LONGEST_WINDOW = 3.0
 _ENOUGH_SPEECH = 1.0  # s of speech after which a window ends at the next pause
