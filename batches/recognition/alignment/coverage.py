@@ -17,7 +17,7 @@ Region = tuple[float, float]  # start and end in seconds
 
 LEAST_SECONDS = 1.2  # of speech in one stretch, below which nothing is missed
 _FRAGMENT_SECONDS = 0.3  # of speech beside a word, below which it is the word's
-_WORD_SECONDS = 0.8  # that any word may last, and then for each character of its text:
+_WORD_SECONDS = 0.5  # that any word may last, and then for each character of its text:
 _LETTER_SECONDS = 0.1
 _SYLLABLE_SECONDS = 0.35  # Hangul, Kana, Han: a character is a syllable or more
 _DIGIT_SECONDS = 0.5  # "1998" is said as four words
