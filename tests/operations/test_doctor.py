@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +21,8 @@ from redis import Redis
 from batches.models import Task
 from batches.operations import doctor
 from batches.operations.doctor import Finding, Health
-from batches.recognition.models import catalogue
+from batches.operations.doctor.findings import Background
+from batches.recognition.models import catalogue, memory
 from batches.recognition.runtime import sandbox
 from speechportal.env import stored_secret
 from speechportal.platform.models import NamedLease
@@ -162,6 +165,32 @@ def test_a_mail_server_that_is_not_there(settings: Settings) -> None:
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     (sentence,) = bad(doctor.mail)
     assert "127.0.0.1:1" in sentence
+
+
+def test_limits_that_are_too_low_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bad(doctor.limits) == []
+    real = resource.getrlimit
+    low = {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_NPROC: 100}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (low.get(kind) or real(kind)[0], real(kind)[1]))
+    assert bad(doctor.limits) == [
+        "A process may open only 64 files (ulimit -n); tasks then wait.",
+        "This user may have only 100 processes and threads (ulimit -u); tasks then wait.",
+    ]
+
+
+def test_a_model_that_needs_more_memory_than_there_can_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "most", lambda: memory.GIB)
+    (sentence,) = bad(doctor.limits)
+    assert sentence.startswith("base needs 1.")
+    assert sentence.endswith("a process may have 1.1.")
+
+
+def test_without_a_thread_the_checks_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Background(time.monotonic() + 5).start(lambda: 7)() == 7
 
 
 def test_a_check_that_raises_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
