@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,6 +109,18 @@ def check_tracing(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
     return [checks.Error(problem, hint=hint, id="speechportal.E012")]
 
 
+def check_redis(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if not settings.REDIS_URL or importlib.util.find_spec("redis") is not None:
+        return []
+    return [
+        checks.Error(
+            "SPEECHPORTAL_REDIS_URL is set, and the package redis is not installed.",
+            hint='Install it with: pip install "speechportal[redis]".',
+            id="speechportal.E013",
+        )
+    ]
+
+
 def check_variables(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Variables that look like settings and are none, most likely misspelt."""
     from speechportal.settings import env
@@ -172,6 +185,7 @@ def register_all() -> None:
         check_webhook_lease,
         check_sentry,
         check_tracing,
+        check_redis,
         check_variables,
         check_debug,
         check_https,

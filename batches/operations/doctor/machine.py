@@ -17,6 +17,7 @@ from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.gpu_memory import least_need
 from batches.recognition.models.memory import MIB
 from batches.recognition.models.store import ModelStore, is_path
+from batches.recognition.providers import Provider
 from batches.recognition.runtime import gpu_probe, sandbox
 from batches.tasks.scheduling import ServedModels
 from batches.worker import disk_space, engines, work_folder
@@ -75,6 +76,9 @@ def models() -> Iterator[Finding]:
             problems = store.verify(name)
             if unknown_name(name) in problems:
                 remedy = f"Correct {_NAMING}."
+        if not problems and name in served.whisper and (provider := _not_installed(name, store)) is not None:
+            remedy = f"Run: {provider.missing()}"
+            problems = [f"{provider.name}, which runs {name}, is not installed."]
         if problems:
             yield bad("models", problems[0], remedy)
         else:
@@ -86,6 +90,15 @@ def models() -> Iterator[Finding]:
             f"SPEECHPORTAL_SERVED_MODELS names {', '.join(unknown)}, which is not offered.",
             "Add it to SPEECHPORTAL_WHISPER_MODELS or SPEECHPORTAL_SPEAKER_MODELS.",
         )
+
+
+def _not_installed(name: str, store: ModelStore) -> Provider | None:
+    """Recogniser that runs a model here, if its packages are missing."""
+    try:
+        provider = registry.find_recogniser(name, store, settings.RECOGNITION_ENGINE)
+    except (ModelUnavailable, ValueError):  # reported by the system check of the engine
+        return None
+    return provider if provider.missing() else None
 
 
 def ffmpeg() -> Iterator[Finding]:
