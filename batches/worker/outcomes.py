@@ -44,8 +44,8 @@ from speechportal.storage.errors import (
 
 logger = logging.getLogger(__name__)
 
-DATABASE_DELAYS = 10  # releases after which a database error counts as the task's own: about two hours
 DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a failing database
+DATABASE_PATIENCE = 120.0  # seconds after the lease in which they go on
 
 
 def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
@@ -93,15 +93,15 @@ def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at:
 def after_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
     """Release the task once the database, which was down, locked or full, is writable again.
 
-    Gives up when the lease has expired: the periodic job then reaps the task.
+    Gives up some time after the lease has expired: the periodic job then reaps the task.
     """
     logger.error("task %s: database error: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")
-    counts = task.delays >= DATABASE_DELAYS
+    counts = task.delays >= lifecycle.DATABASE_DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
         _fail(lease, task, failure)
         return
-    end = time.monotonic() + settings.LEASE_SECONDS
+    end = time.monotonic() + settings.LEASE_SECONDS + DATABASE_PATIENCE
     while True:
         try:
             release(lease, task, failure, count_attempt=counts)

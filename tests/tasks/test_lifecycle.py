@@ -123,6 +123,24 @@ def test_a_late_worker_has_no_effect(act: str) -> None:
     assert not StoredTranscript.unscoped.exists()
 
 
+def test_an_outage_of_the_database_fails_no_task(settings: Settings) -> None:
+    settings.MAX_ATTEMPTS = 1
+    task, claim = claimed(make_batch())
+    lapse(claim)
+    assert lifecycle.reap(outage=True) == 1
+    task.refresh_from_db()
+    found = (task.state, task.error_code, task.attempts, task.delays)
+    assert found == (Task.State.WAITING, "database_fault", 0, 1)
+    # A file that takes the whole machine with it is not tried for ever.
+    Task.unscoped.update(delays=lifecycle.DATABASE_DELAYS)
+    again = scheduling.claim_next("worker")
+    assert again is not None
+    lapse(again)
+    assert lifecycle.reap(outage=True) == 1
+    task.refresh_from_db()
+    assert (task.state, task.error_code) == (Task.State.FAILED, "worker_died")
+
+
 def test_a_heartbeat_extends_the_lease(settings: Settings) -> None:
     task, claim = claimed(make_batch())
     lapse(claim)
