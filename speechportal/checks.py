@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,19 @@ def check_redis(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list
     ]
 
 
+def check_file_names(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return []
+    return [
+        checks.Error(
+            f"Names of files are read as {encoding}, not as UTF-8: those in Korean would be damaged.",
+            hint="Set LANG=C.UTF-8, or PYTHONUTF8=1, for the portal.",
+            id="speechportal.E014",
+        )
+    ]
+
+
 def check_variables(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Variables that look like settings and are none, most likely misspelt."""
     from speechportal.settings import env
@@ -186,6 +200,7 @@ def register_all() -> None:
         check_sentry,
         check_tracing,
         check_redis,
+        check_file_names,
         check_variables,
         check_debug,
         check_https,

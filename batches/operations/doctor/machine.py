@@ -21,7 +21,7 @@ from batches.recognition.providers import Provider
 from batches.recognition.runtime import gpu_probe, sandbox
 from batches.tasks.scheduling import ServedModels
 from batches.worker import disk_space, engines, work_folder
-from speechportal.platform import processes
+from speechportal.platform import processes, temporary_folder
 
 _NAMING = "SPEECHPORTAL_WHISPER_MODELS, _SPEAKER_MODELS or _SERVED_MODELS"
 FREE_BYTES = 5 * 1024**3
@@ -149,6 +149,14 @@ def folders() -> Iterator[Finding]:
                 f"The folder for {name}, {folder}, cannot be written: {reason}.",
                 "Mount it writable, and give it to the user that the portal runs as.",
             )
+    if reason := temporary_folder.problem():
+        healthy = False
+        yield bad(
+            "disk",
+            f"The folder for temporary files, {temporary_folder.path()}, cannot be used: {reason}."
+            " Polls and uploads fail.",
+            "Free disk space there, or name another folder in TMPDIR.",
+        )
     if reason := processes.semaphore_problem():
         healthy = False
         yield bad(
