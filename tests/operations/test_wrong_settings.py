@@ -318,6 +318,27 @@ def test_a_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: 
     assert str(tmp_path / "file" / "below") in finding.sentence
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of a file")
+def test_a_database_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, client: Client, db: None
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # Root may write to any.
+    (finding, *_others) = doctor.database()
+    assert finding.health is Health.BAD
+    assert "is read-only." in finding.sentence
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["problem"]) == (503, "database_read_only")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server")
+def test_a_standby_as_the_database_is_named(client: Client, db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    (finding, *_others) = doctor.database()
+    assert (finding.health, "takes no changes" in finding.sentence) == (Health.BAD, True)
+    assert client.get("/readyz").json()["problem"] == "database_read_only"
+
+
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: Client, db: None
 ) -> None:

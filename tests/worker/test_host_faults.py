@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from batches.recognition.errors import EngineUnavailable, FfmpegUnavailable, Hos
 from batches.recognition.media import ffmpeg
 from batches.recognition.media.decoding import decode
 from batches.tasks import model_hosts, scheduling
-from batches.worker import engines, host_faults
+from batches.worker import engines, host_faults, workspaces
 from domains import offered_models
 from speechportal.platform.models import NamedLease
 from speechportal.settings import BASE_DIR
@@ -184,6 +185,36 @@ def test_a_host_with_a_fault_takes_no_task_and_the_batch_says_why(
     assert batch.status == Batch.Status.NORMAL
     assert scheduling.claim_next("cpu-2:1", served=model_hosts.served_here("cpu-2")) is not None
     assert client.get("/readyz", {"role": "recognition"}).json()["problem"] == ""
+
+
+def test_a_folder_of_the_engines_that_cannot_be_written_is_a_fault(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """As after a run by root."""
+    settings.WORK_DIR = tmp_path
+    (tmp_path / "recognition").write_text("")
+    fault = host_faults.find()
+    assert fault is not None
+    assert (fault.code, fault.detail) == (
+        "work_folder_unwritable",
+        f"{tmp_path} cannot be written: File exists, in recognition.",
+    )
+
+
+def test_the_workspace_of_another_installation_in_the_same_folder_stays(
+    batch: Batch, settings: Settings, tmp_path: Path
+) -> None:
+    settings.WORK_DIR = tmp_path / "work"
+    task = drop(batch)
+    killed, foreign, forgotten = (
+        settings.WORK_DIR / name
+        for name in (f"{task.uid}.0a1b2c3d", "tsk_theirs.0a1b2c3d", "tsk_old.0a1b2c3d")
+    )
+    for folder in (killed, foreign, forgotten):
+        folder.mkdir(parents=True)
+    os.utime(forgotten, (0, 0))
+    workspaces.sweep()
+    assert list(settings.WORK_DIR.iterdir()) == [foreign]
 
 
 def test_once_it_is_mended_the_host_takes_tasks_again(batch: Batch, unwritable: Path) -> None:

@@ -141,8 +141,12 @@ def confinement() -> Iterator[Finding]:
 def folders() -> Iterator[Finding]:
     """Check whether the portal's user can write to its folders."""
     healthy = True
-    for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
-        if reason := work_folder.problem(Path(folder)):
+    found = (
+        ("data", settings.DATA_DIR, work_folder.problem_of(Path(settings.DATA_DIR))),
+        ("work files", settings.WORK_DIR, work_folder.problem()),
+    )
+    for name, folder, reason in found:
+        if reason:
             healthy = False
             yield bad(
                 "disk",
