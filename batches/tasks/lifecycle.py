@@ -25,6 +25,7 @@ from batches.status.failures import Failure
 from batches.tasks import attempts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.webhooks import callbacks, outbox
+from speechportal.platform import database_clock
 
 State = Task.State
 Outcome = TaskAttempt.Outcome
@@ -44,7 +45,7 @@ def heartbeat(claim: Lease, stage: str, progress: int) -> None:
     alive = claim.row.filter(state=State.IN_PROGRESS).update(
         stage=stage,
         progress=progress,
-        lease_expires_at=timezone.now() + timedelta(seconds=settings.LEASE_SECONDS),
+        lease_expires_at=database_clock.after(settings.LEASE_SECONDS),
     )
     if not alive:
         raise _why_lost(claim)
@@ -264,7 +265,7 @@ def reap(*, outage: bool = False) -> int:
     After an ``outage`` of the database, or of all machines, no attempt counts: a lease that nobody could
     renew says nothing about the file.
     """
-    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now())
+    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=database_clock.after())
     reaped = 0
     for task in expired.order_by("lease_expires_at")[:1000]:
         if task.lease_token is not None:
@@ -273,7 +274,7 @@ def reap(*, outage: bool = False) -> int:
 
 
 def _reap(task: Task, claim: Lease, *, outage: bool) -> int:
-    late = claim.row.filter(lease_expires_at__lt=timezone.now())
+    late = claim.row.filter(lease_expires_at__lt=database_clock.after())
     if task.state == State.CANCELLING:
         return _cancel(late)
     failure = failures.failure("worker_died", attempts=task.attempts)
