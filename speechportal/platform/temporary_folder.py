@@ -12,7 +12,7 @@ FREE_BYTES = 16 * 1024**2
 
 def path() -> Path:
     """Folder that libraries write to: ``TMPDIR``, even where Python has fallen back to another."""
-    return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as libraries do # nosec B108
+    return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as libraries do
 
 
 def problem() -> str:
