@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Django's command line for Speech Portal."""
 
+import io
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from django.db import DatabaseError, InterfaceError
 def main() -> None:
     """Run a command. A wrong setting or an unusable database is one line, whatever command meets it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "speechportal.settings")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # No letter that the locale lacks ends a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

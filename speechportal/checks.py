@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,6 +110,31 @@ def check_tracing(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
     return [checks.Error(problem, hint=hint, id="speechportal.E012")]
 
 
+def check_redis(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    if not settings.REDIS_URL or importlib.util.find_spec("redis") is not None:
+        return []
+    return [
+        checks.Error(
+            "SPEECHPORTAL_REDIS_URL is set, and the package redis is not installed.",
+            hint='Install it with: pip install "speechportal[redis]".',
+            id="speechportal.E013",
+        )
+    ]
+
+
+def check_file_names(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return []
+    return [
+        checks.Error(
+            f"Names of files are read as {encoding}, not as UTF-8: those in Korean would be damaged.",
+            hint="Set LANG=C.UTF-8, or PYTHONUTF8=1, for the portal.",
+            id="speechportal.E014",
+        )
+    ]
+
+
 def check_variables(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """Variables that look like settings and are none, most likely misspelt."""
     from speechportal.settings import env
@@ -172,6 +199,8 @@ def register_all() -> None:
         check_webhook_lease,
         check_sentry,
         check_tracing,
+        check_redis,
+        check_file_names,
         check_variables,
         check_debug,
         check_https,

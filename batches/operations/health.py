@@ -25,6 +25,7 @@ from batches.tasks import fleet, model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
+from speechportal.platform import temporary_folder
 from speechportal.platform.models import NamedLease
 from speechportal.platform.queue import ClusterName
 from speechportal.storage.errors import SecretUnreadable
@@ -91,7 +92,7 @@ def web_problem() -> str:
             newest.secrets()
     except SecretUnreadable:
         return "encryption_keys"
-    return ""
+    return "temporary_folder" if temporary_folder.problem() else ""
 
 
 def role_problems() -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 SCHEDULER_SECONDS = 50  # The queue's schedule starts the job every minute.
 RECOGNISE_SECONDS = 3600  # Then the job ends and a new one starts, far below the cluster's timeout.
+OUTAGE_SECONDS = 60  # pause of the scheduler beyond a worker's lease that means an outage of all processes
 REPROCESS_SECONDS = 60  # Then the scheduler starts another one.
 SEND_SECONDS = 120  # Then the job ends and a new one starts.
 _models = LoadedModels()  # models loaded by this worker
@@ -51,9 +52,12 @@ def run_scheduler() -> None:
     """
     pause = min(settings.POLL_SECONDS, 15)
     lease = timedelta(seconds=2 * pause + 10)
+    last_run = NamedLease.last_run("scheduler")
     holder = NamedLease.take("scheduler", lease)
     if holder is None:
         return
+    if _was_outage(last_run):
+        lifecycle.reap(outage=True)
     end = time.monotonic() + SCHEDULER_SECONDS
     while not queue.stopping():
         for step in (
@@ -79,6 +83,15 @@ def run_scheduler() -> None:
             break
         time.sleep(pause)
     NamedLease.give("scheduler", holder)
+
+
+def _was_outage(last_run: datetime | None) -> bool:
+    """Whether the scheduler paused for so long that no worker can have renewed its lease either.
+
+    The database or all machines were away; one scheduler's death is made up for within a minute.
+    """
+    longest = timedelta(seconds=settings.LEASE_SECONDS + OUTAGE_SECONDS)
+    return last_run is not None and timezone.now() - last_run > longest
 
 
 def _reap() -> None:

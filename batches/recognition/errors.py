@@ -16,6 +16,7 @@
     ├── WorkFolderUnwritable       the installation: worth a retry
     ├── FfmpegUnavailable          the installation: worth a retry
     ├── InstallationDamaged        the installation: worth a retry
+    ├── HostExhausted              the installation: worth a retry
     ├── EngineUnavailable          the installation: worth a retry
     ├── EngineDied                 the process: worth a retry
     ├── EngineStalled              the process: worth a retry
@@ -29,6 +30,8 @@ from typing import Any, ClassVar
 
 # errno of a write without disk space; the last is that of a file size limit (ulimit -f).
 NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+# errno of a system call without processes (threads), memory or open files.
+EXHAUSTED = frozenset([errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
 
 
 def _(sentence: str) -> str:
@@ -183,8 +186,29 @@ class InstallationDamaged(RecognitionError):
     sentence = _("Files of the portal itself are missing on the machine that recognises.")
 
 
+class HostExhausted(RecognitionError):
+    """A limit of the machine or of ``ulimit`` is reached; the operator must raise it."""
+
+    code = "host_exhausted"
+    permanent = False
+    sentence = _("The machine that recognises has no processes, open files or memory left.")
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether this process was refused a process, a thread, an open file or memory by the system.
+
+    Not so for MemoryError, which a file may cause.
+    """
+    if isinstance(error, OSError):
+        return error.errno in EXHAUSTED
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+
+
 class EngineUnavailable(RecognitionError):
-    """No engine process runs, or it ends while its models load; the operator must repair this."""
+    """No engine process runs, or its models do not load; the operator must repair this.
+
+    Details: ``reason``, except while the cluster that owns the engine restarts.
+    """
 
     code = "engine_unavailable"
     permanent = False

@@ -105,6 +105,8 @@ HOST_FAULTS = frozenset(
         recognition.WorkDiskFull,
         recognition.FfmpegUnavailable,
         recognition.InstallationDamaged,
+        recognition.HostExhausted,
+        recognition.EngineUnavailable,
     )
 )
 
@@ -213,6 +215,7 @@ REASONS = [
     _of_recognition(recognition.WorkFolderUnwritable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.FfmpegUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.InstallationDamaged, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.HostExhausted, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineDied, RETRY),
     _of_recognition(recognition.EngineStalled, RETRY),

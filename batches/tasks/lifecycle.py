@@ -25,9 +25,11 @@ from batches.status.failures import Failure
 from batches.tasks import attempts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.webhooks import callbacks, outbox
+from speechportal.platform import database_clock
 
 State = Task.State
 Outcome = TaskAttempt.Outcome
+DATABASE_DELAYS = 10  # consecutive delays after which a database error counts as the task's own: two hours
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
 NO_FAILURE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
 UNCLAIMED: dict[str, Any] = {
@@ -43,7 +45,7 @@ def heartbeat(claim: Lease, stage: str, progress: int) -> None:
     alive = claim.row.filter(state=State.IN_PROGRESS).update(
         stage=stage,
         progress=progress,
-        lease_expires_at=timezone.now() + timedelta(seconds=settings.LEASE_SECONDS),
+        lease_expires_at=database_clock.after(settings.LEASE_SECONDS),
     )
     if not alive:
         raise _why_lost(claim)
@@ -257,26 +259,36 @@ def cancel_all(batch: Batch) -> int:
     return cancel(Task.unscoped.filter(batch=batch))
 
 
-def reap() -> int:
-    """Release tasks whose lease expired, since their worker died. Too many deaths fail the task."""
-    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now())
+def reap(*, outage: bool = False) -> int:
+    """Release tasks whose lease expired, since their worker died. Too many deaths fail the task.
+
+    After an ``outage`` of the database, or of all machines, no attempt counts: a lease that nobody could
+    renew says nothing about the file.
+    """
+    expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=database_clock.after())
     reaped = 0
     for task in expired.order_by("lease_expires_at")[:1000]:
         if task.lease_token is not None:
-            reaped += _reap(task, Lease(task.pk, task.lease_token))
+            reaped += _reap(task, Lease(task.pk, task.lease_token), outage=outage)
     return reaped
 
 
-def _reap(task: Task, claim: Lease) -> int:
-    late = claim.row.filter(lease_expires_at__lt=timezone.now())
+def _reap(task: Task, claim: Lease, *, outage: bool) -> int:
+    late = claim.row.filter(lease_expires_at__lt=database_clock.after())
     if task.state == State.CANCELLING:
         return _cancel(late)
     failure = failures.failure("worker_died", attempts=task.attempts)
-    if task.attempts < settings.MAX_ATTEMPTS:
+    counted, delays = task.attempts, task.delays
+    if outage and delays < DATABASE_DELAYS:
+        failure = failures.failure("database_fault")
+        counted, delays = max(counted - 1, 0), delays + 1
+    if counted < settings.MAX_ATTEMPTS:
         with transaction.atomic():
             reaped = late.filter(state=State.IN_PROGRESS).update(
                 state=State.WAITING,
                 progress=0,
+                attempts=counted,
+                delays=delays,
                 available_at=timezone.now(),
                 **UNCLAIMED,
                 **_columns(failure),

@@ -145,10 +145,8 @@ class Missing:
         """Advice for the operator."""
         if self.name not in {*offered_models.whisper_models(), *offered_models.speaker_models()}:
             return "Offer the model again, or choose another in the domain or the batch."
-        if self.fault:
+        if self.fault or self.reason:  # whether files are missing, memory or something else
             return "Run on that host: manage.py doctor"
-        if self.reason:
-            return f"Run on that host: manage.py models fetch {self.name}"
         return f"Start a recognition cluster that serves {self.name} (SPEECHPORTAL_SERVED_MODELS)."
 
 

@@ -48,6 +48,7 @@ from batches.tasks.leases import Lease
 from domains import offered_models
 from domains.offered_models import DEFAULT, ModelPair
 from speechportal.accounts.models import Account
+from speechportal.platform import database_clock
 
 State = Task.State
 CLAIM_TRIES = 20
@@ -270,7 +271,7 @@ def _take(task: Task, account: Account, price: Decimal, worker: str) -> Lease | 
         progress=0,
         attempts=F("attempts") + 1,
         lease_token=token,
-        lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
+        lease_expires_at=database_clock.after(settings.LEASE_SECONDS),
         worker=worker,
         settings=chosen,
         whisper_model=models.whisper,

@@ -102,11 +102,6 @@ def _devices_now(found: Sequence[str]) -> list[fleet.Device]:
     ]
 
 
-def scratch() -> Path:
-    """Folder for the engines' sockets and home folders, and for decoded audio."""
-    return Path(settings.WORK_DIR) / "recognition"
-
-
 def limits() -> Limits:
     return Limits(stall=float(settings.STALL_SECONDS))
 
@@ -130,7 +125,7 @@ class ClusterEngines:
             config(preload=found[0] != CPU),
             devices=found,
             files_at_once=files_at_once(found[0]),
-            scratch=scratch(),
+            scratch=work_folder.engines_folder(),
         )
         _endpoints = self._pool.endpoints
 
@@ -182,7 +177,9 @@ def worker_client() -> RecognitionClient:
         endpoints = _endpoints
         if not endpoints:
             device = devices()[0]
-            pool = EnginePool(config(), devices=[device], files_at_once=1, scratch=scratch())
+            pool = EnginePool(
+                config(), devices=[device], files_at_once=1, scratch=work_folder.engines_folder()
+            )
             stack = ExitStack()
             endpoints = stack.enter_context(pool.running())
             atexit.register(stack.close)

@@ -15,11 +15,14 @@ from django.utils import timezone
 
 from batches.models import Batch, Task
 from batches.recognition.errors import (
+    EngineUnavailable,
+    HostExhausted,
     InstallationDamaged,
     ModelUnavailable,
     RecognitionError,
     WorkDiskFull,
     WorkFolderUnwritable,
+    is_exhausted,
 )
 from batches.status import batch_status, connection_backoff, failures
 from batches.status.failures import Failure, Level, failure_of
@@ -41,8 +44,8 @@ from speechportal.storage.errors import (
 
 logger = logging.getLogger(__name__)
 
-DATABASE_DELAYS = 10  # releases after which a database error counts as the task's own: about two hours
 DATABASE_PAUSE = 2.0  # seconds between two attempts to write to a failing database
+DATABASE_PATIENCE = 120.0  # seconds after the lease in which they go on
 
 
 def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
@@ -52,7 +55,7 @@ def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -
     if isinstance(error, ModelUnavailable):
         pair = ModelPair(task.whisper_model, task.speaker_model)
         model_hosts.note_problem(pair, str(error.details.get("name", "")), error.message)
-    elif error.code in failures.HOST_FAULTS:
+    elif error.code in failures.HOST_FAULTS and not _is_restart(error):
         model_hosts.note_fault(HostFault(error.code, error.message))
     # A fault of the installation, which the operator must repair, counts no attempt. Others do.
     counts = failure.reason is None or failure.reason.level is not Level.INSTALLATION
@@ -90,15 +93,15 @@ def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at:
 def after_database_error(lease: Lease, task: Task, error: Exception, stopping: Callable[[], bool]) -> None:
     """Release the task once the database, which was down, locked or full, is writable again.
 
-    Gives up when the lease has expired: the periodic job then reaps the task.
+    Gives up some time after the lease has expired: the periodic job then reaps the task.
     """
     logger.error("task %s: database error: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")
-    counts = task.delays >= DATABASE_DELAYS
+    counts = task.delays >= lifecycle.DATABASE_DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
         _fail(lease, task, failure)
         return
-    end = time.monotonic() + settings.LEASE_SECONDS
+    end = time.monotonic() + settings.LEASE_SECONDS + DATABASE_PATIENCE
     while True:
         try:
             release(lease, task, failure, count_attempt=counts)
@@ -113,20 +116,10 @@ def after_database_error(lease: Lease, task: Task, error: Exception, stopping: C
 
 def after_unexpected_error(lease: Lease, task: Task, error: Exception) -> None:
     """Release the task. A fault of this machine counts no attempt; after the last attempt the task fails."""
-    if disk_space.is_lacking(error):
-        logger.error("task %s: no space left in the work folder", task.uid)
-        model_hosts.note_fault(HostFault(WorkDiskFull.code, WorkDiskFull().message))
-        release(lease, task, failure_of(WorkDiskFull()), count_attempt=False)
-        return
-    if work_folder.is_not_writable(error):
-        logger.error("task %s: the work folder is not writable: %s", task.uid, error)
-        model_hosts.note_fault(HostFault(WorkFolderUnwritable.code, str(error)))
-        release(lease, task, failure_of(WorkFolderUnwritable()), count_attempt=False)
-        return
-    if installation.is_damage(error):
-        logger.error("task %s: the installation is damaged: %s", task.uid, error)
-        model_hosts.note_fault(HostFault(InstallationDamaged.code, str(error)))
-        release(lease, task, failure_of(InstallationDamaged()), count_attempt=False)
+    if (fault := _host_fault(error)) is not None:
+        logger.error("task %s: %s %s", task.uid, fault.message, error)
+        model_hosts.note_fault(HostFault(fault.code, f"{fault.message} {error}"))
+        release(lease, task, failure_of(fault), count_attempt=False)
         return
     logger.error("task %s: unexpected error", task.uid, exc_info=error)
     failure = failures.failure("internal_error", error=type(error).__name__)
@@ -134,6 +127,22 @@ def after_unexpected_error(lease: Lease, task: Task, error: Exception) -> None:
         _fail(lease, task, failure)
     else:
         release(lease, task, failure, count_attempt=True)
+
+
+def _host_fault(error: Exception) -> RecognitionError | None:
+    """Fault of this machine that an unexpected error means, if any."""
+    if disk_space.is_lacking(error):
+        return WorkDiskFull()
+    if work_folder.is_not_writable(error):
+        return WorkFolderUnwritable()
+    if is_exhausted(error):
+        return HostExhausted()
+    return InstallationDamaged() if installation.is_damage(error) else None
+
+
+def _is_restart(error: RecognitionError) -> bool:
+    """Whether the engine is unavailable only while its cluster restarts."""
+    return isinstance(error, EngineUnavailable) and not error.details
 
 
 def confirm_cancel(lease: Lease, task: Task) -> None:

@@ -10,20 +10,33 @@ from pathlib import Path
 from django.conf import settings
 
 _NOT_WRITABLE = frozenset([errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR])
+_NO_FOLDER = _NOT_WRITABLE | {errno.EEXIST}  # the last of a file in its place
 
 
-def problem(folder: Path | None = None) -> str:
-    """Reason why a folder, by default the work folder, is not writable; empty if it is.
+def engines_folder() -> Path:
+    """Folder for the engines' sockets and home folders, and for decoded audio."""
+    return Path(settings.WORK_DIR) / "recognition"
+
+
+def problem() -> str:
+    """Reason why the work folder, or the engines' in it, is not writable; empty if both are."""
+    if reason := problem_of(Path(settings.WORK_DIR)):
+        return reason
+    reason = problem_of(engines_folder())
+    return f"{reason}, in {engines_folder().name}" if reason else ""
+
+
+def problem_of(place: Path) -> str:
+    """Reason why a folder is not writable; empty if it is.
 
     A missing folder is created. A full disk is not reported here (:mod:`batches.worker.disk_space`).
     """
-    place = folder or Path(settings.WORK_DIR)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place, prefix=".write-check-"):
             pass
     except OSError as error:
-        return os.strerror(error.errno or 0) if error.errno in _NOT_WRITABLE else ""
+        return os.strerror(error.errno or 0) if error.errno in _NO_FOLDER else ""
     return ""
 
 

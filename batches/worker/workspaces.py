@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 
 from batches.models import Task
 from batches.tasks.leases import Lease
+
+FORGOTTEN = 24 * 3600.0  # seconds after which the workspace of an unknown task is removed
 
 
 def workspace_of(task: Task, lease: Lease) -> Path:
@@ -23,9 +26,25 @@ def media_of(task: Task, workspace: Path) -> Path:
 
 
 def sweep() -> None:
-    """Remove the workspaces of killed workers on this machine."""
+    """Remove the workspaces of killed workers on this machine.
+
+    That of a task which is not in the database may be in use by another installation that shares the folder.
+    """
     for folder in settings.WORK_DIR.glob("tsk_*.*"):
         uid, _, token = folder.name.partition(".")
-        leases = Task.unscoped.filter(uid=uid, state__in=Task.LEASED).values_list("lease_token", flat=True)
-        if not any(lease and lease.hex.startswith(token) for lease in leases):
+        task = Task.unscoped.filter(uid=uid).only("state", "lease_token").first()
+        if task is None:
+            in_use = _age(folder) < FORGOTTEN
+        else:
+            lease = task.lease_token
+            in_use = task.state in Task.LEASED and lease is not None and lease.hex.startswith(token)
+        if not in_use:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since a file in the folder was made or removed; 0 if the folder is gone."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

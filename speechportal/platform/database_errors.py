@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,20 @@ def explain_in_a_line(error: DatabaseError | InterfaceError) -> str:
         return ""
     sentence, advice = explain(error)
     return f"{sentence} {advice}"
+
+
+def read_only() -> tuple[str, str] | None:
+    """Sentence and advice if the database can be read and not written; None if it can be written."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_read_only")
+            (answer,) = cursor.fetchone()
+        sentence = "PostgreSQL takes no changes: it is a standby, or read-only."
+        return (sentence, f"Name the primary server in {_VARIABLE}.") if answer == "on" else None
+    file = Path(connection.settings_dict["NAME"])
+    files = [file, *(file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))]
+    locked = [each for each in files if each.exists() and not os.access(each, os.W_OK)]
+    return _why_sqlite("readonly", locked[0]) if locked else None
 
 
 def newer_migrations(executor: MigrationExecutor) -> list[str]:

@@ -18,6 +18,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
+from speechportal.platform.database_errors import read_only
+
 logger = logging.getLogger(__name__)
 _migrated = False
 
@@ -77,6 +79,8 @@ def _database_problem() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        if read_only():
+            return "database_read_only"
         if not _migrated:
             executor = MigrationExecutor(connection)
             _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
+from gunicorn import config as gunicorn_config
 
 from speechportal.platform.processes import die_with_parent
 
@@ -84,6 +85,8 @@ def web_command(bind: str, *, workers: int = 2, threads: int = 6) -> list[str]:
     command = [sys.executable, "-m", "gunicorn", "speechportal.wsgi", "--bind", bind]
     command += ["--workers", str(workers), "--threads", str(threads)]
     command += ["--worker-class", "speechportal.platform.web_worker.GatheringWorker"]
+    if hasattr(gunicorn_config, "ControlSocketDisable"):
+        command += ["--no-control-socket"]  # It would lie in the user's home, which need not be writable.
     command += ["--chdir", str(settings.BASE_DIR), "--graceful-timeout", "5", "--log-level", "warning"]
     return command + (["--worker-tmp-dir", MEMORY] if os.access(MEMORY, os.W_OK) else [])
 

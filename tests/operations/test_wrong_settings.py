@@ -23,9 +23,11 @@ from pytest_django.fixtures import Settings
 from batches.operations import doctor
 from batches.operations.doctor import Health
 from speechportal.env import Env, stored_secret
+from speechportal.platform import temporary_folder
 from speechportal.platform.database_errors import explain_in_a_line, explain_message
 from speechportal.service_urls import database, redis
 from speechportal.settings import BASE_DIR
+from tests.clients import Client
 
 POSTGRESQL = {
     "ENGINE": "django.db.backends.postgresql",
@@ -314,6 +316,61 @@ def test_a_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: 
     (finding,) = doctor.folders()
     assert finding.health is Health.BAD
     assert str(tmp_path / "file" / "below") in finding.sentence
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of a file")
+def test_a_database_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, client: Client, db: None
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # Root may write to any.
+    (finding, *_others) = doctor.database()
+    assert finding.health is Health.BAD
+    assert "is read-only." in finding.sentence
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["problem"]) == (503, "database_read_only")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server")
+def test_a_standby_as_the_database_is_named(client: Client, db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    (finding, *_others) = doctor.database()
+    assert (finding.health, "takes no changes" in finding.sentence) == (Health.BAD, True)
+    assert client.get("/readyz").json()["problem"] == "database_read_only"
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: Client, db: None
+) -> None:
+    assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr(temporary_folder, "FREE_BYTES", 1 << 60)
+    (full,) = doctor.folders()
+    assert " MiB are free" in full.sentence
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    (finding,) = doctor.folders()
+    assert finding.health is Health.BAD
+    assert f"{tmp_path / 'none'}, cannot be used: No such file or directory." in finding.sentence
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["problem"]) == (503, "temporary_folder")
+
+
+def test_a_locale_without_unicode_is_named_and_ends_no_command(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", "doctor"],
+        cwd=BASE_DIR,
+        env={
+            "PATH": os.environ["PATH"],
+            "SPEECHPORTAL_DATA_DIR": str(tmp_path / "통화"),
+            "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Names of files are read as ascii, not as UTF-8" in told.stdout
+    assert "Traceback" not in told.stderr
 
 
 def test_shared_memory_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
 from django.db import transaction
+from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from pytest_django.fixtures import Settings
 
+from batches.models import Task
 from batches.operations import jobs
+from batches.tasks import scheduling
 from speechportal.platform import queue
 from speechportal.platform.models import NamedLease
 from tests.factories import make_batch, make_task
@@ -61,14 +66,27 @@ def test_the_scheduler_repeats_a_lost_message(settings: Settings, monkeypatch: p
 
 
 def test_a_second_scheduler_ends_at_once_while_the_first_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import timedelta
-
     holder = NamedLease.take("scheduler", timedelta(minutes=1))
     assert holder is not None
     monkeypatch.setattr(jobs, "_reap", lambda: pytest.fail("the first scheduler runs"))
     jobs.run_scheduler()
     NamedLease.give("scheduler", holder)
     assert NamedLease.take("scheduler", timedelta(minutes=1)) is not None
+
+
+@pytest.mark.parametrize(("minutes", "attempts"), [(0, 1), (30, 0)])
+def test_after_an_outage_of_the_scheduler_too_expired_leases_count_no_attempt(
+    monkeypatch: pytest.MonkeyPatch, minutes: int, attempts: int
+) -> None:
+    monkeypatch.setattr(jobs, "SCHEDULER_SECONDS", 0)
+    task = make_task(make_batch())
+    assert scheduling.claim_next("worker") is not None
+    now = timezone.now()
+    Task.unscoped.update(lease_expires_at=now - timedelta(seconds=1))
+    NamedLease.objects.create(name="scheduler", last_run_at=now - timedelta(minutes=minutes))
+    jobs.run_scheduler()
+    task.refresh_from_db()
+    assert (task.state, task.attempts) == (Task.State.WAITING, attempts)
 
 
 def test_one_failing_step_does_not_stop_the_others(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from gunicorn.config import Config
 
 from speechportal.platform import supervisor
-from speechportal.platform.supervisor import CLUSTERS, NAMES, Service, Supervisor, services
+from speechportal.platform.supervisor import CLUSTERS, NAMES, Service, Supervisor, services, web_command
 
 
 def python(program: str) -> list[str]:
@@ -33,6 +34,11 @@ def test_every_cluster_of_the_queue_is_run() -> None:
     assert [service.name for service in services("127.0.0.1:0", only=["recognition"])] == [
         "recognition cluster"
     ]
+
+
+def test_the_web_server_keeps_no_socket_in_the_users_home() -> None:
+    known = Config().settings
+    assert ("control_socket_disable" in known) == ("--no-control-socket" in web_command("127.0.0.1:0"))
 
 
 def test_what_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,6 +198,23 @@ def test_the_folder_of_an_owner_that_is_gone_is_removed_by_the_next(tmp_path: Pa
     assert list(scratch.iterdir()) == []
 
 
+def test_the_folder_of_a_living_owner_stays_whatever_its_process_id(tmp_path: Path) -> None:
+    """Process ids are used again after a restart, and are different ones in each container."""
+    scratch = tmp_path / "scratch"
+    first, second = (
+        EnginePool(EngineConfig(), devices=["cpu"], files_at_once=1, scratch=scratch) for _ in "12"
+    )
+    elsewhere = first.folder.with_name("speechportal-recognition-999999999-x")
+    first.folder.rename(elsewhere)
+    abandoned = scratch / f"speechportal-recognition-{os.getpid()}-x"
+    abandoned.mkdir()
+    (abandoned / "owner").touch()
+    third = EnginePool(EngineConfig(), devices=["cpu"], files_at_once=1, scratch=scratch)
+    assert set(scratch.iterdir()) == {elsewhere, second.folder, third.folder}
+    for pool in (first, second, third):
+        pool.close()
+
+
 def test_one_that_ends_at_once_is_started_again_with_pauses(tmp_path: Path) -> None:
     """A process that cannot even import is no endless loop, and the reason is given."""
     pool = EnginePool(EngineConfig(), devices=["cpu"], files_at_once=1, scratch=tmp_path)

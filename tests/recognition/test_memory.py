@@ -1,13 +1,16 @@
 """Memory that a model needs, and the behaviour when there is less."""
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
 
-from batches.recognition.errors import ModelTooLarge, RecognitionError
+from batches.recognition.errors import EngineUnavailable, HostExhausted, ModelTooLarge, RecognitionError
 from batches.recognition.models import gpu_memory, memory
 from batches.recognition.models.dimensions import WhisperDimensions
 from batches.recognition.options import Options
+from batches.recognition.runtime.load_errors import as_installation_faults
 from batches.recognition.runtime.memory_check import require_memory
 from batches.recognition.runtime.pool import MEMORY_LIMIT_FILE
 from tests.recognition.checkpoints import random_state, write_hugging_face
@@ -52,6 +55,30 @@ def test_too_little_memory_is_said_in_one_sentence() -> None:
 
 def test_available_memory_is_that_of_this_machine() -> None:
     assert 0 < memory.available() < 1 << 50
+
+
+def test_a_limit_of_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = memory.available()
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (memory.GIB, memory.GIB))
+    assert memory.most() == memory.GIB
+    assert memory.available() < min(free, memory.GIB)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("unable to mmap 9 bytes"), EngineUnavailable),
+        (ImportError("libtorch_cpu.so: cannot open shared object file"), EngineUnavailable),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), HostExhausted),
+        (MemoryError(), MemoryError),
+        (ModelTooLarge(name="base", need_bytes=1, free_bytes=0), ModelTooLarge),
+    ],
+)
+def test_what_keeps_models_from_loading_is_no_fault_of_a_file(
+    error: Exception, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind), as_installation_faults():
+        raise error
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(

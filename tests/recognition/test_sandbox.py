@@ -149,7 +149,18 @@ def test_ffmpeg_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
 
 
 def test_this_system_can_confine_all_parts() -> None:
-    sandbox.missing.cache_clear()
+    sandbox.tested.cache_clear()
+    assert sandbox.missing() == ()
+
+
+def test_a_test_that_does_not_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise BlockingIOError
+
+    sandbox.tested.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", refuse)
+        assert sandbox.missing() == sandbox.PARTS
     assert sandbox.missing() == ()
 
 

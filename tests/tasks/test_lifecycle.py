@@ -123,6 +123,52 @@ def test_a_late_worker_has_no_effect(act: str) -> None:
     assert not StoredTranscript.unscoped.exists()
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's clock is the machine's")
+@pytest.mark.parametrize(("of_worker", "of_scheduler"), [(-3, 0), (0, 3)])
+def test_the_clock_of_a_machine_ends_no_lease(
+    monkeypatch: pytest.MonkeyPatch, of_worker: int, of_scheduler: int
+) -> None:
+    right = timezone.now
+
+    def set_clock(hours: int) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
+
+    task = make_task(make_batch())
+    Task.unscoped.update(available_at=right() - timedelta(hours=4))
+    set_clock(of_worker)
+    claim = scheduling.claim_next("worker")
+    assert claim is not None
+    set_clock(of_scheduler)
+    assert lifecycle.reap() == 0
+    set_clock(of_worker)
+    lifecycle.heartbeat(claim, Task.Stage.RECOGNISING, 40)
+    set_clock(of_scheduler)
+    assert lifecycle.reap() == 0
+    set_clock(0)
+    lapse(claim)
+    assert lifecycle.reap() == 1
+    task.refresh_from_db()
+    assert task.state == Task.State.WAITING
+
+
+def test_an_outage_of_the_database_fails_no_task(settings: Settings) -> None:
+    settings.MAX_ATTEMPTS = 1
+    task, claim = claimed(make_batch())
+    lapse(claim)
+    assert lifecycle.reap(outage=True) == 1
+    task.refresh_from_db()
+    found = (task.state, task.error_code, task.attempts, task.delays)
+    assert found == (Task.State.WAITING, "database_fault", 0, 1)
+    # A file that takes the whole machine with it is not tried for ever.
+    Task.unscoped.update(delays=lifecycle.DATABASE_DELAYS)
+    again = scheduling.claim_next("worker")
+    assert again is not None
+    lapse(again)
+    assert lifecycle.reap(outage=True) == 1
+    task.refresh_from_db()
+    assert (task.state, task.error_code) == (Task.State.FAILED, "worker_died")
+
+
 def test_a_heartbeat_extends_the_lease(settings: Settings) -> None:
     task, claim = claimed(make_batch())
     lapse(claim)

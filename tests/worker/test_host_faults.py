@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +21,14 @@ from batches.admin import fleet as fleet_panels
 from batches.models import Batch, ServedModel, Task
 from batches.operations import doctor
 from batches.operations.doctor import Health
-from batches.recognition.errors import FfmpegUnavailable
+from batches.recognition.errors import EngineUnavailable, FfmpegUnavailable, HostExhausted
+from batches.recognition.media import ffmpeg
 from batches.recognition.media.decoding import decode
 from batches.tasks import model_hosts, scheduling
-from batches.worker import engines, host_faults
+from batches.worker import engines, host_faults, workspaces
 from domains import offered_models
 from speechportal.platform.models import NamedLease
+from speechportal.settings import BASE_DIR
 from speechportal.storage.models import Connection
 from tests import factories
 from tests.clients import Client
@@ -103,6 +108,52 @@ def test_code_that_is_gone_fails_no_file(
     assert work(Engine()).state == Task.State.COMPLETED
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_machine_without_processes_or_open_files_fails_no_file(batch: Batch, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    engine = Engine()
+    engine.during["transcribe"] = fail
+    model_hosts.report()
+    drop(batch)
+    for _ in range(3):
+        task = work(engine)
+        assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "host_exhausted", 0)
+        again_at_once()
+    assert set(ServedModel.objects.values_list("fault", flat=True)) == {"host_exhausted"}
+    assert work(Engine()).state == Task.State.COMPLETED
+
+
+def test_an_engine_that_does_not_start_is_a_fault_of_its_host(batch: Batch) -> None:
+    def restart() -> None:
+        raise EngineUnavailable("The process that runs the engine has ended.")
+
+    def fail() -> None:
+        raise EngineUnavailable("The models cannot be loaded: RuntimeError: libgomp", reason="RuntimeError")
+
+    engine = Engine()
+    model_hosts.report()
+    drop(batch)
+    for broken, fault in ((restart, ""), (fail, "engine_unavailable")):
+        engine.during["transcribe"] = broken
+        task = work(engine)
+        assert (task.state, task.error_code, task.attempts) == (Task.State.WAITING, "engine_unavailable", 0)
+        assert set(ServedModel.objects.values_list("fault", flat=True)) == {fault}
+        again_at_once()
+    wait_long(batch)
+    model_hosts.reconcile()
+    batch.refresh_from_db()
+    assert (batch.status, batch.cause_code) == (Batch.Status.ERROR, "engine_unavailable")
+
+
 def test_a_host_with_a_fault_takes_no_task_and_the_batch_says_why(
     batch: Batch, unwritable: Path, client: Client
 ) -> None:
@@ -136,6 +187,36 @@ def test_a_host_with_a_fault_takes_no_task_and_the_batch_says_why(
     assert client.get("/readyz", {"role": "recognition"}).json()["problem"] == ""
 
 
+def test_a_folder_of_the_engines_that_cannot_be_written_is_a_fault(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """As after a run by root."""
+    settings.WORK_DIR = tmp_path
+    (tmp_path / "recognition").write_text("")
+    fault = host_faults.find()
+    assert fault is not None
+    assert (fault.code, fault.detail) == (
+        "work_folder_unwritable",
+        f"{tmp_path} cannot be written: File exists, in recognition.",
+    )
+
+
+def test_the_workspace_of_another_installation_in_the_same_folder_stays(
+    batch: Batch, settings: Settings, tmp_path: Path
+) -> None:
+    settings.WORK_DIR = tmp_path / "work"
+    task = drop(batch)
+    killed, foreign, forgotten = (
+        settings.WORK_DIR / name
+        for name in (f"{task.uid}.0a1b2c3d", "tsk_theirs.0a1b2c3d", "tsk_old.0a1b2c3d")
+    )
+    for folder in (killed, foreign, forgotten):
+        folder.mkdir(parents=True)
+    os.utime(forgotten, (0, 0))
+    workspaces.sweep()
+    assert list(settings.WORK_DIR.iterdir()) == [foreign]
+
+
 def test_once_it_is_mended_the_host_takes_tasks_again(batch: Batch, unwritable: Path) -> None:
     drop(batch)
     model_hosts.report("cpu-1", fault=host_faults.find())
@@ -165,6 +246,43 @@ def test_without_ffmpeg_a_file_is_not_called_unreadable(
     fault = host_faults.find()
     assert fault is not None
     assert (fault.code, words in fault.detail) == ("ffmpeg_unavailable", True)
+
+
+def test_without_a_thread_for_ffmpeg_a_file_is_not_called_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ffmpeg then ends with the status of EAGAIN, without sound."""
+    script = """case "$*" in
+    -version) echo ffmpeg version 7.0; exit 0;;
+    *-map*) exit 245;;
+    esac
+    printf "Input #0, wav, from 'sample':\n  Duration: 00:00:30.00, bitrate: 256 kb/s\n" >&2
+    printf "  Stream #0:0: Audio: pcm_s16le, 16000 Hz, mono, s16, 256 kb/s\n" >&2
+    exit 1"""
+    place = program(tmp_path, script)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: place)
+    with pytest.raises(HostExhausted):
+        decode(sample_folder() / "sample.wav")
+
+
+def test_a_limit_of_address_space_below_ffmpegs_own_stays() -> None:
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30));"
+        "from batches.recognition.media.decoding import decode; from pathlib import Path;"
+        "print(decode(Path(sys.argv[1])).duration)"
+    )
+    command = [sys.executable, "-c", code, str(sample_folder() / "sample.wav")]
+    ended = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "30000"
+
+
+def test_a_sandbox_that_cannot_be_set_up_is_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path, _parent: int) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(ffmpeg, "confine", refuse)
+    with pytest.raises(FfmpegUnavailable, match="its sandbox cannot be set up"):
+        decode(sample_folder() / "sample.wav")
 
 
 def test_a_task_that_meets_a_fault_marks_its_host(batch: Batch) -> None:

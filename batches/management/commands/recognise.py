@@ -26,7 +26,7 @@ from batches.recognition.registry import recogniser_names
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.pool import EnginePool
 from batches.recognition.transcript import Transcript
-from batches.worker import engines
+from batches.worker import engines, work_folder
 from batches.worker.engine_options import engine_options
 
 # Defaults without a batch: the language is detected, and speakers are separated on request.
@@ -164,7 +164,7 @@ def _recognised(
         ),
         devices=devices[: len(files)],
         files_at_once=each,
-        scratch=engines.scratch(),
+        scratch=work_folder.engines_folder(),
     )
     workers = min(len(files), len(devices) * each)
     with pool.running() as endpoints, _Bar(files) as bar:

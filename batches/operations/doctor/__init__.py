@@ -14,6 +14,7 @@ from django.conf import settings
 
 from batches.operations.doctor.database import database
 from batches.operations.doctor.findings import Background, Check, Finding, Health, bad, good, note, safely
+from batches.operations.doctor.limits import limits
 from batches.operations.doctor.machine import (
     configuration,
     confinement,
@@ -44,6 +45,7 @@ __all__ = [
     "good",
     "gpu",
     "keys",
+    "limits",
     "mail",
     "models",
     "note",
@@ -87,6 +89,7 @@ def examine(seconds: float = SECONDS) -> Iterator[Finding]:
         ("pages", static_files),
         ("disk", folders),
         ("disk", disk),
+        ("limits", limits),
     ]
     broken = any(finding.health is Health.BAD for finding in found_database)
     for about, check in (*(() if broken else needs_database), *others):

@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from batches.operations.doctor.findings import Finding, bad, counted, good, note
-from speechportal.platform.database_errors import explain, newer_migrations
+from speechportal.platform.database_errors import explain, newer_migrations, read_only
 
 CONNECT_SECONDS = 3  # timeout for a connection to PostgreSQL
 
@@ -25,7 +25,9 @@ def database() -> Iterator[Finding]:
     except DatabaseError as error:
         yield bad("database", *explain(error))
         return
-    if pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    if found := read_only():
+        yield bad("database", *found)
+    elif pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield bad("database", f"Not applied: {counted(len(pending), 'migration')}.", "Run: manage.py migrate")
     elif newer := newer_migrations(executor):
         yield bad(

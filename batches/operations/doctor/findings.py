@@ -62,10 +62,17 @@ class Background:
         self._deadline = deadline
 
     def start(self, work: Callable[[], Result]) -> Callable[[], Result | None]:
-        """Start the work; the returned function waits for its result, or returns None at the deadline."""
+        """Start the work; the returned function waits for its result, or returns None at the deadline.
+
+        Without a thread for it, the work is done at once.
+        """
         results: list[Result] = []
         thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # The limit of processes is reached.
+            result = work()
+            return lambda: result
 
         def wait() -> Result | None:
             thread.join(max(0.0, self._deadline - time.monotonic()))

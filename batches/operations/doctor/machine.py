@@ -17,10 +17,11 @@ from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.gpu_memory import least_need
 from batches.recognition.models.memory import MIB
 from batches.recognition.models.store import ModelStore, is_path
+from batches.recognition.providers import Provider
 from batches.recognition.runtime import gpu_probe, sandbox
 from batches.tasks.scheduling import ServedModels
 from batches.worker import disk_space, engines, work_folder
-from speechportal.platform import processes
+from speechportal.platform import processes, temporary_folder
 
 _NAMING = "SPEECHPORTAL_WHISPER_MODELS, _SPEAKER_MODELS or _SERVED_MODELS"
 FREE_BYTES = 5 * 1024**3
@@ -75,6 +76,9 @@ def models() -> Iterator[Finding]:
             problems = store.verify(name)
             if unknown_name(name) in problems:
                 remedy = f"Correct {_NAMING}."
+        if not problems and name in served.whisper and (provider := _not_installed(name, store)) is not None:
+            remedy = f"Run: {provider.missing()}"
+            problems = [f"{provider.name}, which runs {name}, is not installed."]
         if problems:
             yield bad("models", problems[0], remedy)
         else:
@@ -86,6 +90,15 @@ def models() -> Iterator[Finding]:
             f"SPEECHPORTAL_SERVED_MODELS names {', '.join(unknown)}, which is not offered.",
             "Add it to SPEECHPORTAL_WHISPER_MODELS or SPEECHPORTAL_SPEAKER_MODELS.",
         )
+
+
+def _not_installed(name: str, store: ModelStore) -> Provider | None:
+    """Recogniser that runs a model here, if its packages are missing."""
+    try:
+        provider = registry.find_recogniser(name, store, settings.RECOGNITION_ENGINE)
+    except (ModelUnavailable, ValueError):  # reported by the system check of the engine
+        return None
+    return provider if provider.missing() else None
 
 
 def ffmpeg() -> Iterator[Finding]:
@@ -128,14 +141,26 @@ def confinement() -> Iterator[Finding]:
 def folders() -> Iterator[Finding]:
     """Check whether the portal's user can write to its folders."""
     healthy = True
-    for name, folder in (("data", settings.DATA_DIR), ("work files", settings.WORK_DIR)):
-        if reason := work_folder.problem(Path(folder)):
+    found = (
+        ("data", settings.DATA_DIR, work_folder.problem_of(Path(settings.DATA_DIR))),
+        ("work files", settings.WORK_DIR, work_folder.problem()),
+    )
+    for name, folder, reason in found:
+        if reason:
             healthy = False
             yield bad(
                 "disk",
                 f"The folder for {name}, {folder}, cannot be written: {reason}.",
                 "Mount it writable, and give it to the user that the portal runs as.",
             )
+    if reason := temporary_folder.problem():
+        healthy = False
+        yield bad(
+            "disk",
+            f"The folder for temporary files, {temporary_folder.path()}, cannot be used: {reason}."
+            " Polls and uploads fail.",
+            "Free disk space there, or name another folder in TMPDIR.",
+        )
     if reason := processes.semaphore_problem():
         healthy = False
         yield bad(

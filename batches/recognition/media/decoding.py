@@ -8,6 +8,7 @@ time, memory and output, and ends with the thread that started it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -23,11 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batches.recognition.errors import (
+    EXHAUSTED,
     NO_ROOM,
     DamagedMedia,
     EmptyFile,
     EncryptedMedia,
     FfmpegUnavailable,
+    HostExhausted,
     MediaTooLarge,
     MediaTooLong,
     NoAudioStream,
@@ -50,6 +53,8 @@ _WAVE_TOLERANCE_MS = 50
 _FILL = "aresample=async=1:first_pts=0"
 # Exit statuses of ffmpeg when the output disk is full: the low byte of the negative errno.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
+# Exit statuses of ffmpeg when it is refused a thread or a file. A damaged file may ask for too much memory.
+_EXHAUSTED = frozenset(256 - number for number in EXHAUSTED - {errno.ENOMEM})
 # Exit statuses of a program that does not start: not executable, missing library, denied system call.
 _DOES_NOT_START = frozenset([126, 127, -signal.SIGSYS])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
@@ -127,20 +132,23 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
         raise MediaTooLarge(bytes=size, limit_bytes=max_bytes)
     try:
         # Without an output, ffmpeg describes the input and ends with status 1.
-        result = subprocess.run(
-            ffmpeg.command(path, []),
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            env=ffmpeg.environment(),
-            preexec_fn=functools.partial(ffmpeg.confine, path, os.getpid()),
-        )
+        with ffmpeg.started_in_sandbox():
+            result = subprocess.run(
+                ffmpeg.command(path, []),
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+                env=ffmpeg.environment(),
+                preexec_fn=functools.partial(ffmpeg.confine, path, os.getpid()),
+            )
     except subprocess.TimeoutExpired as error:
         raise DamagedMedia("The file could not be read in reasonable time.") from error
     log = result.stderr.decode(errors="replace")
     if result.returncode in _DOES_NOT_START:
         last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
         raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
+    if result.returncode in _EXHAUSTED:
+        raise HostExhausted
     described = ffmpeg_log.describe(log)
     if described is None:
         raise _unreadable(path, log)
@@ -312,6 +320,8 @@ class _Run:
                 status = self._wait(command, log)
                 if status in _NO_ROOM:  # The partial output would look like a complete file.
                     raise WorkDiskFull
+                if status in _EXHAUSTED:
+                    raise HostExhausted
                 self.failed = self.failed or status != 0
                 log.seek(0)
                 self.log += log.read(_MOST_LOG).decode(errors="replace")
@@ -353,10 +363,12 @@ class _Run:
         return np.memmap(self.sound.file, dtype="<f4", mode="r", shape=(count, self._channels))
 
     def _wait(self, command: list[str], log: IO[bytes]) -> int:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.sound.file, stderr=log, env=ffmpeg.environment(),
-            preexec_fn=functools.partial(ffmpeg.confine, self._path, os.getpid()),
-        )  # fmt: skip
+        with ffmpeg.started_in_sandbox():
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=self.sound.file, stderr=log,
+                env=ffmpeg.environment(),
+                preexec_fn=functools.partial(ffmpeg.confine, self._path, os.getpid()),
+            )  # fmt: skip
         wait = 0.01
         try:
             while _still_runs(process, wait):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
+@contextlib.contextmanager
+def started_in_sandbox() -> Iterator[None]:
+    """Raise FfmpegUnavailable where :func:`confine` failed in a new process."""
+    try:
+        yield
+    except subprocess.SubprocessError as error:
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise FfmpegUnavailable("ffmpeg does not start: its sandbox cannot be set up.") from error
+
+
 def confine(path: Path, parent: int) -> None:
     """Sandbox of ffmpeg, for ``preexec_fn``: access to one file, no network, limited memory.
 
@@ -100,5 +112,5 @@ def confine(path: Path, parent: int) -> None:
     sandbox.confine(
         readable=[*sandbox.system_libraries(), program, path], writable=[], devices=[Path("/dev/null")]
     )
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    sandbox.lower_limit(resource.RLIMIT_AS, _MEMORY)
     sandbox.die_with_parent(parent)

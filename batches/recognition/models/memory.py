@@ -6,6 +6,8 @@ engine process. Does not import torch, so that pages and commands can show it.
 
 from __future__ import annotations
 
+import contextlib
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +66,12 @@ def _cache(dims: WhisperDimensions, rows: int, frames: int, number_bytes: int) -
 
 
 def available() -> int:
-    """Main memory available to a new process in bytes, within the container's limit."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
+    """Main memory available to this process in bytes, within the limits of container and ``ulimit -v``."""
+    free = _kilobytes("/proc/meminfo", "MemAvailable")
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        reserved, used = (_kilobytes("/proc/self/status", name) for name in ("VmSize", "VmRSS"))
+        free = min(free, space - (reserved - used))
     try:
         group = Path("/sys/fs/cgroup")
         limit = (group / "memory.max").read_text().strip()
@@ -77,6 +82,23 @@ def available() -> int:
     except (OSError, ValueError):
         pass  # no control group of version 2
     return max(free, 0)
+
+
+def most() -> int:
+    """Main memory in bytes that a process may have, of the machine, the container and ``ulimit -v``."""
+    found = [_kilobytes("/proc/meminfo", "MemTotal")]
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        found.append(space)
+    with contextlib.suppress(OSError, ValueError):  # no control group of version 2, or "max"
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
+
+
+def _kilobytes(file: str, name: str) -> int:
+    """Field of a file of the kernel, in bytes."""
+    fields = dict(line.split(":", 1) for line in Path(file).read_text().splitlines() if ":" in line)
+    return int(fields[name].split()[0]) * 1024
 
 
 def require(name: str, need: MemoryNeed, free: int, *, of: str = "memory") -> None:

@@ -23,6 +23,7 @@ from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISP
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
+from batches.recognition.runtime.load_errors import as_installation_faults
 from batches.recognition.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Engine:
         return self._settings
 
     def _load_segmenter(self) -> Segmenter:
-        with self._loading:
+        with self._loading, as_installation_faults():
             if self._segmenter is None:
                 from batches.recognition.diarization.segmentation import Segmenter
 
@@ -261,14 +262,14 @@ class Engine:
                     yield checkpoint
 
     def _load_recogniser(self) -> SpeechRecogniser:
-        with self._loading:
+        with self._loading, as_installation_faults():
             if self._recogniser is None:
                 provider = registry.find_recogniser(self._speech_model, self._store, self._provider)
                 self._recogniser = provider.load(self._speech_model, self._load_settings())
             return self._recogniser
 
     def _load_diarizer(self) -> Diarizer:
-        with self._loading:
+        with self._loading, as_installation_faults():
             if self._diarizer is None:
                 provider = registry.find_diarizer(self._speaker_model, self._store)
                 self._diarizer = provider.load(self._speaker_model, self._load_settings())

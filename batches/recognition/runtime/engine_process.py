@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from batches.recognition.runtime.memory import unreclaimable
+from batches.recognition.runtime.memory import OUT_OF_MEMORY, unreclaimable
 
 # Allow list of the environment variables that the engine process inherits.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
@@ -120,6 +120,8 @@ class EngineProcess:
     def exit_reason(self) -> str:
         """Reason why the process ended, as text."""
         code = self._process.wait()
+        if code == OUT_OF_MEMORY:
+            return "the machine, or its limit of memory (ulimit -v), has no memory left for it"
         if code >= 0:
             return f"it ended with status {code}"
         if -code == signal.SIGKILL:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 _WATCH_SECONDS = 0.5
-OVER_LIMIT = 72  # exit status
+OUT_OF_MEMORY, OVER_LIMIT = 70, 72  # exit statuses
 _LIBC = ctypes.CDLL(None)
 
 

@@ -14,12 +14,14 @@ Owner and clients share one folder of mode 0700:
 ``engine-0.ends``      why the last processes of engine 0 ended, by process id
 ``engine-0.stalled``   process id that a client has requested to be ended
 ``engine-0/``          the engine process's home and scratch folder
+``owner``              lock of the owner; a folder whose lock is free is removed by the next owner
 =====================  =================================================================
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -33,6 +35,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISPER
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
@@ -44,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5  # between two checks of the engine processes by the owner
 _PREFIX = "speechportal-recognition-"
+_OWNER = "owner"
 _BACKLOG = 512  # connections that wait while an engine process starts
 _KEPT_ENDS = 50
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds of back-off before a restart, doubled each time
@@ -149,6 +153,7 @@ class EnginePool:
         _sweep(scratch)
         self._owner = os.getpid()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._owner}-", dir=scratch)).resolve()
+        self._lock = _locked(self.folder)
         endpoints = (
             Endpoint(self.folder, number, device, files_at_once) for number, device in enumerate(devices)
         )
@@ -180,6 +185,7 @@ class EnginePool:
         for engine in self._engines:
             engine.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
 
     @contextmanager
     def running(self) -> Iterator[Sequence[Endpoint]]:
@@ -319,9 +325,30 @@ def _short_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def _locked(folder: Path) -> IO[bytes]:
+    """Make the owner's lock in its folder, which the kernel releases when the owner and its workers end."""
+    draft = folder / f"{_OWNER}.draft"
+    lock = draft.open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    draft.rename(folder / _OWNER)  # From its first moment on it is locked.
+    return lock
+
+
 def _sweep(scratch: Path) -> None:
     """Remove the folders of ended owners."""
     for path in scratch.glob(f"{_PREFIX}*"):
-        pid = path.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if _is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a folder's owner has ended. Its process id may be another program's, or another container's."""
+    try:
+        with (folder / _OWNER).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # It was killed at once, or is just being made.
+        pid = folder.name.removeprefix(_PREFIX).split("-")[0]
+        return pid.isdigit() and not Path(f"/proc/{pid}").exists()
+    except OSError:
+        return False
+    return True

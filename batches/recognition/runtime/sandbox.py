@@ -68,12 +68,16 @@ def die_with_parent(parent: int) -> None:
 def set_limits() -> None:
     """Set limits: no core dumps (they would contain customers' speech), file size, no new privileges."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    present = resource.getrlimit(resource.RLIMIT_FSIZE)
-    soft, hard = (
-        MAX_FILE_BYTES if limit == resource.RLIM_INFINITY else min(MAX_FILE_BYTES, limit) for limit in present
-    )
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    lower_limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def lower_limit(kind: int, most: int) -> None:
+    """Lower a resource limit to ``most``; a lower one, such as ``ulimit`` sets, stays."""
+    soft, hard = (
+        most if limit == resource.RLIM_INFINITY else min(most, limit) for limit in resource.getrlimit(kind)
+    )
+    resource.setrlimit(kind, (soft, hard))
 
 
 def confine(
@@ -142,15 +146,20 @@ def graphics_libraries() -> list[Path]:
     return [*map(Path, names), Path("/usr/lib/wsl"), *(Path(name) for name in given if name)]
 
 
-@functools.cache
 def missing() -> tuple[str, ...]:
-    """Those of :data:`PARTS` that this system does not support, tested in a separate process."""
-    command = [sys.executable, "-m", "batches.recognition.runtime.sandbox"]
+    """Those of :data:`PARTS` that this system does not support; all while that cannot be tested."""
     try:
-        tried = subprocess.run(command, cwd=_SOURCES.parent, capture_output=True, timeout=60, check=True)
-        found = set(json.loads(tried.stdout))
+        return tested()
     except (OSError, ValueError, subprocess.SubprocessError):
         return PARTS
+
+
+@functools.cache
+def tested() -> tuple[str, ...]:
+    """Missing parts, tested in a separate process, once unless the test itself fails."""
+    command = [sys.executable, "-m", "batches.recognition.runtime.sandbox"]
+    tried = subprocess.run(command, cwd=_SOURCES.parent, capture_output=True, timeout=60, check=True)
+    found = set(json.loads(tried.stdout))
     return tuple(part for part in PARTS if part in found)
 
 

@@ -25,9 +25,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batches.recognition.errors import NO_ROOM, RecognitionError, UnexpectedFailure, WorkDiskFull
+from batches.recognition.errors import (
+    NO_ROOM,
+    HostExhausted,
+    RecognitionError,
+    UnexpectedFailure,
+    WorkDiskFull,
+    is_exhausted,
+)
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.runtime import memory, sandbox
+from batches.recognition.runtime.load_errors import as_installation_faults, is_hopeless
 from batches.recognition.runtime.pool import MEMORY_LIMIT_FILE
 from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
 
@@ -39,7 +47,7 @@ if TYPE_CHECKING:
 Models = tuple[str, str]  # names of the speech model and of the speaker model
 
 _PROGRESS_SECONDS = 0.5  # between two progress reports of one file
-_OUT_OF_MEMORY, _DEVICE_LOST = 70, 71  # exit statuses
+_DEVICE_LOST = 71  # exit status
 logger = logging.getLogger("engine")
 
 
@@ -76,13 +84,15 @@ class Server:
 
     @contextmanager
     def engine(self, models: Models) -> Iterator[Engine]:
-        """Engine with these models loaded. Raises ModelUnavailable; the next request tries again.
+        """Engine with these models loaded. The next request tries again after an error.
 
-        Unused pairs are unloaded before another is loaded.
+        Unused pairs are unloaded before another is loaded. Raises ModelUnavailable, and EngineUnavailable for
+        any other error of loading, which no file has caused.
         """
         with self._loading:
             if models not in self._engines:
-                self._load(models)
+                with as_installation_faults():
+                    self._load(models)
             self._users[models] += 1
         try:
             yield self._engines[models]
@@ -272,17 +282,20 @@ class Request:
 def _as_failure(error: Exception) -> RecognitionError:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return WorkDiskFull()
+    if is_exhausted(error):
+        return HostExhausted()
     return UnexpectedFailure(f"Recognition failed unexpectedly ({type(error).__name__}).")
 
 
 def end_if_hopeless(error: Exception) -> None:
     """End the process after an error that would affect every file; the owner starts a new one."""
+    if not is_hopeless(error):
+        return
     if isinstance(error, MemoryError):
         print("There is no memory left.", file=sys.stderr, flush=True)
-        os._exit(_OUT_OF_MEMORY)
-    if "CUDA error" in str(error):  # every later CUDA call of this process would fail
-        traceback.print_exception(error)
-        os._exit(_DEVICE_LOST)
+        os._exit(memory.OUT_OF_MEMORY)
+    traceback.print_exception(error)
+    os._exit(_DEVICE_LOST)
 
 
 def _confine(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,34 @@
+"""Errors of loading models: no file has caused them, so they are faults of the installation."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from batches.recognition.errors import EngineUnavailable, HostExhausted, RecognitionError, is_exhausted
+
+_LONGEST_REASON = 300
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether every further file of this process would fail."""
+    return isinstance(error, MemoryError) or "CUDA error" in str(error)
+
+
+@contextmanager
+def as_installation_faults() -> Iterator[None]:
+    """Raise EngineUnavailable or HostExhausted instead of an unexpected error; a hopeless one passes."""
+    try:
+        yield
+    except RecognitionError:
+        raise
+    except Exception as error:
+        if is_hopeless(error):
+            raise
+        traceback.print_exc()
+        if is_exhausted(error):
+            raise HostExhausted from error
+        line = (str(error).splitlines() or [""])[0]
+        reason = f"{type(error).__name__}: {line[:_LONGEST_REASON]}"
+        raise EngineUnavailable(f"The models cannot be loaded: {reason}", reason=reason) from error
