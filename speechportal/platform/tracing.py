@@ -61,6 +61,8 @@ class Exporter:
 
     def use(self, provider: TracerProvider | None) -> None:
         """Replace the provider, for instance in tests; ``None`` restores that of the settings."""
+        if provider is not None:
+            _start_no_threads_in_forks()
         self._provider, self._pid = provider, os.getpid() if provider else 0
 
     @property
@@ -91,18 +93,26 @@ def _provider() -> TracerProvider:
     return provider
 
 
+@cache
 def _start_no_threads_in_forks() -> None:
-    """Keep OpenTelemetry from starting its export thread in each forked child, ffmpeg's included.
+    """Keep OpenTelemetry from starting threads in each forked child process, ffmpeg's included.
 
     A second thread there prevents :func:`~batches.recognition.runtime.sandbox.leave_network` from entering a
     namespace. A forked process that records spans creates its own provider; see :class:`Exporter`.
     """
-    from opentelemetry.sdk import _shared_internal
+    from opentelemetry.sdk import _shared_internal, trace
 
-    def drop_spans_of_parent(processor: Any) -> None:
-        processor._queue.clear()  # noqa: SLF001 - OpenTelemetry has no public switch
+    # OpenTelemetry has no public switch. It calls these two methods in each child: one restarts the thread
+    # that exports spans, the other looks up the process's attributes in a pool of threads.
+    for owner, method in (
+        (_shared_internal.BatchProcessor, "_at_fork_reinit"),
+        (trace.TracerProvider, "_handle_fork"),
+    ):
+        setattr(owner, method, _nothing)
 
-    _shared_internal.BatchProcessor._at_fork_reinit = drop_spans_of_parent  # type: ignore[method-assign]  # noqa: SLF001
+
+def _nothing(_self: object) -> None:
+    """Replaces what OpenTelemetry does in a forked child."""
 
 
 @contextmanager
