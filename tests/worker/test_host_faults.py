@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from batches.admin import fleet as fleet_panels
 from batches.models import Batch, ServedModel, Task
 from batches.operations import doctor
 from batches.operations.doctor import Health
-from batches.recognition.errors import EngineUnavailable, FfmpegUnavailable, HostExhausted
+from batches.recognition.errors import DamagedMedia, EngineUnavailable, FfmpegUnavailable, HostExhausted
 from batches.recognition.media import ffmpeg
 from batches.recognition.media.decoding import decode
 from batches.tasks import model_hosts, scheduling
@@ -248,10 +249,17 @@ def test_without_ffmpeg_a_file_is_not_called_unreadable(
     assert (fault.code, words in fault.detail) == ("ffmpeg_unavailable", True)
 
 
+@pytest.mark.parametrize(("has_threads", "error"), [(False, HostExhausted), (True, DamagedMedia)])
 def test_without_a_thread_for_ffmpeg_a_file_is_not_called_damaged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_threads: bool, error: type[Exception]
 ) -> None:
-    """ffmpeg then ends with the status of EAGAIN, without sound."""
+    """ffmpeg then ends with the status of EAGAIN, without sound; so it may for a damaged file."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if not has_threads:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
     script = """case "$*" in
     -version) echo ffmpeg version 7.0; exit 0;;
     *-map*) exit 245;;
@@ -261,7 +269,7 @@ def test_without_a_thread_for_ffmpeg_a_file_is_not_called_damaged(
     exit 1"""
     place = program(tmp_path, script)
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: place)
-    with pytest.raises(HostExhausted):
+    with pytest.raises(error):
         decode(sample_folder() / "sample.wav")
 
 

@@ -8,7 +8,6 @@ time, memory and output, and ends with the thread that started it.
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import signal
@@ -24,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batches.recognition.errors import (
-    EXHAUSTED,
     NO_ROOM,
     DamagedMedia,
     EmptyFile,
@@ -53,8 +51,6 @@ _WAVE_TOLERANCE_MS = 50
 _FILL = "aresample=async=1:first_pts=0"
 # Exit statuses of ffmpeg when the output disk is full: the low byte of the negative errno.
 _NO_ROOM = frozenset([-signal.SIGXFSZ, *(256 - number for number in NO_ROOM)])
-# Exit statuses of ffmpeg when it is refused a thread or a file. A damaged file may ask for too much memory.
-_EXHAUSTED = frozenset(256 - number for number in EXHAUSTED - {errno.ENOMEM})
 # Exit statuses of a program that does not start: not executable, missing library, denied system call.
 _DOES_NOT_START = frozenset([126, 127, -signal.SIGSYS])
 _MAGIC = (b"RIFF", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"#!AMR", b"FLV", b"0&\xb2u", b".snd")
@@ -147,7 +143,7 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     if result.returncode in _DOES_NOT_START:
         last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
         raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
-    if result.returncode in _EXHAUSTED:
+    if ffmpeg.was_refused(result.returncode):
         raise HostExhausted
     described = ffmpeg_log.describe(log)
     if described is None:
@@ -320,7 +316,7 @@ class _Run:
                 status = self._wait(command, log)
                 if status in _NO_ROOM:  # The partial output would look like a complete file.
                     raise WorkDiskFull
-                if status in _EXHAUSTED:
+                if ffmpeg.was_refused(status):
                     raise HostExhausted
                 self.failed = self.failed or status != 0
                 log.seek(0)

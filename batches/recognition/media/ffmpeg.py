@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import resource
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import imageio_ffmpeg
 
-from batches.recognition.errors import FfmpegUnavailable
+from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable
 from batches.recognition.media import wave_sizes
 from batches.recognition.runtime import sandbox
 
@@ -27,6 +29,9 @@ FORMATS = (
 )  # fmt: skip
 OLDEST = 4  # major version; older ones do not have all options that are used here
 _MEMORY = 2 * 1024**3  # bytes of address space
+_THREADS = 8  # at most, of one ffmpeg
+# Exit statuses when it is refused a thread or a file; not memory, of which a damaged file may want too much.
+_EXHAUSTED = frozenset(256 - number for number in EXHAUSTED - {errno.ENOMEM})
 _VERSION = re.compile(r"ffmpeg version n?([0-9]+)\.")
 
 
@@ -90,6 +95,27 @@ def link_source(path: Path, start: int, end: int) -> list[str]:
 def environment() -> dict[str, str]:
     """Complete environment of ffmpeg."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+
+
+def was_refused(status: int) -> bool:
+    """Whether ffmpeg ended with this exit status for want of threads or open files.
+
+    A damaged file may cause the same status, so this process tries whether it gets as many of both.
+    """
+    if status not in _EXHAUSTED:
+        return False
+    end = threading.Event()
+    try:
+        for _ in range(_THREADS):
+            threading.Thread(target=end.wait, daemon=True).start()
+        with contextlib.ExitStack() as files:
+            for _ in range(_THREADS):
+                files.enter_context(Path(os.devnull).open())
+    except (RuntimeError, OSError):
+        return True
+    finally:
+        end.set()
+    return False
 
 
 @contextlib.contextmanager
