@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -52,11 +52,11 @@ def run_scheduler() -> None:
     """
     pause = min(settings.POLL_SECONDS, 15)
     lease = timedelta(seconds=2 * pause + 10)
-    last_run = NamedLease.last_run("scheduler")
+    was_outage = _is_outage()
     holder = NamedLease.take("scheduler", lease)
     if holder is None:
         return
-    if _was_outage(last_run):
+    if was_outage:
         lifecycle.reap(outage=True)
     end = time.monotonic() + SCHEDULER_SECONDS
     while not queue.stopping():
@@ -85,13 +85,12 @@ def run_scheduler() -> None:
     NamedLease.give("scheduler", holder)
 
 
-def _was_outage(last_run: datetime | None) -> bool:
-    """Whether the scheduler paused for so long that no worker can have renewed its lease either.
+def _is_outage() -> bool:
+    """Whether the scheduler has paused for so long that no worker can have renewed its lease either.
 
     The database or all machines were away; one scheduler's death is made up for within a minute.
     """
-    longest = timedelta(seconds=settings.LEASE_SECONDS + OUTAGE_SECONDS)
-    return last_run is not None and timezone.now() - last_run > longest
+    return NamedLease.is_idle("scheduler", timedelta(seconds=settings.LEASE_SECONDS + OUTAGE_SECONDS))
 
 
 def _reap() -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from speechportal.platform import database_clock
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
 
 class NamedLease(models.Model):
     """Lease for work that one process at a time does for the whole installation.
 
     A lease only avoids duplicate work. Two holders at once must do no harm: a slow one's lease may expire.
+    Its times are of the database's clock.
     """
 
     name = models.CharField(_("name"), max_length=50, primary_key=True)
@@ -30,18 +35,19 @@ class NamedLease(models.Model):
     @classmethod
     def take(cls, name: str, duration: timedelta) -> uuid.UUID | None:
         """Take the lease ``name``; returns its token, or ``None`` if another process has it."""
-        cls.objects.get_or_create(name=name)
-        now, holder = timezone.now(), uuid.uuid4()
-        taken = cls.objects.filter(name=name, held_until__lte=now).update(
-            holder=holder, held_until=now + duration, last_run_at=now
-        )
-        return holder if taken else None
+        cls.objects.get_or_create(name=name, defaults={"held_until": _LONG_AGO})
+        holder = uuid.uuid4()
+        free = cls.objects.filter(name=name, held_until__lte=database_clock.after())
+        return holder if cls._extend(free, duration, holder) else None
 
     @classmethod
     def keep(cls, name: str, holder: uuid.UUID, duration: timedelta) -> bool:
-        now = timezone.now()
-        kept = cls.objects.filter(name=name, holder=holder).update(held_until=now + duration, last_run_at=now)
-        return bool(kept)
+        return cls._extend(cls.objects.filter(name=name, holder=holder), duration, holder)
+
+    @staticmethod
+    def _extend(leases: models.QuerySet[NamedLease], duration: timedelta, holder: uuid.UUID) -> bool:
+        until = database_clock.after(duration.total_seconds())
+        return bool(leases.update(holder=holder, held_until=until, last_run_at=database_clock.after()))
 
     @classmethod
     def last_run(cls, name: str) -> datetime | None:
@@ -49,7 +55,13 @@ class NamedLease(models.Model):
 
     @classmethod
     def give(cls, name: str, holder: uuid.UUID) -> None:
-        cls.objects.filter(name=name, holder=holder).update(holder=None, held_until=timezone.now())
+        cls.objects.filter(name=name, holder=holder).update(holder=None, held_until=database_clock.after())
+
+    @classmethod
+    def is_idle(cls, name: str, duration: timedelta) -> bool:
+        """Whether nobody has run the work for so long; not if it has never run."""
+        latest = database_clock.after(-duration.total_seconds())
+        return cls.objects.filter(name=name, last_run_at__lt=latest).exists()
 
 
 class Maintenance(models.Model):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 from pytest_django.fixtures import Settings
@@ -72,6 +72,27 @@ def test_a_second_scheduler_ends_at_once_while_the_first_runs(monkeypatch: pytes
     jobs.run_scheduler()
     NamedLease.give("scheduler", holder)
     assert NamedLease.take("scheduler", timedelta(minutes=1)) is not None
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's clock is the machine's")
+def test_a_machine_whose_clock_is_ahead_keeps_no_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = timezone.now
+
+    def set_clock(hours: int) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
+
+    set_clock(3)
+    first = NamedLease.take("scheduler", timedelta(seconds=0))
+    assert first is not None
+    set_clock(0)
+    second = NamedLease.take("scheduler", timedelta(minutes=1))
+    assert second is not None
+    set_clock(3)
+    assert NamedLease.take("scheduler", timedelta(minutes=1)) is None
+    assert not NamedLease.keep("scheduler", first, timedelta(minutes=1))
+    assert not NamedLease.is_idle("scheduler", timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(("minutes", "attempts"), [(0, 1), (30, 0)])
