@@ -10,6 +10,17 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 
+def ahead() -> float:
+    """Seconds by which the database's clock is ahead of this machine's; negative if it is behind."""
+    if connection.vendor != "postgresql":
+        return 0.0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (answer,) = cursor.fetchone()
+    apart: timedelta = answer - timezone.now()
+    return apart.total_seconds()
+
+
 def after(seconds: float = 0.0) -> Combinable | datetime:
     """Time so many seconds from now, for use in a query. SQLite's clock is this machine's."""
     start = Now() if connection.vendor == "postgresql" else timezone.now()

@@ -15,6 +15,7 @@ import pytest
 import whisper
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 from redis import Redis
@@ -42,6 +43,14 @@ def bad(examination: Callable[[], object]) -> list[str]:
 def test_a_healthy_database_and_scheduler() -> None:
     NamedLease.take("scheduler", timedelta(minutes=1))
     assert bad(doctor.database) == bad(doctor.clusters) == []
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's clock is the machine's")
+def test_clocks_that_are_apart_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() - timedelta(minutes=3))
+    (sentence,) = bad(doctor.database)
+    assert "180 seconds apart" in sentence
 
 
 def test_a_stopped_scheduler_and_waiting_work() -> None:
