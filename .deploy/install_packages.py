@@ -51,10 +51,13 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(wanted))
         file.flush()
-        # The lock names every package for development, so pip has nothing to resolve. Modules are compiled
-        # when they are first imported: most never are.
-        complete = ["--no-deps", "--no-compile"] if arguments.group == "development" else []
-        if pip("install", *complete, "--constraint", str(LOCK), "--requirement", file.name):
+        install = ("install", "--constraint", str(LOCK), "--requirement", file.name)
+        if arguments.group == "development":
+            # The lock names nearly every package, so pip has little to resolve. Modules are compiled when they
+            # are first imported: most never are.
+            if not pip(*install, "--no-deps", "--no-compile") and not pip("check"):
+                return
+        if pip(*install):
             sys.exit("The packages could not be installed; pip says why above.")
 
 
