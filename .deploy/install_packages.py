@@ -52,13 +52,18 @@ def main() -> None:
         file.write("\n".join(wanted))
         file.flush()
         install = ("install", "--constraint", str(LOCK), "--requirement", file.name)
-        if arguments.group == "development":
-            # The lock names nearly every package, so pip has little to resolve. Modules are compiled when they
-            # are first imported: most never are.
-            if not pip(*install, "--no-deps", "--no-compile") and not pip("check"):
-                return
+        if arguments.group == "development" and install_all_of_lock(*install):
+            return
         if pip(*install):
             sys.exit("The packages could not be installed; pip says why above.")
+
+
+def install_all_of_lock(*install: str) -> bool:
+    """Install what the lock names, without resolving it; False if that is not all that is needed here.
+
+    Modules are compiled when they are first imported: most never are.
+    """
+    return not pip(*install, "--no-deps", "--no-compile") and not pip("check")
 
 
 def choose_build(wanted: str) -> tuple[str, str]:
