@@ -49,7 +49,7 @@ def test_a_healthy_database_and_scheduler() -> None:
 def test_clocks_that_are_apart_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     right = timezone.now
     monkeypatch.setattr(timezone, "now", lambda: right() - timedelta(minutes=3))
-    (sentence,) = bad(doctor.database)
+    (sentence,) = bad(doctor.clock)
     assert "180 seconds apart" in sentence
 
 

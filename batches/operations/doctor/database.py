@@ -9,10 +9,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from batches.operations.doctor.findings import Finding, bad, counted, good, note
-from speechportal.platform import database_clock
 from speechportal.platform.database_errors import explain, newer_migrations, read_only
 
-MOST_APART = 5.0  # seconds between two clocks
 CONNECT_SECONDS = 3  # timeout for a connection to PostgreSQL
 
 
@@ -39,12 +37,6 @@ def database() -> Iterator[Finding]:
         )
     else:
         yield good("database", f"{name} answers; all migrations are applied.")
-    if abs(apart := database_clock.ahead()) > MOST_APART:
-        yield bad(
-            "database",
-            f"The clocks of this machine and of the database are {abs(apart):.0f} seconds apart.",
-            "Let both take the time from a time server; hosts and storages are judged by these clocks.",
-        )
     if settings.PRODUCTION and connection.vendor == "sqlite":
         yield note(
             "database", "SQLite serves one machine only.", "Use PostgreSQL before you add another machine."

@@ -24,6 +24,7 @@ LEAST = (
 
 
 def limits() -> Iterator[Finding]:
+    """Check whether open files, processes and memory suffice."""
     healthy = True
     for kind, sentence, option, directive, least in LEAST:
         soft = resource.getrlimit(kind)[0]

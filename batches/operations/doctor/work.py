@@ -6,7 +6,7 @@ import functools
 import socket
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.mail import get_connection
@@ -17,7 +17,7 @@ from batches.models import ExecutionResult, Task
 from batches.operations.doctor.findings import Background, Finding, bad, counted, good, note
 from batches.tasks import model_hosts
 from batches.webhooks import delivery_lifecycle
-from speechportal.platform import queue
+from speechportal.platform import database_clock, queue
 from speechportal.platform.models import NamedLease
 from speechportal.storage.backends.base import Finding as StorageFinding
 from speechportal.storage.errors import SecretUnreadable, StorageError
@@ -177,19 +177,15 @@ def clock() -> Iterator[Finding]:
         yield bad("clock", "This machine's clock is years behind.", "Turn on time synchronisation.")
     elif connection.vendor != "postgresql":
         yield good("clock", "The database is on this machine and uses its clock.")
+    elif (apart := abs(database_clock.ahead())) > CLOCK_TOLERANCE:
+        yield bad(
+            "clock",
+            f"The clocks of this machine and the database are {apart:.0f} seconds apart;"
+            " hosts may look stopped, and work may start late.",
+            "Turn on time synchronisation on both.",
+        )
     else:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
-            (theirs,) = cursor.fetchone()
-        apart = abs(timezone.now().astimezone(UTC).timestamp() - float(theirs))
-        if apart > CLOCK_TOLERANCE:
-            yield bad(
-                "clock",
-                f"The clocks of this machine and the database are {apart:.0f} seconds apart; leases fail.",
-                "Turn on time synchronisation on both.",
-            )
-        else:
-            yield good("clock", "This machine's clock and the database's agree.")
+        yield good("clock", "This machine's clock and the database's agree.")
 
 
 def mail() -> Iterator[Finding]:

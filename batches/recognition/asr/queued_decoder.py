@@ -108,13 +108,12 @@ class QueuedChunkDecoder:
         most = int(self._network.dims.n_audio_ctx)
         if full:
             return most
-        needed = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES
+        needed = _needed_frames(samples)
         return next((context for context in CONTEXTS if needed <= context <= most), most)
 
     def _window_context(self, samples: int) -> int:
         """Encoder frames for language detection on that many samples."""
-        needed = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES
-        if needed <= _WINDOW_CONTEXT <= self._network.dims.n_audio_ctx:
+        if _needed_frames(samples) <= _WINDOW_CONTEXT <= self._network.dims.n_audio_ctx:
             return _WINDOW_CONTEXT
         return self._context(samples, full=False)
 
@@ -162,3 +161,7 @@ class QueuedChunkDecoder:
         size = features.numel() * features.element_size()
         while len(self._kept) * size > _KEPT_BYTES:
             self._kept.popitem(last=False)
+
+
+def _needed_frames(samples: int) -> int:
+    return round(samples / SAMPLE_RATE * FRAMES_PER_SECOND) + _MARGIN_FRAMES

@@ -290,7 +290,9 @@ def _from_answer(error: google.GoogleAPICallError, key: str) -> StorageError:
 
 
 def _answer(error: google.GoogleAPICallError) -> str:
-    """Text of the server's answer. The exception's own message would be no use: it starts with the URL,
-    and so with the names of bucket and object, which may contain any word."""
+    """Text of the server's answer; empty if there was none.
+
+    The exception's own message starts with the URL, so with names of a bucket and an object: any words.
+    """
     response = error.response
     return str(response.text) if isinstance(response, requests.Response) else ""
