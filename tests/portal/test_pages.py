@@ -170,3 +170,13 @@ def test_a_form_with_errors_and_an_open_dialog(world: World, page: Page) -> None
     page.wait_for_selector("dialog[open]")
     wrong += look(page, "dialog", "en")
     assert wrong == []
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_tabs_cut_no_word_at_a_middling_width(language: str, world: World, new_context: OpenContext) -> None:
+    page = new_context(world.alice, locale=language, viewport={"width": 800, "height": 900}).new_page()
+    page.goto(world.url("/account/activity/"))
+    heights = page.eval_on_selector_all(".tabs a", "links => links.map(link => link.offsetHeight)")
+    assert len(heights) > 5
+    assert len(set(heights)) == 1
+    assert heights[0] < 40, "one line"
