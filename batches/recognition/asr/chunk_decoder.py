@@ -7,15 +7,17 @@ eight, on a GPU with a loop that refills the rows of one static batch (continuou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from batches.recognition.asr.decoding import Decoded
     from batches.recognition.asr.keywords import KeywordTree
     from batches.recognition.media.decoding import Samples
+
+Work = Generator["Future[Any]", Any, None]  # yields the future it waits for, and is resumed with its result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +32,16 @@ class DecodeRequest:
     full_context: bool = False  # the encoder context is 30 s even for a short chunk
     beam_width: int = 1  # hypotheses kept at each step; more than 1 only if supported
     digits: bool = True  # False, in beam search alone: numbers are written as words
+    text: tuple[int, ...] = ()  # text tokens that are taken as decoded; only if the decoder scores texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreRequest:
+    """Request for the log-probabilities of given texts of one chunk."""
+
+    samples: Samples  # as in :class:`DecodeRequest`
+    language: str
+    texts: tuple[tuple[int, ...], ...]  # text tokens
 
 
 class ChunkDecoder(Protocol):
@@ -48,3 +60,10 @@ class ChunkDecoder(Protocol):
 
     def close(self) -> None:
         """End the decoder's thread. Pending futures are cancelled."""
+
+
+class TextScorer(Protocol):
+    """Interface of a chunk decoder that also scores given texts. Thread-safe."""
+
+    def score(self, request: ScoreRequest) -> Future[list[float]]:
+        """Log-probability of each text, with its end."""

@@ -93,20 +93,26 @@ class DecodedChunk:
                 return
         self.consider(attempt, tokenizer)
 
-    def accept_keywords(self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int]) -> bool:
+    def take_spelling(self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int]) -> None:
+        """Replace the text by one with keywords at these token positions."""
+        self._score = None
+        self.consider(attempt, tokenizer, positions)
+
+    def accept_keywords(
+        self, attempt: Decoded, tokenizer: Tokenizer, positions: Collection[int], *, known: int = 0
+    ) -> bool:
         """Accept an attempt with keywords at these token positions if it is acoustically likely enough.
 
-        Its log-probability, without the keywords' bonus, may be lower by a margin for each of them. Returns
-        whether it was accepted.
+        Its log-probability, without the keywords' bonus, may be lower by a margin for each of them that is
+        new: the text has ``known`` already. Returns whether it was accepted.
         """
         before = self.decoded
-        spelt = sum(position - 1 not in positions for position in positions)
-        if before is None or not spelt or repeats(attempt):
+        spelt = sum(position - 1 not in positions for position in positions) - known
+        if before is None or spelt <= 0 or repeats(attempt):
             return False
         if _total(attempt) < _total(before) - _KEYWORD_MARGIN * spelt:
             return False
-        self._score = None
-        self.consider(attempt, tokenizer, positions)
+        self.take_spelling(attempt, tokenizer, positions)
         return True
 
     def _score_of(self, attempt: Decoded, logprob: float, words: Sequence[TimedWord]) -> tuple[bool, float]:

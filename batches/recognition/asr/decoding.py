@@ -15,7 +15,7 @@ from whisper.tokenizer import Tokenizer
 
 from batches.recognition.alignment import word_times
 from batches.recognition.asr import beam_search, quality
-from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.chunk_decoder import DecodeRequest, ScoreRequest
 from batches.recognition.asr.keywords import KeywordTree, KeywordWalker
 from batches.recognition.asr.quality import compression_ratio, loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND, WhisperModel
@@ -129,7 +129,7 @@ class BatchDecoder:
 
     def group(self, request: DecodeRequest) -> Hashable:
         """Batch key: requests with the same key can share a batch."""
-        return len(request.prompt), request.beam_width, request.digits
+        return len(request.prompt), request.beam_width, request.digits, bool(request.text)
 
     @torch.inference_mode()
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
@@ -139,6 +139,8 @@ class BatchDecoder:
         initial = [
             initial_tokens(request, row.tokenizer) for request, row in zip(requests, rows, strict=True)
         ]
+        if requests[0].text:
+            return self._read(features, rows, initial, [list(request.text) for request in requests])
         if requests[0].beam_width > 1:
             return self._search(features, rows, initial, requests[0])
         cache = model.new_cache(features, len(initial[0]) + MAX_TOKENS)
@@ -172,17 +174,28 @@ class BatchDecoder:
     def _search(
         self, features: Tensor, rows: list[_Row], initial: list[list[int]], request: DecodeRequest
     ) -> list[Decoded]:
-        """Beam search, followed by a pass over the texts found, for their scores and alignment.
+        """Beam search. Keywords are not boosted.
 
-        Keywords are not boosted. ``request`` is any of the batch, whose width and digits are the same.
+        ``request`` is any of the batch, whose width and digits are the same.
         """
-        model = self._model
         masks = self._plain if request.digits else self._without_digits
-        given = torch.tensor(initial, device=model.device)
-        limits = [row.max_tokens for row in rows]
         texts = beam_search.search(
-            model, features, given, limits=limits, masks=masks, end=self._end, width=request.beam_width
+            self._model,
+            features,
+            torch.tensor(initial, device=self._model.device),
+            limits=[row.max_tokens for row in rows],
+            masks=masks,
+            end=self._end,
+            width=request.beam_width,
         )
+        return self._read(features, rows, initial, texts)
+
+    def _read(
+        self, features: Tensor, rows: list[_Row], initial: list[list[int]], texts: list[list[int]]
+    ) -> list[Decoded]:
+        """One pass over given texts, for their scores and alignment."""
+        model = self._model
+        given = torch.tensor(initial, device=model.device)
         longest = max(map(len, texts))
         padded = [[*text, *[self._end] * (longest - len(text))] for text in texts]
         cache = model.new_cache(features, len(initial[0]) + longest)
@@ -200,6 +213,23 @@ class BatchDecoder:
                     )
                     row.take(token, float(logprobs[place, token]))
         return [row.result() for row in rows]
+
+    @torch.inference_mode()
+    def score(self, features: Tensor, request: ScoreRequest) -> list[float]:
+        """Log-probability of each text, with its end. ``features`` are (1, frames, state)."""
+        model = self._model
+        tokenizer = model.tokenizer(request.language)
+        initial = list(tokenizer.sot_sequence_including_notimestamps)
+        longest = max(map(len, request.texts)) + 1
+        texts = torch.tensor([[*text, *[self._end] * (longest - len(text))] for text in request.texts])
+        texts = texts.to(model.device)
+        start = torch.tensor([initial] * len(texts), device=model.device)
+        cache = model.new_cache(features, len(initial) + longest - 1)
+        cache.spread(len(texts))
+        hidden = model.step_texts(torch.cat([start, texts[:, :-1]], dim=1), cache)
+        last = hidden[:, -longest:].flatten(0, 1)
+        logprobs = model.text_logprobs(last, texts.flatten()).view(texts.shape)
+        return [float(row[: len(text) + 1].sum()) for row, text in zip(logprobs, request.texts, strict=True)]
 
     def _make_row(self, index: int, request: DecodeRequest, frames: int) -> _Row:
         seconds = len(request.samples) / SAMPLE_RATE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
     """Load a Whisper model by name or path. Raises ModelUnavailable."""
     from batches.recognition.asr.decoding import BatchDecoder
-    from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
+    from batches.recognition.asr.queued_decoder import ScoringChunkDecoder
     from batches.recognition.asr.whisper_model import WhisperModel
     from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
     from batches.recognition.models.weights import open_weights
@@ -31,7 +31,7 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
         precision=settings.precision,
     )
     batch_size = settings.batch_size or default_batch_size(settings.device)
-    decoder = QueuedChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
+    decoder = ScoringChunkDecoder(model, BatchDecoder(model), settings.batches, batch_size=batch_size)
     return WhisperRecogniser(
         decoder,
         model,
@@ -39,6 +39,7 @@ def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
         model=checkpoint.name,
         in_flight=2 * batch_size,
         searches=True,
+        scorer=decoder,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from whisper.model import ModelDimensions
 
-from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.chunk_decoder import DecodeRequest, ScoreRequest
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
@@ -55,6 +55,13 @@ class TextDecoder(Protocol):
 
     def run(self, features: Tensor, requests: Sequence[DecodeRequest]) -> list[Decoded]:
         """Decode (rows, frames, state), one row per request."""
+
+
+class ScoringTextDecoder(TextDecoder, Protocol):
+    """Interface of a decoder that scores given texts, and takes :attr:`DecodeRequest.text` as decoded."""
+
+    def score(self, features: Tensor, request: ScoreRequest) -> list[float]:
+        """Log-probability of each of the request's texts, by features of (1, frames, state)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +168,29 @@ class QueuedChunkDecoder:
         size = features.numel() * features.element_size()
         while len(self._kept) * size > _KEPT_BYTES:
             self._kept.popitem(last=False)
+
+
+class ScoringChunkDecoder(QueuedChunkDecoder):
+    """Chunk decoder that also scores texts."""
+
+    def __init__(
+        self, network: AudioNetwork, decoder: ScoringTextDecoder, thread: BatchThread, *, batch_size: int
+    ) -> None:
+        super().__init__(network, decoder, thread, batch_size=batch_size)
+        self._scorer = decoder
+        # One chunk at a time: its texts are a batch.
+        self._scoring: BatchKind[ScoreRequest, list[float]] = BatchKind(self._score, 1, lambda _: None)
+
+    def score(self, request: ScoreRequest) -> Future[list[float]]:
+        """As :meth:`TextScorer.score`."""
+        (future,) = self._thread.submit(self._scoring, [request])
+        return future
+
+    def _score(self, requests: list[ScoreRequest]) -> list[list[float]]:
+        (request,) = requests
+        context = self._context(len(request.samples), full=False)
+        (features,) = self._features([request.samples], context)
+        return [self._scorer.score(features[None], request)]
 
 
 def _needed_frames(samples: int) -> int:

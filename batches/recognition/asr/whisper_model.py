@@ -219,6 +219,24 @@ class WhisperModel(AudioModel):
         last: Tensor = decoder.ln(x)
         return last
 
+    @torch.inference_mode()
+    def step_texts(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """Feed (texts, n) tokens, whole texts of one row of audio. Returns the last layer, (texts, n, state).
+
+        The cache must be new, and spread to the texts, which attend to the audio as if they were one.
+        """
+        texts, count = tokens.shape
+        decoder = self._decoder
+        x = decoder.token_embedding(tokens) + decoder.positional_embedding[:count]
+        for index, block in enumerate(self._blocks):
+            x = block.attend(x, cache.keys[index], cache.values[index], 0)
+            together = x.view(1, texts * count, -1)
+            x, _ = block.cross_attend(together, cache.cross_keys[index], cache.cross_values[index])
+            x = block.feed_forward(x).view(texts, count, -1)
+        cache.length = count
+        last: Tensor = decoder.ln(x)
+        return last
+
     def ask_languages(self, features: Tensor) -> list[dict[str, float]]:
         """Probabilities by language code for each row of (rows, frames, state)."""
         if not self.multilingual:
@@ -239,6 +257,14 @@ class WhisperModel(AudioModel):
     def refine_logits(self, hidden: Tensor, plain: Tensor, logits: Tensor) -> None:
         """As :meth:`OutputLayer.refine`, for logits that were made of :meth:`text_logits`."""
         self._output.refine(hidden, plain, logits)
+
+    @torch.inference_mode()
+    def text_logprobs(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """(rows,) log-probability of one text token of each row of (rows, state)."""
+        plain = self._output(hidden)
+        exact = (self._decoder.token_embedding.weight[tokens] * hidden).float().sum(dim=-1)
+        logprobs: Tensor = exact - plain.logsumexp(dim=-1)
+        return logprobs
 
     @torch.inference_mode()
     def all_logits(self, hidden: Tensor) -> Tensor:

@@ -9,23 +9,23 @@ several languages are expected, chunks are split where the language changes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from batches.recognition import languages
 from batches.recognition.alignment import coverage
 from batches.recognition.asr import language_detection, language_spans, quality
-from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest
+from batches.recognition.asr.chunk_decoder import ChunkDecoder, DecodeRequest, TextScorer, Work
 from batches.recognition.asr.decoded_chunk import DecodedChunk
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.keyword_prompts import KeywordPrompts, Vocabulary
+from batches.recognition.asr.keyword_spelling import KeywordSpelling
 from batches.recognition.asr.language_detection import Detection
 from batches.recognition.contracts import OnChunk, Progress, RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.options import Options
 from batches.recognition.runtime.batching import as_completed
-from batches.recognition.transcript import KeywordOutcome
 
 # Mean log-probability below which a text is unsure, and decoded again by beam search. Of 6.6 minutes in nine
 # languages that was a sixth; it took as many errors as a beam everywhere: 138 of 1,150 units became 130.
@@ -33,7 +33,6 @@ _UNSURE_LOGPROB = -0.2
 _BEAM_WIDTH = 5
 _SEARCH_TEMPERATURES = (0.2, 0.3)  # of the attempts in place of a beam, where the decoder has none
 _RETRY_TEMPERATURES = (0.0, 0.4, 0.8)  # of the attempts at full context
-_Work = Generator[Future[Any], Any, None]  # yields the future it waits for, and is resumed with its result
 
 
 class WhisperRecogniser:
@@ -43,7 +42,8 @@ class WhisperRecogniser:
     boosts keywords by a bias on the logits; otherwise keywords are passed as a prompt. ``retries_at_once``
     submits all retries of a chunk together instead of one after another: lower latency if rows are cheap,
     more work otherwise; the result is the same. With ``searches``, the decoder supports beam search;
-    otherwise attempts at a low temperature are used instead.
+    otherwise attempts at a low temperature are used instead. With ``scorer``, usually the decoder, keywords
+    are tried by scoring the text with them, after a first pass without.
     """
 
     def __init__(
@@ -57,8 +57,9 @@ class WhisperRecogniser:
         takes_bias: bool = True,
         retries_at_once: bool = False,
         searches: bool = False,
+        scorer: TextScorer | None = None,
     ) -> None:
-        self._decoder, self._vocabulary = decoder, vocabulary
+        self._decoder, self._vocabulary, self._scorer = decoder, vocabulary, scorer
         self._retries_at_once, self._searches = retries_at_once, searches
         self._name, self._model = name, model
         self._in_flight, self._takes_bias = in_flight, takes_bias
@@ -81,7 +82,9 @@ class WhisperRecogniser:
         """As :meth:`SpeechRecogniser.recognise`."""
         if not chunks:
             raise ValueError("a file without chunks of speech has nothing to recognise")
-        prompts = KeywordPrompts(options, self._vocabulary, takes_bias=self._takes_bias)
+        prompts = KeywordPrompts(
+            options, self._vocabulary, takes_bias=self._takes_bias, scores=self._scorer is not None
+        )
         work = _FileRecognition(
             self._decoder,
             prompts,
@@ -90,6 +93,7 @@ class WhisperRecogniser:
             self._in_flight,
             retries_at_once=self._retries_at_once,
             searches=self._searches,
+            scorer=self._scorer,
             on_chunk=on_chunk,
         )
         return work.run(progress)
@@ -116,6 +120,7 @@ class _FileRecognition:
         *,
         retries_at_once: bool,
         searches: bool,
+        scorer: TextScorer | None,
         on_chunk: OnChunk | None,
     ) -> None:
         self._decoder, self._prompts, self._in_flight = decoder, prompts, in_flight
@@ -128,7 +133,7 @@ class _FileRecognition:
         self._answers: list[tuple[dict[str, float], float]] = []  # of language detection, with seconds
         self._open: set[Future[Any]] = set()  # pending requests
         self._held: dict[int, Samples] = {}  # samples of chunks whose features are in the decoder's cache
-        self._keywords: dict[str, KeywordOutcome] = {}  # that were tried
+        self._keywords = KeywordSpelling(decoder, scorer, prompts)
         self._finished = 0.0  # seconds of speech that need no further attempt
 
     def run(self, progress: Progress) -> RecognisedFile:
@@ -164,18 +169,19 @@ class _FileRecognition:
         others = set(range(len(self._chunks))) - set(self._asked)
         return [*self._asked, *sorted(others, key=lambda index: -self._lengths[index])]
 
-    def _work_through(self, works: Iterable[_Work], tick: Callable[[], None]) -> None:
+    def _work_through(self, works: Iterable[Work], tick: Callable[[], None]) -> None:
         """Run these generators, limited by ``in_flight``, until all are finished."""
         waiting = iter(works)
-        running: dict[Future[Any], _Work] = {}
+        running: dict[Future[Any], Work] = {}
         futures: set[Future[Any]] = set()
 
-        def resume(work: _Work, result: Any) -> None:
+        def resume(work: Work, result: Any) -> None:
             try:
                 future = work.send(result)
             except StopIteration:
                 return
             running[future] = work
+            self._open.add(future)
             futures.add(future)
 
         def fill() -> None:
@@ -188,7 +194,7 @@ class _FileRecognition:
             resume(running.pop(future), future.result())
             fill()
 
-    def _ask(self, index: int) -> _Work:
+    def _ask(self, index: int) -> Work:
         """Detect the language of a chunk."""
         answer = yield self._detect(self._held[index])
         self._answers.append((answer, self._lengths[index]))
@@ -203,7 +209,7 @@ class _FileRecognition:
         found = [language_spans.windows(chunk.sound) for chunk in self._chunks]
         answers: list[list[dict[str, float]]] = [[] for _ in self._chunks]
 
-        def ask(index: int) -> _Work:
+        def ask(index: int) -> Work:
             samples = self._chunks[index].samples
             cuts = [(round(each.start * SAMPLE_RATE), round(each.end * SAMPLE_RATE)) for each in found[index]]
             futures = [self._detect(samples[start:end], decoded_next=False) for start, end in cuts]
@@ -222,7 +228,7 @@ class _FileRecognition:
             if len(spans) > 1:
                 chunk.parts = [chunk.part(start, end, code) for (start, end), code in spans]
 
-    def _recognise(self, index: int) -> _Work:
+    def _recognise(self, index: int) -> Work:
         """Decode a chunk, or its parts in several languages."""
         chunk = self._chunks[index]
         held = self._held.pop(index, None)
@@ -235,7 +241,7 @@ class _FileRecognition:
         if self._on_chunk is not None:
             self._on_chunk(index, chunk.recognised())
 
-    def _decode(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+    def _decode(self, chunk: DecodedChunk, samples: Samples) -> Work:
         """Decode a chunk, retry if it fails the quality checks, and decode speech without words."""
         yield from self._attempt(chunk, samples)
         if not chunk.words or not chunk.lost:
@@ -245,7 +251,7 @@ class _FileRecognition:
         if chunk.lost_seconds - (tail.sound.speech_seconds if tail else 0.0) >= coverage.LEAST_SECONDS:
             yield from self._decode_parts(chunk)
 
-    def _decode_parts(self, chunk: DecodedChunk) -> _Work:
+    def _decode_parts(self, chunk: DecodedChunk) -> Work:
         """Decode a chunk again in parts, split at speech without words; keep what covers more speech."""
         parts = chunk.cut_at_lost()
         for part in parts:
@@ -255,7 +261,7 @@ class _FileRecognition:
         if parts:
             chunk.take_parts(parts)
 
-    def _attempt_in_own_language(self, part: DecodedChunk) -> _Work:
+    def _attempt_in_own_language(self, part: DecodedChunk) -> Work:
         """Decode a part of a chunk, in another expected language if that is clearly detected."""
         samples = part.samples
         if len(self._expected) != 1:
@@ -267,7 +273,7 @@ class _FileRecognition:
                 part.language = best
         yield from self._attempt(part, samples)
 
-    def _attempt(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+    def _attempt(self, chunk: DecodedChunk, samples: Samples) -> Work:
         """Decode greedily; then beam search at low confidence, and retries after a failed quality check."""
         (first,) = self._submit(self._request(chunk, samples))
         self._consider(chunk, (yield first))
@@ -275,11 +281,11 @@ class _FileRecognition:
             return
         if chunk.logprob < _UNSURE_LOGPROB:
             yield from self._search(chunk, samples)
-        yield from self._spell_keywords(chunk, samples)
+        yield from self._keywords.spell(chunk, self._request(chunk, samples))
         if chunk.went_wrong:
             yield from self._retry(chunk, samples)
 
-    def _retry(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+    def _retry(self, chunk: DecodedChunk, samples: Samples) -> Work:
         """Retry with full context and rising temperature, until an attempt passes the quality checks."""
         retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
         ahead = self._submit(*retries) if self._retries_at_once else []
@@ -291,7 +297,7 @@ class _FileRecognition:
         for future in ahead:
             future.cancel()
 
-    def _search(self, chunk: DecodedChunk, samples: Samples) -> _Work:
+    def _search(self, chunk: DecodedChunk, samples: Samples) -> Work:
         """Beam search for a more likely text than the greedy one; not with keywords, which it ignores.
 
         Numbers that the greedy text writes as words stay words.
@@ -306,29 +312,6 @@ class _FileRecognition:
             requests = [dataclasses.replace(request, temperature=each) for each in _SEARCH_TEMPERATURES]
         for future in self._submit(*requests):
             chunk.consider_search((yield future), self._prompts.tokenizer(chunk.language))
-
-    def _spell_keywords(self, chunk: DecodedChunk, samples: Samples) -> _Work:
-        """Decode again with the retrieved keywords, which the text may have misspelt."""
-        retrieved = self._prompts.retrieve(chunk.words, chunk.language)
-        if retrieved is None:
-            return
-        tree = retrieved.tree
-        request = self._request(chunk, samples)
-        (future,) = self._submit(dataclasses.replace(request, keywords=tree, prompt=retrieved.prompt))
-        attempt = yield future
-        tokenizer = self._prompts.tokenizer(chunk.language)
-        is_kept = chunk.accept_keywords(attempt, tokenizer, tree.positions(attempt.tokens))
-        self._note_keywords(retrieved.keywords, attempt.text if is_kept else "")
-
-    def _note_keywords(self, tried: Sequence[str], text: str) -> None:
-        """Count each tried keyword as accepted if the final text contains it, else as rejected."""
-        folded = text.casefold()
-        for keyword in tried:
-            outcome = self._keywords.setdefault(keyword, KeywordOutcome(keyword))
-            if keyword.casefold() in folded:
-                outcome.accepted += 1
-            else:
-                outcome.refused += 1
 
     def _request(
         self, chunk: DecodedChunk, samples: Samples, temperature: float = 0.0, *, full: bool = False
@@ -364,7 +347,7 @@ class _FileRecognition:
         if not self._expected:
             language = detection.best()
             share = detection.probabilities[language]
-            return RecognisedFile(recognised, language, share, keywords=[*self._keywords.values()])
+            return RecognisedFile(recognised, language, share, keywords=[*self._keywords.outcomes.values()])
         spoken = dict.fromkeys(self._expected, 0.0)
         for chunk in self._chunks:
             for part in chunk.parts or [chunk]:
@@ -372,4 +355,4 @@ class _FileRecognition:
         language = max(self._expected, key=spoken.__getitem__)
         share = sum(detection.probabilities.get(code, 0.0) for code in self._expected)
         flags = ["language_mismatch"] if detection.contradicts(self._expected) else []
-        return RecognisedFile(recognised, language, share, flags, [*self._keywords.values()])
+        return RecognisedFile(recognised, language, share, flags, [*self._keywords.outcomes.values()])
