@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Max, Min, QuerySet
@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from batches.intake import poll_schedule
-from batches.models import Task
+from batches.models import Batch, Task
 from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
 from batches.tasks import fleet, model_hosts, scheduling
@@ -32,6 +32,7 @@ from speechportal.storage.errors import SecretUnreadable
 from speechportal.storage.models import Connection
 
 MINUTE = 60.0
+HELD_UP_MINUTES = 20  # a file that is held up is tried again after 15 minutes at most
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,16 @@ def _recognition_problem() -> str:
         return "no_worker"
     if not hosts.filter(fault="").exists():
         return str(hosts.values_list("fault", flat=True)[0])
-    return sandbox_problem() or models_warning()
+    return sandbox_problem() or models_warning() or _only_held_up()
+
+
+def _only_held_up() -> str:
+    """Fault of the hosts that holds up files, while no other file has ended for a while."""
+    faults = sorted(model_hosts.held_up_by_hosts().values())
+    lately = timezone.now() - timedelta(minutes=HELD_UP_MINUTES)
+    if not faults or Batch.unscoped.filter(last_finished_at__gt=lately).exists():
+        return ""
+    return faults[0]
 
 
 Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], float]

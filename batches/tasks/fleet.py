@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batches.models import RecognitionHost, Task
+from batches.recognition.runtime.oom_kills import KERNEL_KILL
 from batches.tasks import model_hosts
 from speechportal import __version__
 from speechportal.platform.models import Maintenance
@@ -89,6 +90,18 @@ def pause_problem(now: datetime | None = None) -> str:
         return "maintenance"
     live = live_hosts(now)
     return "drained" if live.exists() and not live.filter(drained_at=None).exists() else ""
+
+
+def out_of_memory_since(moment: datetime, host: str = "") -> list[str]:
+    """Those of all hosts, or of one, where the kernel ended a process for want of memory since ``moment``."""
+    rows = RecognitionHost.objects.filter(name=host) if host else RecognitionHost.objects.all()
+    since = moment.replace(microsecond=0)  # as precise as the reports
+
+    def lacked(row: RecognitionHost) -> bool:
+        kills = (each["at"] for each in row.restarts if each["why"] == KERNEL_KILL)
+        return any(datetime.fromisoformat(at) >= since for at in kills)
+
+    return [row.name for row in rows if lacked(row)]
 
 
 def tasks_of(host: str) -> QuerySet[Task]:

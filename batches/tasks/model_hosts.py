@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, ServedModel
+from batches.models import Batch, ServedModel, Task
 from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
@@ -31,6 +31,7 @@ LIVE = timedelta(minutes=2)  # since a host's last report
 GRACE = timedelta(minutes=3)  # a task's wait for an unserved model before its batch turns to Error
 RETRY = timedelta(minutes=2)  # delay before a model that could not be loaded is tried again
 FORGOTTEN = timedelta(days=1)
+HELD_UP = 2  # delays of a task in a row after which the fault of a host is its batch's too
 
 WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
 
@@ -172,6 +173,16 @@ def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
     return found
 
 
+def held_up_by_hosts() -> dict[int, str]:
+    """Map IDs of batches to the fault of a host that has held up one of their files twice in a row or more.
+
+    It may be one of the file in hand, such as memory; between two attempts the hosts report nothing of it.
+    """
+    open_tasks = Task.unscoped.filter(state__in=[Task.State.WAITING, *Task.LEASED])
+    held_up = open_tasks.filter(error_code__in=HOST_FAULTS, delays__gte=HELD_UP)
+    return dict(held_up.order_by("-pk").values_list("batch", "error_code"))
+
+
 def reconcile(now: datetime | None = None) -> None:
     """Turn batches to Error that wait for an unserved model or a working host, and back once there is one.
 
@@ -179,7 +190,10 @@ def reconcile(now: datetime | None = None) -> None:
     """
     if Maintenance.is_on():
         return
-    waiting = waiting_for_models(now)
+    held_up = held_up_by_hosts()
+    for batch_id, fault in held_up.items():
+        batch_status.set_error(batch_id, failure(fault))
+    waiting = {each: name for each, name in waiting_for_models(now).items() if each not in held_up}
     reasons = {each.name: each for each in missing_models(waiting.values(), now)}
     for batch_id, name in waiting.items():
         missing = reasons.get(name) or Missing(name, "")
@@ -191,5 +205,5 @@ def reconcile(now: datetime | None = None) -> None:
         batch_status.set_error(batch_id, replace(found, message=message))
     causes = [MODEL_NOT_SERVED, *HOST_FAULTS]
     for batch_id in Batch.unscoped.filter(cause_code__in=causes).values_list("pk", flat=True):
-        if batch_id not in waiting:
+        if batch_id not in waiting and batch_id not in held_up:
             batch_status.set_normal(batch_id)

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from batches.models import StoredTranscript, Task, TaskTrace
 from batches.models.task import PreparedTranscript
-from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
+from batches.recognition.errors import EngineDied, EngineStalled, HostExhausted, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
@@ -45,8 +45,9 @@ from speechportal.storage.errors import NotFound, StorageError
 
 logger = logging.getLogger(__name__)
 
-# A task that failed in one of these ways is retried alone in its engine, so that it fails no other file.
-ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
+# A task that failed in one of these ways is retried alone in its engine, so that it fails no other file, and
+# takes less memory.
+ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code, HostExhausted.code])
 
 
 def process(

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable
+from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable, HostExhausted, UnexpectedFailure
 from batches.recognition.media import wave_sizes
-from batches.recognition.runtime import sandbox
+from batches.recognition.runtime import oom_kills, sandbox
 
 # Demuxers by ffmpeg's names: the inputs of PRODUCT.md, their raw streams, and what telephones, cameras and
 # dictation machines write. No playlists, scripts or images.
@@ -116,6 +117,19 @@ def was_refused(status: int) -> bool:
     finally:
         end.set()
     return False
+
+
+def require_own_end(status: int, oom_kills_before: int) -> None:
+    """Raise an error if ffmpeg did not end by itself: HostExhausted, or UnexpectedFailure if it was killed.
+
+    ``oom_kills_before`` is the number of OOM kills at its start.
+    """
+    if was_refused(status):
+        raise HostExhausted
+    if status == -signal.SIGKILL:
+        if oom_kills.count() > oom_kills_before:
+            raise HostExhausted("The kernel ended ffmpeg, since the machine had no memory left.")
+        raise UnexpectedFailure("ffmpeg was killed (SIGKILL) by somebody.")
 
 
 @contextlib.contextmanager
