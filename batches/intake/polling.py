@@ -29,7 +29,7 @@ from batches.intake.poll_schedule import HEARTBEAT_SECONDS, MOST_SECONDS, pollab
 from batches.models import Batch, ConnectionBackoff, PendingFile
 from batches.status import batch_status, connection_backoff
 from batches.status.failures import failure_of
-from speechportal.platform import logs, queue
+from speechportal.platform import database_clock, logs, queue
 from speechportal.storage.backends.base import ObjectStore, StoredFile
 from speechportal.storage.errors import StorageError
 
@@ -39,11 +39,14 @@ CHUNK = 1000  # files per transaction
 
 
 class RunningPoll:
-    """Lease of a running poll on its batch. A thread sends heartbeats, so that a killed poll is detected."""
+    """Lease of a running poll on its batch. A thread sends heartbeats, so that a killed poll is detected.
+
+    They are times of the database's clock, with which the scheduler compares them.
+    """
 
     def __init__(self, batch_id: int) -> None:
         self._batch_id = batch_id
-        self._heartbeat = timezone.now()
+        self._heartbeat = database_clock.now()
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -64,7 +67,7 @@ class RunningPoll:
     def _renew(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(DatabaseError):  # The next heartbeat may succeed.
-                self._replace(timezone.now())
+                self._replace(database_clock.now())
         connections.close_all()
 
     def _replace(self, heartbeat: datetime | None) -> None:

@@ -25,7 +25,7 @@ from batches.tasks import fleet, model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
-from speechportal.platform import temporary_folder
+from speechportal.platform import database_clock, temporary_folder
 from speechportal.platform.models import NamedLease
 from speechportal.platform.queue import ClusterName
 from speechportal.storage.errors import SecretUnreadable
@@ -52,7 +52,7 @@ class Age:
 
 def ages(now: datetime | None = None) -> list[Age]:
     """Ages of all kinds of work, in a few indexed queries."""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     return [
         Age(name, label, cluster, measure(now), limit) for name, label, cluster, measure, limit in _measures()
     ]

@@ -17,6 +17,7 @@ from batches.models import RecognitionHost, Task
 from batches.recognition.runtime.oom_kills import KERNEL_KILL
 from batches.tasks import model_hosts
 from speechportal import __version__
+from speechportal.platform import database_clock
 from speechportal.platform.models import Maintenance
 
 KEPT_RESTARTS = 20
@@ -62,7 +63,7 @@ def report(
         "version": __version__,
         "workers": workers,
         "devices": [asdict(device) for device in devices],
-        "seen_at": now,
+        "seen_at": database_clock.after(),
     }
     if news:
         kept = sorted([*known, *news], key=lambda each: each.at)[-KEPT_RESTARTS:]
@@ -70,12 +71,14 @@ def report(
     if started:
         values["started_at"] = now
     RecognitionHost.objects.filter(pk=row.pk).update(**values)
-    RecognitionHost.objects.filter(seen_at__lt=now - FORGOTTEN, drained_at=None).delete()
+    forgotten = database_clock.after(-FORGOTTEN.total_seconds())
+    RecognitionHost.objects.filter(seen_at__lt=forgotten, drained_at=None).delete()
 
 
 def live_hosts(now: datetime | None = None) -> QuerySet[RecognitionHost]:
     """Hosts with a recent report."""
-    return RecognitionHost.objects.filter(seen_at__gt=(now or timezone.now()) - model_hosts.LIVE)
+    since = now - model_hosts.LIVE if now else database_clock.after(-model_hosts.LIVE.total_seconds())
+    return RecognitionHost.objects.filter(seen_at__gt=since)
 
 
 def may_claim(host: str = "") -> bool:

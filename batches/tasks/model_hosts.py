@@ -25,6 +25,7 @@ from batches.status.failures import HOST_FAULTS, MODEL_NOT_SERVED, failure
 from batches.tasks.scheduling import ServedModels, claimable, with_models
 from domains import offered_models
 from domains.offered_models import ModelPair
+from speechportal.platform import database_clock
 from speechportal.platform.models import Maintenance
 
 LIVE = timedelta(minutes=2)  # since a host's last report
@@ -63,14 +64,14 @@ def report(host: str = "", *, started: bool = False, fault: HostFault | None = N
         for name in names:
             missing = fault.detail if fault else _problem(store, kind, name)
             row, _made = ServedModel.objects.update_or_create(
-                host=host, kind=kind, name=name, defaults={"seen_at": now}
+                host=host, kind=kind, name=name, defaults={"seen_at": database_clock.after()}
             )
             noted_lately = bool(row.problem_at and row.problem_at > now - RETRY)
             if missing or not noted_lately:
                 own.filter(pk=row.pk).update(problem=missing, fault=fault.code if fault else "")
     if started:
         own.update(loaded_at=None)
-    ServedModel.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+    ServedModel.objects.filter(seen_at__lt=database_clock.after(-FORGOTTEN.total_seconds())).delete()
 
 
 def _problem(store: ModelStore, kind: str, name: str) -> str:
@@ -120,7 +121,9 @@ def served_here(host: str = "") -> ServedModels:
 
 
 def live_rows(now: datetime | None = None) -> QuerySet[ServedModel]:
-    return ServedModel.objects.filter(seen_at__gt=(now or timezone.now()) - LIVE)
+    """Models that hosts have lately reported. Their heartbeats go by the database's clock."""
+    since = now - LIVE if now else database_clock.after(-LIVE.total_seconds())
+    return ServedModel.objects.filter(seen_at__gt=since)
 
 
 def served_anywhere(now: datetime | None = None) -> ServedModels:
@@ -162,9 +165,8 @@ def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Mi
 
 def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
     """Map IDs of batches whose tasks have waited for a model that no host serves to that model's name."""
-    now = now or timezone.now()
     served = served_anywhere(now)
-    waiting = with_models(claimable()).filter(available_at__lt=now - GRACE)
+    waiting = with_models(claimable()).filter(available_at__lt=(now or timezone.now()) - GRACE)
     unserved = waiting.filter(served.other_tasks())
     found: dict[int, str] = {}
     rows = unserved.order_by().values_list("batch", "takes_whisper", "takes_speakers").distinct()

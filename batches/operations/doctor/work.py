@@ -11,7 +11,6 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import get_connection
 from django.db import connection
-from django.utils import timezone
 
 from batches.models import ExecutionResult, Task
 from batches.operations.doctor.findings import Background, Finding, bad, counted, good, note
@@ -32,7 +31,7 @@ MOST_CONNECTIONS = 200
 
 
 def clusters() -> Iterator[Finding]:
-    now = timezone.now()
+    now = database_clock.now()
     lease = NamedLease._default_manager.filter(name="scheduler").first()
     age = now - lease.last_run_at if lease and lease.last_run_at else None
     if age is None or age > SCHEDULER_LATE:
