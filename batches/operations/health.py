@@ -25,7 +25,7 @@ from batches.tasks import fleet, model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
-from speechportal.platform import database_clock, temporary_folder
+from speechportal.platform import database_clock, queue, temporary_folder
 from speechportal.platform.models import NamedLease
 from speechportal.platform.queue import ClusterName
 from speechportal.storage.errors import SecretUnreadable
@@ -102,9 +102,11 @@ def role_problems() -> dict[str, str]:
     web = web_problem()
     return {
         "web": web,
-        "short": late.get("short") or web,
-        "recognition": _recognition_problem() or late.get("recognition", ""),
-        "deliveries": late.get("deliveries") or web,
+        "short": queue.cluster_problem("short") or late.get("short") or web,
+        "recognition": _recognition_problem()
+        or queue.cluster_problem("recognition")
+        or late.get("recognition", ""),
+        "deliveries": queue.cluster_problem("deliveries") or late.get("deliveries") or web,
     }
 
 
