@@ -227,6 +227,8 @@ def _what_became_of_the_input(task: Task) -> Failure:
     if not any(looks):
         if adoption.find_result(task) is not None:
             return failures.failure("result_in_storage")
+        if (moved := adoption.find_moved_input(task)) is not None:
+            return failures.failure(failures.INPUT_TAKEN, key=moved.key)
         return failures.failure("input_missing")
     versions = {look.version if look else "" for look in looks}
     if len(versions) > 1 or task.input_version in versions:

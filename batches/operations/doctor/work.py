@@ -11,9 +11,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import get_connection
 from django.db import connection
+from django.db.models import Count
+from django.utils import timezone
 
 from batches.models import ExecutionResult, Task
 from batches.operations.doctor.findings import Background, Finding, bad, counted, good, note
+from batches.status.failures import INPUT_TAKEN
 from batches.tasks import model_hosts
 from batches.webhooks import delivery_lifecycle
 from speechportal.platform import database_clock, queue
@@ -28,6 +31,7 @@ QUEUE_LATE = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
 STORAGE_SECONDS = 3.0  # timeout for all connections together
 MOST_CONNECTIONS = 200
+MOST_BATCHES = 20  # that are named for one reason
 
 
 def clusters() -> Iterator[Finding]:
@@ -93,6 +97,7 @@ def storage() -> Iterator[Finding]:
                 f"The local storage root {root} does not exist.",
                 "Create it, or remove it from SPEECHPORTAL_STORAGE_LOCAL_ROOTS.",
             )
+    yield from _taken_inputs()
     connections = Connection.unscoped.filter(batches__deleted_at=None, batches__isnull=False).distinct()
     found = list(connections.select_related("account").order_by("pk")[:MOST_CONNECTIONS])
     background = Background(time.monotonic() + STORAGE_SECONDS)
@@ -122,6 +127,21 @@ def storage() -> Iterator[Finding]:
         yield good("storage", f"Checked and working: {checked} of batches.")
     elif not found:
         yield good("storage", "No batch has a connection to check.")
+
+
+def _taken_inputs() -> Iterator[Finding]:
+    """Batches whose inputs something else has lately moved, probably another installation."""
+    lately = Task.unscoped.filter(
+        state=Task.State.FAILED, error_code=INPUT_TAKEN, finished_at__gt=timezone.now() - timedelta(days=1)
+    )
+    rows = lately.order_by().values("batch__name", "batch__uid").annotate(n=Count("pk"))
+    for row in rows.order_by("-n")[:MOST_BATCHES]:
+        yield bad(
+            "storage",
+            f"{row['batch__name']} ({row['batch__uid']}): something else has moved inputs of the last day"
+            f" ({counted(row['n'], 'file')}), probably another installation that watches the same path.",
+            "Let one installation alone watch it: pause or delete the batch in the other.",
+        )
 
 
 def _check_of(each: Connection) -> Callable[[], list[StorageFinding]]:
