@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from batches.models import Batch, Task, TaskAttempt
@@ -34,6 +34,7 @@ from batches.tasks.scheduling import PROBE
 from batches.worker import adoption, disk_space, installation, moving, work_folder
 from batches.worker.workspaces import media_of, workspace_of
 from domains.offered_models import ModelPair
+from speechportal.platform import database_errors
 from speechportal.storage.errors import (
     AccessDenied,
     Changed,
@@ -116,7 +117,8 @@ def after_database_error(lease: Lease, task: Task, error: Exception, stopping: C
     """
     logger.error("task %s: database error: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")
-    counts = task.delays >= lifecycle.DELAYS
+    # Missing tables or rights are no fault that a file can cause.
+    counts = isinstance(error, OperationalError | InterfaceError) and task.delays >= lifecycle.DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
         _fail(lease, task, failure)
         return
@@ -124,7 +126,9 @@ def after_database_error(lease: Lease, task: Task, error: Exception, stopping: C
     while True:
         try:
             release(lease, task, failure, count_attempt=counts)
-        except (OperationalError, InterfaceError):
+        except DatabaseError as again:
+            if not database_errors.is_of_the_installation(again):
+                raise
             if time.monotonic() > end or stopping():
                 raise
             connection.close()

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from batches.models import StoredTranscript, Task, TaskTrace
@@ -40,7 +39,7 @@ from batches.worker.engine_options import engine_options
 from batches.worker.live_segments import LiveSegments
 from batches.worker.progress import DOWNLOADED, RECOGNISED, SEPARATED, Progress, Stopping
 from batches.worker.workspaces import media_of, workspace_of
-from speechportal.platform import logs, tracing
+from speechportal.platform import database_errors, logs, tracing
 from speechportal.storage.errors import NotFound, StorageError
 
 logger = logging.getLogger(__name__)
@@ -84,10 +83,11 @@ def process(
         outcomes.after_recognition_error(lease, task, error)
     except StorageError as error:
         outcomes.after_storage_error(lease, task, error, began_at)
-    except (OperationalError, InterfaceError) as error:
-        outcomes.after_database_error(lease, task, error, stopping)
     except Exception as error:  # noqa: BLE001 - after any error the task must be released or failed
-        outcomes.after_unexpected_error(lease, task, error)
+        if database_errors.is_of_the_installation(error):
+            outcomes.after_database_error(lease, task, error, stopping)
+        else:
+            outcomes.after_unexpected_error(lease, task, error)
     else:
         if task.connection_id is not None:
             connection_backoff.clear(task.connection_id)

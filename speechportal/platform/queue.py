@@ -83,6 +83,17 @@ def queued_messages(cluster: ClusterName) -> int:
     return int(get_broker(cluster).queue_size())
 
 
+def try_writing(cluster: ClusterName) -> None:
+    """Write to Redis what is soon forgotten. Raises its error where it is full, or a read-only replica.
+
+    With the database as broker there is nothing to try.
+    """
+    if settings.REDIS_URL:
+        from django_q.brokers import get_broker
+
+        get_broker(cluster).set_stat("speechportal:check", "1", 60)
+
+
 def wake_recognition(waiting: int) -> None:
     """Wake enough recognition workers for ``waiting`` tasks."""
     _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, most_wake_ups()))
@@ -117,6 +128,7 @@ def _heartbeat_name(cluster: ClusterName) -> str:
 def _broker_answers(cluster: ClusterName) -> bool:
     try:
         queued_messages(cluster)
+        try_writing(cluster)
     except Exception as error:  # noqa: BLE001 - each broker has its own exceptions
         logger.warning("the queue's broker is not available: %s", type(error).__name__)
         return False

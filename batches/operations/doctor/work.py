@@ -30,6 +30,7 @@ SCHEDULER_LATE = timedelta(minutes=3)
 QUEUE_LATE = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
 STORAGE_SECONDS = 3.0  # timeout for all connections together
+MAIL_SECONDS = 4.0  # after which the mail server does not answer
 MOST_CONNECTIONS = 200
 MOST_BATCHES = 20  # that are named for one reason
 
@@ -77,11 +78,15 @@ def broker() -> Iterator[Finding]:
     name = "Redis" if settings.REDIS_URL else "The database"
     try:
         messages = queue.queued_messages("short")
+        queue.try_writing("short")
     except Exception as error:  # noqa: BLE001 - each broker raises its own errors
+        full = "maxmemory" in str(error)
         yield bad(
             "queue",
-            f"{name} does not accept the queue's messages: {type(error).__name__}.",
-            "Check that it runs, and the host, port and password in SPEECHPORTAL_REDIS_URL.",
+            f"{name} does not accept the queue's messages: {'its memory is full' if full else _kind(error)}.",
+            "Raise its maxmemory, or look what else is stored there."
+            if full
+            else "Check that it runs, and the host, port and password in SPEECHPORTAL_REDIS_URL.",
         )
         return
     yield good("queue", f"{name} carries the queue's messages.")
@@ -89,12 +94,16 @@ def broker() -> Iterator[Finding]:
         yield note("queue", f"{messages:,} short jobs are waiting.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
 
 
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
 def storage() -> Iterator[Finding]:
     for root in settings.STORAGE_LOCAL_ROOTS:
         if not root.is_dir():
             yield note(
                 "storage",
-                f"The local storage root {root} does not exist.",
+                f"The local storage root {root} {'is no folder' if root.exists() else 'does not exist'}.",
                 "Create it, or remove it from SPEECHPORTAL_STORAGE_LOCAL_ROOTS.",
             )
     yield from _taken_inputs()
@@ -216,13 +225,16 @@ def mail() -> Iterator[Finding]:
         )
         return
     try:
-        server = get_connection()
+        server = get_connection(timeout=MAIL_SECONDS)
         server.open()
         server.close()
     except (OSError, socket.gaierror) as error:
+        # smtplib raises an error of its own where the server accepts the connection and says nothing.
+        silent = isinstance(error, TimeoutError) or "timed out" in str(error)
+        what = "does not answer" if silent else f"refuses the sign-in: {type(error).__name__}"
         yield bad(
             "mail",
-            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} refuses the sign-in: {type(error).__name__}.",
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} {what}.",
             "Check SPEECHPORTAL_EMAIL_HOST, _PORT, _USER, _PASSWORD and _TLS.",
         )
     else:
