@@ -158,6 +158,16 @@ def test_a_redis_that_can_only_be_read_stops_the_heartbeats(monkeypatch: pytest.
     assert not queue._broker_answers("short")
 
 
+def test_a_cluster_that_cannot_use_redis_ends_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+        told = manage(tmp_path, "cluster", "short", REDIS_URL=address)
+    (line,) = told.stderr.strip().splitlines()
+    assert (told.returncode, "Redis does not accept" in line) == (1, True)
+    assert "SPEECHPORTAL_REDIS_URL" in line
+
+
 def test_an_ffmpeg_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\nexec sleep 100\n")
