@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from batches.admin.accounts import shown
 from batches.models import Batch, ConnectionBackoff, Delivery, ExecutionResult, Task
 from speechportal.accounts.models import Account
+from speechportal.platform import database_clock
 from speechportal.support.admin import link_to, link_to_list
 from speechportal.support.lists import bounded_count
 from speechportal.support.panels import Figure, Panel, panel
@@ -29,7 +30,7 @@ def recognition() -> Panel:
     oldest = waiting.order_by().aggregate(oldest=Min("pk"))["oldest"]
     since = Task.unscoped.values_list("created_at", flat=True).filter(pk=oldest).first()
     running = Task.unscoped.filter(state__in=Task.LEASED)
-    overdue = running.filter(lease_expires_at__lt=timezone.now() - timedelta(seconds=settings.LEASE_SECONDS))
+    overdue = running.filter(lease_expires_at__lt=database_clock.after(-settings.LEASE_SECONDS))
     tasks = reverse("admin:batches_task_changelist")
     return Panel(
         _("Recognition"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAMES_KEPT = 5
 
 NAME, ENDING, CONTENT = "name", "ending", "content"
-HOUSEKEEPING, UNREADABLE = "housekeeping", "unreadable"
+HOUSEKEEPING, UNREADABLE, PROCESSED = "housekeeping", "unreadable", "processed"
 REASONS: dict[str, tuple[_StrOrPromise, _StrOrPromise]] = {
     NAME: (
         _("Names that cannot be used"),
@@ -33,6 +33,13 @@ REASONS: dict[str, tuple[_StrOrPromise, _StrOrPromise]] = {
     UNREADABLE: (
         _("Folders that cannot be read"),
         _("The storage refuses to list them. Give the portal the right to read them, or move their files."),
+    ),
+    PROCESSED: (
+        _("Finished inputs of this batch that something else has moved"),
+        _(
+            "Probably another installation of the portal watches the same path and takes what this one has"
+            " finished. Let one alone watch it: pause or delete the batch in the other."
+        ),
     ),
     ENDING: (
         _("Endings that are not those of media files"),

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from batches.models import Batch
 from batches.models.batch import BatchQuerySet
 from batches.status import connection_backoff
-from speechportal.platform import queue
+from speechportal.platform import database_clock, queue
 from speechportal.storage.errors import TimedOut
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def claim_due() -> list[int]:
     storage does not delay the polls of other accounts.
     """
     now = timezone.now()
-    _take_back(now)
+    _take_back()
     under_way = Counter(_under_way().values_list("account_id", flat=True))
     most = max(1, settings.SHORT_WORKERS // 2)
     due = pollable(now).filter(next_poll_at__lte=now, poll_queued_at=None, poll_heartbeat_at=None)
@@ -107,7 +107,7 @@ def _queue(batch_id: int, now: datetime) -> bool:
         return False
     following = now + timedelta(seconds=pause_of(batch))
     waiting = Batch.unscoped.filter(pk=batch_id, poll_queued_at=None, poll_heartbeat_at=None)
-    return bool(waiting.update(poll_queued_at=now, next_poll_at=following))
+    return bool(waiting.update(poll_queued_at=database_clock.after(), next_poll_at=following))
 
 
 def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -123,13 +123,13 @@ def _in_turns(due: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         )
 
 
-def _take_back(now: datetime) -> None:
+def _take_back() -> None:
     """Recover from killed polls, which count as faults of the connection, and from lost queue messages."""
-    killed = Batch.unscoped.filter(poll_heartbeat_at__lt=now - timedelta(seconds=SILENT_SECONDS))
+    killed = Batch.unscoped.filter(poll_heartbeat_at__lt=database_clock.after(-SILENT_SECONDS))
     for batch in killed.select_related("connection"):
         taken = Batch.unscoped.filter(pk=batch.pk, poll_heartbeat_at=batch.poll_heartbeat_at)
         if taken.update(poll_heartbeat_at=None) and batch.connection_id is not None:
             logger.warning("batch %s: the poll was killed or did not end", batch.uid)
-            connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), now)
-    lost = Batch.unscoped.filter(poll_queued_at__lt=now - timedelta(seconds=LOST_SECONDS))
+            connection_backoff.note(batch.connection_id, TimedOut(batch.input_path), timezone.now())
+    lost = Batch.unscoped.filter(poll_queued_at__lt=database_clock.after(-LOST_SECONDS))
     lost.update(poll_queued_at=None)

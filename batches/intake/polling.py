@@ -26,10 +26,10 @@ from batches.intake import first_bytes, left_alone
 from batches.intake.input_path import folders_to_skip, walk, within_time
 from batches.intake.new_tasks import moved_away, take_settled, tasks_of
 from batches.intake.poll_schedule import HEARTBEAT_SECONDS, MOST_SECONDS, pollable
-from batches.models import Batch, ConnectionBackoff, PendingFile
+from batches.models import Batch, ConnectionBackoff, PendingFile, Task
 from batches.status import batch_status, connection_backoff
 from batches.status.failures import failure_of
-from speechportal.platform import logs, queue
+from speechportal.platform import database_clock, logs, queue
 from speechportal.storage.backends.base import ObjectStore, StoredFile
 from speechportal.storage.errors import StorageError
 
@@ -39,11 +39,14 @@ CHUNK = 1000  # files per transaction
 
 
 class RunningPoll:
-    """Lease of a running poll on its batch. A thread sends heartbeats, so that a killed poll is detected."""
+    """Lease of a running poll on its batch. A thread sends heartbeats, so that a killed poll is detected.
+
+    They are times of the database's clock, with which the scheduler compares them.
+    """
 
     def __init__(self, batch_id: int) -> None:
         self._batch_id = batch_id
-        self._heartbeat = timezone.now()
+        self._heartbeat = database_clock.now()
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
@@ -64,7 +67,7 @@ class RunningPoll:
     def _renew(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(DatabaseError):  # The next heartbeat may succeed.
-                self._replace(timezone.now())
+                self._replace(database_clock.now())
         connections.close_all()
 
     def _replace(self, heartbeat: datetime | None) -> None:
@@ -128,7 +131,8 @@ def _list_and_take(batch: Batch, store: ObjectStore) -> int:
     found = within_time(walk(store, batch.input_path, skipped, left), MOST_SECONDS)
     reader = first_bytes.Reader(batch, store, left)
     for chunk in _chunks(found, CHUNK):
-        files = reader.without_others(_without_stale(batch, store, chunk), partial(tasks_of, batch, chunk))
+        inputs = _without_processed(batch, store, _without_stale(batch, store, chunk), left)
+        files = reader.without_others(inputs, partial(tasks_of, batch, chunk))
         created += take_settled(batch, files, store.server_time())
     # Files that this poll did not list were renamed, removed or replaced before they settled.
     PendingFile.unscoped.filter(batch=batch, seen_at__lt=poll_started).delete()
@@ -141,6 +145,33 @@ def _without_stale(batch: Batch, store: ObjectStore, files: list[StoredFile]) ->
     moved = moved_away(batch, files)
     gone = {file.key for file in files if file.key in moved and not _is_there(store, file)}
     return [file for file in files if file.key not in gone]
+
+
+def _without_processed(
+    batch: Batch, store: ObjectStore, files: list[StoredFile], left: left_alone.LeftAlone
+) -> list[StoredFile]:
+    """Filter out finished inputs that another installation has moved from this batch's folder to its own.
+
+    Otherwise two installations on one path would take each other's finished inputs for ever.
+    """
+    own = f"/{batch.folder.rstrip('/').rpartition('/')[2]}/"
+    origins: dict[str, str] = {}  # where each file was if it was this batch's
+    for file in files:
+        other, found, rest = f"/{file.key.removeprefix(batch.input_path)}".partition(own)
+        if other and found:
+            origins[file.key] = f"{batch.folder}{rest}"
+    if not origins:
+        return files
+    moved = Task.unscoped.filter(batch=batch, moved_key__in=set(origins.values()))
+    sizes = dict(moved.values_list("moved_key", "input_size"))
+    kept = []
+    for file in files:
+        origin = origins.get(file.key, "")
+        if sizes.get(origin) == file.size and store.stat(origin) is None:
+            left.add(left_alone.PROCESSED, file.key)
+        else:
+            kept.append(file)
+    return kept
 
 
 def _is_there(store: ObjectStore, file: StoredFile) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db.models import Count
-from django.utils import timezone
 
 from batches.models import Batch, RecognitionHost, ServedModel, Task
 from batches.tasks import fleet, model_hosts
 from batches.tasks.fleet import Device, Restart
 from domains import offered_models
 from domains.offered_models import DEFAULT, ModelPair
+from speechportal.platform import database_clock
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 LATEST = 2000  # finished tasks that are read for the throughput
@@ -49,7 +49,7 @@ class ModelQueue:
 
 def overview(now: datetime | None = None) -> list[HostOverview]:
     """Hosts that have reported within a day or are drained, by name; in a few indexed queries."""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     hosts = {row.name: _of_row(row, now) for row in RecognitionHost.objects.all()}
     for served in ServedModel.objects.order_by("kind", "name"):
         _add_model(hosts.setdefault(served.host, HostOverview(served.host)), served, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Max, Min, QuerySet
@@ -18,20 +18,21 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from batches.intake import poll_schedule
-from batches.models import Task
+from batches.models import Batch, Task
 from batches.recognition.runtime import sandbox
 from batches.reports import execution_results
 from batches.tasks import fleet, model_hosts, scheduling
 from batches.webhooks import delivery_lifecycle
 from batches.worker import moving
 from speechportal.accounts.models import Account
-from speechportal.platform import temporary_folder
+from speechportal.platform import database_clock, queue, temporary_folder
 from speechportal.platform.models import NamedLease
 from speechportal.platform.queue import ClusterName
 from speechportal.storage.errors import SecretUnreadable
 from speechportal.storage.models import Connection
 
 MINUTE = 60.0
+HELD_UP_MINUTES = 20  # a file that is held up is tried again after 15 minutes at most
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Age:
 
 def ages(now: datetime | None = None) -> list[Age]:
     """Ages of all kinds of work, in a few indexed queries."""
-    now = now or timezone.now()
+    now = now or database_clock.now()
     return [
         Age(name, label, cluster, measure(now), limit) for name, label, cluster, measure, limit in _measures()
     ]
@@ -101,9 +102,11 @@ def role_problems() -> dict[str, str]:
     web = web_problem()
     return {
         "web": web,
-        "short": late.get("short") or web,
-        "recognition": _recognition_problem() or late.get("recognition", ""),
-        "deliveries": late.get("deliveries") or web,
+        "short": queue.cluster_problem("short") or late.get("short") or web,
+        "recognition": _recognition_problem()
+        or queue.cluster_problem("recognition")
+        or late.get("recognition", ""),
+        "deliveries": queue.cluster_problem("deliveries") or late.get("deliveries") or web,
     }
 
 
@@ -115,7 +118,16 @@ def _recognition_problem() -> str:
         return "no_worker"
     if not hosts.filter(fault="").exists():
         return str(hosts.values_list("fault", flat=True)[0])
-    return sandbox_problem() or models_warning()
+    return sandbox_problem() or models_warning() or _only_held_up()
+
+
+def _only_held_up() -> str:
+    """Fault of the hosts that holds up files, while no other file has ended for a while."""
+    faults = sorted(model_hosts.held_up_by_hosts().values())
+    lately = timezone.now() - timedelta(minutes=HELD_UP_MINUTES)
+    if not faults or Batch.unscoped.filter(last_finished_at__gt=lately).exists():
+        return ""
+    return faults[0]
 
 
 Measure = tuple[str, str | Promise, ClusterName, Callable[[datetime], float], float]

@@ -15,6 +15,7 @@ from batches.models import Batch, ConnectionBackoff, ExecutionResult, Recognitio
 from batches.operations import health
 from batches.tasks import fleet, model_hosts
 from batches.webhooks import delivery_lifecycle
+from speechportal.platform import database_clock
 from speechportal.platform.metrics import collector, gauge, labelled
 
 LATEST = 200  # number of finished tasks from which the speed is computed
@@ -34,7 +35,7 @@ def tasks() -> Iterable[Metric]:
     oldest = Task.unscoped.filter(state=Task.State.WAITING).order_by().aggregate(pk=Min("pk"))["pk"]
     since = Task.unscoped.filter(pk=oldest).values_list("created_at", flat=True).first()
     yield gauge("oldest_waiting_seconds", "Age of the oldest waiting task.", seconds_since(since))
-    late = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=timezone.now()).count()
+    late = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=database_clock.after()).count()
     yield gauge("leases_expired", "Tasks whose lease has ended.", late)
     moves = Task.unscoped.filter(move_due_at__lte=timezone.now()).count()
     yield gauge("moves_due", "Finished inputs that wait to be moved.", moves)

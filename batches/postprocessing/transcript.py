@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batches.postprocessing import detection, digits, replacements, words
+from batches.postprocessing import replacements, words
 from batches.postprocessing.replacements import Rule
 from batches.postprocessing.revision import Edit, Revision
 from batches.recognition.transcript import NUMBER, Segment, TextChange, Transcript, Word
@@ -72,6 +72,8 @@ def settled(transcript: Transcript, rules: Rules) -> int:
 
 def _settled_lines(texts: Sequence[str]) -> int:
     lines = [text.replace("\n", " ") for text in texts]
+    from batches.postprocessing import detection  # Many expressions: only workers need them.
+
     end, at = detection.settled("\n".join(lines)), 0
     for count, line in enumerate(lines):
         at += len(line) + 1
@@ -123,7 +125,11 @@ def _revised(texts: Iterable[str], rules: Rules, language: str) -> list[Revision
 
 
 def _write_digits(revisions: Iterable[Revision], rules: Rules, language: str) -> None:
-    for revision in revisions if rules.digits else ():
+    if not rules.digits:
+        return
+    from batches.postprocessing import digits
+
+    for revision in revisions:
         found = digits.find(revision.text, language)
         revision.apply([Edit(each.start, each.end, each.written, NUMBER) for each in found])
 
@@ -138,6 +144,8 @@ def _sensitive(texts: Sequence[str], actions: Mapping[str, str]) -> list[list[_S
     for line in lines:
         starts.append(at)
         at += len(line) + 1
+    from batches.postprocessing import detection
+
     for finding in detection.find("\n".join(lines), actions):
         for start, end in finding.parts:
             index = bisect_right(starts, start) - 1

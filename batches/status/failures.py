@@ -97,6 +97,7 @@ OPERATOR = _("The operator of this portal has to mend it; the task waits and is 
 ACCOUNT_SUSPENDED = "account_suspended"
 BUDGET_REACHED = "budget_reached"
 MODEL_NOT_SERVED = "model_not_served"
+INPUT_TAKEN = "input_taken"
 # Faults of recognition hosts: while every host has one, tasks wait.
 HOST_FAULTS = frozenset(
     kind.code
@@ -266,6 +267,19 @@ REASONS = [
         code="input_missing",
         sentence=_("The input file was removed before it could be recognised."),
         advice=UPLOAD_AGAIN,
+        level=Level.FILE,
+        is_permanent=True,
+    ),
+    FailureReason(
+        code=INPUT_TAKEN,
+        sentence=_(
+            "Something else has moved the input to %(key)s before it was recognised here: probably another"
+            " installation of the portal that watches the same path."
+        ),
+        advice=_(
+            "Let one installation alone watch this path: pause or delete the batch in the other. The file is"
+            " unharmed; to have it recognised here, move it back."
+        ),
         level=Level.FILE,
         is_permanent=True,
     ),

@@ -14,8 +14,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batches.models import RecognitionHost, Task
+from batches.recognition.runtime.oom_kills import KERNEL_KILL
 from batches.tasks import model_hosts
 from speechportal import __version__
+from speechportal.platform import database_clock
 from speechportal.platform.models import Maintenance
 
 KEPT_RESTARTS = 20
@@ -61,7 +63,7 @@ def report(
         "version": __version__,
         "workers": workers,
         "devices": [asdict(device) for device in devices],
-        "seen_at": now,
+        "seen_at": database_clock.after(),
     }
     if news:
         kept = sorted([*known, *news], key=lambda each: each.at)[-KEPT_RESTARTS:]
@@ -69,12 +71,14 @@ def report(
     if started:
         values["started_at"] = now
     RecognitionHost.objects.filter(pk=row.pk).update(**values)
-    RecognitionHost.objects.filter(seen_at__lt=now - FORGOTTEN, drained_at=None).delete()
+    forgotten = database_clock.after(-FORGOTTEN.total_seconds())
+    RecognitionHost.objects.filter(seen_at__lt=forgotten, drained_at=None).delete()
 
 
 def live_hosts(now: datetime | None = None) -> QuerySet[RecognitionHost]:
     """Hosts with a recent report."""
-    return RecognitionHost.objects.filter(seen_at__gt=(now or timezone.now()) - model_hosts.LIVE)
+    since = now - model_hosts.LIVE if now else database_clock.after(-model_hosts.LIVE.total_seconds())
+    return RecognitionHost.objects.filter(seen_at__gt=since)
 
 
 def may_claim(host: str = "") -> bool:
@@ -89,6 +93,18 @@ def pause_problem(now: datetime | None = None) -> str:
         return "maintenance"
     live = live_hosts(now)
     return "drained" if live.exists() and not live.filter(drained_at=None).exists() else ""
+
+
+def out_of_memory_since(moment: datetime, host: str = "") -> list[str]:
+    """Those of all hosts, or of one, where the kernel ended a process for want of memory since ``moment``."""
+    rows = RecognitionHost.objects.filter(name=host) if host else RecognitionHost.objects.all()
+    since = moment.replace(microsecond=0)  # as precise as the reports
+
+    def lacked(row: RecognitionHost) -> bool:
+        kills = (each["at"] for each in row.restarts if each["why"] == KERNEL_KILL)
+        return any(datetime.fromisoformat(at) >= since for at in kills)
+
+    return [row.name for row in rows if lacked(row)]
 
 
 def tasks_of(host: str) -> QuerySet[Task]:

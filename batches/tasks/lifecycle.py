@@ -19,17 +19,18 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batches.models import Batch, Charge, StoredTranscript, StreamedSegments, Task, TaskAttempt
+from batches.recognition.errors import HostExhausted
 from batches.reports import execution_results
 from batches.status import batch_status, failures
 from batches.status.failures import Failure
-from batches.tasks import attempts
+from batches.tasks import attempts, fleet
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.webhooks import callbacks, outbox
 from speechportal.platform import database_clock
 
 State = Task.State
 Outcome = TaskAttempt.Outcome
-DATABASE_DELAYS = 10  # consecutive delays after which a database error counts as the task's own: two hours
+DELAYS = 10  # consecutive delays after which a fault may be the task's own: two hours
 BACKOFF = [timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900)]
 NO_FAILURE: dict[str, Any] = {"error_code": "", "error_message": "", "error_details": {}}
 UNCLAIMED: dict[str, Any] = {
@@ -263,7 +264,7 @@ def reap(*, outage: bool = False) -> int:
     """Release tasks whose lease expired, since their worker died. Too many deaths fail the task.
 
     After an ``outage`` of the database, or of all machines, no attempt counts: a lease that nobody could
-    renew says nothing about the file.
+    renew says nothing about the file. Nor does it where a host had no memory left.
     """
     expired = Task.unscoped.filter(state__in=Task.LEASED, lease_expires_at__lt=database_clock.after())
     reaped = 0
@@ -279,8 +280,9 @@ def _reap(task: Task, claim: Lease, *, outage: bool) -> int:
         return _cancel(late)
     failure = failures.failure("worker_died", attempts=task.attempts)
     counted, delays = task.attempts, task.delays
-    if outage and delays < DATABASE_DELAYS:
-        failure = failures.failure("database_fault")
+    fault = "database_fault" if outage else HostExhausted.code if _lacked_memory(task) else ""
+    if fault and delays < DELAYS:
+        failure = failures.failure(fault)
         counted, delays = max(counted - 1, 0), delays + 1
     if counted < settings.MAX_ATTEMPTS:
         with transaction.atomic():
@@ -299,6 +301,12 @@ def _reap(task: Task, claim: Lease, *, outage: bool) -> int:
     with transaction.atomic():
         batch = _locked_batch(claim)
         return int(_end(batch, late.filter(state=State.IN_PROGRESS), State.FAILED, **_columns(failure)))
+
+
+def _lacked_memory(task: Task) -> bool:
+    """Whether the kernel has ended a process on the worker's host, for want of memory, since it began."""
+    host = task.worker.rpartition(":")[0]
+    return bool(host and task.started_at and fleet.out_of_memory_since(task.started_at, host))
 
 
 def retry(tasks: QuerySet[Task]) -> int:

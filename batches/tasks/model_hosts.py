@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from batches.models import Batch, ServedModel
+from batches.models import Batch, ServedModel, Task
 from batches.recognition import registry
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.store import ModelStore
@@ -25,12 +25,14 @@ from batches.status.failures import HOST_FAULTS, MODEL_NOT_SERVED, failure
 from batches.tasks.scheduling import ServedModels, claimable, with_models
 from domains import offered_models
 from domains.offered_models import ModelPair
+from speechportal.platform import database_clock
 from speechportal.platform.models import Maintenance
 
 LIVE = timedelta(minutes=2)  # since a host's last report
 GRACE = timedelta(minutes=3)  # a task's wait for an unserved model before its batch turns to Error
 RETRY = timedelta(minutes=2)  # delay before a model that could not be loaded is tried again
 FORGOTTEN = timedelta(days=1)
+HELD_UP = 2  # delays of a task in a row after which the fault of a host is its batch's too
 
 WHISPER, SPEAKERS = ServedModel.Kind.WHISPER, ServedModel.Kind.SPEAKERS
 
@@ -62,14 +64,14 @@ def report(host: str = "", *, started: bool = False, fault: HostFault | None = N
         for name in names:
             missing = fault.detail if fault else _problem(store, kind, name)
             row, _made = ServedModel.objects.update_or_create(
-                host=host, kind=kind, name=name, defaults={"seen_at": now}
+                host=host, kind=kind, name=name, defaults={"seen_at": database_clock.after()}
             )
             noted_lately = bool(row.problem_at and row.problem_at > now - RETRY)
             if missing or not noted_lately:
                 own.filter(pk=row.pk).update(problem=missing, fault=fault.code if fault else "")
     if started:
         own.update(loaded_at=None)
-    ServedModel.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+    ServedModel.objects.filter(seen_at__lt=database_clock.after(-FORGOTTEN.total_seconds())).delete()
 
 
 def _problem(store: ModelStore, kind: str, name: str) -> str:
@@ -119,7 +121,9 @@ def served_here(host: str = "") -> ServedModels:
 
 
 def live_rows(now: datetime | None = None) -> QuerySet[ServedModel]:
-    return ServedModel.objects.filter(seen_at__gt=(now or timezone.now()) - LIVE)
+    """Models that hosts have lately reported. Their heartbeats go by the database's clock."""
+    since = now - LIVE if now else database_clock.after(-LIVE.total_seconds())
+    return ServedModel.objects.filter(seen_at__gt=since)
 
 
 def served_anywhere(now: datetime | None = None) -> ServedModels:
@@ -161,15 +165,24 @@ def missing_models(names: Iterable[str], now: datetime | None = None) -> list[Mi
 
 def waiting_for_models(now: datetime | None = None) -> dict[int, str]:
     """Map IDs of batches whose tasks have waited for a model that no host serves to that model's name."""
-    now = now or timezone.now()
     served = served_anywhere(now)
-    waiting = with_models(claimable()).filter(available_at__lt=now - GRACE)
+    waiting = with_models(claimable()).filter(available_at__lt=(now or timezone.now()) - GRACE)
     unserved = waiting.filter(served.other_tasks())
     found: dict[int, str] = {}
     rows = unserved.order_by().values_list("batch", "takes_whisper", "takes_speakers").distinct()
     for batch_id, whisper, speakers in rows:
         found[batch_id] = whisper if whisper not in served.whisper else speakers
     return found
+
+
+def held_up_by_hosts() -> dict[int, str]:
+    """Map IDs of batches to the fault of a host that has held up one of their files twice in a row or more.
+
+    It may be one of the file in hand, such as memory; between two attempts the hosts report nothing of it.
+    """
+    open_tasks = Task.unscoped.filter(state__in=[Task.State.WAITING, *Task.LEASED])
+    held_up = open_tasks.filter(error_code__in=HOST_FAULTS, delays__gte=HELD_UP)
+    return dict(held_up.order_by("-pk").values_list("batch", "error_code"))
 
 
 def reconcile(now: datetime | None = None) -> None:
@@ -179,7 +192,10 @@ def reconcile(now: datetime | None = None) -> None:
     """
     if Maintenance.is_on():
         return
-    waiting = waiting_for_models(now)
+    held_up = held_up_by_hosts()
+    for batch_id, fault in held_up.items():
+        batch_status.set_error(batch_id, failure(fault))
+    waiting = {each: name for each, name in waiting_for_models(now).items() if each not in held_up}
     reasons = {each.name: each for each in missing_models(waiting.values(), now)}
     for batch_id, name in waiting.items():
         missing = reasons.get(name) or Missing(name, "")
@@ -191,5 +207,5 @@ def reconcile(now: datetime | None = None) -> None:
         batch_status.set_error(batch_id, replace(found, message=message))
     causes = [MODEL_NOT_SERVED, *HOST_FAULTS]
     for batch_id in Batch.unscoped.filter(cause_code__in=causes).values_list("pk", flat=True):
-        if batch_id not in waiting:
+        if batch_id not in waiting and batch_id not in held_up:
             batch_status.set_normal(batch_id)

@@ -1,9 +1,9 @@
 """Delivery lifecycle: every change of a delivery's state (claim, record, reap).
 
-A sender claims deliveries by lease, as workers claim tasks; each attempt is counted at its claim. An outcome
-is recorded only while the row still has the sender's token and the number of the attempt, so a sender whose
-lease expired changes nothing. Deliveries about one object are sent in the order in which they were made: the
-next waits until the one before has ended.
+A sender claims deliveries by lease, as workers claim tasks; each attempt is counted at its claim. Leases go
+by the database's clock. An outcome is recorded only while the row still has the sender's token and the number
+of the attempt, so a sender whose lease expired changes nothing. Deliveries about one object are sent in the
+order in which they were made: the next waits until the one before has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.db.models.functions import Coalesce
 
 from batches.models import Batch, Delivery, DeliveryAttempt, Webhook
 from batches.webhooks import retry_policy
+from speechportal.platform import database_clock
 
 State = Delivery.State
 GONE = 410
@@ -148,7 +149,7 @@ def claim(channel: Channel, limit: int, token: uuid.UUID, now: datetime) -> list
             attempts=F("attempts") + 1,
             tries=F("tries") + 1,
             lease_token=token,
-            lease_expires_at=now + timedelta(seconds=settings.WEBHOOK_LEASE_SECONDS),
+            lease_expires_at=database_clock.after(settings.WEBHOOK_LEASE_SECONDS),
         )
         claimed = list(Delivery.unscoped.filter(pk__in=ids, state=State.SENDING, lease_token=token))
     for delivery in claimed:
@@ -263,7 +264,7 @@ def reap(now: datetime) -> int:
     They are sent again at once, with the same ID, by which a receiver recognises a repeat.
     """
     reaped = 0
-    expired = Delivery.unscoped.filter(state=State.SENDING, lease_expires_at__lt=now)
+    expired = Delivery.unscoped.filter(state=State.SENDING, lease_expires_at__lt=database_clock.after())
     for row in expired.order_by("lease_expires_at")[:1000]:
         with transaction.atomic():
             last = row.tries >= retry_policy.ATTEMPTS

@@ -21,11 +21,13 @@ from batches.formats.clova_json_reading import NotAResult
 from batches.models import ResultFile, StoredTranscript, Task, object_names
 from batches.models.task_settings import TaskSettings
 from batches.recognition.transcript import Transcript
+from batches.status.failures import INPUT_TAKEN
 from batches.tasks import lifecycle
 from speechportal.accounts.audit.trail import record
-from speechportal.storage.backends.base import ObjectStore, StoredFile
+from speechportal.storage.backends.base import Folder, ObjectStore, StoredFile
 
-ADOPTABLE = frozenset(["result_in_storage", "input_missing"])
+ADOPTABLE = frozenset(["result_in_storage", "input_missing", INPUT_TAKEN])
+_FOLDERS = 50  # below an input path in which a lost input is looked for
 _NAMES = 5  # keys tried for each file: call.mp3.json, call (2).mp3.json, …
 _LARGEST = 256 * 1024**2  # size limit of a result file in bytes
 _JSON = "json"
@@ -88,9 +90,30 @@ def _other_formats(
     return found
 
 
+def find_moved_input(task: Task) -> StoredFile | None:
+    """Look for an input that something else has moved, as another installation does. Raises StorageError.
+
+    It then lies in a batch's folder below the input path, of whatever name.
+    """
+    if task.connection is None:
+        return None
+    store, chosen = task.connection.store(), task.settings or task.current_settings()
+    if found := _moved_input(store, task, chosen):
+        return found
+    if not task.input_key.endswith(task.name):  # It was moved aside before.
+        return None
+    top = task.input_key.removesuffix(task.name)
+    level = (entry for entry in store.list_level(top) if isinstance(entry, Folder))
+    folders = [entry.path for entry in islice(level, _FOLDERS)]
+    return next((file for folder in folders if (file := _unknown_input(store, task, folder))), None)
+
+
 def _moved_input(store: ObjectStore, task: Task, chosen: TaskSettings) -> StoredFile | None:
     """Input in the folder it was moved to: a file of the same size that no other task has moved."""
-    folder = chosen.folder or task.batch.folder
+    return _unknown_input(store, task, chosen.folder or task.batch.folder)
+
+
+def _unknown_input(store: ObjectStore, task: Task, folder: str) -> StoredFile | None:
     for file in _present(store, folder, task):
         if file is None or file.size != task.input_size:
             continue

@@ -9,8 +9,9 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from batches.recognition.models.store import is_path
 from batches.recognition.runtime import gpu_probe
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.runtime.link import Limits
+from batches.recognition.runtime.oom_kills import KERNEL_KILL, OomWatch
 from batches.recognition.runtime.pool import Endpoint, EngineConfig, EnginePool
 from batches.tasks import fleet, model_hosts
 from batches.worker import host_faults, work_folder
@@ -119,6 +121,7 @@ class ClusterEngines:
         found = devices()
         self._reported_at: float | None = None
         self._devices = found
+        self._oom = OomWatch()
         self.workers = len(found) * files_at_once(found[0])
         self._pool = EnginePool(
             # On a CPU, models load with the first file: an idle portal on a laptop uses little memory.
@@ -143,7 +146,17 @@ class ClusterEngines:
 
     def _report_host(self, *, started: bool) -> None:
         restarts = [fleet.Restart(end["at"], end["device"], end["reason"]) for end in self._pool.ends]
+        restarts += self._killed_workers(restarts)
         fleet.report(_devices_now(self._devices), workers=self.workers, restarts=restarts, started=started)
+
+    def _killed_workers(self, ends: Iterable[fleet.Restart]) -> list[fleet.Restart]:
+        """Ends of workers for want of memory, which only the kernel's counter shows."""
+        now = datetime.now(UTC)
+        lately = (now - timedelta(seconds=2 * REPORT_SECONDS)).isoformat()
+        of_engines = any(end.why == KERNEL_KILL and end.at > lately for end in ends)
+        if not self._oom.look() or of_engines:
+            return []
+        return [fleet.Restart(now.isoformat(timespec="seconds"), "worker", KERNEL_KILL)]
 
     @staticmethod
     def _await_work_folder() -> None:

@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from batches.models import Batch, Task
+from batches.models import Batch, Task, TaskAttempt
 from batches.recognition.errors import (
+    EngineDied,
     EngineUnavailable,
     HostExhausted,
     InstallationDamaged,
@@ -26,13 +27,14 @@ from batches.recognition.errors import (
 )
 from batches.status import batch_status, connection_backoff, failures
 from batches.status.failures import Failure, Level, failure_of
-from batches.tasks import lifecycle, model_hosts
+from batches.tasks import fleet, lifecycle, model_hosts
 from batches.tasks.leases import CancelRequested, Lease, LeaseLost
 from batches.tasks.model_hosts import HostFault
 from batches.tasks.scheduling import PROBE
 from batches.worker import adoption, disk_space, installation, moving, work_folder
 from batches.worker.workspaces import media_of, workspace_of
 from domains.offered_models import ModelPair
+from speechportal.platform import database_errors
 from speechportal.storage.errors import (
     AccessDenied,
     Changed,
@@ -50,6 +52,8 @@ DATABASE_PATIENCE = 120.0  # seconds after the lease in which they go on
 
 def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -> None:
     """Fail the task if the error is permanent or was its last attempt; release it otherwise."""
+    if isinstance(error, HostExhausted) and _exhausts_its_host(task):
+        error = EngineDied(f"Other files are completed on the same machine. {error.message}")
     failure = failure_of(error)
     logger.warning("task %s: %s: %s", task.uid, error.code, error.message)
     if isinstance(error, ModelUnavailable):
@@ -63,6 +67,22 @@ def after_recognition_error(lease: Lease, task: Task, error: RecognitionError) -
         _fail(lease, task, failure)
     else:
         release(lease, task, failure, count_attempt=counts)
+
+
+def _exhausts_its_host(task: Task) -> bool:
+    """Whether it is this file that exhausts its machine, rather than the machine that lacks something.
+
+    So it is after it was held up :data:`~batches.tasks.lifecycle.DELAYS` times in a row, if other files were
+    completed on the same machine since its last attempt. While none is, the file waits however long it takes.
+    """
+    if task.delays < lifecycle.DELAYS:
+        return False
+    last = TaskAttempt.unscoped.filter(task=task).order_by("-pk").first()
+    if last is None:
+        return False
+    host = task.worker.rpartition(":")[0]
+    since = {"finished_at__gt": last.ended_at, "batch__last_finished_at__gt": last.ended_at}
+    return Task.unscoped.filter(fleet.on_host(host), state=Task.State.COMPLETED, **since).exists()
 
 
 def after_storage_error(lease: Lease, task: Task, error: StorageError, began_at: datetime) -> None:
@@ -97,7 +117,8 @@ def after_database_error(lease: Lease, task: Task, error: Exception, stopping: C
     """
     logger.error("task %s: database error: %s", task.uid, type(error).__name__)
     failure = failures.failure("database_fault")
-    counts = task.delays >= lifecycle.DATABASE_DELAYS
+    # Missing tables or rights are no fault that a file can cause.
+    counts = isinstance(error, OperationalError | InterfaceError) and task.delays >= lifecycle.DELAYS
     if counts and task.attempts >= settings.MAX_ATTEMPTS:
         _fail(lease, task, failure)
         return
@@ -105,7 +126,9 @@ def after_database_error(lease: Lease, task: Task, error: Exception, stopping: C
     while True:
         try:
             release(lease, task, failure, count_attempt=counts)
-        except (OperationalError, InterfaceError):
+        except DatabaseError as again:
+            if not database_errors.is_of_the_installation(again):
+                raise
             if time.monotonic() > end or stopping():
                 raise
             connection.close()
@@ -208,6 +231,8 @@ def _what_became_of_the_input(task: Task) -> Failure:
     if not any(looks):
         if adoption.find_result(task) is not None:
             return failures.failure("result_in_storage")
+        if (moved := adoption.find_moved_input(task)) is not None:
+            return failures.failure(failures.INPUT_TAKEN, key=moved.key)
         return failures.failure("input_missing")
     versions = {look.version if look else "" for look in looks}
     if len(versions) > 1 or task.input_version in versions:

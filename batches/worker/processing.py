@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from batches.models import StoredTranscript, Task, TaskTrace
 from batches.models.task import PreparedTranscript
-from batches.recognition.errors import EngineDied, EngineStalled, RecognitionError
+from batches.recognition.errors import EngineDied, EngineStalled, HostExhausted, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient
 from batches.recognition.transcript import Transcript
@@ -40,13 +39,14 @@ from batches.worker.engine_options import engine_options
 from batches.worker.live_segments import LiveSegments
 from batches.worker.progress import DOWNLOADED, RECOGNISED, SEPARATED, Progress, Stopping
 from batches.worker.workspaces import media_of, workspace_of
-from speechportal.platform import logs, tracing
+from speechportal.platform import database_errors, logs, tracing
 from speechportal.storage.errors import NotFound, StorageError
 
 logger = logging.getLogger(__name__)
 
-# A task that failed in one of these ways is retried alone in its engine, so that it fails no other file.
-ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code])
+# A task that failed in one of these ways is retried alone in its engine, so that it fails no other file, and
+# takes less memory.
+ALONE_AFTER = frozenset([EngineDied.code, EngineStalled.code, HostExhausted.code])
 
 
 def process(
@@ -83,10 +83,11 @@ def process(
         outcomes.after_recognition_error(lease, task, error)
     except StorageError as error:
         outcomes.after_storage_error(lease, task, error, began_at)
-    except (OperationalError, InterfaceError) as error:
-        outcomes.after_database_error(lease, task, error, stopping)
     except Exception as error:  # noqa: BLE001 - after any error the task must be released or failed
-        outcomes.after_unexpected_error(lease, task, error)
+        if database_errors.is_of_the_installation(error):
+            outcomes.after_database_error(lease, task, error, stopping)
+        else:
+            outcomes.after_unexpected_error(lease, task, error)
     else:
         if task.connection_id is not None:
             connection_backoff.clear(task.connection_id)

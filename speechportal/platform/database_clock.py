@@ -12,13 +12,18 @@ from django.utils import timezone
 
 def ahead() -> float:
     """Seconds by which the database's clock is ahead of this machine's; negative if it is behind."""
+    return (now() - timezone.now()).total_seconds()
+
+
+def now() -> datetime:
+    """Current time. Asks the database; for a query, take :func:`after`."""
     if connection.vendor != "postgresql":
-        return 0.0
+        return timezone.now()
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (answer,) = cursor.fetchone()
-    apart: timedelta = answer - timezone.now()
-    return apart.total_seconds()
+    found: datetime = answer
+    return found
 
 
 def after(seconds: float = 0.0) -> Combinable | datetime:

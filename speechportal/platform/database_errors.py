@@ -11,8 +11,25 @@ from django.db import DatabaseError, InterfaceError, OperationalError, Programmi
 from django.db.migrations.executor import MigrationExecutor
 
 _VARIABLE = "SPEECHPORTAL_DATABASE_URL"
+_WHY_READ_ONLY = (
+    "PostgreSQL takes no changes: it is a standby, or read-only.",
+    f"Name the primary server in {_VARIABLE}, or turn off default_transaction_read_only.",
+)
+_TABLES_WITHOUT_RIGHTS = """
+    SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND relname LIKE 'batches\\_%%'
+    AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+             AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
+    ORDER BY relname LIMIT 1
+"""
 WRONG_OPTION = r"invalid connection option|invalid \w+ value"
 NOT_MIGRATED = r"no such (table|column)|(relation|column) .* does not exist"
+READ_ONLY = r"read-only transaction"
+NO_RIGHTS = r"permission denied for|must be owner of"
+# Faults of an installation that are no OperationalError; the last is a page that PostgreSQL cannot read.
+_OF_THE_INSTALLATION = (
+    f"{NOT_MIGRATED}|{READ_ONLY}|{NO_RIGHTS}|not a database|malformed|invalid page in block"
+)
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -22,12 +39,18 @@ def explain(error: Exception) -> tuple[str, str]:
 
 def explain_in_a_line(error: DatabaseError | InterfaceError) -> str:
     """Explanation of an error that ended a command; empty if the command itself is at fault."""
-    explained = f"{NOT_MIGRATED}|{WRONG_OPTION}"
-    is_explained = isinstance(error, ProgrammingError) and re.search(explained, str(error))
-    if not (isinstance(error, OperationalError | InterfaceError) or is_explained or _is_damaged(error)):
+    wrong_option = isinstance(error, ProgrammingError) and re.search(WRONG_OPTION, str(error))
+    if not (wrong_option or is_of_the_installation(error)):
         return ""
     sentence, advice = explain(error)
     return f"{sentence} {advice}"
+
+
+def is_of_the_installation(error: BaseException) -> bool:
+    """Whether an error is a fault of the database or its set-up, rather than of the query or its values."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return isinstance(error, DatabaseError) and re.search(_OF_THE_INSTALLATION, str(error)) is not None
 
 
 def read_only() -> tuple[str, str] | None:
@@ -36,8 +59,15 @@ def read_only() -> tuple[str, str] | None:
         with connection.cursor() as cursor:
             cursor.execute("SHOW transaction_read_only")
             (answer,) = cursor.fetchone()
-        sentence = "PostgreSQL takes no changes: it is a standby, or read-only."
-        return (sentence, f"Name the primary server in {_VARIABLE}.") if answer == "on" else None
+            if answer == "on":
+                return _WHY_READ_ONLY
+            cursor.execute(_TABLES_WITHOUT_RIGHTS)
+            locked_table = cursor.fetchone()
+        return (
+            explain_message(f"permission denied for table {locked_table[0]}", connection.settings_dict)
+            if locked_table
+            else None
+        )
     file = Path(connection.settings_dict["NAME"])
     files = [file, *(file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm"))]
     locked = [each for each in files if each.exists() and not os.access(each, os.W_OK)]
@@ -54,10 +84,6 @@ def newer_migrations(executor: MigrationExecutor) -> list[str]:
     )
 
 
-def _is_damaged(error: Exception) -> bool:
-    return isinstance(error, DatabaseError) and re.search("not a database|malformed", str(error)) is not None
-
-
 def explain_message(message: str, given: dict[str, Any]) -> tuple[str, str]:
     """Sentence and advice for an error message of the database's client library."""
     if re.search(NOT_MIGRATED, message):
@@ -69,6 +95,13 @@ def explain_message(message: str, given: dict[str, Any]) -> tuple[str, str]:
         )
     if "sqlite" in str(given["ENGINE"]):
         return _why_sqlite(message, Path(given["NAME"]))
+    if re.search(READ_ONLY, message):
+        return _WHY_READ_ONLY
+    if re.search(NO_RIGHTS, message):
+        return (
+            f"The user {given['USER']!r} may not use the portal's tables: {_first_line(message)}.",
+            f"Make it their owner (REASSIGN OWNED), or name their owner in {_VARIABLE}.",
+        )
     where = f"{given['HOST'] or 'the local socket'}:{given['PORT'] or 5432}"
     user, name = given["USER"], given["NAME"]
     reasons = [
@@ -117,6 +150,11 @@ def explain_message(message: str, given: dict[str, Any]) -> tuple[str, str]:
 def _why_sqlite(message: str, file: Path) -> tuple[str, str]:
     if "readonly" in message or "read-only" in message:
         return f"The database {file} is read-only.", "Let the portal's user write to it and to its folder."
+    if file.is_dir():
+        return (
+            f"The database {file} is a folder.",
+            f"Name a file in {_VARIABLE}, such as {file}/portal.sqlite3.",
+        )
     if "unable to open" in message:
         if file.parent.is_dir():
             return (

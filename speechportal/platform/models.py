@@ -50,6 +50,13 @@ class NamedLease(models.Model):
         return bool(leases.update(holder=holder, held_until=until, last_run_at=database_clock.after()))
 
     @classmethod
+    def note_run(cls, name: str) -> None:
+        """Note a heartbeat: ``name`` runs now, in however many processes."""
+        now = database_clock.after()
+        if not cls.objects.filter(name=name).update(last_run_at=now):
+            cls.objects.get_or_create(name=name, defaults={"held_until": _LONG_AGO, "last_run_at": now})
+
+    @classmethod
     def last_run(cls, name: str) -> datetime | None:
         return cls.objects.filter(name=name).values_list("last_run_at", flat=True).first()
 

@@ -12,15 +12,18 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, connections, transaction
 from django.utils.module_loading import import_string
 
+from speechportal.platform.models import NamedLease
 from speechportal.platform.process_locks import KernelLock
-from speechportal.platform.processes import die_with_parent
+from speechportal.platform.processes import die_with_parent, semaphore_problem
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class Companion(Protocol):
 
 
 COMPANION_SECONDS = 0.5  # between two calls of a companion's tick
+HEARTBEAT_SECONDS = 15.0  # between two heartbeats of a cluster
+SILENT = timedelta(seconds=45)  # without a heartbeat of any of its processes, after which a cluster is down
 
 
 def enqueue(function: str, *args: Any, cluster: ClusterName = "short") -> None:
@@ -78,6 +83,17 @@ def queued_messages(cluster: ClusterName) -> int:
     return int(get_broker(cluster).queue_size())
 
 
+def try_writing(cluster: ClusterName) -> None:
+    """Write to Redis what is soon forgotten. Raises its error where it is full, or a read-only replica.
+
+    With the database as broker there is nothing to try.
+    """
+    if settings.REDIS_URL:
+        from django_q.brokers import get_broker
+
+        get_broker(cluster).set_stat("speechportal:check", "1", 60)
+
+
 def wake_recognition(waiting: int) -> None:
     """Wake enough recognition workers for ``waiting`` tasks."""
     _wake("recognition", "batches.operations.jobs.recognise_next", min(waiting, most_wake_ups()))
@@ -91,6 +107,32 @@ def most_wake_ups() -> int:
 def wake_deliveries() -> None:
     """Wake one worker that sends deliveries."""
     _wake("deliveries", "batches.operations.jobs.send_deliveries", 1)
+
+
+def cluster_problem(name: ClusterName) -> str:
+    """Problem, in a word, of a cluster that ran before and sends no heartbeat; empty if it works.
+
+    "shared_memory" and "broker" are reasons that this process sees as well.
+    """
+    if not NamedLease.is_idle(_heartbeat_name(name), SILENT):
+        return ""
+    if semaphore_problem():
+        return "shared_memory"
+    return "no_worker" if _broker_answers(name) else "broker"
+
+
+def _heartbeat_name(cluster: ClusterName) -> str:
+    return f"cluster {cluster}"
+
+
+def _broker_answers(cluster: ClusterName) -> bool:
+    try:
+        queued_messages(cluster)
+        try_writing(cluster)
+    except Exception as error:  # noqa: BLE001 - each broker has its own exceptions
+        logger.warning("the queue's broker is not available: %s", type(error).__name__)
+        return False
+    return True
 
 
 def _wake(cluster: ClusterName, function: str, wanted: int) -> None:
@@ -157,11 +199,16 @@ def run_cluster(name: ClusterName) -> None:
         Conf.WORKERS = companion.workers
     running = PortalCluster()
     running.start()
-    if companion is not None:
+    ended = threading.Event()
+    # A thread, since a broker that does not answer must not hold up the companion.
+    threading.Thread(target=_send_heartbeats, args=(name, ended), name="heartbeat", daemon=True).start()
+    try:
         _look_after(companion, running)
+    finally:
+        ended.set()
 
 
-def _look_after(companion: Companion, cluster: Any) -> None:
+def _look_after(companion: Companion | None, cluster: Any) -> None:
     """Call the companion until the cluster has stopped.
 
     Runs in the main thread: the companion's child processes end with the thread that started them.
@@ -169,9 +216,28 @@ def _look_after(companion: Companion, cluster: Any) -> None:
     try:
         while cluster.sentinel.is_alive():
             try:
-                companion.tick()
+                if companion is not None:
+                    companion.tick()
             except Exception:
                 logger.exception("the cluster's companion failed; trying again")
             time.sleep(COMPANION_SECONDS)
     finally:
-        companion.close()
+        if companion is not None:
+            companion.close()
+
+
+def _send_heartbeats(name: ClusterName, ended: threading.Event) -> None:
+    send_heartbeat(name)
+    while not ended.wait(HEARTBEAT_SECONDS):
+        send_heartbeat(name)
+
+
+def send_heartbeat(name: ClusterName) -> None:
+    """Note that a cluster runs and reaches its broker, for :func:`cluster_problem`."""
+    try:
+        if _broker_answers(name):
+            NamedLease.note_run(_heartbeat_name(name))
+    except DatabaseError as error:
+        logger.warning("no heartbeat was sent: %s", type(error).__name__)
+    finally:
+        connections.close_all()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django.fixtures import Settings
@@ -120,3 +121,25 @@ def test_an_endless_listing_ends() -> None:
     file = StoredFile(key="in/a.wav", size=1, version="1", modified=timezone.now())
     with pytest.raises(TimedOut):
         collections.deque(input_path.within_time(itertools.repeat(file), 0.05), maxlen=0)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's clock is the machine's")
+@pytest.mark.parametrize(("of_poll", "of_scheduler"), [(-3, 0), (0, 3)])
+def test_the_clock_of_a_machine_ends_no_poll(
+    monkeypatch: pytest.MonkeyPatch, of_poll: int, of_scheduler: int
+) -> None:
+    right = timezone.now
+
+    def set_clock(hours: int) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=hours))
+
+    batch = make_batch()
+    set_clock(of_poll)
+    running = polling.RunningPoll(batch.pk)
+    assert running.start()
+    set_clock(of_scheduler)
+    poll_schedule.claim_due()
+    batch.refresh_from_db()
+    assert batch.poll_heartbeat_at is not None
+    assert not ConnectionBackoff.unscoped.exists()
+    running.end()

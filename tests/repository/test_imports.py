@@ -37,3 +37,17 @@ def test_the_portal_starts_without_the_models_in_memory() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_command_does_not_import_what_only_some_work_needs() -> None:
+    """Imports are most of the time of a command such as ``doctor``."""
+    code = (
+        "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'speechportal.settings';"
+        "django.setup(); import speechportal.urls, batches.management.commands.doctor;"
+        "unneeded = ('torch', 'docx', 'batches.postprocessing.detection', 'batches.postprocessing.digits');"
+        "print([name for name in unneeded if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

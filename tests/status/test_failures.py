@@ -70,6 +70,7 @@ def test_failures_are_made_from_the_catalogue_alone() -> None:
 @pytest.mark.parametrize("reason", CATALOGUE.values(), ids=lambda reason: reason.code)
 def test_each_has_a_sentence_and_advice_in_both_languages(reason: FailureReason) -> None:
     details = {
+        "key": "in/calls/a.mp3",
         "duration_ms": 7_200_000,
         "limit_ms": 3_600_000,
         "bytes": 3_000_000,

@@ -160,7 +160,7 @@ def test_an_outage_of_the_database_fails_no_task(settings: Settings) -> None:
     found = (task.state, task.error_code, task.attempts, task.delays)
     assert found == (Task.State.WAITING, "database_fault", 0, 1)
     # A file that takes the whole machine with it is not tried for ever.
-    Task.unscoped.update(delays=lifecycle.DATABASE_DELAYS)
+    Task.unscoped.update(delays=lifecycle.DELAYS)
     again = scheduling.claim_next("worker")
     assert again is not None
     lapse(again)

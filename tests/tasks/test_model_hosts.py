@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from batches.models import Batch, ServedModel, Task
-from batches.operations import doctor
+from batches.operations import doctor, fleet_overview, health
 from batches.recognition.models.store import MANIFEST
 from batches.services.batches import update_batch
 from batches.status import batch_status
 from batches.status.failures import failure_of_batch
-from batches.tasks import lifecycle, model_hosts, scheduling
+from batches.tasks import fleet, lifecycle, model_hosts, scheduling
 from batches.tasks.scheduling import ServedModels
 from domains.offered_models import ModelPair
+from speechportal.platform.models import NamedLease
 from tests import factories
 from tests.clients import Client
 from tests.operations.readiness import ready
@@ -182,3 +184,19 @@ def test_a_model_that_comes_with_its_package_is_not_missing(
     assert "ready" in lines[POCKETSPHINX]
     findings = [each for each in doctor.models() if POCKETSPHINX in each.sentence]
     assert [each.health for each in findings] == [doctor.Health.GOOD]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's clock is the machine's")
+def test_a_host_whose_clock_is_apart_is_not_called_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() - timedelta(hours=3))
+    model_hosts.report("cpu-1")
+    fleet.report([], workers=1, host="cpu-1")
+    NamedLease.take("scheduler", timedelta(minutes=1))
+    monkeypatch.setattr(timezone, "now", right)
+    assert model_hosts.live_rows().exists()
+    assert fleet.live_hosts().exists()
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(hours=3))
+    assert model_hosts.live_rows().exists()
+    assert [host.state for host in fleet_overview.overview()] == ["at_work"]
+    assert not [age for age in health.problems() if age.name == "scheduler"]

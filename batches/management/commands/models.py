@@ -68,6 +68,9 @@ class Command(BaseCommand):
                     folder = store.fetch(name, bars.show)
                 except ModelUnavailable as error:
                     raise CommandError(error.message) from error
+                except OSError as error:  # a file in the folder's place, a full disk, no right to write
+                    reason = f"{store.folder} cannot be written: {error.strerror or error}."
+                    raise CommandError(f"{reason} Correct SPEECHPORTAL_MODELS_DIR, or the folder.") from error
             self.stdout.write(f"{name}: {folder}")
 
     def _verify(self, store: ModelStore, names: list[str]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
 
 from batches.operations.doctor.findings import Finding, bad, good
 from batches.recognition.errors import ModelUnavailable
@@ -13,9 +17,11 @@ from batches.recognition.models import memory
 from batches.recognition.models.dimensions import read_dimensions
 from batches.recognition.models.store import ModelStore
 from batches.recognition.runtime import gpu_probe
+from batches.tasks import fleet
 from batches.tasks.scheduling import ServedModels
 from batches.worker import engines
 
+LATELY = timedelta(hours=1)
 # Below these, work may fail for want of them. The kind, what it limits, its option of ulimit, the least.
 LEAST = (
     (resource.RLIMIT_NOFILE, "A process may open only {} files", "-n", "LimitNOFILE", 256),
@@ -38,8 +44,24 @@ def limits() -> Iterator[Finding]:
     for finding in _models_in_memory():
         healthy = False
         yield finding
+    for finding in _out_of_memory():
+        healthy = False
+        yield finding
     if healthy:
         yield good("limits", "The limits of open files, processes and memory suffice.")
+
+
+def _out_of_memory() -> Iterator[Finding]:
+    """Hosts where the kernel has lately ended a process of recognition."""
+    with contextlib.suppress(DatabaseError):  # reported by the check of the database
+        for host in fleet.out_of_memory_since(timezone.now() - LATELY):
+            yield bad(
+                "limits",
+                f"On {host} the kernel has ended recognition for want of memory within the last hour;"
+                " its files wait.",
+                "Give the machine or container more memory, lower SPEECHPORTAL_RECOGNITION_WORKERS or"
+                " _FILES_AT_ONCE there, or serve a smaller model.",
+            )
 
 
 def _models_in_memory() -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from speechportal.platform import processes, temporary_folder
 
 _NAMING = "SPEECHPORTAL_WHISPER_MODELS, _SPEAKER_MODELS or _SERVED_MODELS"
 FREE_BYTES = 5 * 1024**3
+HANGS = 4.0  # seconds after which ffmpeg does not answer; the doctor has five for all checks
 
 
 def configuration() -> Iterator[Finding]:
@@ -64,6 +65,9 @@ def models() -> Iterator[Finding]:
     """Check the files of the models that this machine serves."""
     store = ModelStore(settings.MODELS_DIR)
     served = ServedModels.of_settings()
+    if store.folder.exists() and not store.folder.is_dir():
+        yield bad("models", f"{store.folder} is not a folder.", "Correct SPEECHPORTAL_MODELS_DIR.")
+        return
     for name in sorted(served.whisper | served.speakers):
         remedy = f"Run: manage.py models fetch {name}"
         if is_path(name):
@@ -103,7 +107,7 @@ def _not_installed(name: str, store: ModelStore) -> Provider | None:
 
 def ffmpeg() -> Iterator[Finding]:
     try:
-        yield good("ffmpeg", media_ffmpeg.version(media_ffmpeg.program()))
+        yield good("ffmpeg", media_ffmpeg.version(media_ffmpeg.program(seconds=HANGS)))
     except FfmpegUnavailable as error:
         yield bad(
             "ffmpeg",

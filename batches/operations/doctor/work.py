@@ -11,10 +11,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import get_connection
 from django.db import connection
+from django.db.models import Count
 from django.utils import timezone
 
 from batches.models import ExecutionResult, Task
 from batches.operations.doctor.findings import Background, Finding, bad, counted, good, note
+from batches.status.failures import INPUT_TAKEN
 from batches.tasks import model_hosts
 from batches.webhooks import delivery_lifecycle
 from speechportal.platform import database_clock, queue
@@ -28,11 +30,13 @@ SCHEDULER_LATE = timedelta(minutes=3)
 QUEUE_LATE = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30.0  # seconds; storages refuse requests that are 15 minutes off
 STORAGE_SECONDS = 3.0  # timeout for all connections together
+MAIL_SECONDS = 4.0  # after which the mail server does not answer
 MOST_CONNECTIONS = 200
+MOST_BATCHES = 20  # that are named for one reason
 
 
 def clusters() -> Iterator[Finding]:
-    now = timezone.now()
+    now = database_clock.now()
     lease = NamedLease._default_manager.filter(name="scheduler").first()
     age = now - lease.last_run_at if lease and lease.last_run_at else None
     if age is None or age > SCHEDULER_LATE:
@@ -74,11 +78,15 @@ def broker() -> Iterator[Finding]:
     name = "Redis" if settings.REDIS_URL else "The database"
     try:
         messages = queue.queued_messages("short")
+        queue.try_writing("short")
     except Exception as error:  # noqa: BLE001 - each broker raises its own errors
+        full = "maxmemory" in str(error)
         yield bad(
             "queue",
-            f"{name} does not accept the queue's messages: {type(error).__name__}.",
-            "Check that it runs, and the host, port and password in SPEECHPORTAL_REDIS_URL.",
+            f"{name} does not accept the queue's messages: {'its memory is full' if full else _kind(error)}.",
+            "Raise its maxmemory, or look what else is stored there."
+            if full
+            else "Check that it runs, and the host, port and password in SPEECHPORTAL_REDIS_URL.",
         )
         return
     yield good("queue", f"{name} carries the queue's messages.")
@@ -86,14 +94,19 @@ def broker() -> Iterator[Finding]:
         yield note("queue", f"{messages:,} short jobs are waiting.", "Raise SPEECHPORTAL_SHORT_WORKERS.")
 
 
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
 def storage() -> Iterator[Finding]:
     for root in settings.STORAGE_LOCAL_ROOTS:
         if not root.is_dir():
             yield note(
                 "storage",
-                f"The local storage root {root} does not exist.",
+                f"The local storage root {root} {'is no folder' if root.exists() else 'does not exist'}.",
                 "Create it, or remove it from SPEECHPORTAL_STORAGE_LOCAL_ROOTS.",
             )
+    yield from _taken_inputs()
     connections = Connection.unscoped.filter(batches__deleted_at=None, batches__isnull=False).distinct()
     found = list(connections.select_related("account").order_by("pk")[:MOST_CONNECTIONS])
     background = Background(time.monotonic() + STORAGE_SECONDS)
@@ -123,6 +136,21 @@ def storage() -> Iterator[Finding]:
         yield good("storage", f"Checked and working: {checked} of batches.")
     elif not found:
         yield good("storage", "No batch has a connection to check.")
+
+
+def _taken_inputs() -> Iterator[Finding]:
+    """Batches whose inputs something else has lately moved, probably another installation."""
+    lately = Task.unscoped.filter(
+        state=Task.State.FAILED, error_code=INPUT_TAKEN, finished_at__gt=timezone.now() - timedelta(days=1)
+    )
+    rows = lately.order_by().values("batch__name", "batch__uid").annotate(n=Count("pk"))
+    for row in rows.order_by("-n")[:MOST_BATCHES]:
+        yield bad(
+            "storage",
+            f"{row['batch__name']} ({row['batch__uid']}): something else has moved inputs of the last day"
+            f" ({counted(row['n'], 'file')}), probably another installation that watches the same path.",
+            "Let one installation alone watch it: pause or delete the batch in the other.",
+        )
 
 
 def _check_of(each: Connection) -> Callable[[], list[StorageFinding]]:
@@ -197,13 +225,16 @@ def mail() -> Iterator[Finding]:
         )
         return
     try:
-        server = get_connection()
+        server = get_connection(timeout=MAIL_SECONDS)
         server.open()
         server.close()
     except (OSError, socket.gaierror) as error:
+        # smtplib raises an error of its own where the server accepts the connection and says nothing.
+        silent = isinstance(error, TimeoutError) or "timed out" in str(error)
+        what = "does not answer" if silent else f"refuses the sign-in: {type(error).__name__}"
         yield bad(
             "mail",
-            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} refuses the sign-in: {type(error).__name__}.",
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} {what}.",
             "Check SPEECHPORTAL_EMAIL_HOST, _PORT, _USER, _PASSWORD and _TLS.",
         )
     else:

@@ -28,7 +28,6 @@ from batches.recognition.errors import (
     EmptyFile,
     EncryptedMedia,
     FfmpegUnavailable,
-    HostExhausted,
     MediaTooLarge,
     MediaTooLong,
     NoAudioStream,
@@ -37,6 +36,7 @@ from batches.recognition.errors import (
 )
 from batches.recognition.media import containers, ffmpeg, ffmpeg_log, mixing, ogg_chain, parts, wave_sizes
 from batches.recognition.media.ffmpeg_log import AudioStream, InputDescription
+from batches.recognition.runtime import oom_kills
 
 SAMPLE_RATE = 16_000  # Hz, what Whisper and pyannote take
 MAX_DURATION_MS = 6 * 3600 * 1000
@@ -126,6 +126,7 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
         raise EmptyFile
     if size > max_bytes:
         raise MediaTooLarge(bytes=size, limit_bytes=max_bytes)
+    kills = oom_kills.count()
     try:
         # Without an output, ffmpeg describes the input and ends with status 1.
         with ffmpeg.started_in_sandbox():
@@ -143,8 +144,7 @@ def probe(path: Path, *, max_bytes: int = MAX_BYTES, seconds: float = _PROBE_SEC
     if result.returncode in _DOES_NOT_START:
         last = log.strip().splitlines()[-1:] or [f"it ended with status {result.returncode}"]
         raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}")
-    if ffmpeg.was_refused(result.returncode):
-        raise HostExhausted
+    ffmpeg.require_own_end(result.returncode, kills)
     described = ffmpeg_log.describe(log)
     if described is None:
         raise _unreadable(path, log)
@@ -312,12 +312,12 @@ class _Run:
     def decode(self, commands: Sequence[list[str]]) -> None:
         """Run the commands in order. Raises DamagedMedia after the timeout, and WorkDiskFull."""
         for command in commands:
+            kills = oom_kills.count()
             with tempfile.TemporaryFile(dir=self._scratch) as log:
                 status = self._wait(command, log)
                 if status in _NO_ROOM:  # The partial output would look like a complete file.
                     raise WorkDiskFull
-                if ffmpeg.was_refused(status):
-                    raise HostExhausted
+                ffmpeg.require_own_end(status, kills)
                 self.failed = self.failed or status != 0
                 log.seek(0)
                 self.log += log.read(_MOST_LOG).decode(errors="replace")

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable
+from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable, HostExhausted, UnexpectedFailure
 from batches.recognition.media import wave_sizes
-from batches.recognition.runtime import sandbox
+from batches.recognition.runtime import oom_kills, sandbox
 
 # Demuxers by ffmpeg's names: the inputs of PRODUCT.md, their raw streams, and what telephones, cameras and
 # dictation machines write. No playlists, scripts or images.
@@ -29,34 +30,40 @@ FORMATS = (
 )  # fmt: skip
 OLDEST = 4  # major version; older ones do not have all options that are used here
 _MEMORY = 2 * 1024**3  # bytes of address space
+_START_SECONDS = 20.0  # in which ffmpeg tells its version
 _THREADS = 8  # at most, of one ffmpeg
 # Exit statuses when it is refused a thread or a file; not memory, of which a damaged file may want too much.
 _EXHAUSTED = frozenset(256 - number for number in EXHAUSTED - {errno.ENOMEM})
 _VERSION = re.compile(r"ffmpeg version n?([0-9]+)\.")
 
 
-def program() -> str:
-    """Path of ffmpeg. Raises FfmpegUnavailable if it is missing, does not run or is too old."""
+def program(*, seconds: float = _START_SECONDS) -> str:
+    """Path of ffmpeg. Raises FfmpegUnavailable if it is missing, does not run or is too old.
+
+    It runs if it tells its version within ``seconds``.
+    """
     try:
         path = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
     if shutil.which(path) is None:
         raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
-    version(path, Path(path).stat().st_mtime_ns)
+    version(path, Path(path).stat().st_mtime_ns, seconds)
     return path
 
 
 @lru_cache(maxsize=4)
-def version(path: str, _modified: int = 0) -> str:
+def version(path: str, _modified: int = 0, seconds: float = _START_SECONDS) -> str:
     """First line that ffmpeg says of itself. Raises FfmpegUnavailable if it does not run or is too old."""
     try:
         told = subprocess.run(
-            [path, "-version"], capture_output=True, text=True, timeout=20, check=True, env=environment()
+            [path, "-version"], capture_output=True, text=True, timeout=seconds, check=True, env=environment()
         )
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or [f"it ended with status {error.returncode}"]
         raise FfmpegUnavailable(f"ffmpeg does not start: {last[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise FfmpegUnavailable(f"ffmpeg does not answer within {seconds:.0f} seconds.") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise FfmpegUnavailable(f"ffmpeg does not start: {error}") from error
     line = (told.stdout.splitlines() or [""])[0]
@@ -116,6 +123,19 @@ def was_refused(status: int) -> bool:
     finally:
         end.set()
     return False
+
+
+def require_own_end(status: int, oom_kills_before: int) -> None:
+    """Raise an error if ffmpeg did not end by itself: HostExhausted, or UnexpectedFailure if it was killed.
+
+    ``oom_kills_before`` is the number of OOM kills at its start.
+    """
+    if was_refused(status):
+        raise HostExhausted
+    if status == -signal.SIGKILL:
+        if oom_kills.count() > oom_kills_before:
+            raise HostExhausted("The kernel ended ffmpeg, since the machine had no memory left.")
+        raise UnexpectedFailure("ffmpeg was killed (SIGKILL) by somebody.")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from batches.recognition.errors import NO_ROOM, DamagedMedia, WorkDiskFull
 from batches.recognition.media import decoding, ffmpeg
+from batches.recognition.runtime import oom_kills
 
 CONTENT_TYPE = "audio/mpeg"
 EXTENSION = ".muted.mp3"
@@ -56,6 +57,7 @@ def mute(source: Path, target: Path, spans: Iterable[tuple[int, int]]) -> None:
         "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-filter_threads", "1",
         "-af", ",".join(filters), "-codec:a", "libmp3lame", "-b:a", "96k", "-f", "mp3", "-",
     ]  # fmt: skip
+    kills = oom_kills.count()
     with target.open("wb") as sound, tempfile.TemporaryFile() as log:
         try:
             result = subprocess.run(
@@ -72,5 +74,6 @@ def mute(source: Path, target: Path, spans: Iterable[tuple[int, int]]) -> None:
             raise DamagedMedia("The file could not be muted in reasonable time.") from error
     if result.returncode in {256 - number for number in NO_ROOM}:
         raise WorkDiskFull
+    ffmpeg.require_own_end(result.returncode, kills)
     if result.returncode != 0 or target.stat().st_size == 0:
         raise DamagedMedia("The sound of the file could not be written without what was redacted.")

@@ -4,7 +4,8 @@ Imports neither torch nor Django. The caller's ``on_progress`` is called about o
 cancel the file; no other file is affected.
 
 If an engine process dies, each client with a file there retries it, alone at an engine. Only if the engine
-dies while the file is alone is EngineDied (or EngineStalled) raised, which counts an attempt of its task.
+dies while the file is alone is EngineDied (or EngineStalled) raised, which counts an attempt of its task; or
+HostExhausted, which counts none, if the machine had no memory left for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from batches.recognition.errors import EngineDied, EngineStalled, EngineUnavailable, MediaError
+from batches.recognition.errors import (
+    EngineDied,
+    EngineStalled,
+    EngineUnavailable,
+    HostExhausted,
+    MediaError,
+)
 from batches.recognition.options import Options
 from batches.recognition.runtime import engine_slots
 from batches.recognition.runtime.engine_slots import EngineSlot
@@ -287,6 +294,8 @@ def _blame(lost: EngineLost) -> NoReturn:
         ) from lost
     if lost.stalled:
         raise EngineStalled(lost.stalled) from lost
+    if lost.lacked_memory:
+        raise HostExhausted(f"The engine process ended while {lost.stage}: {lost.reason}.") from lost
     raise EngineDied(
         f"The engine process ended while {lost.stage}: {lost.reason}.", reason=lost.reason
     ) from lost

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import IO
 
 from batches.recognition.runtime.memory import OUT_OF_MEMORY, unreclaimable
+from batches.recognition.runtime.oom_kills import KERNEL_KILL
 
 # Allow list of the environment variables that the engine process inherits.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+# Reason of an end, besides KERNEL_KILL, for want of memory.
+NO_MEMORY = "the machine, or its limit of memory (ulimit -v), has no memory left for it"
 _LOG_LINES = 200
 _LONGEST_LINE = 4096  # bytes
 _SOURCE_ROOT = Path(__file__).resolve().parents[3]
@@ -117,15 +120,15 @@ class EngineProcess:
             self.read_log()
         _required(self._process.stderr).close()
 
-    def exit_reason(self) -> str:
-        """Reason why the process ended, as text."""
+    def exit_reason(self, *, oom_kill: bool = False) -> str:
+        """Reason why the process ended, as text. ``oom_kill``: the kernel has just ended some process."""
         code = self._process.wait()
         if code == OUT_OF_MEMORY:
-            return "the machine, or its limit of memory (ulimit -v), has no memory left for it"
+            return NO_MEMORY
         if code >= 0:
             return f"it ended with status {code}"
         if -code == signal.SIGKILL:
-            return "it was killed (SIGKILL), most likely because the machine ran out of memory"
+            return KERNEL_KILL if oom_kill else "it was killed (SIGKILL), though not for want of memory"
         return f"it was ended by signal {signal.Signals(-code).name}"
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from batches.recognition.errors import EngineUnavailable, RecognitionError
+from batches.recognition.runtime.engine_process import NO_MEMORY
+from batches.recognition.runtime.oom_kills import KERNEL_KILL
 from batches.recognition.runtime.pool import Endpoint
 from batches.recognition.runtime.protocol import VERSION, Channel, ChannelClosed, Message
 from batches.recognition.transcript import OnSegments, Segment
@@ -51,6 +53,11 @@ class EngineLost(Exception):
     def loading(self) -> bool:
         """Whether the process had not started the file yet."""
         return self.stage in {"", _LOADING}
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether the machine had no memory left for the process."""
+        return self.reason in {KERNEL_KILL, NO_MEMORY}
 
 
 class EngineLink:

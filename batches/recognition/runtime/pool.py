@@ -41,6 +41,7 @@ from batches.recognition.models.catalogue import DEFAULT_SPEAKERS, DEFAULT_WHISP
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import default_folder
 from batches.recognition.runtime.engine_process import EngineProcess
+from batches.recognition.runtime.oom_kills import OomWatch
 
 MEMORY_LIMIT_FILE = "memory-limit"  # in the engine's home: bytes, as a decimal number
 logger = logging.getLogger(__name__)
@@ -226,17 +227,19 @@ class _Engine:
         self._home = endpoint.path("")
         self._started = self._next_start = 0.0
         self._pause = 0.0
+        self._oom = OomWatch()
         self.ends: list[dict[str, str]] = []
 
     def tick(self) -> None:
         now = time.monotonic()
+        self._oom.look()
         if self.process is None:
             if now >= self._next_start:
                 self._start(now)
             return
         self.process.read_log()
         if not self.process.running():
-            self._note_end(self.process.exit_reason(), now)
+            self._note_end(self.process.exit_reason(oom_kill=self._oom.rose_lately()), now)
         elif (limit := self._memory_limit()) and (used := self.process.memory()) > limit:
             self._end(f"it used {used >> 20} MB of memory; the limit is {limit >> 20} MB", now)
         elif self._is_complained_of(self.process.pid):

@@ -25,4 +25,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Shared memory (/dev/shm) cannot be used: {reason}. Mount a writable tmpfs of 64 MB there."
             )
+        try:
+            queue.try_writing(name)
+        except Exception as error:  # each version of Redis has its own reasons
+            raise CommandError(
+                f"Redis does not accept the queue's messages: {type(error).__name__}. Check that it runs, and"
+                " the host, port and password in SPEECHPORTAL_REDIS_URL."
+            ) from error
         queue.run_cluster(name)
