@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from batches.models import Batch, Charge, Delivery, Task, Webhook
+from batches.billing import settled
+from batches.models import Batch, Delivery, Task, Webhook
 from batches.status.failures import failure_of_batch
 from batches.tasks import lifecycle
 from speechportal.accounts.models import Account
@@ -175,16 +176,16 @@ def _paused_batches(account: Account) -> list[Alert]:
 
 
 def numbers(account: Account, since: datetime) -> Numbers:
-    charged = Charge.objects.for_account(account).filter(created_at__gte=since)
-    sums = charged.aggregate(files=Count("pk"), duration=Sum("media_duration"))
+    soon = timezone.now() + timedelta(days=1)  # whatever the clocks of the workers say
+    charged = list(settled.sources(account, since, soon).sums(settled.period_of([since])))
     tasks = Task.objects.for_account(account)
     unfinished = tasks.filter(state__in=[Task.State.WAITING, *Task.LEASED]).aggregate(
         waiting=Count("pk", filter=Q(state=Task.State.WAITING)),
         in_progress=Count("pk", filter=Q(state__in=Task.LEASED)),
     )
     return Numbers(
-        files=sums["files"],
-        duration=sums["duration"] or 0,
+        files=sum(row["files"] for row in charged),
+        duration=sum(row["duration"] for row in charged),
         failed=_failed_since(account, since).count(),
         in_progress=unfinished["in_progress"],
         waiting=unfinished["waiting"],
