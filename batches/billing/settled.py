@@ -19,6 +19,7 @@ from django.db.models import (
     Count,
     DateTimeField,
     Exists,
+    Func,
     IntegerField,
     Min,
     OuterRef,
@@ -36,7 +37,7 @@ from batches.models import Charge, SettledUsage, UsageMark
 from speechportal.accounts.models import Account
 
 QUARTER = timedelta(minutes=15)
-PIECE = timedelta(days=1)  # settled in one transaction
+PIECE = timedelta(days=30)  # settled in one transaction
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 GROUPS = ("batch_name", "domain_code", "currency")
 
@@ -46,6 +47,21 @@ def edge(now: datetime) -> datetime:
     return (now - timedelta(hours=1)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+class Quarter(Func):
+    """The quarter of an hour in which a time lies."""
+
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "date_bin('15 minutes', %(expressions)s, '1970-01-01 00:00:00+00')"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        seconds = "CAST(strftime('%%%%s', %(expressions)s) AS INTEGER)"
+        template = f"datetime({seconds} / 900 * 900, 'unixepoch')"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 @dataclass(frozen=True)
 class Sources:
     """Rows whose sums are those of a period's charges: settled quarters, and single charges."""
@@ -53,7 +69,7 @@ class Sources:
     quarters: QuerySet[SettledUsage]
     charges: QuerySet[Charge]
 
-    def sums(self, period: Case, *fields: str) -> Iterable[dict[str, Any]]:
+    def sums(self, period: Case | Func, *fields: str) -> Iterable[dict[str, Any]]:
         """Files, duration and amount by ``period`` and fields; a group may come from each of the two.
 
         ``batch__uid`` may be among the fields.
@@ -119,7 +135,7 @@ def settle(seconds: float = 10.0) -> int:
 
 
 def _settle_piece(account: Account, end: datetime) -> bool:
-    """Add up the account's next charges before ``end``, of a day at most; False if there are none."""
+    """Add up the account's next charges before ``end``, of a month at most; False if there are none."""
     with transaction.atomic():
         UsageMark.unscoped.get_or_create(account=account, defaults={"until": LONG_AGO})
         mark = UsageMark.unscoped.select_for_update().get(account=account)
@@ -131,19 +147,18 @@ def _settle_piece(account: Account, end: datetime) -> bool:
         stop = min(start + PIECE, end)
         if mark.until == LONG_AGO:
             SettledUsage.unscoped.filter(account=account).delete()  # of a mark that a trigger has deleted
-        quarters = [start + number * QUARTER for number in range((stop - start) // QUARTER)]
         rows = Sources(SettledUsage.unscoped.none(), rest.filter(created_at__lt=stop))
         SettledUsage.unscoped.bulk_create(
             SettledUsage(
                 account=account,
-                created_at=quarters[row["period"]],
+                created_at=row["period"],
                 batch_uid=row["batch__uid"],
                 files=row["files"],
                 media_duration=row["duration"],
                 amount=row["amount"],
                 **{name: row[name] for name in GROUPS},
             )
-            for row in rows.sums(period_of(quarters), "batch__uid", *GROUPS)
+            for row in rows.sums(Quarter("created_at"), "batch__uid", *GROUPS)
         )
         UsageMark.unscoped.filter(account=account).update(until=stop)
     return True

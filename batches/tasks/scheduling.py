@@ -52,6 +52,7 @@ from speechportal.platform import database_clock
 
 State = Task.State
 CLAIM_TRIES = 20
+FRONT = (10, 100)  # accounts at the front of the order that are looked into first, and then
 TURNS = 3
 TURN_COMES_BACK = timedelta(minutes=10)
 PROBE = timedelta(seconds=60)  # interval between probes of a batch in back-off, one task each
@@ -193,37 +194,69 @@ def claim_next(
 
 def _claim(worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
     for _ in range(CLAIM_TRIES):
-        account_id = _next_account(waited, served)
-        if account_id is None:
+        accounts = _next_accounts(waited, served)
+        if not accounts:
             return None
-        if claim := _claim_of(account_id, worker, waited, served):
+        # An account that another worker claims from just now is passed over: its turn is being used.
+        for account_id in accounts:
+            if claim := _claim_of(account_id, worker, waited, served, wait=False):
+                return claim
+        if claim := _claim_of(accounts[0], worker, waited, served, wait=True):
             return claim
     return None
 
 
-def _next_account(waited: timedelta, served: ServedModels) -> int | None:
+def _next_accounts(waited: timedelta, served: ServedModels) -> list[int]:
+    """The next accounts with a task that may start, in their order; empty if there are none.
+
+    All accounts are sorted by one probe of an index each, but only those at the front are looked into: as one
+    query, PostgreSQL would compare the accounts with the batches and these with the waiting tasks.
+    """
     now = timezone.now()
-    waiting = Exists(_waiting(now, waited, served).filter(batch=OuterRef("pk")))
-    ready = ready_batches(now, served).filter(waiting, account=OuterRef("pk"))
+    waiting = Task.unscoped.filter(account=OuterRef("pk"), state=State.WAITING).order_by()
     leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
     used_up = Q(turns_used_until__gt=now + (TURNS - 1) * TURN_COMES_BACK)
-    return (
-        Account.objects.filter(Exists(ready), suspended_at=None)
+    accounts = list(
+        Account.objects.filter(suspended_at=None)
         .annotate(
+            waiting=Subquery(waiting.values("pk")[:1]),
             running=Coalesce(Subquery(running), 0),
             without_turn=Case(When(used_up, then=1), default=0, output_field=IntegerField()),
         )
+        .filter(waiting__isnull=False)
         .order_by("without_turn", "running", F("last_claimed_at").asc(nulls_first=True), "pk")
         .values_list("pk", flat=True)
-        .first()
     )
+    start = 0
+    for end in (*FRONT, len(accounts)):
+        if (front := accounts[start:end]) and (found := _with_ready_tasks(front, now, waited, served)):
+            return [account_id for account_id in front if account_id in found]
+        start = end
+    return []
 
 
-def _claim_of(account_id: int, worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
-    """Claim the account's next task; ``None`` if none is left or the budget does not cover it."""
+def _with_ready_tasks(
+    accounts: list[int], now: datetime, waited: timedelta, served: ServedModels
+) -> set[int]:
+    """Those of the accounts with a task that may start now."""
+    oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
+    batches = ready_batches(now, served).filter(account__in=accounts).annotate(oldest=oldest)
+    return set(batches.filter(oldest__isnull=False).order_by().values_list("account", flat=True))
+
+
+def _claim_of(
+    account_id: int, worker: str, waited: timedelta, served: ServedModels, *, wait: bool
+) -> Lease | None:
+    """Claim the account's next task; ``None`` if none is left or the budget does not cover it.
+
+    Without ``wait`` also if another worker claims from the account at this moment.
+    """
     with transaction.atomic():
-        account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        rows = Account.objects.select_for_update(no_key=True, skip_locked=not wait)
+        account = rows.filter(pk=account_id).first()
+        if account is None:
+            return None
         task = _next_task(account, waited, served)
         if task is None:
             return None

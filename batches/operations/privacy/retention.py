@@ -92,10 +92,14 @@ def remove_logs(account: Account, before: datetime) -> Counter[str]:
 
 
 def in_chunks(rows: QuerySet[Any]) -> int:
-    """Delete rows in small transactions, since a long one would block others."""
-    removed = 0
+    """Delete rows in small transactions, since a long one would block others.
+
+    Each piece begins after the one before: otherwise a condition on another table would be looked up again
+    for all rows that stay.
+    """
+    removed, last = 0, 0
     model = rows.model
-    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:CHUNK]):
         model._base_manager.filter(pk__in=keys).delete()
-        removed += len(keys)
+        removed, last = removed + len(keys), keys[-1]
     return removed
