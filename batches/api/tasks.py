@@ -20,6 +20,7 @@ from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters
 from speechportal.api.views import ApiView
+from speechportal.platform.keyset import Column
 
 
 class TaskList(ListParameters):
@@ -70,7 +71,6 @@ class TaskView(ApiView):
 
     area = "tasks"
     output = TaskOutput
-    order_columns = {**SORTS, "created_at": SORTS["found"]}
     parameter_classes = {"list": TaskList, "retrieve": ItemParameters}
 
     def tasks(self) -> Any:
@@ -87,6 +87,9 @@ class TaskView(ApiView):
         asked, tasks = self.parameters, self.tasks()
         # By its key: of a batch's ID, PostgreSQL could not tell a large batch from a small one.
         batch = self.order_anchor = selectors.key_of_batch(request.account, asked.get("batch"))
+        # Of a batch by its own index: PostgreSQL might look for its tasks among those of all accounts.
+        found = SORTS["found"] if batch is not None else Column("pk")
+        self.order_columns = {**SORTS, "found": found, "created_at": found, "pk": found}
         conditions = {
             "batch": batch,
             "state__in": asked.get("state"),

@@ -5,7 +5,6 @@ from django.db import migrations, models
 from speechportal.platform.concurrent_indexes import AddIndexConcurrently, RemoveIndexConcurrently
 
 TASKS = {
-    "task_of_batch_in_state": ["batch", "state", "id"],
     "task_of_batch_by_name": ["batch", "name", "id"],
     "task_of_batch_by_duration": ["batch", "media_duration", "id"],
     "task_of_batch_by_size": ["batch", "input_size", "id"],
@@ -26,6 +25,18 @@ class Migration(migrations.Migration):
     dependencies = [("batches", "0009_search_text_batch")]
 
     operations = [
+        AddIndexConcurrently(
+            "task",
+            models.Index(fields=["batch", "state", "id"], include=["account"], name="task_of_batch_in_state"),
+        ),
+        AddIndexConcurrently(
+            "task",
+            models.Index(
+                fields=["account", "finished_at"],
+                condition=models.Q(state="failed"),
+                name="task_failed_of_account",
+            ),
+        ),
         *(
             AddIndexConcurrently("task", models.Index(fields=fields, name=name))
             for name, fields in TASKS.items()

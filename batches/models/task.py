@@ -241,8 +241,13 @@ class Task(models.Model):
             models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
             # A batch's page by state, newest first; without it SQLite scans all tasks if none has the state.
             models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
+            # Home: the latest failures of an account.
+            models.Index(
+                fields=["account", "finished_at"], condition=Q(state="failed"), name="task_failed_of_account"
+            ),
             # A batch's list by each of its columns, up and down (speechportal.platform.keyset).
-            models.Index(fields=["batch", "state", "id"], name="task_of_batch_in_state"),
+            # The first is also counted from without the table: hence the account, which queries filter by.
+            models.Index(fields=["batch", "state", "id"], include=["account"], name="task_of_batch_in_state"),
             models.Index(fields=["batch", "name", "id"], name="task_of_batch_by_name"),
             models.Index(fields=["batch", "media_duration", "id"], name="task_of_batch_by_duration"),
             models.Index(fields=["batch", "input_size", "id"], name="task_of_batch_by_size"),

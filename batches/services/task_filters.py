@@ -18,8 +18,7 @@ MINUTE = 60_000  # ms
 LONGEST = 10_000  # minutes: more than any input may have
 
 HEARD_IN = "search_text__batch"  # begins the indexes of what was heard
-# Columns of the list that it can be sorted by; ties by primary key. Primary keys are given in the order of
-# discovery.
+# Columns of a batch's list that it can be sorted by; ties by primary key.
 SORTS = {
     "order": Column("task_order"),
     "name": Column("name"),
@@ -30,7 +29,7 @@ SORTS = {
     "speakers": Column("search_text__speakers", anchor=HEARD_IN),
     "flags": Column("search_text__flags", empty_is_none=True, anchor=HEARD_IN),
     "model": Column("whisper_model", empty_is_none=True),
-    "found": Column("pk"),
+    "found": Column("task_order"),  # Tasks are numbered as they are found.
     "started": Column("started_at"),
     "finished": Column("finished_at"),
 }
@@ -107,7 +106,14 @@ class TaskFilter:
 
     def matching(self, batch: Batch) -> QuerySet[Task]:
         """The batch's tasks that match, the newest first."""
-        return selectors.list_tasks(batch, self.state, self.q).filter(self.conditions(batch.pk))
+        tasks = selectors.list_tasks(batch, self.state, self.q).filter(self.conditions(batch.pk))
+        # By primary key, which is the same order, where the index is one of what was heard.
+        return tasks.order_by("-pk") if self.is_of_transcripts else tasks
+
+    @property
+    def is_of_transcripts(self) -> bool:
+        """Whether a condition is on what was heard."""
+        return bool(self.language or self.flag or self.speakers is not None)
 
     def ordering(self, batch: Batch) -> Ordering:
         """Order of the list, by a column of ``SORTS``."""

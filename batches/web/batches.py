@@ -253,7 +253,7 @@ def _task_rows(request: PortalRequest, chosen: TaskFilter, batch: Batch) -> dict
     tasks = chosen.matching(batch).annotate(**heard)
     if chosen.sort in ("", "order", "-order"):
         if chosen.sort == "order":
-            tasks = tasks.order_by("task_order")
+            tasks = tasks.reverse()
         return _window(tasks, request.GET.get("before", ""), oldest_first=chosen.sort == "order")
     page = _page_at(chosen.ordering(batch), tasks, request.GET.get("after", ""))
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from django.db import models, transaction
@@ -44,7 +45,7 @@ class ApiView(GenericViewSet[Any]):
     more_errors: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_ordering: ClassVar[str] = "-pk"
     # Orders by something else than the field of that name.
-    order_columns: ClassVar[Mapping[str, Column]] = {}
+    order_columns: Mapping[str, Column] = MappingProxyType({})
     order_anchor: int | None = None  # see speechportal.platform.keyset.Ordering
     edits_match: ClassVar[bool] = False  # whether edits support If-Match
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]

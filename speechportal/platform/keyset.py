@@ -88,8 +88,7 @@ class Ordering:
         found: list[Any] = []
         for with_value in [not backwards, backwards] if self._can_be_empty else [True]:
             if len(found) <= size and self._reaches(cursor, with_value=with_value):
-                rows = self.part(queryset, cursor, with_value=with_value)
-                found += rows[: size + 1 - len(found)]
+                found += self.part(queryset, cursor, with_value=with_value)[: size + 1 - len(found)]
         more, rows = len(found) > size, found[:size]
         if backwards:
             rows.reverse()
@@ -108,7 +107,8 @@ class Ordering:
         if cursor is not None and with_value == (cursor.value is not None):
             rows = rows.filter(self._beyond(cursor, "lt" if down else "gt"))
         by = [VALUE, "pk"] if with_value else ["pk"]
-        return rows.order_by(*(f"-{name}" if down else name for name in by))
+        ordered: QuerySet[Any] = rows.order_by(*(f"-{name}" if down else name for name in by))
+        return ordered
 
     def _beyond(self, cursor: Cursor, side: str) -> Q:
         further = Q(**{f"pk__{side}": cursor.pk})

@@ -185,10 +185,12 @@ def test_pages_of_a_sorted_list_follow_each_other(alice: User, batch: Batch) -> 
 
     def names(query: dict[str, str]) -> list[str]:
         page = client.get(address, query, follow=True)
-        cursors.update(next=page.context["next"], previous=page.context["previous"])
+        found = {name: page.context[name] for name in ("next", "previous")}
+        cursors.clear()
+        cursors.update({name: cursor for name, cursor in found.items() if cursor})
         return [task.name for task, _ in page.context["rows"]]
 
-    cursors: dict[str, str | None] = {}
+    cursors: dict[str, str] = {}
     every = [f"{number:02}.wav" for number in range(55)]
     for sort, expected in (
         ("name", every),
@@ -198,11 +200,9 @@ def test_pages_of_a_sorted_list_follow_each_other(alice: User, batch: Batch) -> 
     ):
         first = names({"sort": sort})
         assert first == expected[:50]
-        assert cursors["previous"] is None
-        assert cursors["next"]
+        assert set(cursors) == {"next"}
         assert names({"sort": sort, "after": cursors["next"]}) == expected[50:]
-        assert cursors["next"] is None
-        assert cursors["previous"]
+        assert set(cursors) == {"previous"}
         assert names({"sort": sort, "after": cursors["previous"]}) == first
     assert names({"sort": "name", "after": "nonsense"}) == every[:50]
     assert names({"sort": "duration", "after": Cursor("x", "1").encode()}) == (every[52:] + every[:52])[:50]
