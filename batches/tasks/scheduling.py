@@ -13,9 +13,11 @@ it looks for a task of that pair first.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Self, TypedDict
 
 from django.conf import settings
@@ -194,20 +196,34 @@ def claim_next(
 
 def _claim(worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
     for _ in range(CLAIM_TRIES):
-        accounts = _next_accounts(waited, served)
-        if not accounts:
+        candidates = _candidates(waited, served)
+        if not candidates:
             return None
-        # An account that another worker claims from just now is passed over: its turn is being used.
-        for account_id in accounts:
-            if claim := _claim_of(account_id, worker, waited, served, wait=False):
+        first = candidates[0]
+        # An account that another worker claims from just now is passed over for one that would come next
+        # after that claim; where there is none, wait for it.
+        for candidate in candidates:
+            if candidate.place > (first.place[0], first.place[1] + 1):
+                break
+            if claim := _claim_of(candidate.account_id, worker, partial(int, candidate.task_id), wait=False):
                 return claim
-        if claim := _claim_of(accounts[0], worker, waited, served, wait=True):
+        choose = partial(_next_task, first.account_id, waited, served)
+        if claim := _claim_of(first.account_id, worker, choose, wait=True):
             return claim
     return None
 
 
-def _next_accounts(waited: timedelta, served: ServedModels) -> list[int]:
-    """The next accounts with a task that may start, in their order; empty if there are none.
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Account whose turn it is, with its next task. ``place``: without a token, running tasks."""
+
+    account_id: int
+    task_id: int
+    place: tuple[int, int]
+
+
+def _candidates(waited: timedelta, served: ServedModels) -> list[_Candidate]:
+    """The next accounts with a task that may start, in their order.
 
     All accounts are sorted by one probe of an index each, but only those at the front are looked into: as one
     query, PostgreSQL would compare the accounts with the batches and these with the waiting tasks.
@@ -226,60 +242,54 @@ def _next_accounts(waited: timedelta, served: ServedModels) -> list[int]:
         )
         .filter(waiting__isnull=False)
         .order_by("without_turn", "running", F("last_claimed_at").asc(nulls_first=True), "pk")
-        .values_list("pk", flat=True)
+        .values_list("pk", "without_turn", "running")
     )
     start = 0
     for end in (*FRONT, len(accounts)):
-        if (front := accounts[start:end]) and (found := _with_ready_tasks(front, now, waited, served)):
-            return [account_id for account_id in front if account_id in found]
+        front = accounts[start:end]
+        found = _next_tasks([pk for pk, *_place in front], now, waited, served) if front else {}
+        if found:
+            return [_Candidate(pk, found[pk], (turn, running)) for pk, turn, running in front if pk in found]
         start = end
     return []
 
 
-def _with_ready_tasks(
+def _next_tasks(
     accounts: list[int], now: datetime, waited: timedelta, served: ServedModels
-) -> set[int]:
-    """Those of the accounts with a task that may start now."""
+) -> dict[int, int]:
+    """Of each account the next task that may start, if there is one: the oldest of the first batch."""
     oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
     batches = ready_batches(now, served).filter(account__in=accounts).annotate(oldest=oldest)
-    return set(batches.filter(oldest__isnull=False).order_by().values_list("account", flat=True))
+    rows = batches.filter(oldest__isnull=False).order_by("-priority", "oldest")
+    found: dict[int, int] = {}
+    for account_id, task_id in rows.values_list("account", "oldest"):
+        found.setdefault(account_id, task_id)
+    return found
 
 
-def _claim_of(
-    account_id: int, worker: str, waited: timedelta, served: ServedModels, *, wait: bool
-) -> Lease | None:
-    """Claim the account's next task; ``None`` if none is left or the budget does not cover it.
+def _next_task(account_id: int, waited: timedelta, served: ServedModels) -> int | None:
+    return _next_tasks([account_id], timezone.now(), waited, served).get(account_id)
+
+
+def _claim_of(account_id: int, worker: str, choose: Callable[[], int | None], *, wait: bool) -> Lease | None:
+    """Claim the task that ``choose`` returns; ``None`` if there is none or the budget does not cover it.
 
     Without ``wait`` also if another worker claims from the account at this moment.
     """
     with transaction.atomic():
         rows = Account.objects.select_for_update(no_key=True, skip_locked=not wait)
-        account = rows.filter(pk=account_id).first()
-        if account is None:
+        account = rows.filter(pk=account_id, suspended_at=None).order_by().first()
+        task_id = choose() if account is not None else None
+        if account is None or task_id is None:
             return None
-        task = _next_task(account, waited, served)
-        if task is None:
+        task = Task.unscoped.select_related("batch__domain").get(pk=task_id)
+        if task.state != State.WAITING:
             return None
         price = _price(account, task)
         if not budget.covers(account, price):
             account_holds.hold_for_budget(account)
             return None
         return _take(task, account, price, worker)
-
-
-def _next_task(account: Account, waited: timedelta, served: ServedModels) -> Task | None:
-    now = timezone.now()
-    oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
-    batches = ready_batches(now, served).filter(account=account).annotate(oldest=oldest)
-    task_id = (
-        batches.filter(oldest__isnull=False)
-        .order_by("-priority", "oldest")
-        .values_list("oldest", flat=True)
-        .first()
-    )
-    if task_id is None:
-        return None
-    return Task.unscoped.select_related("batch__domain").get(pk=task_id)
 
 
 def _price(account: Account, task: Task) -> Decimal:
