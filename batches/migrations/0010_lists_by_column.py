@@ -1,4 +1,4 @@
-"""Indexes for a batch's tasks by each column of their list, made while the portal goes on writing."""
+"""Indexes for a batch's tasks by each column of their list, for claims and for Home."""
 
 from django.db import migrations, models
 
@@ -28,6 +28,12 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             "task",
             models.Index(fields=["batch", "state", "id"], include=["account"], name="task_of_batch_in_state"),
+        ),
+        AddIndexConcurrently(
+            "task",
+            models.Index(
+                fields=["account"], condition=models.Q(state="waiting"), name="task_waiting_of_account"
+            ),
         ),
         AddIndexConcurrently(
             "task",

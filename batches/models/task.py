@@ -207,6 +207,7 @@ class Task(models.Model):
         ]
         indexes = [
             models.Index(fields=["batch", "id"], condition=Q(state="waiting"), name="task_waiting_of_batch"),
+            models.Index(fields=["account"], condition=Q(state="waiting"), name="task_waiting_of_account"),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(state__in=["in_progress", "cancelling"]),

@@ -230,26 +230,27 @@ def _candidates(waited: timedelta, served: ServedModels) -> list[_Candidate]:
     """
     now = timezone.now()
     waiting = Task.unscoped.filter(account=OuterRef("pk"), state=State.WAITING).order_by()
-    leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
-    running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
+    leased = Task.unscoped.filter(state__in=Task.LEASED).order_by().values_list("account")
+    running = dict(leased.annotate(n=Count("pk")))
     used_up = Q(turns_used_until__gt=now + (TURNS - 1) * TURN_COMES_BACK)
-    accounts = list(
+    found = (
         Account.objects.filter(suspended_at=None)
         .annotate(
             waiting=Subquery(waiting.values("pk")[:1]),
-            running=Coalesce(Subquery(running), 0),
             without_turn=Case(When(used_up, then=1), default=0, output_field=IntegerField()),
         )
         .filter(waiting__isnull=False)
-        .order_by("without_turn", "running", F("last_claimed_at").asc(nulls_first=True), "pk")
-        .values_list("pk", "without_turn", "running")
+        .order_by(F("last_claimed_at").asc(nulls_first=True), "pk")
+        .values_list("pk", "without_turn")
     )
+    accounts = [(pk, turn, running.get(pk, 0)) for pk, turn in found]
+    accounts.sort(key=lambda account: account[1:])  # and those of one place by the time of their last start
     start = 0
     for end in (*FRONT, len(accounts)):
         front = accounts[start:end]
-        found = _next_tasks([pk for pk, *_place in front], now, waited, served) if front else {}
-        if found:
-            return [_Candidate(pk, found[pk], (turn, running)) for pk, turn, running in front if pk in found]
+        tasks = _next_tasks([pk for pk, *_place in front], now, waited, served) if front else {}
+        if tasks:
+            return [_Candidate(pk, tasks[pk], (turn, count)) for pk, turn, count in front if pk in tasks]
         start = end
     return []
 

@@ -18,8 +18,13 @@ from batches.operations import dashboard
 from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_charge, make_task
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("every_account_is_large")]
 Clock = Callable[[str], None]
+
+
+@pytest.fixture
+def every_account_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled, "LARGE", 1)
 
 
 @pytest.fixture
@@ -100,6 +105,18 @@ def test_a_month_at_a_time_is_added_up_and_a_pause_is_skipped(clock: Clock, acco
     ]
     assert {(row.created_at.minute, row.created_at.second) for row in quarters} == {(15, 0)}
     assert budget.spent(account) == 2
+
+
+def test_a_few_charges_are_not_added_up(
+    clock: Clock, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "LARGE", 3)
+    for day, pieces in (("01", 0), ("02", 0), ("03", 1), ("04", 0), ("05", 0), ("06", 1)):
+        clock(f"2026-11-{day}T12:00:00")
+        charge(account, "1")
+        clock(f"2026-11-{day}T20:00:00")
+        assert settled.settle() == pieces, day
+        assert budget.spent(account) == int(day)
 
 
 def test_a_charge_of_a_late_clock_is_counted(clock: Clock, account: Account) -> None:
