@@ -20,6 +20,7 @@ from speechportal.api.idempotency import idempotent
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import ItemParameters, ListParameters
 from speechportal.api.views import ApiView
+from speechportal.platform.keyset import Column
 
 
 class TaskList(ListParameters):
@@ -70,7 +71,6 @@ class TaskView(ApiView):
 
     area = "tasks"
     output = TaskOutput
-    order_expressions = SORTS
     parameter_classes = {"list": TaskList, "retrieve": ItemParameters}
 
     def tasks(self) -> Any:
@@ -85,23 +85,27 @@ class TaskView(ApiView):
     @extend_schema(responses=TaskOutput(many=True), summary="List tasks")
     def list(self, request: ApiRequest) -> Response:
         asked, tasks = self.parameters, self.tasks()
-        batch, states = asked.get("batch"), asked.get("state")
+        # By its key: of a batch's ID, PostgreSQL could not tell a large batch from a small one.
+        batch = self.order_anchor = selectors.key_of_batch(request.account, asked.get("batch"))
+        # Of a batch by its own index: PostgreSQL might look for its tasks among those of all accounts.
+        found = SORTS["found"] if batch is not None else Column("pk")
+        self.order_columns = {**SORTS, "found": found, "created_at": found, "pk": found}
         conditions = {
-            # SQLite uses the account's index for some states, and the batch's index for all states.
-            "batch__uid": batch if states else None,
-            "batch": None if states else selectors.batch_with(request.account, batch),
-            "state__in": states,
+            "batch": batch,
+            "state__in": asked.get("state"),
             "name__icontains": asked.get("q"),
             "name": asked.get("name"),
             "created_at__gte": asked.get("created_after"),
             "created_at__lt": asked.get("created_before"),
         }
         tasks = tasks.filter(
-            TaskFilter(**{name: asked[name] for name in RECOGNISED if name in asked}).conditions()
+            TaskFilter(**{name: asked[name] for name in RECOGNISED if name in asked}).conditions(batch)
         )
         if text := asked.get("text"):
             tasks = tasks.filter(pk__in=search.matching(request.account, text).values("pk"))
-        return self.page(tasks.filter(**{name: value for name, value in conditions.items() if value}))
+        return self.page(
+            tasks.filter(**{name: value for name, value in conditions.items() if value not in (None, "")})
+        )
 
     @extend_schema(responses=TaskOutput, summary="Read a task")
     def retrieve(self, request: ApiRequest, uid: str) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from batches.billing import settled
 from batches.billing.money import MoneySum, Total
-from batches.models import Adjustment, Charge, Task
+from batches.models import Adjustment, Charge, SettledUsage, Task
 from speechportal.accounts.models import Account
 
 ZERO = Decimal(0)
@@ -29,26 +30,29 @@ def month_start(now: datetime, zone: tzinfo) -> datetime:
 def spent(account: Account) -> Decimal:
     """Amount charged this month plus reservations of tasks in progress.
 
-    Recent charges are read in one statement with the reservations, which turn into charges.
+    Charges that are not settled are read in one statement with the reservations, which turn into charges.
     """
-    now = timezone.now()
-    start = month_start(now, account.zone)
-    newest = max(start, settled.edge(now))
-    own = {"account": OuterRef("pk"), "currency": OuterRef("currency")}
-    charges = Charge.unscoped.filter(**own, created_at__gte=newest)
-    corrections = Adjustment.unscoped.filter(**own, charge__created_at__gte=start)
+    start = month_start(timezone.now(), account.zone)
+    quarters = SettledUsage.unscoped.filter(
+        settled.of_currency(), created_at__gte=start, created_at__lt=OuterRef("usage_mark__until")
+    )
+    marked = Account.objects.annotate(settled=_total(quarters, "amount"))
+    until, added_up = marked.values_list("usage_mark__until", "settled").get(pk=account.pk)
+    newest = max(filter(None, (start, until)))
+    own = settled.of_currency()
+    charges = Charge.unscoped.filter(own, created_at__gte=newest)
+    corrections = Adjustment.unscoped.filter(own, charge__created_at__gte=start)
     running = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
     totals = Account.objects.annotate(
         charged=_total(charges, "amount"),
         corrected=_total(corrections, "amount"),
         set_aside=_total(running, "reserved"),
-        first=Subquery(settled.oldest(Charge.unscoped.filter(account=OuterRef("pk"), created_at__gte=start))),
     )
-    first, *amounts = totals.values_list("first", "charged", "corrected", "set_aside").get(pk=account.pk)
-    return settled.amount(account, start, newest, first) + sum(amounts, ZERO)
+    amounts = totals.values_list("charged", "corrected", "set_aside").get(pk=account.pk)
+    return sum(amounts, Decimal(added_up))
 
 
-def _total(rows: QuerySet[Charge] | QuerySet[Adjustment] | QuerySet[Task], field: str) -> Coalesce:
+def _total(rows: QuerySet[Any], field: str) -> Coalesce:
     total = rows.order_by().values("account").annotate(total=MoneySum(field)).values("total")
     return Coalesce(Subquery(total), ZERO, output_field=Total(max_digits=28, decimal_places=4))
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypedDict, cast
+from typing import TypedDict
 
 from django.core.cache import cache
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from batches.billing import budget, settled
-from batches.billing.money import MoneySum
 from batches.models import Charge
 from speechportal.accounts.models import Account
+
+KEPT_FOR = 6 * 3600  # seconds
 
 
 class Month(TypedDict):
@@ -28,7 +29,7 @@ class Month(TypedDict):
 def charges_by_month(account: Account) -> list[Month]:
     """Totals by month and currency, newest first; months begin in the account's time zone.
 
-    The totals of settled months, and of the settled part of the current month, are cached.
+    The totals of settled months are cached for a few hours, as long as the first charge stays the same.
     """
     months, first = _months(account)
     last_settled = settled.edge(timezone.now())
@@ -39,33 +40,11 @@ def charges_by_month(account: Account) -> list[Month]:
     }
     cached: dict[str, list[Month]] = cache.get_many(keys.values())
     known = {month: cached[key] for month, key in keys.items() if key in cached}
-    missing = [month for month in keys if month not in known]
-    if missing:
-        wanted = [month for month in keys if month >= missing[0]]
-        read = _read_months(account, wanted, settled.Part(wanted[0], next_month(wanted[-1]), is_settled=True))
+    if missing := [month for month in months if month not in known]:
+        read = _read_months(account, [month for month in months if month >= missing[0]])
         known |= read
-        cache.set_many({keys[month]: rows for month, rows in read.items()}, settled.KEPT_FOR)
-    for month in months[len(keys) :]:
-        known[month] = _open_month(account, month, first)
+        cache.set_many({key: read[month] for month, key in keys.items() if month in read}, KEPT_FOR)
     return [row for month in reversed(months) for row in known[month]]
-
-
-def _open_month(account: Account, month: datetime, first: int) -> list[Month]:
-    """Totals by currency of a month that may still get charges."""
-
-    def read(part: settled.Part) -> list[Month]:
-        return _read_months(account, [month], part)[month]
-
-    totals: dict[str, Month] = {}
-    for part in settled.parts(month, next_month(month)):
-        for row in settled.cached(part, part.key("month", account, first), read):
-            total = totals.setdefault(
-                row["currency"], {**row, "files": 0, "duration": 0, "amount": Decimal(0)}
-            )
-            total["files"] += row["files"]
-            total["duration"] += row["duration"]
-            total["amount"] += row["amount"]
-    return [totals[currency] for currency in sorted(totals)]
 
 
 def _months(account: Account) -> tuple[list[datetime], int]:
@@ -80,21 +59,20 @@ def _months(account: Account) -> tuple[list[datetime], int]:
     return months, first[1]
 
 
-def _read_months(account: Account, months: list[datetime], part: settled.Part) -> dict[datetime, list[Month]]:
-    """Totals by month of the charges in a part of these consecutive months."""
-    rows = (
-        part.charges(account)
-        .order_by()
-        .annotate(period=settled.period_of(months))
-        .values("period", "currency")
-        .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
-        .order_by("currency")
-    )
+def _read_months(account: Account, months: list[datetime]) -> dict[datetime, list[Month]]:
+    """Totals by month and currency of these consecutive months."""
+    rows = settled.sources(account, months[0], next_month(months[-1]))
+    totals: dict[tuple[datetime, str], Month] = {}
+    for row in rows.sums(settled.period_of(months), "currency"):
+        month, currency = months[row["period"]], row["currency"]
+        empty = Month(month=month, currency=currency, files=0, duration=0, amount=Decimal(0))
+        total = totals.setdefault((month, currency), empty)
+        total["files"] += row["files"]
+        total["duration"] += row["duration"]
+        total["amount"] += row["amount"]
     found: dict[datetime, list[Month]] = {month: [] for month in months}
-    for row in rows:
-        values: dict[str, Any] = dict(row)
-        month = months[values.pop("period")]
-        found[month].append(cast("Month", {"month": month, **values}))
+    for month, currency in sorted(totals):
+        found[month].append(totals[month, currency])
     return found
 
 

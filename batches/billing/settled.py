@@ -1,34 +1,46 @@
-"""Cached sums of settled charges, which can no longer change.
+"""Sums of charges: settled ones by quarters of an hour from a table, and the newest charge by charge.
 
 Charges are immutable, and each is committed within seconds of its timestamp. A sum over charges older than an
-hour is therefore final. A period has up to three parts (:func:`parts`): until a midnight a day or two ago,
-from there until an hour ago, and the newest charges. Only the newest are read each time, however many an
-account has; the second part is read once an hour, and the first once a day.
-
-The portal itself never deletes a charge, but an operator may do so with SQL, and a backup may be restored
-beneath a running process. A sum is therefore cached for a few hours only, and only while the oldest charge of
-its period stays the same: after a deletion of old charges, no sum that includes them is used again.
+hour is therefore final. The scheduler adds those of large accounts up (:func:`settle`), a thousand or more at
+a time, and remembers until when; whoever needs a sum reads the quarters until then, and the charges from then
+on. A sum never waits for the scheduler: what is not settled yet is read from the charges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-from django.core.cache import cache
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db import transaction
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    Func,
+    IntegerField,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from batches.billing.money import MoneySum
-from batches.models import Charge
+from batches.models import Charge, SettledUsage, UsageMark
 from speechportal.accounts.models import Account
 
-Sum = TypeVar("Sum")
-KEPT_FOR = 6 * 3600  # seconds
+QUARTER = timedelta(minutes=15)
+PIECE = timedelta(days=30)  # settled in one transaction
+LARGE = 1000  # charges: they are read in a few milliseconds
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+GROUPS = ("batch_name", "domain_code", "currency")
 
 
 def edge(now: datetime) -> datetime:
@@ -36,61 +48,65 @@ def edge(now: datetime) -> datetime:
     return (now - timedelta(hours=1)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+class Quarter(Func):
+    """The quarter of an hour in which a time lies."""
+
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "date_bin('15 minutes', %(expressions)s, '1970-01-01 00:00:00+00')"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        seconds = "CAST(strftime('%%%%s', %(expressions)s) AS INTEGER)"
+        template = f"datetime({seconds} / 900 * 900, 'unixepoch')"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 @dataclass(frozen=True)
-class Part:
-    """Part of a period: charges from ``start`` (inclusive) to ``end`` (exclusive)."""
+class Sources:
+    """Rows whose sums are those of a period's charges: settled quarters, and single charges."""
 
-    start: datetime
-    end: datetime
-    is_settled: bool
+    quarters: QuerySet[SettledUsage]
+    charges: QuerySet[Charge]
 
-    def key(self, name: str, account: Account, first: int | None) -> str:
-        """Cache key of a sum. ``first`` is the oldest charge of the whole period."""
-        period = f"{self.start.timestamp():.0f}:{self.end.timestamp():.0f}"
-        return f"{name}:{account.uid}:{account.currency}:{account.time_zone}:{period}:{first}"
+    def sums(self, period: Case | Func, *fields: str) -> Iterable[dict[str, Any]]:
+        """Files, duration and amount by ``period`` and fields; a group may come from each of the two.
 
-    def charges(self, account: Account) -> QuerySet[Charge]:
-        return Charge.objects.for_account(account).filter(created_at__gte=self.start, created_at__lt=self.end)
-
-
-def parts(start: datetime, end: datetime) -> list[Part]:
-    """Split a period into its parts, the earliest first."""
-    hour = edge(timezone.now())
-    midnight = (hour - timedelta(days=1)).replace(hour=0)
-    cuts = [start, *(cut for cut in (midnight, hour) if start < cut < end), end]
-    return [Part(since, until, until <= hour) for since, until in pairwise(cuts)]
-
-
-def cached(part: Part, key: str, read: Callable[[Part], Sum]) -> Sum:
-    """Return ``read(part)``, from the cache if the part is settled."""
-    if not part.is_settled:
-        return read(part)
-    found: Sum | None = cache.get(key)
-    if found is None:
-        found = read(part)
-        cache.set(key, found, KEPT_FOR)
-    return found
+        ``batch__uid`` may be among the fields.
+        """
+        parts: list[tuple[QuerySet[Any], Sum | Count, list[str]]] = [
+            (self.quarters, Sum("files"), [name.replace("__", "_") for name in fields]),
+            (self.charges, Count("pk"), list(fields)),
+        ]
+        for rows, files, columns in parts:
+            found = rows.order_by().annotate(period=period).values_list("period", *columns)
+            sums = found.annotate(
+                sum_files=files, sum_duration=Sum("media_duration"), sum_amount=MoneySum("amount")
+            )
+            for row in sums:
+                yield dict(zip(("period", *fields, "files", "duration", "amount"), row, strict=True))
 
 
-def oldest(charges: QuerySet[Charge]) -> QuerySet[Charge, int]:
-    """Primary key of the oldest charge, as a subquery or a value."""
-    return charges.order_by("created_at").values_list("pk", flat=True)[:1]
+def until(account: Account) -> datetime:
+    """The time until which the account's charges are settled."""
+    found = UsageMark.objects.for_account(account).values_list("until", flat=True).first()
+    return found or LONG_AGO
 
 
-def amount(account: Account, start: datetime, end: datetime, first: int | None) -> Decimal:
-    """Sum of the account's charges in its currency from ``start`` to ``end`` (exclusive), all settled.
+def sources(account: Account, start: datetime, end: datetime) -> Sources:
+    """What the charges from ``start`` to ``end`` (exclusive) are summed up from."""
+    last = min(until(account), _floor(end))
+    quarters = SettledUsage.objects.for_account(account).filter(created_at__gte=start, created_at__lt=last)
+    charges = Charge.objects.for_account(account)
+    if last <= start or _floor(start) != start:
+        return Sources(quarters.none(), charges.filter(created_at__gte=start, created_at__lt=end))
+    return Sources(quarters, charges.filter(created_at__gte=last, created_at__lt=end))
 
-    ``first`` is the oldest charge of the account from ``start`` on.
-    """
 
-    def read(part: Part) -> Decimal:
-        charges = part.charges(account).filter(currency=account.currency)
-        return charges.aggregate(total=MoneySum("amount"))["total"] or Decimal(0)
-
-    if end <= start:
-        return Decimal(0)
-    found = (cached(part, part.key("settled", account, first), read) for part in parts(start, end))
-    return sum(found, Decimal(0))
+def _floor(moment: datetime) -> datetime:
+    """The beginning of the quarter of an hour."""
+    return moment - (moment - LONG_AGO) % QUARTER
 
 
 def period_of(starts: Sequence[datetime]) -> Case:
@@ -103,3 +119,60 @@ def period_of(starts: Sequence[datetime]) -> Case:
         When(created_at__gte=start, then=Value(number)) for number, start in enumerate(starts)
     ]
     return Case(*reversed(numbered), output_field=IntegerField())
+
+
+def settle(seconds: float = 10.0) -> int:
+    """Settle the charges of large accounts, for ``seconds`` at most; returns how many pieces were added up.
+
+    An account is large if it has ``LARGE`` charges of the latest month to settle. The charges of others are
+    read as quickly as their quarters of an hour would be.
+    """
+    now, begun = timezone.now(), timezone.now()
+    end = edge(now)
+    marked = Coalesce(OuterRef("usage_mark__until"), Value(LONG_AGO), output_field=DateTimeField())
+    lately = Charge.unscoped.filter(
+        account=OuterRef("pk"), created_at__gte=Greatest(marked, Value(now - PIECE)), created_at__lt=end
+    )
+    many = Subquery(lately.order_by("created_at").values("pk")[LARGE - 1 : LARGE])
+    pieces = 0
+    for account in Account.objects.annotate(many=many).filter(many__isnull=False).order_by("pk"):
+        while _settle_piece(account, end):
+            pieces += 1
+            if timezone.now() - begun > timedelta(seconds=seconds):
+                return pieces
+    return pieces
+
+
+def _settle_piece(account: Account, end: datetime) -> bool:
+    """Add up the account's next charges before ``end``, of a month at most; False if there are none."""
+    with transaction.atomic():
+        UsageMark.unscoped.get_or_create(account=account, defaults={"until": LONG_AGO})
+        mark = UsageMark.unscoped.select_for_update().get(account=account)
+        rest = Charge.unscoped.filter(account=account, created_at__gte=mark.until, created_at__lt=end)
+        first = rest.aggregate(first=Min("created_at"))["first"]
+        if first is None:
+            return False
+        start = max(_floor(first), mark.until)
+        stop = min(start + PIECE, end)
+        if mark.until == LONG_AGO:
+            SettledUsage.unscoped.filter(account=account).delete()  # of a mark that a trigger has deleted
+        rows = Sources(SettledUsage.unscoped.none(), rest.filter(created_at__lt=stop))
+        SettledUsage.unscoped.bulk_create(
+            SettledUsage(
+                account=account,
+                created_at=row["period"],
+                batch_uid=row["batch__uid"],
+                files=row["files"],
+                media_duration=row["duration"],
+                amount=row["amount"],
+                **{name: row[name] for name in GROUPS},
+            )
+            for row in rows.sums(Quarter("created_at"), "batch__uid", *GROUPS)
+        )
+        UsageMark.unscoped.filter(account=account).update(until=stop)
+    return True
+
+
+def of_currency() -> Q:
+    """Condition on sums or charges in a subquery of accounts: in the account's currency."""
+    return Q(account=OuterRef("pk"), currency=OuterRef("currency"))

@@ -8,11 +8,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, cast
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import QuerySet
 
 from batches.billing import budget, selectors, settled
 from batches.billing.money import MoneySum
-from batches.models import Adjustment, Charge
+from batches.models import Adjustment
 from speechportal.accounts.models import Account
 
 THRESHOLDS = (50, 80, 100)  # per cent of the budget at which an alert is sent
@@ -79,30 +79,11 @@ def month_rows(account: Account, month: datetime) -> list[UsageRow]:
 
     A day and a batch may have more than one row: of settled charges, and of new ones.
     """
-    since = Charge.objects.for_account(account).filter(created_at__gte=month)
-    first = settled.oldest(since).first()
-
-    def read(part: settled.Part) -> list[UsageRow]:
-        return _read_rows(account, month, part)
-
-    found = (
-        settled.cached(part, part.key("usage", account, first), read)
-        for part in settled.parts(month, selectors.next_month(month))
-    )
-    return [row for rows in found for row in rows]
-
-
-def _read_rows(account: Account, month: datetime, part: settled.Part) -> list[UsageRow]:
     days = [month.date() + timedelta(days=number) for number in range(_days_of(month))]
     midnights = [datetime.combine(day, time.min, month.tzinfo) for day in days]
-    rows = (
-        part.charges(account)
-        .order_by()
-        .annotate(period=settled.period_of(midnights))
-        .values("period", "batch__uid", "batch_name", "domain_code", "currency")
-        .annotate(files=Count("pk"), duration=Sum("media_duration"), amount=MoneySum("amount"))
+    found = settled.sources(account, month, selectors.next_month(month)).sums(
+        settled.period_of(midnights), "batch__uid", "batch_name", "domain_code", "currency"
     )
-    found: list[dict[str, Any]] = [dict(row) for row in rows]
     return [cast("UsageRow", {"day": days[row.pop("period")], **row}) for row in found]
 
 

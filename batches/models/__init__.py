@@ -13,6 +13,7 @@ from batches.models.ledger import Charge, ExecutionResult
 from batches.models.notifications import BatchEvent, ChatChannel, Subscription
 from batches.models.recognition_host import RecognitionHost
 from batches.models.served_model import ServedModel
+from batches.models.settled_usage import SettledUsage, UsageMark
 from batches.models.streamed_segments import StreamedSegments
 from batches.models.task import ResultFile, StoredTranscript, Task
 from batches.models.task_attempt import TaskAttempt
@@ -37,11 +38,13 @@ __all__ = [
     "ResultFile",
     "SearchText",
     "ServedModel",
+    "SettledUsage",
     "StoredTranscript",
     "StreamedSegments",
     "Subscription",
     "Task",
     "TaskAttempt",
     "TaskTrace",
+    "UsageMark",
     "Webhook",
 ]

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from batches.models.batch import Batch
 from batches.models.task import Task
 from domains.models import Domain
 from speechportal.accounts.models import Account
@@ -97,6 +98,8 @@ class SearchText(models.Model):
     account = models.ForeignKey(
         Account, verbose_name=_("account"), on_delete=models.CASCADE, related_name="+"
     )
+    # The task's batch, for the indexes by which its tasks are filtered and sorted.
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, null=True, db_index=False, related_name="+")
     text = models.TextField()
     language = models.CharField(max_length=20, blank=True, default="")  # code, as recognised
     domain_code = models.CharField(max_length=50, blank=True, default="")  # of the domain at the task's start
@@ -117,7 +120,12 @@ class SearchText(models.Model):
         verbose_name_plural = "search texts"
         default_manager_name = "unscoped"
         base_manager_name = "unscoped"
-        indexes = [models.Index(fields=["account", "language"], name="search_text_by_language")]
+        indexes = [
+            models.Index(fields=["account", "language"], name="search_text_by_language"),
+            models.Index(fields=["batch", "language", "task"], name="search_text_of_batch_language"),
+            models.Index(fields=["batch", "speakers", "task"], name="search_text_of_batch_speakers"),
+            models.Index(fields=["batch", "flags", "task"], name="search_text_of_batch_flags"),
+        ]
 
     def __str__(self) -> str:
         return str(self.task)

@@ -4,6 +4,9 @@ A check constraint sees one row; "ten batches per account" and "none on a Free d
 must hold for concurrent requests and for any code that writes rows. On PostgreSQL the trigger locks the
 account's row first, so that the second of two inserts counts the first; SQLite has one writer anyway.
 
+The sums of an account's settled charges (:mod:`batches.billing.settled`) are void when a charge from before
+their end is inserted, by a host whose clock is late, or deleted, which only an operator does, by SQL.
+
 They are dropped before every ``migrate`` and installed after it rather than in a migration: SQLite drops a
 table's triggers whenever a migration rebuilds the table, and cannot rebuild a table to which a trigger of
 another table refers.
@@ -65,6 +68,14 @@ SQLITE = {
     "charge_no_update": (
         "BEFORE UPDATE ON batches_charge BEGIN SELECT RAISE(ABORT, 'charge_immutable'); END"
     ),
+    "charge_late": (
+        "AFTER INSERT ON batches_charge BEGIN DELETE FROM batches_usagemark"
+        " WHERE account_id = NEW.account_id AND until > NEW.created_at; END"
+    ),
+    "charge_deleted": (
+        "AFTER DELETE ON batches_charge BEGIN"
+        " DELETE FROM batches_usagemark WHERE account_id = OLD.account_id; END"
+    ),
     "adjustment_no_update": (
         "BEFORE UPDATE ON batches_adjustment BEGIN SELECT RAISE(ABORT, 'charge_immutable'); END"
     ),
@@ -100,6 +111,20 @@ CREATE OR REPLACE FUNCTION speechportal_charge_immutable() RETURNS trigger AS $$
 BEGIN
     RAISE EXCEPTION 'charge_immutable' USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_immutable';
 END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE FUNCTION speechportal_charge_late() RETURNS trigger AS $$
+BEGIN
+    DELETE FROM batches_usagemark WHERE account_id = NEW.account_id AND until > NEW.created_at;
+    RETURN NULL;
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER speechportal_charge_late AFTER INSERT ON batches_charge
+    FOR EACH ROW EXECUTE FUNCTION speechportal_charge_late();
+CREATE OR REPLACE FUNCTION speechportal_charge_deleted() RETURNS trigger AS $$
+BEGIN
+    DELETE FROM batches_usagemark WHERE account_id = OLD.account_id;
+    RETURN NULL;
+END $$ LANGUAGE plpgsql;
+CREATE OR REPLACE TRIGGER speechportal_charge_deleted AFTER DELETE ON batches_charge
+    FOR EACH ROW EXECUTE FUNCTION speechportal_charge_deleted();
 CREATE OR REPLACE TRIGGER speechportal_batch_rules_insert BEFORE INSERT ON batches_batch
     FOR EACH ROW EXECUTE FUNCTION speechportal_batch_rules();
 CREATE OR REPLACE TRIGGER speechportal_batch_rules_update BEFORE UPDATE OF domain_id ON batches_batch
@@ -112,7 +137,10 @@ CREATE OR REPLACE TRIGGER speechportal_adjustment_immutable BEFORE UPDATE ON bat
     FOR EACH ROW EXECUTE FUNCTION speechportal_charge_immutable();
 """
 
-TABLES = {"accounts_account", "domains_domain", "batches_batch", "batches_charge", "batches_adjustment"}
+TABLES = {
+    *("accounts_account", "domains_domain", "batches_batch", "batches_charge", "batches_adjustment"),
+    "batches_usagemark",
+}
 
 
 def install_triggers(using: str = "default", **_kwargs: Any) -> None:

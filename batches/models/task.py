@@ -207,6 +207,7 @@ class Task(models.Model):
         ]
         indexes = [
             models.Index(fields=["batch", "id"], condition=Q(state="waiting"), name="task_waiting_of_batch"),
+            models.Index(fields=["account"], condition=Q(state="waiting"), name="task_waiting_of_account"),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(state__in=["in_progress", "cancelling"]),
@@ -241,8 +242,20 @@ class Task(models.Model):
             models.Index(fields=["name"], name="task_by_name", opclasses=["varchar_pattern_ops"]),
             # A batch's page by state, newest first; without it SQLite scans all tasks if none has the state.
             models.Index(fields=["batch", "state", "-task_order"], name="task_of_batch_by_state"),
-            # The same for the API, which pages by ID; without it SQLite sorts all tasks.
-            models.Index(fields=["batch", "state", "-id"], name="task_of_batch_by_state_and_id"),
+            # Home: the latest failures of an account.
+            models.Index(
+                fields=["account", "finished_at"], condition=Q(state="failed"), name="task_failed_of_account"
+            ),
+            # A batch's list by each of its columns, up and down (speechportal.platform.keyset).
+            # The first is also counted from without the table: hence the account, which queries filter by.
+            models.Index(fields=["batch", "state", "id"], include=["account"], name="task_of_batch_in_state"),
+            models.Index(fields=["batch", "name", "id"], name="task_of_batch_by_name"),
+            models.Index(fields=["batch", "media_duration", "id"], name="task_of_batch_by_duration"),
+            models.Index(fields=["batch", "input_size", "id"], name="task_of_batch_by_size"),
+            models.Index(fields=["batch", "whisper_model", "id"], name="task_of_batch_by_model"),
+            models.Index(fields=["batch", "speaker_model"], name="task_of_batch_by_speakers"),
+            models.Index(fields=["batch", "started_at", "id"], name="task_of_batch_by_start"),
+            models.Index(fields=["batch", "finished_at", "id"], name="task_of_batch_by_end"),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from batches.billing import budget_alerts
+from batches.billing import budget_alerts, settled
 from batches.intake import notifications, poll_schedule, polling
 from batches.models import TaskTrace
 from batches.notifications import sending
@@ -70,6 +70,7 @@ def run_scheduler() -> None:
             _wake,
             _deliver_due,
             _queue_missed_callbacks,
+            _settle_charges,
             _notify_budgets,
             _reprocess_due,
             _notify_members,
@@ -112,6 +113,11 @@ def _report_due() -> None:
 def _move_due() -> None:
     for task_id in moving.due():
         move_input(task_id)
+
+
+def _settle_charges() -> None:
+    if NamedLease.take("settle charges", timedelta(minutes=2)):
+        settled.settle()
 
 
 def _notify_budgets() -> None:

@@ -80,6 +80,13 @@ def batch_with(account: Account, uid: str | None) -> Subquery | None:
     return Subquery(Batch.objects.for_account(account).filter(uid=uid).values("pk")[:1]) if uid else None
 
 
+def key_of_batch(account: Account, uid: str | None) -> int | None:
+    """Primary key of a batch of the account; 0, which no batch has, for an unknown ID; ``None`` for none."""
+    if not uid:
+        return None
+    return Batch.objects.for_account(account).filter(uid=uid).values_list("pk", flat=True).first() or 0
+
+
 def progress_of(account: Account, batches: Iterable[Batch]) -> dict[int, Progress]:
     """Progress by batch ID, in one query for all batches.
 

@@ -7,31 +7,31 @@ from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Self
 
-from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import NullIf
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from batches.models import Batch, Task
 from batches.services import selectors
+from speechportal.platform.keyset import Column, Ordering
 
 MINUTE = 60_000  # ms
 LONGEST = 10_000  # minutes: more than any input may have
 
-# Sort expressions of the list's columns. Empty values come last in both directions, therefore empty texts
-# are null here; ties by task order.
-SORTS: dict[str, F | NullIf] = {
-    "order": F("task_order"),
-    "name": F("name"),
-    "state": F("state"),
-    "duration": F("media_duration"),
-    "size": F("input_size"),
-    "language": NullIf(F("search_text__language"), Value("")),
-    "speakers": F("search_text__speakers"),
-    "flags": NullIf(F("search_text__flags"), Value("")),
-    "model": NullIf(F("whisper_model"), Value("")),
-    "found": F("created_at"),
-    "started": F("started_at"),
-    "finished": F("finished_at"),
+HEARD_IN = "search_text__batch"  # begins the indexes of what was heard
+# Columns of a batch's list that it can be sorted by; ties by primary key.
+SORTS = {
+    "order": Column("task_order"),
+    "name": Column("name"),
+    "state": Column("state"),
+    "duration": Column("media_duration"),
+    "size": Column("input_size"),
+    "language": Column("search_text__language", empty_is_none=True, anchor=HEARD_IN),
+    "speakers": Column("search_text__speakers", anchor=HEARD_IN),
+    "flags": Column("search_text__flags", empty_is_none=True, anchor=HEARD_IN),
+    "model": Column("whisper_model", empty_is_none=True),
+    "found": Column("task_order"),  # Tasks are numbered as they are found.
+    "started": Column("started_at"),
+    "finished": Column("finished_at"),
 }
 
 
@@ -102,18 +102,29 @@ class TaskFilter:
 
     def apply(self, batch: Batch) -> QuerySet[Task]:
         """Filter and sort the batch's tasks; by default the newest first."""
-        tasks = selectors.list_tasks(batch, self.state, self.q).filter(self.conditions())
-        if not self.sort:
-            return tasks
-        name, descending = self.sort.removeprefix("-"), self.sort.startswith("-")
-        if name == "order":
-            return tasks.order_by("-task_order" if descending else "task_order")
-        by = SORTS[name]
-        ordering = by.desc(nulls_last=True) if descending else by.asc(nulls_last=True)
-        return tasks.order_by(ordering, "-task_order")
+        return self.ordering(batch).sort(self.matching(batch)) if self.sort else self.matching(batch)
 
-    def conditions(self) -> Q:
-        """Condition on tasks of any batch: all but state, text and order."""
+    def matching(self, batch: Batch) -> QuerySet[Task]:
+        """The batch's tasks that match, the newest first."""
+        tasks = selectors.list_tasks(batch, self.state, self.q).filter(self.conditions(batch.pk))
+        # By primary key, which is the same order, where the index is one of what was heard.
+        return tasks.order_by("-pk") if self.is_of_transcripts else tasks
+
+    @property
+    def is_of_transcripts(self) -> bool:
+        """Whether a condition is on what was heard."""
+        return bool(self.language or self.flag or self.speakers is not None)
+
+    def ordering(self, batch: Batch) -> Ordering:
+        """Order of the list, by a column of ``SORTS``."""
+        column = SORTS[self.sort.removeprefix("-")]
+        return Ordering(Task, column, descending=self.sort.startswith("-"), anchor=batch.pk)
+
+    def conditions(self, batch_id: int | None = None) -> Q:
+        """Condition on tasks: all but state, text and order.
+
+        With ``batch_id``, the batch that the tasks belong to, its index of what was heard is used.
+        """
         found = Q()
         if self.model:
             found &= Q(whisper_model=self.model) | Q(speaker_model=self.model)
@@ -125,13 +136,17 @@ class TaskFilter:
             found &= Q(media_duration__gte=self.shortest * MINUTE)
         if self.longest is not None:
             found &= Q(media_duration__lte=self.longest * MINUTE)
+        heard = Q()
         if self.language:
-            found &= Q(search_text__language=self.language)
+            heard &= Q(search_text__language=self.language)
         if self.speakers is not None:
-            found &= Q(search_text__speakers=self.speakers)
+            heard &= Q(search_text__speakers=self.speakers)
         if self.flag:
-            found &= Q(search_text__flags__contains=f",{self.flag},")
-        return found
+            # The first condition bounds a range of an index: most transcripts have no remark.
+            heard &= Q(search_text__flags__gt="", search_text__flags__contains=f",{self.flag},")
+        if heard and batch_id is not None:
+            heard &= Q(**{HEARD_IN: batch_id})
+        return found & heard
 
 
 def _one_of(value: str, known: list[str]) -> str:

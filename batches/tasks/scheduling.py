@@ -13,9 +13,11 @@ it looks for a task of that pair first.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Self, TypedDict
 
 from django.conf import settings
@@ -52,6 +54,7 @@ from speechportal.platform import database_clock
 
 State = Task.State
 CLAIM_TRIES = 20
+FRONT = (10, 100)  # accounts at the front of the order that are looked into first, and then
 TURNS = 3
 TURN_COMES_BACK = timedelta(minutes=10)
 PROBE = timedelta(seconds=60)  # interval between probes of a batch in back-off, one task each
@@ -193,60 +196,101 @@ def claim_next(
 
 def _claim(worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
     for _ in range(CLAIM_TRIES):
-        account_id = _next_account(waited, served)
-        if account_id is None:
+        candidates = _candidates(waited, served)
+        if not candidates:
             return None
-        if claim := _claim_of(account_id, worker, waited, served):
+        first = candidates[0]
+        # An account that another worker claims from just now is passed over for one that would come next
+        # after that claim; where there is none, wait for it.
+        for candidate in candidates:
+            if candidate.place > (first.place[0], first.place[1] + 1):
+                break
+            if claim := _claim_of(candidate.account_id, worker, partial(int, candidate.task_id), wait=False):
+                return claim
+        choose = partial(_next_task, first.account_id, waited, served)
+        if claim := _claim_of(first.account_id, worker, choose, wait=True):
             return claim
     return None
 
 
-def _next_account(waited: timedelta, served: ServedModels) -> int | None:
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Account whose turn it is, with its next task. ``place``: without a token, running tasks."""
+
+    account_id: int
+    task_id: int
+    place: tuple[int, int]
+
+
+def _candidates(waited: timedelta, served: ServedModels) -> list[_Candidate]:
+    """The next accounts with a task that may start, in their order.
+
+    All accounts are sorted by one probe of an index each, but only those at the front are looked into: as one
+    query, PostgreSQL would compare the accounts with the batches and these with the waiting tasks.
+    """
     now = timezone.now()
-    waiting = Exists(_waiting(now, waited, served).filter(batch=OuterRef("pk")))
-    ready = ready_batches(now, served).filter(waiting, account=OuterRef("pk"))
-    leased = Task.unscoped.filter(account=OuterRef("pk"), state__in=Task.LEASED)
-    running = leased.order_by().values("account").annotate(n=Count("pk")).values("n")
+    waiting = Task.unscoped.filter(account=OuterRef("pk"), state=State.WAITING).order_by()
+    leased = Task.unscoped.filter(state__in=Task.LEASED).order_by().values_list("account")
+    running = dict(leased.annotate(n=Count("pk")))
     used_up = Q(turns_used_until__gt=now + (TURNS - 1) * TURN_COMES_BACK)
-    return (
-        Account.objects.filter(Exists(ready), suspended_at=None)
+    found = (
+        Account.objects.filter(suspended_at=None)
         .annotate(
-            running=Coalesce(Subquery(running), 0),
+            waiting=Subquery(waiting.values("pk")[:1]),
             without_turn=Case(When(used_up, then=1), default=0, output_field=IntegerField()),
         )
-        .order_by("without_turn", "running", F("last_claimed_at").asc(nulls_first=True), "pk")
-        .values_list("pk", flat=True)
-        .first()
+        .filter(waiting__isnull=False)
+        .order_by(F("last_claimed_at").asc(nulls_first=True), "pk")
+        .values_list("pk", "without_turn")
     )
+    accounts = [(pk, turn, running.get(pk, 0)) for pk, turn in found]
+    accounts.sort(key=lambda account: account[1:])  # and those of one place by the time of their last start
+    start = 0
+    for end in (*FRONT, len(accounts)):
+        front = accounts[start:end]
+        tasks = _next_tasks([pk for pk, *_place in front], now, waited, served) if front else {}
+        if tasks:
+            return [_Candidate(pk, tasks[pk], (turn, count)) for pk, turn, count in front if pk in tasks]
+        start = end
+    return []
 
 
-def _claim_of(account_id: int, worker: str, waited: timedelta, served: ServedModels) -> Lease | None:
-    """Claim the account's next task; ``None`` if none is left or the budget does not cover it."""
+def _next_tasks(
+    accounts: list[int], now: datetime, waited: timedelta, served: ServedModels
+) -> dict[int, int]:
+    """Of each account the next task that may start, if there is one: the oldest of the first batch."""
+    oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
+    batches = ready_batches(now, served).filter(account__in=accounts).annotate(oldest=oldest)
+    rows = batches.filter(oldest__isnull=False).order_by("-priority", "oldest")
+    found: dict[int, int] = {}
+    for account_id, task_id in rows.values_list("account", "oldest"):
+        found.setdefault(account_id, task_id)
+    return found
+
+
+def _next_task(account_id: int, waited: timedelta, served: ServedModels) -> int | None:
+    return _next_tasks([account_id], timezone.now(), waited, served).get(account_id)
+
+
+def _claim_of(account_id: int, worker: str, choose: Callable[[], int | None], *, wait: bool) -> Lease | None:
+    """Claim the task that ``choose`` returns; ``None`` if there is none or the budget does not cover it.
+
+    Without ``wait`` also if another worker claims from the account at this moment.
+    """
     with transaction.atomic():
-        account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-        task = _next_task(account, waited, served)
-        if task is None:
+        rows = Account.objects.select_for_update(no_key=True, skip_locked=not wait)
+        account = rows.filter(pk=account_id, suspended_at=None).order_by().first()
+        task_id = choose() if account is not None else None
+        if account is None or task_id is None:
+            return None
+        task = Task.unscoped.select_related("batch__domain").get(pk=task_id)
+        if task.state != State.WAITING:
             return None
         price = _price(account, task)
         if not budget.covers(account, price):
             account_holds.hold_for_budget(account)
             return None
         return _take(task, account, price, worker)
-
-
-def _next_task(account: Account, waited: timedelta, served: ServedModels) -> Task | None:
-    now = timezone.now()
-    oldest = Subquery(_waiting(now, waited, served).filter(batch=OuterRef("pk")).values("pk")[:1])
-    batches = ready_batches(now, served).filter(account=account).annotate(oldest=oldest)
-    task_id = (
-        batches.filter(oldest__isnull=False)
-        .order_by("-priority", "oldest")
-        .values_list("oldest", flat=True)
-        .first()
-    )
-    if task_id is None:
-        return None
-    return Task.unscoped.select_related("batch__domain").get(pk=task_id)
 
 
 def _price(account: Account, task: Task) -> Decimal:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Case, Func, OuterRef, QuerySet, Subquery, TextField, Value, When
+from django.db.models import Case, Func, OuterRef, Q, QuerySet, Subquery, TextField, Value, When
 from django.db.models.lookups import Contains
 
 from batches.formats.lines import Line, recognised_text
@@ -70,6 +70,7 @@ def index(task: Task, transcript: Transcript, correction: Correction | None = No
     spoken = [(names[line.speaker], text) for line, text in lines if names.get(line.speaker)]
     columns = {
         "account_id": task.account_id,
+        "batch_id": task.batch_id,
         "text": "\n".join(spell(fold(text)) for text in [task.name, *(text for _line, text in lines)]),
         "language": transcript.language[:20],
         "domain_code": task.settings.domain if task.settings else "",
@@ -93,7 +94,7 @@ def _listed(flags: list[str]) -> str:
 def index_older(limit: int = 50) -> int:
     """Complete index rows written by an earlier release; returns how many."""
     older = (
-        SearchText.unscoped.filter(lines__isnull=True, task__transcript__isnull=False)
+        SearchText.unscoped.filter(Q(lines=None) | Q(batch=None), task__transcript__isnull=False)
         .order_by("-pk")
         .defer("text", "spoken")
     )
@@ -230,7 +231,24 @@ def _lines(task: Task, row: SearchText) -> Iterable[tuple[str, int, str, str]]:
     return ((line.uid, line.start, line.speaker, text) for line, text in found)
 
 
+LANGUAGES = """
+    WITH RECURSIVE found(language) AS (
+        SELECT (SELECT min(language) FROM batches_searchtext WHERE account_id = %s AND language > '')
+        UNION ALL
+        SELECT (
+            SELECT min(language) FROM batches_searchtext
+            WHERE account_id = %s AND language > found.language
+        ) FROM found WHERE found.language IS NOT NULL
+    )
+    SELECT language FROM found WHERE language IS NOT NULL
+"""
+
+
 def languages_of(account: Account) -> list[str]:
-    """Language codes of the account's transcripts."""
-    found = SearchText.objects.for_account(account).exclude(language="").order_by("language")
-    return list(found.values_list("language", flat=True).distinct())
+    """Language codes of the account's transcripts.
+
+    Each is looked up in the index after the one before, since ``DISTINCT`` would read all transcripts.
+    """
+    with connections[SearchText.objects.db].cursor() as cursor:
+        cursor.execute(LANGUAGES, [account.pk, account.pk])
+        return [language for (language,) in cursor.fetchall()]

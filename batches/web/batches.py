@@ -6,7 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import DataError, transaction
 from django.db.models import F, Q, QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -32,8 +34,10 @@ from speechportal.accounts.list_layouts import ListLayout
 from speechportal.accounts.models import AuditEntry
 from speechportal.accounts.privacy.views import activity_page
 from speechportal.accounts.requests import PortalRequest
+from speechportal.platform import keyset
 from speechportal.platform.forms import submit
 from speechportal.platform.http import download
+from speechportal.platform.keyset import Cursor, Ordering
 from speechportal.storage.errors import StorageError
 
 PAGE_SIZE = 50
@@ -151,7 +155,7 @@ def batch_detail(request: PortalRequest, uid: str) -> HttpResponse:
     chosen, layout = TaskFilter.from_query(request.GET), ListLayout.of(request.user, lists.TASKS)
     context = {
         **_overview(request, batch),
-        **_task_rows(request, chosen.apply(batch), chosen.sort),
+        **_task_rows(request, chosen, batch),
         "sort": chosen.sort,
         "filter": chosen,
         "states": Task.State.choices,
@@ -243,18 +247,34 @@ def _overview(request: PortalRequest, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _task_rows(request: PortalRequest, tasks: QuerySet[Task], sort: str) -> dict[str, Any]:
-    """One page of tasks: by keyset for the task order, by page number for any other column."""
+def _task_rows(request: PortalRequest, chosen: TaskFilter, batch: Batch) -> dict[str, Any]:
+    """One page of tasks, by keyset: the cost does not grow with the number of tasks or of the page."""
     heard = {name: F(f"search_text__{name}") for name in ("language", "speakers", "flags")}
-    tasks = tasks.annotate(**heard)
-    if sort in ("", "order", "-order"):
-        return _window(tasks, request.GET.get("before", ""), oldest_first=sort == "order")
-    page = Paginator(tasks, PAGE_SIZE).get_page(request.GET.get("page"))
-    return {"rows": [(task, failure_of_task(task)) for task in page.object_list], "page": page}
+    tasks = chosen.matching(batch).annotate(**heard)
+    if chosen.sort in ("", "order", "-order"):
+        if chosen.sort == "order":
+            tasks = tasks.reverse()
+        return _window(tasks, request.GET.get("before", ""), oldest_first=chosen.sort == "order")
+    page = _page_at(chosen.ordering(batch), tasks, request.GET.get("after", ""))
+    return {
+        "rows": [(task, failure_of_task(task)) for task in page.rows],
+        "after": request.GET.get("after", ""),
+        "next": page.next and page.next.encode(),
+        "previous": page.previous and page.previous.encode(),
+    }
+
+
+def _page_at(ordering: Ordering, tasks: QuerySet[Task], text: str) -> keyset.Page:
+    """The page after a cursor; the first one if the cursor is none of this list."""
+    with suppress(ValueError, TypeError, OverflowError, ValidationError, DataError):
+        if text:
+            with transaction.atomic():
+                return ordering.page(tasks, Cursor.decode(text), PAGE_SIZE)
+    return ordering.page(tasks, None, PAGE_SIZE)
 
 
 def _window(tasks: QuerySet[Task], edge: str, *, oldest_first: bool) -> dict[str, Any]:
-    """Page of tasks by task order (keyset pagination: the cost does not grow with the page number)."""
+    """Page of tasks by task order, below or above a given one."""
     if edge.isascii() and edge.isdigit() and len(edge) < 10:
         tasks = tasks.filter(**{"task_order__gt" if oldest_first else "task_order__lt": int(edge)})
     else:

@@ -31,7 +31,7 @@ FILTERS = {
     TASKS: [field.name for field in fields(TaskFilter)],
     TRANSCRIPTS: [field.name for field in fields(SearchFilter)],
 }
-POSITIONS = {TASKS: ("before", "page"), TRANSCRIPTS: ("q", "page")}  # parameters that are not saved
+POSITIONS = {TASKS: ("before", "after"), TRANSCRIPTS: ("q", "page")}  # parameters that are not saved
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,13 @@ def ready_webhooks(now: datetime) -> QuerySet[Webhook]:
     messages = Delivery.unscoped.filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK)
     claimed = messages.filter(state=State.SENDING).order_by()
     claims = claimed.values("batch").annotate(n=Count("pk")).values("n")
+    # Looked up webhook by webhook: as a join, PostgreSQL would compare each webhook with all that waits.
+    first = due(now).filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK).order_by().values("pk")[:1]
     return (
-        Webhook.unscoped.filter(
-            Q(held_until=None) | Q(held_until__lte=now),
-            Exists(due(now).filter(batch=OuterRef("batch"), kind=Delivery.WEBHOOK)),
-            state=Webhook.State.ACTIVE,
-        )
+        Webhook.unscoped.filter(Q(held_until=None) | Q(held_until__lte=now), state=Webhook.State.ACTIVE)
         .exclude(batch__webhook_url="")
-        .annotate(sending=Coalesce(Subquery(claims), 0))
+        .annotate(first_due=Subquery(first), sending=Coalesce(Subquery(claims), 0))
+        .filter(first_due__isnull=False)
         .select_related("batch__account")
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from django.db import models, transaction
-from django.db.models import F, Func
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -25,6 +25,7 @@ from speechportal.api.authentication import rate_headers, token_of
 from speechportal.api.problems import InvalidParameters, Problem
 from speechportal.api.requests import ApiRequest
 from speechportal.api.serializers import Output, Parameters
+from speechportal.platform.keyset import Column
 
 M = TypeVar("M", bound=models.Model)
 UID = "[a-z]{3}_[0-9a-z]{16}"
@@ -44,7 +45,8 @@ class ApiView(GenericViewSet[Any]):
     more_errors: ClassVar[dict[str, tuple[str, ...]]] = {}
     default_ordering: ClassVar[str] = "-pk"
     # Orders by something else than the field of that name.
-    order_expressions: ClassVar[Mapping[str, F | Func]] = {}
+    order_columns: Mapping[str, Column] = MappingProxyType({})
+    order_anchor: int | None = None  # see speechportal.platform.keyset.Ordering
     edits_match: ClassVar[bool] = False  # whether edits support If-Match
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     lookup_field = "uid"

@@ -15,6 +15,7 @@ from batches.status.failures import Failure
 from batches.tasks import lifecycle, scheduling
 from batches.webhooks import callbacks, redelivery
 from batches.webhooks.sender import FIRST_WIDTH, Sender
+from speechportal.accounts.models import Account
 from speechportal.platform import queue
 from tests.admin.staff import signed_in
 from tests.api.client import Api
@@ -171,6 +172,7 @@ def test_it_is_shown_sent_again_and_forgotten_like_any_delivery(
     assert page.status_code == 200
     assert b"secret=42" not in page.content
     assert ClientRequest.unscoped.get().callback_queued_at is not None
-    removed = retention.remove_logs(batch.account, timezone.now() + timedelta(days=1))
+    Account.objects.filter(pk=batch.account_id).update(log_days=1)
+    removed = retention.enforce(timezone.now() + timedelta(days=2))
     assert (removed["deliveries"], removed["delivery attempts"]) == (1, 2)
     assert not DeliveryAttempt.unscoped.exists()

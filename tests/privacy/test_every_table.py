@@ -30,7 +30,7 @@ BY_THE_MACHINE = {
     # What polling, recognition, reporting and delivery write; what people do to them is recorded by services.
     *("Adjustment", "PendingFile", "Charge", "ClientRequest", "ConnectionBackoff", "Delivery"),
     *("DeliveryAttempt", "ExecutionResult", "ProcessedFolder", "IdempotencyRecord", "ResultFile"),
-    "TaskTrace",
+    *("TaskTrace", "SettledUsage", "UsageMark"),
     *(
         "BatchEvent",
         "CorrectedWord",
@@ -49,9 +49,9 @@ BY_THE_MACHINE = {
 NOT_EXPORTED = {
     # Passing states of the portal itself, secrets, and what is derived from what is exported.
     *("PendingFile", "ConnectionBackoff", "IdempotencyRecord", "SearchText", "TaskTrace", "Webhook"),
-    "StreamedSegments",
+    *("StreamedSegments", "SettledUsage", "UsageMark"),
 }
-KEPT_WHEN_CLOSED = {"Adjustment", "AuditEntry", "Batch", "Charge", "Task"}
+KEPT_WHEN_CLOSED = {"Adjustment", "AuditEntry", "Batch", "Charge", "SettledUsage", "Task", "UsageMark"}
 
 
 def names(found: set[type[models.Model]]) -> set[str]:

@@ -13,6 +13,7 @@ from batches.models import Batch, Task
 from batches.services import selected_tasks
 from batches.services.task_filters import TaskFilter
 from speechportal.accounts.models import Membership, User
+from speechportal.platform.keyset import Cursor
 from tests.clients import Client
 from tests.factories import add_member, make_account, make_batch, make_task, make_user
 
@@ -177,13 +178,33 @@ def test_viewers_and_strangers(batch: Batch, tasks: dict[str, Task]) -> None:
     assert client_of(charlie).get(unknown).status_code == 404
 
 
-def test_a_sorted_page_has_numbers(alice: User, batch: Batch) -> None:
+def test_pages_of_a_sorted_list_follow_each_other(alice: User, batch: Batch) -> None:
     for number in range(55):
-        make_task(batch, f"{number:02}.wav")
+        make_task(batch, f"{number:02}.wav", media_duration=None if number < 52 else number)
     client, address = client_of(alice), reverse("batches:detail", args=[batch.uid])
-    first = client.get(address, {"sort": "name"}, follow=True)
-    assert [task.name for task, _ in first.context["rows"]][:2] == ["00.wav", "01.wav"]
-    second = client.get(address, {"sort": "name", "page": "2"}, follow=True)
-    assert [task.name for task, _ in second.context["rows"]] == [f"{number}.wav" for number in range(50, 55)]
+
+    def names(query: dict[str, str]) -> list[str]:
+        page = client.get(address, query, follow=True)
+        found = {name: page.context[name] for name in ("next", "previous")}
+        cursors.clear()
+        cursors.update({name: cursor for name, cursor in found.items() if cursor})
+        return [task.name for task, _ in page.context["rows"]]
+
+    cursors: dict[str, str] = {}
+    every = [f"{number:02}.wav" for number in range(55)]
+    for sort, expected in (
+        ("name", every),
+        ("-name", every[::-1]),
+        ("duration", every[52:] + every[:52]),  # Files without one come last.
+        ("-duration", every[:51:-1] + every[51::-1]),
+    ):
+        first = names({"sort": sort})
+        assert first == expected[:50]
+        assert set(cursors) == {"next"}
+        assert names({"sort": sort, "after": cursors["next"]}) == expected[50:]
+        assert set(cursors) == {"previous"}
+        assert names({"sort": sort, "after": cursors["previous"]}) == first
+    assert names({"sort": "name", "after": "nonsense"}) == every[:50]
+    assert names({"sort": "duration", "after": Cursor("x", "1").encode()}) == (every[52:] + every[:52])[:50]
     oldest = client.get(address, {"sort": "order"}, follow=True)
     assert [task.task_order for task, _ in oldest.context["rows"]][:2] == [1, 2]

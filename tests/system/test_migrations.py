@@ -16,6 +16,7 @@ from django.db import models
 from django.db.migrations import Migration, operations
 from django.db.migrations.loader import MigrationLoader
 
+from speechportal.platform.concurrent_indexes import AddIndexConcurrently
 from tests.system.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,7 @@ def test_all_that_came_after_the_first_release_is_reversible(tmp_path: Path, sta
 # What migrations may refer to besides Django: plain functions that stay.
 FROZEN = {
     "batches.field_defaults",
+    "speechportal.platform.concurrent_indexes",
     "speechportal.accounts.field_defaults",
     "speechportal.storage.field_defaults",
 }
@@ -119,6 +121,8 @@ def blocking_operations(migrations: Iterable[Migration]) -> list[str]:
             table = (migration.app_label, getattr(operation, "model_name", "").lower())
             if isinstance(operation, operations.CreateModel):
                 new.add((migration.app_label, operation.name_lower))
+            elif isinstance(operation, AddIndexConcurrently):
+                assert not migration.atomic, f"{migration}: PostgreSQL builds no such index in a transaction"
             elif (
                 isinstance(operation, (operations.AddIndex, operations.AddConstraint))
                 and table not in new | SMALL

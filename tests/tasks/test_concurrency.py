@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from batches.intake import poll_schedule, polling
@@ -19,6 +22,7 @@ from batches.services import tasks as task_services
 from batches.tasks import lifecycle, scheduling
 from batches.tasks.leases import LeaseLost
 from domains.models import Domain
+from speechportal.accounts.models import Account
 from tests.factories import make_account, make_batch, make_connection, make_domain, make_task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,3 +198,41 @@ def test_editing_while_tasks_start_and_end_never_locks_up() -> None:
     assert at_once(recognise, recognise, edit, poll) == [None] * 4
     recognise()  # What a pause has kept from them.
     assert Charge.unscoped.count() == 40
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer, so nobody waits for a row")
+def test_an_account_that_is_claimed_from_is_passed_over_for_its_equal_alone() -> None:
+    busy, equal = make_batch(), make_batch()
+    first = make_task(busy)
+    task = make_task(equal)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Account.objects.select_for_update(no_key=True).get(pk=busy.account_id)
+            locked.set()
+            done.wait(60)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(60)
+    claim = scheduling.claim_next("other")
+    assert claim is not None
+    assert claim.task_id == task.pk, "of the next account, without waiting for the first"
+    # An account with many more running tasks is none to go to: the claim waits for the first.
+    for _ in range(3):
+        late = make_task(equal)
+        Task.unscoped.filter(pk=late.pk).update(
+            state="in_progress",
+            lease_token=uuid.uuid4(),
+            lease_expires_at=timezone.now() + timedelta(minutes=5),
+            started_at=timezone.now(),
+            settings=equal.task_settings(),
+        )
+    make_task(equal)
+    threading.Timer(0.5, done.set).start()
+    claim = scheduling.claim_next("other")
+    holder.join(60)
+    assert claim is not None
+    assert claim.task_id == first.pk

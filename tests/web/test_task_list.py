@@ -8,10 +8,12 @@ import json
 import zipfile
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from batches.models import Batch, StoredTranscript, Task
 from batches.recognition.transcript import Segment, Transcript
-from batches.services.task_filters import TaskFilter
+from batches.services.task_filters import SORTS, TaskFilter
 from batches.web import lists
 from speechportal.accounts.models import Membership, User
 from tests.clients import Client
@@ -90,6 +92,33 @@ def test_every_column_sorts_and_shows(alice: User, batch: Batch, three: list[Tas
     for key in lists.COLUMNS:
         found = client.get(f"/batches/{batch.uid}/?sort={key}").content.decode()
         assert 'aria-sort="ascending"' in found, key
+
+
+def plan_of(sql: str) -> str:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            return " ".join(str(row[3]) for row in cursor.fetchall())
+        # A few rows are sorted sooner than an index is read; after this, only where there is none.
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {sql}")
+        return " ".join(row[0] for row in cursor.fetchall())
+
+
+@pytest.mark.parametrize("sort", [f"{sign}{column}" for column in SORTS for sign in ("", "-")])
+def test_a_sorted_page_is_read_from_an_index(alice: User, batch: Batch, three: list[Task], sort: str) -> None:
+    client, address = client_of(alice), f"/batches/{batch.uid}/?sort={sort}"
+    client.get(address)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(address).status_code == 200
+    pages = [each["sql"] for each in asked if "batches_task" in each["sql"] and " LIMIT " in each["sql"]]
+    pages = [sql for sql in pages if " ORDER BY " in sql and "input_key" in sql]
+    assert 1 <= len(pages) <= 2, "tasks with a value, and those without"
+    for sql in pages:
+        plan = plan_of(sql)
+        assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
+        assert plan.count("Sort Key") == plan.count("Presorted Key"), plan
 
 
 def test_each_user_keeps_columns_in_an_order_of_their_own(alice: User, batch: Batch) -> None:

@@ -7,12 +7,13 @@ personal data; the audit trail until its retention ends; and the files in the cu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -40,7 +41,7 @@ from batches.models import (
     Webhook,
 )
 from batches.models.task_settings import TaskOverrides
-from batches.operations.privacy.retention import in_chunks
+from batches.operations.privacy.retention import CHUNK, in_chunks
 from batches.services import batches as batch_services
 from domains.models import Domain, Keyword, KeywordUse
 from speechportal.accounts.audit import trail
@@ -122,28 +123,54 @@ def _places(account: Account) -> list[str]:
     return found
 
 
+# What a task has, in the order of deletion: each is looked up by its task, of a few at a time.
+OF_TASKS: tuple[tuple[str, Any, str], ...] = (
+    ("corrected words", CorrectedWord, "task"),
+    ("corrections", Correction, "task"),
+    ("search texts", SearchText, "task"),
+    ("transcripts", StoredTranscript, "task"),
+    ("streamed segments", StreamedSegments, "task"),
+    ("attempts at tasks", TaskAttempt, "task"),
+    ("client requests", ClientRequest, "task"),
+    ("result file entries", ResultFile, "task"),
+    ("delivery attempts", DeliveryAttempt, "delivery__task"),
+    ("deliveries", Delivery, "task"),
+)
+
+
 def _remove_contents(account: Account, report: Report) -> None:
-    tasks = Task.unscoped.filter(account=account)
-    Task.unscoped.filter(account=account).update(execution_result=None)
+    tasks, batches = Task.unscoped.filter(account=account), Batch.unscoped.filter(account=account)
+    for keys in _pieces(tasks):
+        for name, model, path in OF_TASKS:
+            report.removed[name] += in_chunks(model.unscoped.filter(**{f"{path}__in": keys}))
+        _anonymise(Task.unscoped.filter(pk__in=keys))
+    for keys in _pieces(Delivery.unscoped.filter(account=account)):
+        attempts = DeliveryAttempt.unscoped.filter(delivery__in=keys)
+        report.removed["delivery attempts"] += in_chunks(attempts)
+        report.removed["deliveries"] += in_chunks(Delivery.unscoped.filter(pk__in=keys))
+    ids = list(batches.values_list("pk", flat=True))
     for name, rows in (
-        ("corrected words", CorrectedWord.unscoped.filter(task__account=account)),
-        ("corrections", Correction.unscoped.filter(task__account=account)),
-        ("search texts", SearchText.unscoped.filter(task__account=account)),
-        ("transcripts", StoredTranscript.unscoped.filter(task__account=account)),
-        ("streamed segments", StreamedSegments.unscoped.filter(task__account=account)),
-        ("attempts at tasks", TaskAttempt.unscoped.filter(task__account=account)),
-        ("client requests", ClientRequest.unscoped.filter(task__account=account)),
-        ("result file entries", ResultFile.unscoped.filter(task__account=account)),
-        ("delivery attempts", DeliveryAttempt.unscoped.filter(delivery__account=account)),
-        ("deliveries", Delivery.unscoped.filter(account=account)),
         ("execution result entries", ExecutionResult.unscoped.filter(account=account)),
-        ("arriving files", PendingFile.unscoped.filter(batch__account=account)),
-        ("webhooks", Webhook.unscoped.filter(batch__account=account)),
+        ("arriving files", PendingFile.unscoped.filter(batch__in=ids)),
+        ("webhooks", Webhook.unscoped.filter(batch__in=ids)),
         ("tasks", tasks.filter(charge=None, original__isnull=False)),
         ("tasks", tasks.filter(charge=None, repeats=None)),
     ):
         report.removed[name] += in_chunks(rows)
-    # Tasks with a charge keep their ID and times; their personal data is erased.
+    report.removed["batches"] += in_chunks(batches.filter(tasks=None, charges=None))
+    batches.update(name=F("uid"), input_path="", result_path="", webhook_url="", **_no_error())
+
+
+def _pieces(rows: QuerySet[Any]) -> Iterator[list[int]]:
+    """Primary keys of the rows, in pieces; each begins after the one before."""
+    last = 0
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        yield keys
+        last = keys[-1]
+
+
+def _anonymise(tasks: QuerySet[Task]) -> None:
+    """Erase the personal data of tasks; those with a charge keep their ID and times."""
     tasks.update(
         name=F("uid"),
         input_key=F("uid"),
@@ -153,6 +180,7 @@ def _remove_contents(account: Account, report: Report) -> None:
         moved_at=None,
         move_due_at=None,
         connection=None,
+        execution_result=None,
         settings=None,
         overrides=TaskOverrides(),
         worker="",
@@ -160,9 +188,6 @@ def _remove_contents(account: Account, report: Report) -> None:
         error_details={},
         acknowledgement="",
     )
-    batches = Batch.unscoped.filter(account=account)
-    report.removed["batches"] += in_chunks(batches.filter(tasks=None, charges=None))
-    batches.update(name=F("uid"), input_path="", result_path="", webhook_url="", **_no_error())
 
 
 def _no_error() -> dict[str, object]:

@@ -91,6 +91,7 @@ def sort_column(context: template.Context, name: str, label: str, css: str = "")
     query = request.GET.copy()
     query.pop("page", None)
     query.pop("before", None)
+    query.pop("after", None)
     following = {name: f"-{name}", f"-{name}": ""}.get(sort, name)
     query["sort"] = following
     if not following:

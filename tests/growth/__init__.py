@@ -1,0 +1,1 @@
+"""Parts of ``python -m tests.bench_growth``: filling a database, its steps, its rates."""
