@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batches.recognition.asr.keyword_prompts import KeywordPrompts
 from batches.recognition.asr.keywords import PROMPT_TOKENS, START_SHARE, KeywordTree, prompt_tokens, spellings
+from batches.recognition.asr.whisper_model import AudioModel
+from batches.recognition.contracts import TimedWord
 from batches.recognition.options import Options
 from batches.recognition.runtime.engine import Engine
+from tests.recognition.continuous import small_model
 from tests.recognition.recognise import recognise
 from tests.recognition.sounds import write_wav
 from tests.sample_speech import load_sample, sample_folder
@@ -118,3 +123,27 @@ def test_the_prompt_holds_whole_keywords_and_is_short(keywords: list[str]) -> No
     assert len(text) <= PROMPT_TOKENS + 1
     named = [word.strip() for word in text.rstrip(".").split(",") if word.strip()]
     assert named == keywords[: len(named)]
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "scores", "in_first_pass"),
+    [
+        ("en", 2, False, True),
+        ("en", 2, True, False),
+        ("ko", 2, True, False),
+        ("zh", 2, True, True),  # Han does not tell how a name sounds.
+        ("ja", 2, True, True),
+        ("en", 51, False, False),
+        ("ja", 51, True, False),
+    ],
+)
+def test_keywords_are_either_in_the_first_pass_or_retrieved(
+    language: str, count: int, scores: bool, in_first_pass: bool
+) -> None:
+    keywords = ["Schoeffer", *(f"Name {number}" for number in range(1, count))]
+    options, model = Options(language=language, keywords=keywords), AudioModel("small", small_model.DIMS)
+    prompts = KeywordPrompts(options, model, takes_bias=True, scores=scores)
+    words = [TimedWord(" Schoffer", 0.0, 0.5, 0.4)]
+    assert (prompts.tree(language) is not None) is in_first_pass
+    assert (prompts.retrieve(words, language) is not None) is not in_first_pass
+    assert (prompts.short_list(language) is not None) is (scores and not in_first_pass and count < 50)

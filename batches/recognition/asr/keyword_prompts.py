@@ -54,8 +54,9 @@ class Retrieved:
 class KeywordPrompts:
     """Keywords of one file.
 
-    With a decoder that ``scores`` texts, the first pass is made without keywords. Otherwise a short list is
-    its bias or prompt, and a long one is left out of it.
+    With a decoder that ``scores`` texts, the first pass is made without keywords, except in languages whose
+    script does not tell how a name sounds. Otherwise a short list is its bias or prompt, and a long one is
+    left out of it.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class KeywordPrompts:
         # raised all other errors from 8 % to 10 %: it is used only for a runtime without a bias.
         self._biased = takes_bias and options.keyword_weight > 0
         self._is_long = len(options.keywords) > LONG_LIST
-        self._retrieves = scores or self._is_long
+        self._scores = scores
         self._trees: dict[str, KeywordTree] = {}
         self._prompts: dict[str, tuple[int, ...]] = {}
         self._indexes: dict[str, KeywordIndex] = {}
@@ -74,9 +75,12 @@ class KeywordPrompts:
     def tokenizer(self, language: str) -> Tokenizer:
         return self._vocabulary.tokenizer(language)
 
+    def _retrieves(self, language: str) -> bool:
+        return self._is_long or (self._scores and language not in _UNSPACED)
+
     def tree(self, language: str) -> KeywordTree | None:
         """Bias tree of the first pass, if it has one."""
-        if not self._options.keywords or not self._biased or self._retrieves:
+        if not self._options.keywords or not self._biased or self._retrieves(language):
             return None
         return self._whole_tree(language)
 
@@ -87,7 +91,7 @@ class KeywordPrompts:
 
     def prompt(self, language: str) -> tuple[int, ...]:
         """Prompt of the first pass, if the decoder does not support a bias."""
-        if not self._options.keywords or self._biased or self._retrieves:
+        if not self._options.keywords or self._biased or self._retrieves(language):
             return ()
         if language not in self._prompts:
             self._prompts[language] = tuple(prompt_tokens(self._options.keywords, self.tokenizer(language)))
@@ -95,7 +99,7 @@ class KeywordPrompts:
 
     def retrieve(self, words: Sequence[TimedWord], language: str) -> Retrieved | None:
         """Keywords that the words may be misspellings of; None if there are none."""
-        if not self._retrieves:
+        if not self._retrieves(language):
             return None
         if language not in self._indexes:
             self._indexes[language] = KeywordIndex(spelt_keywords(self._options.keywords, language))
@@ -108,7 +112,7 @@ class KeywordPrompts:
 
     def short_list(self, language: str) -> Retrieved | None:
         """All keywords of a short list, for texts that may have misspelt them beyond recognition."""
-        if not self._options.keywords or not self._biased or self._is_long:
+        if not self._options.keywords or self._is_long or not self._biased or not self._retrieves(language):
             return None
         return Retrieved([], list(self._options.keywords), self._whole_tree(language), ())
 
