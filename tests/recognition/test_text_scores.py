@@ -31,6 +31,8 @@ def test_the_scores_are_those_of_decoding(model: WhisperModel) -> None:
         decoder.score(features, ScoreRequest(SOUND, "en", (text,)))[0] for text in (said, other, said[:3])
     ]
     assert together == pytest.approx(alone, abs=1e-2)
+    many = decoder.score(features, ScoreRequest(SOUND, "en", (said, other) * 20))  # in several passes
+    assert many == pytest.approx(alone[:2] * 20, abs=1e-2)
     assert together[0] == pytest.approx(greedy.mean_logprob * (len(said) + 1), abs=1e-2)
     assert together[0] > together[1] + 20
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,7 @@ from batches.recognition.media.decoding import SAMPLE_RATE
 MAX_TOKENS = 224  # half of Whisper's context, as in openai-whisper
 _TOKENS_PER_SECOND = 14  # above any speech rate, in any script
 LOOP_CHECK = 8  # steps between two loop checks
+_SCORED_TOKENS = 512  # of texts that are scored at once, which bounds the memory of their attention
 _KEEP_SHARE = 0.75  # share of running rows below which finished rows are dropped
 
 
@@ -217,11 +218,21 @@ class BatchDecoder:
     @torch.inference_mode()
     def score(self, features: Tensor, request: ScoreRequest) -> list[float]:
         """Log-probability of each text, with its end. ``features`` are (1, frames, state)."""
+        initial = list(self._model.tokenizer(request.language).sot_sequence_including_notimestamps)
+        together = max(1, _SCORED_TOKENS // (len(initial) + max(map(len, request.texts))))
+        return [
+            score
+            for start in range(0, len(request.texts), together)
+            for score in self._score(features, initial, request.texts[start : start + together])
+        ]
+
+    def _score(
+        self, features: Tensor, initial: list[int], given: Sequence[tuple[int, ...]]
+    ) -> Iterator[float]:
+        """The same in one pass."""
         model = self._model
-        tokenizer = model.tokenizer(request.language)
-        initial = list(tokenizer.sot_sequence_including_notimestamps)
-        longest = max(map(len, request.texts)) + 1
-        texts = torch.tensor([[*text, *[self._end] * (longest - len(text))] for text in request.texts])
+        longest = max(map(len, given)) + 1
+        texts = torch.tensor([[*text, *[self._end] * (longest - len(text))] for text in given])
         texts = texts.to(model.device)
         start = torch.tensor([initial] * len(texts), device=model.device)
         cache = model.new_cache(features, len(initial) + longest - 1)
@@ -229,7 +240,8 @@ class BatchDecoder:
         hidden = model.step_texts(torch.cat([start, texts[:, :-1]], dim=1), cache)
         last = hidden[:, -longest:].flatten(0, 1)
         logprobs = model.text_logprobs(last, texts.flatten()).view(texts.shape)
-        return [float(row[: len(text) + 1].sum()) for row, text in zip(logprobs, request.texts, strict=True)]
+        for row, text in zip(logprobs, given, strict=True):
+            yield float(row[: len(text) + 1].sum())
 
     def _make_row(self, index: int, request: DecodeRequest, frames: int) -> _Row:
         seconds = len(request.samples) / SAMPLE_RATE

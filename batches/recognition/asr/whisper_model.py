@@ -32,6 +32,7 @@ BlockT = TypeVar("BlockT", EncoderBlock, DecoderBlock)
 
 FRAMES_PER_SECOND = 50  # encoder frames
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
+_LOGIT_ROWS = 64  # whose logits are in memory at once when texts are scored
 
 
 @dataclass(slots=True)
@@ -261,9 +262,9 @@ class WhisperModel(AudioModel):
     @torch.inference_mode()
     def text_logprobs(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """(rows,) log-probability of one text token of each row of (rows, state)."""
-        plain = self._output(hidden)
         exact = (self._decoder.token_embedding.weight[tokens] * hidden).float().sum(dim=-1)
-        logprobs: Tensor = exact - plain.logsumexp(dim=-1)
+        pieces = torch.split(hidden, _LOGIT_ROWS)
+        logprobs: Tensor = exact - torch.cat([self._output(piece).logsumexp(dim=-1) for piece in pieces])
         return logprobs
 
     @torch.inference_mode()
