@@ -40,7 +40,7 @@ def test_a_cluster_without_heartbeats_is_named_within_a_minute(client: Client) -
     assert role(client, "short") == (200, "")  # It has never run here, as after an upgrade.
     model_hosts.report("cpu-1")
     for name in ("short", "deliveries", "recognition"):
-        queue.send_heartbeat(name) # a name of a cluster
+        queue.send_heartbeat(name)  # a name of a cluster
         assert role(client, name) == (200, "")
     silent()
     for name in ("short", "deliveries", "recognition"):
