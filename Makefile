@@ -24,6 +24,7 @@ help:
 	@echo "make coverage         the tests, and which lines and branches they take"
 	@echo "make chaos            the portal under kills and faults; both databases; ARGS='--files 40 --database postgres --seed 7'"
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
+	@echo "make scale TASKS='1000000 10000000'   a year of many accounts on a private PostgreSQL, the sizes compared"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
 	@echo "make gpu-check        recognition on this machine's GPU: is it right, and how fast; ARGS='--seconds 600'"
 	@echo "make lint             ruff, mypy, import-linter, djhtml, djlint, biome, tsc, bandit and the migrations check"
@@ -83,8 +84,11 @@ coverage: $(READY) models
 chaos: $(READY) models
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+# With TASKS, one size or several, on a private PostgreSQL with memory for them. TASKS=10000000 takes 45 GB of disk.
+GROWTH_SETTINGS := shared_buffers=4GB effective_cache_size=12GB max_wal_size=8GB wal_level=minimal max_wal_senders=0 \
+    checkpoint_timeout=30min
 scale: $(READY)
-	$(BIN)/python -m tests.bench_scale $(ARGS)
+	$(if $(TASKS),POSTGRES_SETTINGS="$(GROWTH_SETTINGS)" .ci/with-postgres $(BIN)/python -m tests.bench_growth --tasks $(TASKS) $(ARGS),$(BIN)/python -m tests.bench_scale $(ARGS))
 
 bench: $(READY) models
 	$(BIN)/python manage.py bench $(ARGS)

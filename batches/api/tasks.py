@@ -87,8 +87,10 @@ class TaskView(ApiView):
         asked, tasks = self.parameters, self.tasks()
         # By its key: of a batch's ID, PostgreSQL could not tell a large batch from a small one.
         batch = self.order_anchor = selectors.key_of_batch(request.account, asked.get("batch"))
+        chosen = TaskFilter(**{name: asked[name] for name in RECOGNISED if name in asked})
         # Of a batch by its own index: PostgreSQL might look for its tasks among those of all accounts.
-        found = SORTS["found"] if batch is not None else Column("pk")
+        by_order = batch is not None and not chosen.is_of_transcripts
+        found = SORTS["found"] if by_order else Column("pk")
         self.order_columns = {**SORTS, "found": found, "created_at": found, "pk": found}
         conditions = {
             "batch": batch,
@@ -98,9 +100,7 @@ class TaskView(ApiView):
             "created_at__gte": asked.get("created_after"),
             "created_at__lt": asked.get("created_before"),
         }
-        tasks = tasks.filter(
-            TaskFilter(**{name: asked[name] for name in RECOGNISED if name in asked}).conditions(batch)
-        )
+        tasks = tasks.filter(chosen.conditions(batch))
         if text := asked.get("text"):
             tasks = tasks.filter(pk__in=search.matching(request.account, text).values("pk"))
         return self.page(

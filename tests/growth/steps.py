@@ -184,7 +184,10 @@ class Scene:
             "leases that ended": lifecycle.reap,
             "accounts held": account_holds.reconcile,
             "inputs to move": moving.due,
-            "execution results": lambda: (execution_results.collect_idle(), execution_results.due()),
+            "execution results that are due": lambda: (
+                execution_results.collect_idle(),
+                execution_results.due(),
+            ),
             "deliveries that are due": lambda: delivery_lifecycle.ready_channels(now),
             "webhooks to tidy": endpoint.tidy,
             "missed callbacks": callbacks.queue_missed,
