@@ -94,7 +94,7 @@ def _listed(flags: list[str]) -> str:
 def index_older(limit: int = 50) -> int:
     """Complete index rows written by an earlier release; returns how many."""
     older = (
-        SearchText.unscoped.filter(Q(lines=None) | Q(batch=None), task__transcript__isnull=False)
+        SearchText.unscoped.filter(Q(lines__isnull=True) | Q(batch=None), task__transcript__isnull=False)
         .order_by("-pk")
         .defer("text", "spoken")
     )

@@ -25,12 +25,14 @@ from batches.models import (
     PendingFile,
     ResultFile,
     SearchText,
+    SettledUsage,
     StoredTranscript,
     StreamedSegments,
     Subscription,
     Task,
     TaskAttempt,
     TaskTrace,
+    UsageMark,
 )
 from batches.recognition.transcript import Segment, Transcript
 from batches.webhooks import endpoint
@@ -163,6 +165,7 @@ def test_no_page_has_anything_inline(secrets: list[str]) -> None:
 
 # A session's key opens the portal, and the admin calls a row by its key: staff see their number alone.
 # A keyword's use is on the keyword's page; streamed segments are part of a transcript, for a day.
+# Sums of charges, which are made again from these.
 # Members' own choices, what a page of theirs shows, and how a provider names a person.
 WITHOUT_A_PAGE = {
     BatchEvent,
@@ -171,10 +174,12 @@ WITHOUT_A_PAGE = {
     ExternalIdentity,
     KeywordUse,
     MemberSession,
+    SettledUsage,
     StreamedSegments,
     Subscription,
     TaskAttempt,
     TaskTrace,
+    UsageMark,
 }
 
 

@@ -130,6 +130,9 @@ def test_rows_of_an_earlier_release_are_found_and_completed() -> None:
     after = search.lines_of(search.search(account, "another")[0], "another")
     assert before.hits == after.hits == [search.Hit("1", 1000, "", "and another", "another")]
     assert SearchText.unscoped.get().lines == [["0", 0, "", "an order"], ["1", 1000, "", "and another"]]
+    SearchText.unscoped.filter(task=task).update(batch=None)  # written by the release before, while it ended
+    assert (search.index_older(), search.index_older()) == (1, 0)
+    assert SearchText.unscoped.get().batch_id == task.batch_id
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no trigrams")
