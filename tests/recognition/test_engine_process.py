@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from tests.sample_speech import sample_folder, write_call
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "canary-51c0ffee"
+LONG = sample_folder() / "sample.wav"  # its recognition goes on when progress is told, once a second
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_its_death_is_an_error_of_the_file_that_was_alone(client: RecognitionCli
             kill_engine(client)
 
     with pytest.raises(EngineDied, match=r"while recognising: it was killed \(SIGKILL\)") as died:
-        client.transcribe(speech, Options(), kill)
+        client.transcribe(LONG, Options(), kill)
     assert not died.value.permanent
     assert client.transcribe(speech, Options(language="en")).text
     assert client.engine_pid not in {0, *killed}
@@ -112,11 +114,16 @@ def test_a_hang_is_noticed_and_ended(pool: EnginePool, speech: Path) -> None:
             hanging.append(client.engine_pid)
             os.kill(client.engine_pid, signal.SIGSTOP)
 
-    with pytest.raises(EngineStalled, match="no progress for 12 seconds while recognising"):
-        client.transcribe(speech, Options(), hang)
-    assert gone(hanging[0])
-    client.ping()
-    client.close()
+    try:
+        with pytest.raises(EngineStalled, match="no progress for 12 seconds while recognising"):
+            client.transcribe(LONG, Options(), hang)
+        assert gone(hanging[0])
+        client.ping()
+    finally:  # The other tests share the engine.
+        client.close()
+        for pid in hanging:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert pool.pids[0] not in hanging
 
 
@@ -139,7 +146,7 @@ def test_a_file_that_is_given_up_leaves_it_alive(
 
     before = pool.pids
     with pytest.raises(CancelledError):
-        client.transcribe(speech, Options(), give_up)
+        client.transcribe(LONG, Options(), give_up)
     assert client.engine_pid == 0
     assert client.transcribe(speech, Options(language="en")).text
     assert pool.pids == before
