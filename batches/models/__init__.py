@@ -12,10 +12,12 @@ from batches.models.delivery import Delivery, DeliveryAttempt, Webhook
 from batches.models.ledger import Charge, ExecutionResult
 from batches.models.notifications import BatchEvent, ChatChannel, Subscription
 from batches.models.recognition_host import RecognitionHost
+from batches.models.result_file import ResultFile
 from batches.models.served_model import ServedModel
 from batches.models.settled_usage import SettledUsage, UsageMark
+from batches.models.stored_transcript import StoredTranscript
 from batches.models.streamed_segments import StreamedSegments
-from batches.models.task import ResultFile, StoredTranscript, Task
+from batches.models.task import Task
 from batches.models.task_attempt import TaskAttempt
 from batches.models.task_trace import TaskTrace
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from batches.formats.lines import words_of
 from batches.models import CorrectedWord, Correction, ResultFile, StoredTranscript, Task
-from batches.models.task import PreparedTranscript
+from batches.models.stored_transcript import PreparedTranscript
 from batches.models.task_settings import TaskSettings
 from batches.postprocessing.transcript import redacted_texts
 from batches.recognition.transcript import Transcript

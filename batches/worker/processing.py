@@ -18,7 +18,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from batches.models import StoredTranscript, Task, TaskTrace
-from batches.models.task import PreparedTranscript
+from batches.models.stored_transcript import PreparedTranscript
 from batches.recognition.errors import EngineDied, EngineStalled, HostExhausted, RecognitionError
 from batches.recognition.options import Options
 from batches.recognition.runtime.client import RecognitionClient

@@ -104,7 +104,7 @@ def test_a_folder_as_the_database_is_called_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no users with rights")
 def test_a_user_that_may_only_read_is_named(client: Client) -> None:
     assert bad("database") == []
     with connection.cursor() as cursor:

@@ -318,7 +318,7 @@ def test_a_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: 
     assert str(tmp_path / "file" / "below") in finding.sentence
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="of a file")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has no file of its own to protect")
 def test_a_database_that_cannot_be_written_is_named(
     monkeypatch: pytest.MonkeyPatch, client: Client, db: None
 ) -> None:
@@ -330,7 +330,7 @@ def test_a_database_that_cannot_be_written_is_named(
     assert (answer.status_code, answer.json()["problem"]) == (503, "database_read_only")
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no standby")
 def test_a_standby_as_the_database_is_named(client: Client, db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")

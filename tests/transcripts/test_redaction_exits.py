@@ -377,11 +377,11 @@ def test_a_line_that_was_split_keeps_its_words_when_others_are_redacted(batch: B
 
 READERS = {
     # What may read the stored document itself: the model, and what writes it.
-    "batches/models/task.py",
+    "batches/models/stored_transcript.py",
     # What reads the words as recognised: the worker, rules applied anew, owners, and trials of rules.
 }
 RECOGNISED = {
-    "batches/models/task.py",
+    "batches/models/stored_transcript.py",
     "batches/worker/processing.py",
     "batches/transcripts/originals.py",
     "batches/transcripts/reprocessing.py",
@@ -415,4 +415,4 @@ def test_only_the_model_reads_stored_transcripts() -> None:
 
 def test_only_these_read_the_words_as_recognised() -> None:
     found = {name for name, tree in _sources() if _calls(tree, "recognised")}
-    assert found | {"batches/models/task.py"} == RECOGNISED
+    assert found | {"batches/models/stored_transcript.py"} == RECOGNISED

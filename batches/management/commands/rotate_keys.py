@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.models import task
+from batches.models import stored_transcript
 from batches.webhooks import endpoint
 from speechportal.accounts.sign_in import second_factor
 from speechportal.accounts.single_sign_on import account_providers
@@ -22,7 +22,7 @@ class Command(BaseCommand):
             counts = {
                 "connections": storage.rotate_secrets(),
                 "webhooks": endpoint.rotate_encryption(),
-                "original transcripts": task.rotate_originals(),
+                "original transcripts": stored_transcript.rotate_originals(),
                 "authenticator apps": second_factor.rotate_encryption(),
                 "company sign-ins": account_providers.rotate_encryption(),
             }
