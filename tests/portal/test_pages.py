@@ -180,3 +180,11 @@ def test_tabs_cut_no_word_at_a_middling_width(language: str, world: World, new_c
     assert len(heights) > 5
     assert len(set(heights)) == 1
     assert heights[0] < 40, "one line"
+
+
+def test_a_wide_list_of_tasks_scrolls_and_not_the_page(world: World, new_context: OpenContext) -> None:
+    page = new_context(world.alice, viewport={"width": 800, "height": 900}).new_page()
+    page.goto(world.url(f"/batches/{world.batch.uid}/?sort=-duration"))
+    width = "selector => document.querySelector(selector).scrollWidth"
+    assert page.evaluate(width, "table.cards.compact") > 560
+    assert page.evaluate(width, "html") == 800
