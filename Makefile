@@ -93,9 +93,10 @@ scale: $(READY)
 bench: $(READY) models
 	$(BIN)/python manage.py bench $(ARGS)
 
-# Needs no installation: any python3 with torch for CUDA will do. The kit is made by the command "prepare".
+# Needs no installation: any python3 with torch for CUDA, numba and tiktoken will do. The kit, which has the
+# other packages, is made by the command "prepare".
 gpu-check:
-	$(GPU_PYTHON) -m batches.recognition.bench.gpu_check --kit $(KIT) run $(ARGS)
+	PYTHONPATH=$(abspath $(KIT))/packages $(GPU_PYTHON) -m batches.recognition.bench.gpu_check --kit $(KIT) run $(ARGS)
 
 lint: $(READY) lint-javascript
 	$(BIN)/ruff check .

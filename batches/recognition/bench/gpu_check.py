@@ -3,16 +3,16 @@
     python -m batches.recognition.bench.gpu_check prepare --manifest FILE   where ffmpeg and the models are
     python -m batches.recognition.bench.gpu_check run                       where the GPU is
 
-``prepare`` writes a kit of models and decoded recordings. ``run`` compares the GPU's tokens with those of
-the CPU in float32, and measures speed. Beside this source tree and the kit it needs Python packages only:
-torch, numpy, numba, scipy, torchaudio, openai-whisper and asteroid-filterbanks.
+``prepare`` writes a kit of models, decoded recordings, the tokens of the CPU in float32, and the packages
+openai-whisper and asteroid-filterbanks. ``run`` compares the GPU's tokens with those, and measures speed.
+Beside this source tree and the kit, whose ``packages`` belong on PYTHONPATH, it needs Python packages only:
+torch, torchaudio, numpy, numba, scipy and tiktoken.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -26,12 +26,12 @@ import torch
 
 from batches.recognition import registry
 from batches.recognition.asr.chunk_decoder import DecodeRequest
-from batches.recognition.asr.chunks import make_chunks
+from batches.recognition.asr.chunks import Chunk, make_chunks
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.loading import load_decoder, read_checkpoint
 from batches.recognition.asr.whisper_model import AudioModel
 from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
-from batches.recognition.bench.gpu_kit import Kit, KitRecording, join
+from batches.recognition.bench.gpu_kit import ExpectedChunk, Kit, KitRecording, join
 from batches.recognition.bench.gpu_shape import ShapeRecogniser, load_shape
 from batches.recognition.contracts import Diarizer, SpeechRecogniser
 from batches.recognition.diarization.segmentation import Segmenter
@@ -46,7 +46,7 @@ from batches.recognition.runtime.batching import BatchThread
 from batches.recognition.transcript import Transcript
 
 DEFAULT_KIT = Path("var/gpu-check")
-_LEAST_EQUAL = 0.95  # share of chunks whose tokens are those of the CPU
+_LEAST_EQUAL = 0.95  # share of recordings and of chunks with the results of the CPU
 _ROUNDS = 2  # of which the faster counts
 
 
@@ -122,7 +122,7 @@ class GpuCheck:
         devices.limit_memory(self._device, self._memory)
         decoder, vocabulary = open_decoder(self._store, self._device, memory=self._memory)
         self._print(f"decoder ready, {decoder.rows[0]} rows")
-        right = self._compare_tokens(decoder)
+        right = self._compare(decoder)
         recogniser = WhisperRecogniser(
             decoder,
             vocabulary,
@@ -149,31 +149,30 @@ class GpuCheck:
     def _print(self, text: str) -> None:
         print(f"[{time.perf_counter() - self._started:6.1f}] {text}", flush=True)
 
-    def _compare_tokens(self, decoder: ContinuousDecoder) -> bool:
-        """Whether the tokens of nearly all chunks are those of the CPU in float32."""
-        requests = [
-            DecodeRequest(chunk, recording.language)
+    def _compare(self, decoder: ContinuousDecoder) -> bool:
+        """Whether nearly all recordings have the same chunks, and nearly all chunks the same tokens."""
+        expected = [chunk for chunk in self._kit.read_expected() if chunk.recording < len(self._recordings)]
+        chunks = [
+            [list(chunk.pieces) for chunk in _chunks(self._segmenter, recording.samples)]
             for recording in self._recordings
-            for chunk in self._chunks(recording)
         ]
-        found = _tokens(decoder, requests)
-        torch.set_num_threads(os.cpu_count() or 1)
-        reference, _ = open_decoder(self._store, torch.device("cpu"), precision="float32")
-        expected = _tokens(reference, requests)
-        reference.close()
-        equal = sum(one == other for one, other in zip(found, expected, strict=True))
-        share = equal / len(expected)
-        self._print(f"tokens as on the CPU in float32: {equal} of {len(expected)} chunks")
-        if share < _LEAST_EQUAL:
-            self._print(f"TOO FEW: at least {_LEAST_EQUAL:.0%} must be equal")
-        return share >= _LEAST_EQUAL
+        requests = [
+            _request(self._recordings[chunk.recording], Chunk(tuple(chunk.pieces))) for chunk in expected
+        ]
+        equal_chunks = [
+            found == [chunk.pieces for chunk in expected if chunk.recording == number]
+            for number, found in enumerate(chunks)
+        ]
+        tokens = _tokens(decoder, requests)
+        equal_tokens = [one == other.tokens for one, other in zip(tokens, expected, strict=True)]
+        return self._enough("recordings cut", equal_chunks) & self._enough("chunks' tokens", equal_tokens)
 
-    def _chunks(self, recording: KitRecording) -> list[Samples]:
-        regions = self._segmenter.run(recording.samples).speech_regions()
-        return [
-            np.concatenate(chunk.views(recording.samples))
-            for chunk in make_chunks(recording.samples, regions)
-        ]
+    def _enough(self, name: str, equal: list[bool]) -> bool:
+        self._print(f"{name} as on the CPU in float32: {sum(equal)} of {len(equal)}")
+        good = sum(equal) >= _LEAST_EQUAL * len(equal)
+        if not good:
+            self._print(f"TOO FEW: at least {_LEAST_EQUAL:.0%} must be equal")
+        return good
 
     def _measure(self, name: str, recogniser: SpeechRecogniser, goals: tuple[float, ...]) -> None:
         """Measure one recogniser on the long recording and on all recordings at once."""
@@ -237,12 +236,20 @@ def open_decoder(
     return decoder, vocabulary
 
 
+def _chunks(segmenter: Segmenter, samples: Samples) -> list[Chunk]:
+    return make_chunks(samples, segmenter.run(samples).speech_regions())
+
+
+def _request(recording: KitRecording, chunk: Chunk) -> DecodeRequest:
+    return DecodeRequest(np.concatenate(chunk.views(recording.samples)), recording.language)
+
+
 def _tokens(decoder: ContinuousDecoder, requests: list[DecodeRequest]) -> list[list[int]]:
     return [future.result().tokens for future in decoder.decode(requests)]
 
 
 def prepare(kit: Kit, manifest: Path, models_dir: Path | None, most: int) -> None:
-    """Decode the recordings and write the kit."""
+    """Decode the recordings, recognise them on the CPU, and write the kit."""
     from batches.recognition.bench.recordings import read_manifest
     from batches.recognition.media.decoding import decode
 
@@ -253,8 +260,27 @@ def prepare(kit: Kit, manifest: Path, models_dir: Path | None, most: int) -> Non
     ]
     kit.write_recordings(recordings)
     kit.write_models(store.folder, [DEFAULT_WHISPER, DEFAULT_SPEAKERS])
+    kit.write_packages()
+    kit.write_expected(_expected(ModelStore(kit.models), kit.read_recordings()))
     size = sum(path.stat().st_size for path in kit.folder.rglob("*") if path.is_file())
     print(f"The kit is in {kit.folder}: {size / 2**20:.0f} MiB, {len(recordings)} recordings.")
+
+
+def _expected(store: ModelStore, recordings: list[KitRecording]) -> list[ExpectedChunk]:
+    """Chunks and tokens of the recordings on this machine's CPU."""
+    segmenter = Segmenter(store.speakers(DEFAULT_SPEAKERS).segmentation)
+    decoder, _ = open_decoder(store, torch.device("cpu"), precision="float32")
+    chunks = [
+        (number, chunk)
+        for number, recording in enumerate(recordings)
+        for chunk in _chunks(segmenter, recording.samples)
+    ]
+    tokens = _tokens(decoder, [_request(recordings[number], chunk) for number, chunk in chunks])
+    decoder.close()
+    return [
+        ExpectedChunk(number, list(chunk.pieces), found)
+        for (number, chunk), found in zip(chunks, tokens, strict=True)
+    ]
 
 
 def main() -> int:

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import imageio_ffmpeg
-
 from batches.recognition.errors import EXHAUSTED, FfmpegUnavailable, HostExhausted, UnexpectedFailure
 from batches.recognition.media import wave_sizes
 from batches.recognition.runtime import oom_kills, sandbox
@@ -43,13 +41,20 @@ def program(*, seconds: float = _START_SECONDS) -> str:
     It runs if it tells its version within ``seconds``.
     """
     try:
-        path = str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
+        path = str(_installed())
+    except (ImportError, RuntimeError) as error:
         raise FfmpegUnavailable("ffmpeg was not found: install the package imageio-ffmpeg.") from error
     if shutil.which(path) is None:
         raise FfmpegUnavailable("ffmpeg is not where imageio-ffmpeg has it, or may not be executed.")
     version(path, Path(path).stat().st_mtime_ns, seconds)
     return path
+
+
+def _installed() -> Path:
+    """Path of imageio-ffmpeg's program. Raises RuntimeError, and ImportError without that package."""
+    import imageio_ffmpeg  # here, since the GPU check runs without ffmpeg
+
+    return Path(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 @lru_cache(maxsize=4)
@@ -154,7 +159,7 @@ def confine(path: Path, parent: int) -> None:
 
     ``manage.py doctor`` reports restrictions that the system does not support.
     """
-    program = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    program = _installed()
     sandbox.confine(
         readable=[*sandbox.system_libraries(), program, path], writable=[], devices=[Path("/dev/null")]
     )
