@@ -66,11 +66,13 @@ def _stretches(
     """(start, end, seconds of speech without words) of each stretch."""
     at = 0.0
     for word in words:
-        yield from _bare(speech, at, word.start, least)
-        inside = overlap(speech, word.start, word.end)
-        lost = sum(end - start for start, end in inside) - longest_seconds(word.text)
-        if lost >= least:
-            yield word.start, word.end, lost
+        if word.start - at >= least:
+            yield from _bare(speech, at, word.start, least)
+        if word.end - word.start >= least:  # before what costs time for every word of a file
+            inside = overlap(speech, word.start, word.end)
+            lost = sum(end - start for start, end in inside) - longest_seconds(word.text)
+            if lost >= least:
+                yield word.start, word.end, lost
         at = max(at, word.end)
     if speech:
         yield from _bare(speech, at, speech[-1][1], least)

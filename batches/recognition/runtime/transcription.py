@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Sequence
 
@@ -47,8 +48,8 @@ def transcribe(
             "name": recogniser.name,
             "model": recogniser.model,
             "language": options.language,
-            "version": importlib.metadata.version(recogniser.name),
-            "torch": importlib.metadata.version("torch"),
+            "version": _version(recogniser.name),
+            "torch": _version("torch"),
         },
     )
     chunks = [
@@ -72,6 +73,12 @@ def transcribe(
         transcript.flags.append("unrecognised_speech")
         transcript.unrecognised = lost
     return transcript
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Version of an installed package, which takes milliseconds to look up."""
+    return importlib.metadata.version(package)
 
 
 def _add_text(transcript: Transcript, builder: SegmentBuilder, found: RecognisedFile) -> None:
