@@ -12,10 +12,10 @@ from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.continuous import lane as lanes
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.encoder import Encoder
-from batches.recognition.asr.continuous.step_graphs import Graph
 from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.errors import ModelUnavailable
+from batches.recognition.runtime.cuda_graphs import Graph
 from tests.recognition.continuous.small_model import (
     noises,
     short_limit,

@@ -19,13 +19,13 @@ from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton
 from batches.recognition.asr.continuous.lane import Lane, LaneParts
 from batches.recognition.asr.continuous.static_batch import INITIAL_TOKENS
-from batches.recognition.asr.continuous.step_graphs import Capture, capture_for
 from batches.recognition.asr.continuous.token_alignment import warm_up_warp
 from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.gpu_memory import SHORT_CONTEXT
+from batches.recognition.runtime.cuda_graphs import Capture, capture_for
 from batches.recognition.runtime.device import on_own_stream, shorten_thread_switches
 
 _MARGIN_FRAMES = 50
@@ -174,7 +174,7 @@ class ContinuousDecoder:
         tokenizer = self._tokenizer(None if weights.dims.n_vocab >= MULTILINGUAL_VOCABULARY else "en")
         parts = LaneParts(
             DecodingStep(weights, tokenizer),
-            Encoder(weights),
+            Encoder(weights, self._new_capture()),
             Harvester(weights, tokenizer.no_speech, self._host.submit),
             self._new_capture,
             checks_loops=self._checks_loops,

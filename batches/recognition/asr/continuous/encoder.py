@@ -12,42 +12,60 @@ from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
 from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.cuda_graphs import Capture, GraphedFunction
 from batches.recognition.runtime.device import is_gpu
+from batches.recognition.runtime.staging import StagedTensor
 
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
-_GPU_BATCHES = (
-    4,
-    8,
-    16,
-    24,
-    32,
-    48,
-    64,
-)  # chunks: attention, convolutions and spectra are planned for each size
+_GPU_BATCHES = (4, 8, 16, 24, 32, 48, 64)  # chunks
 _DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
 
 
 class Encoder:
-    """Encoder of a batch of chunks, with one context length for all."""
+    """Encoder of a batch of chunks, with one context length for all. Not thread-safe.
 
-    def __init__(self, weights: DeviceWeights) -> None:
+    Each size of batch is one CUDA graph; the samples are written into static memory.
+    """
+
+    def __init__(self, weights: DeviceWeights, capture: Capture | None = None) -> None:
         self._weights = weights
         self._window = torch.hann_window(N_FFT, device=weights.device)
         self._filters = mel_filters(weights.device, weights.dims.n_mels).float()  # (mels, N_FFT // 2 + 1)
+        self._samples = StagedTensor(0, weights.device)
+        self._graphs = GraphedFunction(self._encode, capture)
 
     @torch.inference_mode()
     def __call__(self, chunks: Sequence[Samples], frames: int) -> Tensor:
-        """(chunks, frames, state) for chunks of (n,) float32 at 16 kHz; sound beyond the context is cut."""
-        padded = self._padded(chunks, self._rows(len(chunks)), frames * SAMPLES_PER_FRAME)
-        return self.encode(self.log_mel(padded))[: len(chunks)]
+        """(chunks, frames, state) for chunks of (n,) float32 at 16 kHz; sound beyond the context is cut.
+
+        The next call overwrites the result.
+        """
+        rows, size = self._rows(len(chunks)), frames * SAMPLES_PER_FRAME
+        self._reserve(rows * size)
+        staging = self._samples.staging(len(chunks) * size).reshape(len(chunks), size)
+        for row, samples in zip(staging, chunks, strict=True):
+            length = min(size, len(samples))
+            row[:length] = samples[:length]
+            row[length:] = 0.0
+        self._samples.upload(len(chunks) * size)
+        return self._graphs(rows, frames)[: len(chunks)]
 
     def warm_up(self, frames: int, most: int) -> None:
-        """Plan the kernels for batches of up to ``most`` chunks, which takes some 0.1 s for each size."""
-        if is_gpu(self._weights.device):
-            silence = np.zeros(SAMPLES_PER_FRAME, dtype=np.float32)
-            for size in _GPU_BATCHES:
-                if size <= most:
-                    self([silence] * size, frames)
+        """Capture the graphs for batches of up to ``most`` chunks, which takes some 0.1 s for each size."""
+        sizes = [size for size in self._sizes if size <= most]
+        silence = np.zeros(SAMPLES_PER_FRAME, dtype=np.float32)
+        for size in reversed(sizes):  # the largest first: the others fit into its memory
+            self([silence] * size, frames)
+
+    def release(self) -> None:
+        """Free the memory of graphs and samples; the next call allocates what it needs."""
+        self._graphs.clear()
+        self._samples = StagedTensor(0, self._weights.device)
+
+    def _reserve(self, size: int) -> None:
+        if size > self._samples.size:
+            self._graphs.clear()  # they read from the memory that is replaced here
+            self._samples = StagedTensor(size, self._weights.device)
 
     @property
     def _sizes(self) -> tuple[int, ...]:
@@ -61,19 +79,9 @@ class Encoder:
         """Rows of the batch for so many chunks."""
         return next((size for size in self._sizes if size >= chunks), chunks)
 
-    def _padded(self, chunks: Sequence[Samples], rows: int, size: int) -> Tensor:
-        """(rows, size) on the device, through pinned memory so that the copies do not wait for the GPU."""
-        device = self._weights.device
-        lengths = [min(size, len(samples)) for samples in chunks]
-        staging = torch.empty(sum(lengths), pin_memory=is_gpu(device))
-        padded = torch.zeros(rows, size, device=device)
-        start = 0
-        for row, samples, length in zip(padded, chunks, lengths, strict=False):
-            part = staging[start : start + length]
-            part.numpy()[:] = samples[:length]
-            row[:length].copy_(part, non_blocking=True)
-            start += length
-        return padded
+    def _encode(self, rows: int, frames: int) -> Tensor:
+        size = frames * SAMPLES_PER_FRAME
+        return self.encode(self.log_mel(self._samples.tensor[: rows * size].view(rows, size)))
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """Whisper's log-mel spectrograms, (rows, mels, n / 160), of (rows, n) samples.

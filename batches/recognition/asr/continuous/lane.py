@@ -22,11 +22,11 @@ from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.loop_check import find_loops
 from batches.recognition.asr.continuous.static_batch import RowStart, Snapshot, StaticBatch
-from batches.recognition.asr.continuous.step_graphs import Capture, StepRunner
+from batches.recognition.asr.continuous.step_graphs import StepRunner
 from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.errors import ModelUnavailable
-from batches.recognition.media.decoding import Samples
 from batches.recognition.models.gpu_memory import LEAST_ROWS
+from batches.recognition.runtime.cuda_graphs import Capture
 from batches.recognition.runtime.device import release_memory
 
 _REFILL_SHARE = 4  # rows are refilled when a quarter of them is free
@@ -126,6 +126,7 @@ class Lane:
             rows = self._halved(rows)
         self.encoder_batch = max(1, self.encoder_batch // 2)
         device = self._batch.done.device
+        self._parts.encoder.release()
         del self._batch, self._runner, self._keywords, self._encodings
         release_memory(device)
         self._allocate(rows)
@@ -157,10 +158,10 @@ class Lane:
         self._runner.run(shape, steps)
         self._waited += steps
         seen = self._batch.snapshot()
-        for row, attempt in zip(active, attempts, strict=True):
-            attempt.position = int(seen.positions[row])
+        for attempt, position in zip(attempts, seen.positions[active].tolist(), strict=True):
+            attempt.position = position
         if self._parts.checks_loops:
-            self._stop_loops(active, seen)
+            self._stop_loops(active, attempts, seen)
         self._harvest(active, shape.rows, seen)
 
     def _drop_cancelled(self) -> None:
@@ -192,33 +193,24 @@ class Lane:
             self._start(rows, attempts)
 
     def _start(self, rows: list[int], attempts: list[Attempt]) -> None:
-        """Encode the attempts' chunks, each chunk once, into rows."""
-        encoded = self._encode(attempts)
-        for attempt, encoding in zip(attempts, encoded, strict=True):
-            # Cached for chunks of language detection, and for those that may be retried.
-            if attempt.detects is not None or attempt.full_context:
-                self._encodings.keep(attempt.samples, encoding)
-            else:
-                self._encodings.drop(attempt.samples)
-        self._batch.fill(rows, encoded, [self._row_start(attempt) for attempt in attempts])
+        """Encode the attempts' chunks into rows."""
+        self._batch.fill(rows, self._encode(attempts), [self._row_start(attempt) for attempt in attempts])
 
     def _encode(self, attempts: list[Attempt]) -> Tensor:
-        """(attempts, frames, state): kept, or encoded now, each chunk once."""
-        found: dict[int, Tensor] = {}
-        missing: dict[int, Samples] = {}
-        for attempt in attempts:
-            kept = self._encodings.get(attempt.samples)
-            if kept is None:
-                missing[id(attempt.samples)] = attempt.samples
-            else:
-                found[id(attempt.samples)] = kept
+        """(attempts, frames, state): kept from an earlier attempt, or encoded now, each chunk once."""
+        chunks = {id(attempt.samples): attempt.samples for attempt in attempts}
+        known = {
+            key: kept for key, samples in chunks.items() if (kept := self._encodings.get(samples)) is not None
+        }
+        missing = [samples for key, samples in chunks.items() if key not in known]
         if not missing:
-            return torch.stack([found[id(attempt.samples)] for attempt in attempts])
-        encoded = self._parts.encoder(list(missing.values()), self.frames)
+            return torch.stack([known[id(attempt.samples)] for attempt in attempts])
+        encoded = self._parts.encoder(missing, self.frames)
+        self._encodings.keep(missing, encoded)
         if len(missing) == len(attempts):
             return encoded
-        found |= zip(missing, encoded, strict=True)
-        return torch.stack([found[id(attempt.samples)] for attempt in attempts])
+        known |= {id(samples): row for samples, row in zip(missing, encoded, strict=True)}
+        return torch.stack([known[id(attempt.samples)] for attempt in attempts])
 
     def _row_start(self, attempt: Attempt) -> RowStart:
         state, bias = 0, 0
@@ -237,27 +229,25 @@ class Lane:
             attempt.seed,
         )
 
-    def _stop_loops(self, active: Sequence[int], seen: Snapshot) -> None:
+    def _stop_loops(self, active: Sequence[int], attempts: Sequence[Attempt], seen: Snapshot) -> None:
         """End rows in a loop. Every multiple of 8 tokens since the last check is checked."""
+        rows = np.array(active)
+        counts = seen.positions[rows] + 1 - np.array([len(attempt.initial) for attempt in attempts])
+        counts = np.clip(counts, 0, seen.tokens.shape[1] - 1)
         end = self._parts.step.weights.text_tokens - 1
-        written = {}
-        for row, attempt in zip(active, self.attempts, strict=True):
-            count = max(0, attempt.position - len(attempt.initial) + 1)
-            written[row] = count + bool(seen.done[row] and seen.tokens[row, count] != end)
+        written = counts + (seen.done[rows] & (seen.tokens[rows, counts] != end))
+        checked = np.array([attempt.checked for attempt in attempts])
+        checked[[attempt.loop is not None for attempt in attempts]] = np.iinfo(checked.dtype).max // 2
         looping = []
-        while pending := [
-            (row, attempt)
-            for row, attempt in zip(active, self.attempts, strict=True)
-            if attempt.loop is None and attempt.checked + LOOP_CHECK <= written[row]
-        ]:
-            rows = np.array([row for row, _ in pending])
-            lengths = np.array([attempt.checked + LOOP_CHECK for _, attempt in pending])
-            for (row, attempt), length, loop in zip(
-                pending, lengths, find_loops(seen.tokens[rows], lengths), strict=True
-            ):
-                attempt.checked, attempt.loop = int(length), loop
-                if loop is not None and not seen.done[row]:
-                    looping.append(row)
+        while (pending := np.flatnonzero(checked + LOOP_CHECK <= written)).size:
+            checked[pending] += LOOP_CHECK
+            found = find_loops(seen.tokens[rows[pending]], checked[pending])
+            for place, loop in zip(pending.tolist(), found, strict=True):
+                attempts[place].checked, attempts[place].loop = int(checked[place]), loop
+                if loop is not None:
+                    checked[place] = written[place]
+                    if not seen.done[rows[place]]:
+                        looping.append(int(rows[place]))
         if looping:
             self._batch.stop(looping)
             seen.done[looping] = True

@@ -21,6 +21,7 @@ from batches.recognition.models.gpu_memory import MAX_POSITIONS
 from batches.recognition.runtime.device import is_gpu
 
 INITIAL_TOKENS = 120  # at most that many tokens are given: a prompt and the start of the transcript
+_COLUMNS, _POSITION = 8, 1  # whole numbers of a row beside its tokens, and which of them the position is
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +70,26 @@ class StaticBatch:
         self.cache = [zeros(2, rows, heads, self.positions, size, dtype=dtype) for _ in range(layers)]
         self.queries = zeros(rows, self.positions, weights.alignment_head_count, size, dtype=dtype)
         self.first_hidden = zeros(rows, weights.dims.n_text_state, dtype=dtype)
-        self.initial = zeros(rows, min(INITIAL_TOKENS, self.positions))
-        self.initial_length = torch.ones(rows, dtype=torch.long, device=device)
-        self.start_of_transcript, self.limit = zeros(rows), torch.ones(rows, dtype=torch.long, device=device)
-        self.keywords, self.bias = zeros(rows), zeros(rows)
-        self.temperature, self.seed = zeros(rows, dtype=torch.float32), zeros(rows)
-        self.token, self.position = zeros(rows), zeros(rows)
+        # All whole numbers of a row side by side, so that filling and moving rows are few copies.
+        given = min(INITIAL_TOKENS, self.positions)
+        self._numbers = zeros(rows, _COLUMNS + given + self.positions)
+        (self.token, self.position, self.initial_length, self.start_of_transcript, self.limit, self.keywords,
+         self.bias, self.seed) = self._numbers[:, :_COLUMNS].unbind(dim=1)  # fmt: skip
+        self.initial = self._numbers[:, _COLUMNS : _COLUMNS + given]
+        self.tokens = self._numbers[:, _COLUMNS + given :]
+        self.initial_length.fill_(1)
+        self.limit.fill_(1)
+        self.tokens.fill_(weights.text_tokens - 1)
+        self.temperature = zeros(rows, dtype=torch.float32)
         self.done = torch.ones(rows, dtype=torch.bool, device=device)
-        self.tokens = torch.full((rows, self.positions), weights.text_tokens - 1, device=device)
         self.logprobs = zeros(rows, self.positions, dtype=torch.float32)
         # Constants.
         self.row_numbers = torch.arange(rows, device=device)
         self.places = torch.arange(self.positions, device=device)
         self._weights = weights
-        self._host = [
-            torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=is_gpu(device))
-            for tensor in (self.position, self.done, self.tokens)
-        ]
-
-    def _row_tensors(self) -> list[Tensor]:
-        """All tensors whose first dimension is the row, but ``done``."""
-        return [
-            self.queries, self.first_hidden, self.initial, self.initial_length, self.start_of_transcript,
-            self.limit, self.keywords, self.bias, self.temperature, self.seed, self.token, self.position,
-            self.tokens, self.logprobs,
-        ]  # fmt: skip
+        pinned = is_gpu(device)
+        self._host_numbers = torch.empty(self._numbers.shape, dtype=torch.long, pin_memory=pinned)
+        self._host_done = torch.empty(rows, dtype=torch.bool, pin_memory=pinned)
 
     @torch.inference_mode()
     def fill(self, rows: Sequence[int], encoded: Tensor, starts: Sequence[RowStart]) -> None:
@@ -105,21 +101,14 @@ class StaticBatch:
             keys_values = F.linear(encoded, *layer.cross_kv)
             split = keys_values.view(count, frames, 2, weights.heads, weights.head_size)
             cross[:, index] = split.permute(2, 0, 3, 1, 4)
-        width = self.initial.shape[1]
-        padded = [[*start.initial, *[0] * (width - len(start.initial))] for start in starts]
-        self.initial[index] = _upload(padded, torch.long, device)
+        given = self.initial.shape[1]
         numbers = [
-            (start.initial[0], len(start.initial), start.start_of_transcript, start.limit, start.keywords,
-             start.bias, start.seed)
+            [start.initial[0], 0, len(start.initial), start.start_of_transcript, start.limit, start.keywords,
+             start.bias, start.seed, *start.initial, *[0] * (given - len(start.initial))]
             for start in starts
         ]  # fmt: skip
-        columns = _upload(numbers, torch.long, device).unbind(dim=1)
-        targets = (self.token, self.initial_length, self.start_of_transcript, self.limit, self.keywords,
-                   self.bias, self.seed)  # fmt: skip
-        for target, column in zip(targets, columns, strict=True):
-            target[index] = column
+        self._numbers[index, : _COLUMNS + given] = _upload(numbers, torch.long, device)
         self.temperature[index] = _upload([start.temperature for start in starts], torch.float32, device)
-        self.position[index] = 0
         self.done[index] = False
 
     @torch.inference_mode()
@@ -129,7 +118,7 @@ class StaticBatch:
         new = _upload(targets, torch.long, self.done.device)
         for tensor in (*self.cross, *self.cache):
             tensor[:, new] = tensor[:, old]
-        for tensor in self._row_tensors():
+        for tensor in (self.queries, self.first_hidden, self._numbers, self.temperature, self.logprobs):
             tensor[new] = tensor[old]
         self.done[new] = self.done[old]
         self.done[old] = True
@@ -142,12 +131,12 @@ class StaticBatch:
     def snapshot(self) -> Snapshot:
         """Copy positions, end flags and tokens of all rows to the host: the only synchronisation."""
         device = self.done.device
-        for host, tensor in zip(self._host, (self.position, self.done, self.tokens), strict=True):
-            host.copy_(tensor, non_blocking=True)
+        self._host_numbers.copy_(self._numbers, non_blocking=True)
+        self._host_done.copy_(self.done, non_blocking=True)
         if is_gpu(device):
             torch.cuda.current_stream(device).synchronize()
-        positions, done, tokens = (host.numpy() for host in self._host)
-        return Snapshot(positions, done, tokens)
+        numbers = self._host_numbers.numpy()
+        return Snapshot(numbers[:, _POSITION], self._host_done.numpy(), numbers[:, -self.positions :])
 
 
 def _upload(values: object, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,21 +1,18 @@
 """Decoding steps, run directly or as CUDA graphs.
 
-A step is some 150 small kernels; launched one by one they cost the host more time than the GPU. A graph is
-captured once for each combination of row bucket, position bucket and rules, and replayed as one launch.
+A graph is captured once for each combination of row bucket, position bucket and rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.static_batch import StaticBatch
-from batches.recognition.runtime.device import is_gpu, new_stream
+from batches.recognition.runtime.cuda_graphs import Capture, Graph
 
 _POSITION_BUCKETS = (96, 232)  # and all positions: self-attention reads no more keys than that
 
@@ -28,16 +25,6 @@ class StepShape:
     positions: int
     keywords: bool
     sampling: bool
-
-
-class Graph(Protocol):
-    """Interface of a captured graph."""
-
-    def replay(self) -> None: ...
-
-
-# Captures a call, which must only use static tensors, as a graph. It may run the call before.
-Capture = Callable[[Callable[[], None]], Graph]
 
 
 class StepRunner:
@@ -89,29 +76,3 @@ class StepRunner:
     def _once(self, shape: StepShape) -> None:
         keywords = self._keywords if shape.keywords else None
         self._step(self._batch, shape.rows, shape.positions, keywords, sampling=shape.sampling)
-
-
-class CudaCapture:
-    """Captures CUDA graphs on the current stream; all of them share one memory pool."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, work: Callable[[], None]) -> Graph:
-        current = torch.cuda.current_stream(self._device)
-        side = new_stream(self._device)
-        side.wait_stream(current)
-        with torch.cuda.stream(side):  # libraries allocate their workspaces at the first calls
-            for _ in range(2):
-                work()
-        current.wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            work()
-        return graph
-
-
-def capture_for(device: torch.device) -> Capture | None:
-    """CUDA graphs on a GPU; None on a CPU."""
-    return CudaCapture(device) if is_gpu(device) else None

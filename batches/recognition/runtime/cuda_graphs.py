@@ -1,0 +1,85 @@
+"""CUDA graphs: work of fixed size is captured once and then launched as one call.
+
+A network of some hundred small kernels, launched one by one, costs the host more time than the GPU, the more
+so as every launch waits for the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from batches.recognition.runtime.device import is_gpu, new_stream
+
+Result = TypeVar("Result")
+
+
+class Graph(Protocol):
+    """Interface of a captured graph."""
+
+    def replay(self) -> None: ...
+
+
+# Captures a call, which must only use static tensors, as a graph. It may run the call before.
+Capture = Callable[[Callable[[], None]], Graph]
+
+
+class CudaCapture:
+    """Captures CUDA graphs on the current stream; all of them share one memory pool."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Graph:
+        current = torch.cuda.current_stream(self._device)
+        side = new_stream(self._device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):  # libraries allocate their workspaces at the first calls
+            for _ in range(2):
+                work()
+        current.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            work()
+        return graph
+
+
+def capture_for(device: torch.device) -> Capture | None:
+    """CUDA graphs on a GPU; None on a CPU."""
+    return CudaCapture(device) if is_gpu(device) else None
+
+
+class GraphedFunction(Generic[Result]):
+    """Function of static tensors, for few sizes: captured once for each, then replayed. Not thread-safe.
+
+    Its results are static too: the next call may overwrite them. Without ``capture`` it is called directly.
+    """
+
+    def __init__(self, function: Callable[..., Result], capture: Capture | None) -> None:
+        self._function, self._capture = function, capture
+        self._graphs: dict[tuple[int, ...], tuple[Graph, list[Result]]] = {}
+
+    @torch.inference_mode()
+    def __call__(self, *size: int) -> Result:
+        if self._capture is None:
+            return self._function(*size)
+        if size not in self._graphs:
+            self._graphs[size] = self._captured(size, self._capture)
+        graph, results = self._graphs[size]
+        graph.replay()
+        return results[0]
+
+    def _captured(self, size: tuple[int, ...], capture: Capture) -> tuple[Graph, list[Result]]:
+        results: list[Result] = []
+
+        def work() -> None:
+            results[:] = [self._function(*size)]
+
+        return capture(work), results
+
+    def clear(self) -> None:
+        """Drop all graphs, and with them their memory."""
+        self._graphs.clear()
