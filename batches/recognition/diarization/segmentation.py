@@ -30,7 +30,9 @@ from batches.recognition.diarization import (
 )
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
 from batches.recognition.runtime.device import is_gpu
+from batches.recognition.runtime.staging import StagedTensor
 
 SAMPLE_RATE = 16_000  # Hz, of all samples in this package
 
@@ -199,12 +201,20 @@ def _speaker_sets(specifications: pyannet.Specifications) -> torch.Tensor:
     return torch.tensor([[float(speaker in chosen) for speaker in speakers] for chosen in sets])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """Window of a file that starts at sample ``start``; it may reach beyond the file's end."""
+
+    samples: Samples  # of the whole file
+    start: int
+
+
 class Segmenter:
     """Sliding-window inference of pyannote's segmentation model; all files share batches. Thread-safe.
 
     ``step`` is the share of a window between two windows: 0.5 costs a fifth of pyannote's own 0.1.
     ``batches`` is the thread that runs the model; without it the segmenter has its own. ``fixed_shapes``
-    pads batches to 32, 64, 128 or 256 windows: on a GPU (its default there) every new shape costs planning.
+    pads batches to 32, 64, 128 or 256 windows: on a GPU (its default there) each of them is a CUDA graph.
     """
 
     def __init__(
@@ -228,13 +238,18 @@ class Segmenter:
         self.step_samples: int = round(step * self.window_samples)
         self.frame_count: int = pyannet.frame_count(self.window_samples)
         self._batches = batches or BatchThread("segmentation")
-        self._kind: BatchKind[Tensor, WindowScores] = BatchKind(
+        self._kind: BatchKind[_Window, WindowScores] = BatchKind(
             self._run_batch, batch_size or (_FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH)
         )
-
+        if self._fixed_shapes:
+            self._sound = StagedTensor(self._kind.size * self.window_samples, device)
+            self._starts = StagedTensor(self._kind.size, device, torch.long)  # of windows within the sound
+            graphed = isinstance(self.network, pyannet.PyanNet)
+            self._graphs = GraphedFunction(self._forward_staged, capture_for(device) if graphed else None)
         if is_gpu(device):
-            for size in _FIXED_BATCHES:  # plan the kernels
-                self._run_batch([torch.zeros(self.window_samples, device=device)] * size)
+            silence = np.zeros(1, dtype=np.float32)
+            for size in reversed(_FIXED_BATCHES):  # the largest first: the others fit into its memory
+                self._run_batch([_Window(silence, 0)] * size)
 
     def run(self, samples: Samples, progress: Progress = lambda _share: None) -> Segmentation:
         """Segment a whole file. The result takes 76 KB a minute.
@@ -243,16 +258,16 @@ class Segmenter:
         """
         if samples.ndim != 1:
             raise ValueError(f"samples must be mono, not of shape {samples.shape}")
-        windows = self._count_windows(samples.size)
-        result = self._empty(windows, samples.size)
+        count = self._count_windows(samples.size)
+        result = self._empty(count, samples.size)
         # Digital silence stays at zero without the model: muted channels cost nothing.
-        chosen = [window for window in range(windows) if self._has_sound(samples, window)]
-        views = self._windows(samples, chosen)
+        chosen = [window for window in range(count) if self._has_sound(samples, window)]
+        windows = [_Window(samples, window * self.step_samples) for window in chosen]
         at_once = 4 * self._kind.size
         for first in range(0, len(chosen), at_once):
             part = chosen[first : first + at_once]
             share = functools.partial(_share_of, progress, first, len(part), len(chosen))
-            futures = self._batches.submit(self._kind, views[first : first + at_once])
+            futures = self._batches.submit(self._kind, windows[first : first + at_once])
             for window, found in zip(part, results_in_order(futures, share), strict=True):
                 result.scores[window], result.active[window], result.speech[window] = found
         progress(1.0)
@@ -281,25 +296,51 @@ class Segmenter:
         cut = samples[window * self.step_samples :][: self.window_samples]
         return bool(cut[::_SPARSE].any() or cut.any())
 
-    def _windows(self, samples: Samples, chosen: list[int]) -> list[Tensor]:
-        """The chosen windows, (window samples,) each: views of the samples, which are uploaded once."""
-        if not chosen:
-            return []
-        sound = torch.from_numpy(samples).to(self.device)
-        whole = max(0, 1 + (samples.size - self.window_samples) // self.step_samples)
-        views = sound.unfold(0, self.window_samples, self.step_samples) if whole else sound[:0]
-        last = sound[whole * self.step_samples :]
-        padded = F.pad(last, (0, self.window_samples - last.shape[0])) if chosen[-1] >= whole else last
-        return [views[window] if window < whole else padded for window in chosen]
-
     @torch.inference_mode()
-    def _run_batch(self, windows: list[Tensor]) -> list[WindowScores]:
-        batch = torch.stack(windows)
+    def _run_batch(self, windows: list[_Window]) -> list[WindowScores]:
         if self._fixed_shapes:
-            size = next((size for size in _FIXED_BATCHES if size >= len(windows)), len(windows))
-            batch = F.pad(batch, (0, 0, 0, size - len(windows)))
-        scores, active, speech = (part.cpu().numpy() for part in self.forward(batch))
+            self._stage(windows)
+            rows = next((size for size in _FIXED_BATCHES if size >= len(windows)), len(windows))
+            found = self._graphs(rows)
+        else:
+            batch = np.zeros((len(windows), self.window_samples), dtype=np.float32)
+            for row, window in zip(batch, windows, strict=True):
+                self._read(window, row)
+            found = self.forward(torch.from_numpy(batch).to(self.device))
+        scores, active, speech = (part[: len(windows)].cpu().numpy() for part in found)
         return [(scores[row], active[row], speech[row]) for row in range(len(windows))]
+
+    def _read(self, window: _Window, target: Samples) -> None:
+        """Copy the samples from the window's start on into ``target``, and zeros beyond the file's end."""
+        part = window.samples[window.start : window.start + len(target)]
+        target[: len(part)] = part
+        target[len(part) :] = 0.0
+
+    def _stage(self, windows: list[_Window]) -> None:
+        """Upload the windows' sound, once where they overlap, with their places in it."""
+        sound = self._sound.staging(self._sound.size)
+        starts = self._starts.staging(len(windows))
+        end = 0
+        before: _Window | None = None
+        for number, window in enumerate(windows):
+            follows = (
+                before is not None
+                and window.samples is before.samples
+                and window.start == before.start + self.step_samples
+            )
+            new = self.step_samples if follows else self.window_samples
+            later = _Window(window.samples, window.start + self.window_samples - new)
+            self._read(later, sound[end : end + new])
+            end += new
+            starts[number] = end - self.window_samples
+            before = window
+        self._sound.upload(end)
+        self._starts.upload(len(windows))
+
+    def _forward_staged(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        sound, width = self._sound.tensor, self.window_samples
+        windows = sound.as_strided((len(sound) - width + 1, width), (1, 1))
+        return self.forward(windows[self._starts.tensor[:rows]])
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(windows, samples) to scores, activity and probability of speech, all on the device."""

@@ -5,7 +5,8 @@ Many small copies to a GPU cost more than one large one, and copies from ordinar
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 
@@ -13,19 +14,19 @@ from batches.recognition.runtime.device import is_gpu
 
 
 class StagedTensor:
-    """(size,) float32 on a device, written through the host. Not thread-safe; for one stream."""
+    """(size,) values on a device, written through the host. Not thread-safe; for one stream."""
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self, size: int, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.size = size
-        self.tensor = torch.zeros(size, device=device)
-        self._pinned = torch.zeros(size, pin_memory=True) if is_gpu(device) else self.tensor
+        self.tensor = torch.zeros(size, device=device, dtype=dtype)
+        self._pinned = torch.zeros(size, dtype=dtype, pin_memory=True) if is_gpu(device) else self.tensor
         self._copied: torch.cuda.Event | None = None
 
-    def staging(self, size: int) -> NDArray[np.float32]:
+    def staging(self, size: int) -> NDArray[Any]:
         """Host memory of the first ``size`` values, to be written, and then uploaded."""
         if self._copied is not None:
             self._copied.synchronize()
-        found: NDArray[np.float32] = self._pinned[:size].numpy()
+        found: NDArray[Any] = self._pinned[:size].numpy()
         return found
 
     def upload(self, size: int) -> None:
