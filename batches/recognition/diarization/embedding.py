@@ -6,6 +6,8 @@ and only speech. Segments of all files share batches.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ from batches.recognition.diarization.segmentation import (
 )
 from batches.recognition.diarization.speech_segments import LONGEST, SpeechSegments
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
 from batches.recognition.runtime.device import is_gpu
+from batches.recognition.runtime.staging import StagedTensor
 
 _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
 _ENOUGH_ALONE = 0.3  # s of speech without another speaker, below which overlapped speech is used too
@@ -52,7 +56,7 @@ class SpeakerEmbedder:
     """CAM++ over the filter banks of segments. Thread-safe.
 
     ``batches`` is the thread that runs the network; without it the embedder has its own. ``fixed_shapes``
-    pads batches to 32 or 128 rows: on a GPU (its default there) every new shape costs planning.
+    pads batches to 32 or 128 rows: on a GPU (its default there) each shape is a CUDA graph.
     """
 
     def __init__(
@@ -66,12 +70,16 @@ class SpeakerEmbedder:
         self.device = device
         self._fixed_shapes = is_gpu(device) if fixed_shapes is None else fixed_shapes
         self.network = load_campplus(checkpoint).to(self.device)
-        self._bank = FilterBank(self.device)
+        self._filter_bank = FilterBank(self.device)
         self._batches = batches or BatchThread("embedding")
         self._stretch = _FIXED_STRETCH if self._fixed_shapes else _STRETCH
-        self._kind: BatchKind[_Input, npt.NDArray[np.float32]] = BatchKind(
-            self._embed, _FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH, _Input.length
-        )
+        batch = _FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH
+        self._kind: BatchKind[_Input, npt.NDArray[np.float32]] = BatchKind(self._embed, batch, _Input.length)
+        frames = batch * _rounded(round(LONGEST / FRAME_SECONDS))
+        self._features = torch.zeros(frames * MEL_BANDS, device=device)
+        self._frames = StagedTensor(frames, device, torch.long)  # of the filter banks
+        self._sizes = StagedTensor(batch, device, torch.long)  # frames of each segment
+        self._graphs = GraphedFunction(self._forward_staged, capture_for(device))
         if is_gpu(device):
             self._warm_up()
 
@@ -115,59 +123,74 @@ class SpeakerEmbedder:
             return []
         start = min(int(frames[0]) for frames in chosen.values())
         end = max(int(frames[-1]) for frames in chosen.values()) + 1
-        bank = self._bank(samples, start, end)
+        bank = _Bank(self._filter_bank, samples, start, end)
         return [_Input(bank, frames - start) for frames in chosen.values()]
 
     @torch.inference_mode()
     def _embed(self, inputs: list[_Input]) -> list[npt.NDArray[np.float32]]:
         """Unit vectors, (192,) each, for segments of one length."""
-        banks = {id(each.bank): each.bank for each in inputs}
-        places = [
-            [place for place, each in enumerate(inputs) if each.bank is bank] for bank in banks.values()
-        ]
-        parts = [
-            self._features(bank, [inputs[place].frames for place in own])
-            for bank, own in zip(banks.values(), places, strict=True)
-        ]
-        batch = torch.cat(parts)
+        length = _rounded(inputs[0].frames.size)
+        self._stage(inputs, length)
+        rows = len(inputs)
         if self._fixed_shapes:
             rows = next(size for size in _FIXED_BATCHES if size >= len(inputs))
-            batch = F.pad(batch, (0, 0, 0, 0, 0, rows - len(inputs)))
-        vectors = self.forward(batch)[: len(inputs)].cpu().numpy()
-        order = np.argsort([place for own in places for place in own])  # the inputs' order again
-        return list(vectors[order])
+        return list(self._graphs(rows, length)[: len(inputs)].cpu().numpy())
 
-    def _features(self, bank: Tensor, chosen: list[npt.NDArray[np.int64]]) -> Tensor:
-        """(segments, frames, 80) filter banks of segments of one length, with their mean taken off.
+    def _stage(self, inputs: list[_Input], length: int) -> None:
+        """Gather the segments' filter banks on the device.
 
         Segments are repeated up to the next length that is a multiple of 50 frames, which keeps their
         statistics; zeros would change them.
         """
-        length = _rounded(chosen[0].size)
-        index = torch.from_numpy(np.stack([np.resize(frames, length) for frames in chosen]))
-        features = bank[index.to(self.device)]
-        sizes = torch.tensor([frames.size for frames in chosen]).to(self.device)[:, None, None]
+        index = self._frames.staging(len(inputs) * length).reshape(len(inputs), length)
+        sizes = self._sizes.staging(len(inputs))
+        for row, each in enumerate(inputs):
+            index[row] = np.resize(each.frames, length)
+            sizes[row] = each.frames.size
+        self._frames.upload(len(inputs) * length)
+        self._sizes.upload(len(inputs))
+        features = self._features.view(-1, MEL_BANDS)
+        end = 0
+        for bank, own in itertools.groupby(inputs, key=lambda each: each.bank):
+            start, end = end, end + length * len(list(own))
+            torch.index_select(bank.tensor, 0, self._frames.tensor[start:end], out=features[start:end])
+
+    def _forward_staged(self, rows: int, length: int) -> Tensor:
+        """Unit vectors of the gathered filter banks, with the mean of each segment taken off."""
+        features = self._features[: rows * length * MEL_BANDS].view(rows, length, MEL_BANDS)
+        sizes = self._sizes.tensor[:rows, None, None]
         own = torch.arange(length, device=self.device)[:, None] < sizes
-        return features - (features * own).sum(dim=1, keepdim=True) / sizes
+        return self.forward(features - (features * own).sum(dim=1, keepdim=True) / sizes)
 
     def _warm_up(self) -> None:
-        """Plan the kernels for all shapes."""
-        bank = torch.zeros(1, MEL_BANDS, device=self.device)
-        for length in range(_LENGTHS, round(LONGEST / FRAME_SECONDS) + 1, _LENGTHS):
-            frames = np.zeros(length, dtype=np.int64)
-            for rows in _FIXED_BATCHES:
-                self._embed([_Input(bank, frames)] * rows)
+        """Capture the graphs of all shapes, the largest first: the others fit into its memory."""
+        bank = _Bank(self._filter_bank, np.zeros(SAMPLE_RATE, dtype=np.float32), 0, 1)
+        for rows in reversed(_FIXED_BATCHES):
+            for length in range(_rounded(round(LONGEST / FRAME_SECONDS)), 0, -_LENGTHS):
+                self._embed([_Input(bank, np.zeros(length, dtype=np.int64))] * rows)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(rows, frames, 80) to (rows, 192) unit vectors, on the device."""
         return F.normalize(self.network(batch).float(), dim=1)
 
 
+class _Bank:
+    """Filter banks of a stretch of a file, computed when the first batch needs them, in its thread."""
+
+    def __init__(self, filter_bank: FilterBank, samples: Samples, start: int, end: int) -> None:
+        self._filter_bank, self._samples, self._span = filter_bank, samples, (start, end)
+
+    @functools.cached_property
+    def tensor(self) -> Tensor:
+        """(frames, 80)"""
+        return self._filter_bank(self._samples, *self._span)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Input:
     """Network input of a segment: frames of its file's filter banks, gathered when its batch runs."""
 
-    bank: Tensor  # (frames, 80)
+    bank: _Bank
     frames: npt.NDArray[np.int64]
 
     def length(self) -> Hashable:

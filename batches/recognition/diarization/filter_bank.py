@@ -12,12 +12,13 @@ from torch import Tensor
 from batches.recognition.diarization import torchaudio_compat  # noqa: F401 - must be imported before torchaudio
 from batches.recognition.diarization.campplus import MEL_BANDS
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.runtime.device import is_gpu
 
 FRAME_SECONDS = 0.01  # between two frames
 _STEP, _WIDTH = 160, 400  # samples between two frames, and of one frame
 _FFT = 512
 _PREEMPHASIS = 0.97
-_BLOCK = 8192  # frames computed at once
+_BLOCK, _GPU_BLOCK = 8192, 32768  # frames computed at once
 
 
 class FilterBank:
@@ -27,6 +28,7 @@ class FilterBank:
         from torchaudio.compliance import kaldi
 
         self._device = device
+        self._block = _GPU_BLOCK if is_gpu(device) else _BLOCK
         # The Povey window: a Hann window to the power of 0.85.
         self._window = torch.hann_window(_WIDTH, periodic=False).pow(0.85).to(device)
         banks, _ = kaldi.get_mel_banks(MEL_BANDS, _FFT, SAMPLE_RATE, 20.0, 0.0, 100.0, -500.0, 1.0)
@@ -47,7 +49,7 @@ class FilterBank:
             return torch.zeros((0, MEL_BANDS), device=self._device)
         cut = torch.from_numpy(samples[start * _STEP : (end - 1) * _STEP + _WIDTH]).to(self._device)
         frames = cut.unfold(0, _WIDTH, _STEP)
-        parts = [frames[first : first + _BLOCK] for first in range(0, frames.shape[0], _BLOCK)]
+        parts: tuple[Tensor, ...] = frames.split(self._block)  # type: ignore[no-untyped-call]
         return torch.cat([self._bands(part) for part in parts])
 
     def _bands(self, frames: Tensor) -> Tensor:
