@@ -9,6 +9,7 @@ decoding, and the warping processes one row of the map at a time. The times are 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,7 +106,7 @@ def align(decoded: Decoded, tokenizer: Tokenizer, seconds: float) -> list[TimedW
     position = 0
     for text, group in zip(texts[:-1], groups[:-1], strict=True):
         after = position + len(group)
-        probability = float(np.exp(decoded.logprobs[position:after]).mean())
+        probability = sum(map(math.exp, decoded.logprobs[position:after])) / len(group)
         start, end = min(entered[position], seconds), min(entered[after], seconds)
         words.append(TimedWord(text, float(start), float(end), probability))
         position = after

@@ -30,7 +30,7 @@ from batches.recognition.diarization.segmentation import (
 from batches.recognition.diarization.speech_segments import LONGEST, SpeechSegments
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
 from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
-from batches.recognition.runtime.device import is_gpu
+from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
 _FRAME_CENTRE = 0.0125  # s from the start of a filter bank frame to its middle
@@ -168,6 +168,7 @@ class SpeakerEmbedder:
         for rows in reversed(_FIXED_BATCHES):
             for length in range(_rounded(round(LONGEST / FRAME_SECONDS)), 0, -_LENGTHS):
                 self._embed([_Input(bank, np.zeros(length, dtype=np.int64))] * rows)
+        release_memory(self.device)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(rows, frames, 80) to (rows, 192) unit vectors, on the device."""

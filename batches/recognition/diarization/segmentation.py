@@ -31,7 +31,7 @@ from batches.recognition.diarization import (
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
 from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
-from batches.recognition.runtime.device import is_gpu
+from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
 SAMPLE_RATE = 16_000  # Hz, of all samples in this package
@@ -43,7 +43,7 @@ WindowScores = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray
 
 CPU = torch.device("cpu")
 _CPU_BATCH = 8  # windows
-_FIXED_BATCHES = (32, 64, 128, 256)  # windows in a batch of fixed shape
+_FIXED_BATCHES = (32, 64, 128)  # windows in a batch of fixed shape; more are hardly faster
 _SPARSE = 97  # sampling interval of the first check for digital silence
 
 
@@ -81,7 +81,7 @@ class Segmentation:
         if not windows:
             return np.zeros(0, dtype=np.float32)
         total = self.first_frame(windows - 1) + frames
-        weight = np.hamming(frames).astype(np.float32)
+        weight = hamming(frames)
         summed = np.zeros(total, dtype=np.float32)
         weights = np.zeros(total, dtype=np.float32)
         for window in range(windows):
@@ -118,6 +118,12 @@ class Segmentation:
         regions = [(start, end) for start, end in merge(regions, min_silence) if end - start >= min_speech]
         padded = [(max(0.0, start - pad), min(self.duration, end + pad)) for start, end in regions]
         return merge(padded, 0.0)
+
+
+@functools.cache
+def hamming(frames: int) -> npt.NDArray[np.float32]:
+    """(frames,) weights of a window's frames, the least at its edges. Not to be written to."""
+    return np.hamming(frames).astype(np.float32)
 
 
 def hysteresis(activity: npt.NDArray[np.floating], onset: float, offset: float) -> list[tuple[int, int]]:
@@ -214,7 +220,7 @@ class Segmenter:
 
     ``step`` is the share of a window between two windows: 0.5 costs a fifth of pyannote's own 0.1.
     ``batches`` is the thread that runs the model; without it the segmenter has its own. ``fixed_shapes``
-    pads batches to 32, 64, 128 or 256 windows: on a GPU (its default there) each of them is a CUDA graph.
+    pads batches to 32, 64 or 128 windows: on a GPU (its default there) each of them is a CUDA graph.
     """
 
     def __init__(
@@ -241,15 +247,25 @@ class Segmenter:
         self._kind: BatchKind[_Window, WindowScores] = BatchKind(
             self._run_batch, batch_size or (_FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH)
         )
-        if self._fixed_shapes:
-            self._sound = StagedTensor(self._kind.size * self.window_samples, device)
-            self._starts = StagedTensor(self._kind.size, device, torch.long)  # of windows within the sound
-            graphed = isinstance(self.network, pyannet.PyanNet)
-            self._graphs = GraphedFunction(self._forward_staged, capture_for(device) if graphed else None)
-        if is_gpu(device):
+        graphed = isinstance(self.network, pyannet.PyanNet)
+        self._graphs = GraphedFunction(self._forward_staged, capture_for(device) if graphed else None)
+
+    @functools.cached_property
+    def _sound(self) -> StagedTensor:
+        return StagedTensor(self._kind.size * self.window_samples, self.device)
+
+    @functools.cached_property
+    def _starts(self) -> StagedTensor:
+        """First samples of the windows within the sound."""
+        return StagedTensor(self._kind.size, self.device, torch.long)
+
+    def warm_up(self) -> None:
+        """Capture the graphs, which the first files would wait for. Does nothing on a CPU."""
+        if is_gpu(self.device):
             silence = np.zeros(1, dtype=np.float32)
             for size in reversed(_FIXED_BATCHES):  # the largest first: the others fit into its memory
                 self._run_batch([_Window(silence, 0)] * size)
+            release_memory(self.device)
 
     def run(self, samples: Samples, progress: Progress = lambda _share: None) -> Segmentation:
         """Segment a whole file. The result takes 76 KB a minute.

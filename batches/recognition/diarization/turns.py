@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batches.recognition.diarization.clustering import Labels
-from batches.recognition.diarization.segmentation import Segmentation, true_runs
+from batches.recognition.diarization.segmentation import Segmentation, hamming, true_runs
 from batches.recognition.diarization.speech_segments import SpeechSegments
 from batches.recognition.transcript import SpeakerTurn
 
@@ -57,7 +57,7 @@ def _active_speakers(
     """(frames of the file, speakers) whether each speaker is active."""
     windows, frames, _ = segmentation.active.shape
     total = segmentation.first_frame(windows - 1) + frames
-    weight = np.hamming(frames).astype(np.float32)
+    weight = hamming(frames)
     votes = np.zeros((total, speakers), dtype=np.float32)
     count = np.zeros(total, dtype=np.float32)
     weights = np.zeros(total, dtype=np.float32)

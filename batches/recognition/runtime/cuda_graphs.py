@@ -27,20 +27,22 @@ Capture = Callable[[Callable[[], None]], Graph]
 
 
 class CudaCapture:
-    """Captures CUDA graphs on the current stream; all of them share one memory pool."""
+    """Captures CUDA graphs on the current stream; all of them share one memory pool.
+
+    What the call before a capture allocated stays with the allocator; ``release_memory`` gives it back.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._side = new_stream(device)
 
     def __call__(self, work: Callable[[], None]) -> Graph:
         current = torch.cuda.current_stream(self._device)
-        side = new_stream(self._device)
-        side.wait_stream(current)
-        with torch.cuda.stream(side):  # libraries allocate their workspaces at the first calls
-            for _ in range(2):
-                work()
-        current.wait_stream(side)
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):  # libraries allocate their workspaces at the first call
+            work()
+        current.wait_stream(self._side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             work()

@@ -237,6 +237,7 @@ class Engine:
                         self._segmenter = Segmenter(
                             checkpoint, batches=settings.batches, device=settings.device
                         )
+                        self._segmenter.warm_up()
                         break
                     except ModelUnavailable as error:  # of a kind that serves its pipeline alone
                         logger.warning("%s is not used to find speech: %s", checkpoint, error.message)

@@ -140,6 +140,7 @@ class Lane:
                     self._runner.run(
                         self._runner.shape(rows, positions, keywords=False, sampling=sampling), 1
                     )
+        release_memory(self._batch.done.device)
 
     def _turn(self) -> None:
         self._drop_cancelled()
