@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
+from batches.recognition.asr.word_tokens import split_to_word_tokens
 from batches.recognition.contracts import TimedWord
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def align(decoded: Decoded, tokenizer: Tokenizer, seconds: float) -> list[TimedW
     if not decoded.tokens:
         return []
     entered = [frame / FRAMES_PER_SECOND + (_AHEAD if frame else 0.0) for frame in decoded.entered]
-    texts, groups = tokenizer.split_to_word_tokens([*decoded.tokens, tokenizer.eot])
+    texts, groups = split_to_word_tokens(tokenizer, [*decoded.tokens, tokenizer.eot])
     words: list[TimedWord] = []
     position = 0
     for text, group in zip(texts[:-1], groups[:-1], strict=True):

@@ -25,7 +25,7 @@ MAX_TOKENS = 224  # half of Whisper's context, as in openai-whisper
 _TOKENS_PER_SECOND = 14  # above any speech rate, in any script
 LOOP_CHECK = 8  # steps between two loop checks
 _SCORED_TOKENS = 512  # of texts that are scored at once, which bounds the memory of their attention
-_SEED_STRIDE = 16  # samples of which one is looked at for the seed of an attempt
+_SEED_STRIDE = 256  # samples of which one is looked at for the seed of an attempt
 _KEEP_SHARE = 0.75  # share of running rows below which finished rows are dropped
 
 
