@@ -127,7 +127,7 @@ def test_the_engine_gives_its_setting_to_the_gpu_decoder(
     run_as_on_a_gpu(monkeypatch)
     folder = write_hugging_face(tmp_path / "random", random_state())
     options: dict[str, Any] = {"whisper_model": str(folder), "device": "cpu", "precision": "float16"}
-    with Engine(gpu_memory=5 * GIB, **options) as engine:
+    with Engine(gpu_memory=6 * GIB, **options) as engine:
         recogniser = engine._load_recogniser()
         assert isinstance(recogniser, WhisperRecogniser)
         engine.load()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from batches.recognition.diarization.segmentation import (
 )
 from batches.recognition.diarization.speech_segments import LONGEST, SpeechSegments
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
-from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for, fitting_sizes
 from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
@@ -75,10 +75,11 @@ class SpeakerEmbedder:
         self._stretch = _FIXED_STRETCH if self._fixed_shapes else _STRETCH
         batch = _FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH
         self._kind: BatchKind[_Input, npt.NDArray[np.float32]] = BatchKind(self._embed, batch, _Input.length)
+        self._sizes: tuple[int, ...] = _FIXED_BATCHES
         frames = batch * _rounded(round(LONGEST / FRAME_SECONDS))
         self._features = torch.zeros(frames * MEL_BANDS, device=device)
         self._frames = StagedTensor(frames, device, torch.long)  # of the filter banks
-        self._sizes = StagedTensor(batch, device, torch.long)  # frames of each segment
+        self._lengths = StagedTensor(batch, device, torch.long)  # frames of each segment
         self._graphs = GraphedFunction(self._forward_staged, capture_for(device))
         if is_gpu(device):
             self._warm_up()
@@ -133,7 +134,7 @@ class SpeakerEmbedder:
         self._stage(inputs, length)
         rows = len(inputs)
         if self._fixed_shapes:
-            rows = next(size for size in _FIXED_BATCHES if size >= len(inputs))
+            rows = next(size for size in self._sizes if size >= len(inputs))
         return list(self._graphs(rows, length)[: len(inputs)].cpu().numpy())
 
     def _stage(self, inputs: list[_Input], length: int) -> None:
@@ -143,12 +144,12 @@ class SpeakerEmbedder:
         statistics; zeros would change them.
         """
         index = self._frames.staging(len(inputs) * length).reshape(len(inputs), length)
-        sizes = self._sizes.staging(len(inputs))
+        sizes = self._lengths.staging(len(inputs))
         for row, each in enumerate(inputs):
             index[row] = np.resize(each.frames, length)
             sizes[row] = each.frames.size
         self._frames.upload(len(inputs) * length)
-        self._sizes.upload(len(inputs))
+        self._lengths.upload(len(inputs))
         features = self._features.view(-1, MEL_BANDS)
         end = 0
         for bank, own in itertools.groupby(inputs, key=lambda each: each.bank):
@@ -158,16 +159,20 @@ class SpeakerEmbedder:
     def _forward_staged(self, rows: int, length: int) -> Tensor:
         """Unit vectors of the gathered filter banks, with the mean of each segment taken off."""
         features = self._features[: rows * length * MEL_BANDS].view(rows, length, MEL_BANDS)
-        sizes = self._sizes.tensor[:rows, None, None]
+        sizes = self._lengths.tensor[:rows, None, None]
         own = torch.arange(length, device=self.device)[:, None] < sizes
         return self.forward(features - (features * own).sum(dim=1, keepdim=True) / sizes)
 
     def _warm_up(self) -> None:
-        """Capture the graphs of all shapes, the largest first: the others fit into its memory."""
+        """Capture the graphs of all shapes."""
         bank = _Bank(self._filter_bank, np.zeros(SAMPLE_RATE, dtype=np.float32), 0, 1)
-        for rows in reversed(_FIXED_BATCHES):
+
+        def run(rows: int) -> None:
             for length in range(_rounded(round(LONGEST / FRAME_SECONDS)), 0, -_LENGTHS):
                 self._embed([_Input(bank, np.zeros(length, dtype=np.int64))] * rows)
+
+        self._sizes = fitting_sizes(self._sizes, run)
+        self._kind = replace(self._kind, size=self._sizes[-1])
         release_memory(self.device)
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import functools
 import itertools
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from batches.recognition.diarization import (
 )
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
-from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for, fitting_sizes
 from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
@@ -247,6 +247,7 @@ class Segmenter:
         self._kind: BatchKind[_Window, WindowScores] = BatchKind(
             self._run_batch, batch_size or (_FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH)
         )
+        self._sizes: tuple[int, ...] = _FIXED_BATCHES
         graphed = isinstance(self.network, pyannet.PyanNet)
         self._graphs = GraphedFunction(self._forward_staged, capture_for(device) if graphed else None)
 
@@ -262,9 +263,9 @@ class Segmenter:
     def warm_up(self) -> None:
         """Capture the graphs, which the first files would wait for. Does nothing on a CPU."""
         if is_gpu(self.device):
-            silence = np.zeros(1, dtype=np.float32)
-            for size in reversed(_FIXED_BATCHES):  # the largest first: the others fit into its memory
-                self._run_batch([_Window(silence, 0)] * size)
+            silence = _Window(np.zeros(1, dtype=np.float32), 0)
+            self._sizes = fitting_sizes(self._sizes, lambda size: self._run_batch([silence] * size))
+            self._kind = replace(self._kind, size=self._sizes[-1])
             release_memory(self.device)
 
     def run(self, samples: Samples, progress: Progress = lambda _share: None) -> Segmentation:
@@ -316,7 +317,7 @@ class Segmenter:
     def _run_batch(self, windows: list[_Window]) -> list[WindowScores]:
         if self._fixed_shapes:
             self._stage(windows)
-            rows = next((size for size in _FIXED_BATCHES if size >= len(windows)), len(windows))
+            rows = next((size for size in self._sizes if size >= len(windows)), len(windows))
             found = self._graphs(rows)
         else:
             batch = np.zeros((len(windows), self.window_samples), dtype=np.float32)

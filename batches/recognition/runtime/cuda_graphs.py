@@ -6,7 +6,7 @@ so as every launch waits for the GIL.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -85,3 +85,20 @@ class GraphedFunction(Generic[Result]):
     def clear(self) -> None:
         """Drop all graphs, and with them their memory."""
         self._graphs.clear()
+
+
+def fitting_sizes(sizes: Sequence[int], run: Callable[[int], object]) -> tuple[int, ...]:
+    """Run each of the ascending sizes once, so that its graph exists; returns those that fit into memory.
+
+    The largest runs first: the others fit into its memory. Raises torch.OutOfMemoryError if none fits.
+    """
+    found = []
+    for size in reversed(sizes):
+        try:
+            run(size)
+        except torch.OutOfMemoryError:
+            if size == sizes[0]:
+                raise
+        else:
+            found.append(size)
+    return tuple(reversed(found))
