@@ -254,15 +254,21 @@ class _FileRecognition:
     def _decode_parts(self, chunk: DecodedChunk) -> Work:
         """Decode a chunk again in parts, split at speech without words; keep what covers more speech."""
         parts = chunk.cut_at_lost()
-        for part in parts:
-            yield from self._attempt_in_own_language(part)
+        firsts: list[Future[Decoded] | None] = [None] * len(parts)
+        if len(self._expected) == 1:  # their languages need not be detected: decoded in one batch
+            firsts = [*self._submit(*(self._request(part, part.samples) for part in parts))]
+        for part, first in zip(parts, firsts, strict=True):
+            yield from self._attempt_in_own_language(part, first)
             if tail := part.cut_tail():
                 yield from self._attempt_in_own_language(tail)
         if parts:
             chunk.take_parts(parts)
 
-    def _attempt_in_own_language(self, part: DecodedChunk) -> Work:
-        """Decode a part of a chunk, in another expected language if that is clearly detected."""
+    def _attempt_in_own_language(self, part: DecodedChunk, first: Future[Decoded] | None = None) -> Work:
+        """Decode a part of a chunk, in another expected language if that is clearly detected.
+
+        ``first`` is its first attempt, if it has been submitted.
+        """
         samples = part.samples
         if len(self._expected) != 1:
             answer = yield self._detect(samples)
@@ -271,11 +277,12 @@ class _FileRecognition:
             share = sum(answer.get(code, 0.0) for code in self._expected) if self._expected else 1.0
             if answer.get(best, 0.0) >= language_detection.SURE * share:
                 part.language = best
-        yield from self._attempt(part, samples)
+        yield from self._attempt(part, samples, first)
 
-    def _attempt(self, chunk: DecodedChunk, samples: Samples) -> Work:
+    def _attempt(self, chunk: DecodedChunk, samples: Samples, first: Future[Decoded] | None = None) -> Work:
         """Decode greedily; then beam search at low confidence, and retries after a failed quality check."""
-        (first,) = self._submit(self._request(chunk, samples))
+        if first is None:
+            (first,) = self._submit(self._request(chunk, samples))
         self._consider(chunk, (yield first))
         if chunk.is_doubtful or chunk.is_silence:
             return

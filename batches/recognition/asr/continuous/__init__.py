@@ -6,6 +6,6 @@ On a CPU the same code runs without graphs, in float32 with the same tokens as
 :class:`batches.recognition.asr.decoding.BatchDecoder`.
 
 Modules, from the bottom up: ``weights``, ``encoder``, ``encoding_cache``, ``static_batch``,
-``keyword_tables``, ``decoding_step``, ``step_graphs``, ``loop_check``, ``token_alignment``, ``attempts``,
-``harvest``, ``lane``, ``decoder``, ``loading``.
+``keyword_tables``, ``gumbel_noise``, ``decoding_step``, ``step_graphs``, ``loop_check``,
+``token_alignment``, ``attempts``, ``harvest``, ``lane``, ``decoder``, ``loading``.
 """

@@ -11,11 +11,10 @@ import torch.nn.functional as F  # noqa: N812 - the conventional name
 from torch import Tensor
 from whisper.tokenizer import Tokenizer
 
+from batches.recognition.asr.continuous.gumbel_noise import GumbelNoise
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.static_batch import StaticBatch
 from batches.recognition.asr.continuous.weights import DecoderLayer, DeviceWeights
-
-_LEAST_TEMPERATURE = 1e-3  # avoids division by zero in rows at temperature 0, whose result is not used
 
 
 class DecodingStep:
@@ -25,6 +24,7 @@ class DecodingStep:
         self.weights = weights
         self._end = weights.text_tokens - 1
         device = weights.device
+        self._noise = GumbelNoise(len(weights.output), device)
         never = [token for token in tokenizer.non_speech_tokens if token < weights.text_tokens]
         self._never = torch.tensor(never, device=device)
         self._not_first = torch.tensor([*tokenizer.encode(" "), tokenizer.eot], device=device)
@@ -116,9 +116,10 @@ class DecodingStep:
             scores.scatter_add_(1, keywords.bonus_tokens[state], keywords.bonus[state])
         if sampling:
             temperature = batch.temperature[:rows, None]
-            warm = scores / temperature.clamp(min=_LEAST_TEMPERATURE)
-            warm += gumbel_noise(batch.seed[:rows], count, scores.shape[1])
-            scores = torch.where(temperature > 0, warm, scores)
+            warm = temperature > 0
+            # At temperature 0 the scores are multiplied by 1, and the noise by 0.
+            scores = scores / torch.where(warm, temperature, 1.0)
+            scores = scores.addcmul_(self._noise(batch.seed[:rows], count), warm.float())
         chosen = scores.argmax(dim=-1)
         return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
 
@@ -138,24 +139,3 @@ class DecodingStep:
         batch.token[:rows] = torch.where(ended, batch.token[:rows], following)
         batch.position[:rows] = torch.where(ended, position, position + 1)
         batch.done[:rows] = ended
-
-
-def gumbel_noise(seed: Tensor, count: Tensor, width: int) -> Tensor:
-    """(rows, width) Gumbel noise that depends on each row's seed and count alone.
-
-    A counter-based generator (SplitMix64's finaliser over seed, count and column) in place of the device's:
-    a row's noise is then the same whichever rows share its batch, and the same on every device.
-    """
-    column = torch.arange(width, device=seed.device)
-    key = seed * -7046029254386353131 + (count + 1) * -4658895280553007687
-    value = key[:, None] + column * -7723592293110705685
-    value = (value ^ _shift(value, 30)) * -4658895280553007687
-    value = (value ^ _shift(value, 27)) * -7723592293110705685
-    value = value ^ _shift(value, 31)
-    uniform = (_shift(value, 40).float() + 0.5) * 2.0**-24
-    return -(-uniform.log()).log()
-
-
-def _shift(value: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int64."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)

@@ -30,7 +30,7 @@ from batches.recognition.runtime.cuda_graphs import Capture
 from batches.recognition.runtime.device import release_memory
 
 _REFILL_SHARE = 4  # rows are refilled when a quarter of them is free
-_PATIENCE = 32  # steps after which ended rows are harvested, however few they are
+_PATIENCE = 16  # steps after which ended rows are harvested, however few they are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,12 +70,6 @@ class Lane:
     def attempts(self) -> list[Attempt]:
         """All attempts in rows."""
         return [owner for owner in self._owners if owner is not None]
-
-    @property
-    def _usual_sampling(self) -> tuple[bool, ...]:
-        """Only attempts at the full context have a temperature."""
-        full = int(self._parts.step.weights.dims.n_audio_ctx)
-        return (False, True) if self.frames == full else (False,)
 
     @property
     def is_idle(self) -> bool:
@@ -136,7 +130,7 @@ class Lane:
         self._parts.encoder.warm_up(self.frames, self.encoder_batch)
         for rows in self._runner.row_buckets:
             for positions in self._runner.position_buckets[:2]:
-                for sampling in self._usual_sampling:
+                for sampling in (False, True):
                     self._runner.run(
                         self._runner.shape(rows, positions, keywords=False, sampling=sampling), 1
                     )
