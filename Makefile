@@ -15,7 +15,7 @@ EXTRAS := $(if $(filter s3,$(STORAGE)),swift)
 RUNTIME := $(VENV)/runtime-$(TORCH)$(addprefix -,$(EXTRAS))
 READY := $(VENV)/ready
 
-.PHONY: help demo run test chaos scale bench gpu-check lint lint-javascript models migrate lock clean check coverage
+.PHONY: help demo run test chaos scale bench gpu-kit gpu-check lint lint-javascript models migrate lock clean check coverage
 help:
 	@echo "make demo             the main job on real speech; EXIT=1 ends when it is done, STORAGE=s3 uses an S3 server"
 	@echo "make run              web server and workers, at http://$(BIND)/"
@@ -26,6 +26,7 @@ help:
 	@echo "make scale            a million tasks beside the bare operations; ARGS='--objects 20000'"
 	@echo "make scale TASKS='1000000 10000000'   a year of many accounts on a private PostgreSQL, the sizes compared"
 	@echo "make bench            recognition beside its peers; ARGS='--manifest FILE --speakers --rounds 3'"
+	@echo "make gpu-kit          models and recordings for gpu-check, in $(KIT); ARGS='--manifest FILE'"
 	@echo "make gpu-check        recognition on this machine's GPU: is it right, and how fast; ARGS='--seconds 600'"
 	@echo "make lint             ruff, mypy, import-linter, djhtml, djlint, biome, tsc, bandit and the migrations check"
 	@echo "TORCH=cpu|cuda|auto   which build of PyTorch is installed; auto looks for an NVIDIA driver"
@@ -93,8 +94,10 @@ scale: $(READY)
 bench: $(READY) models
 	$(BIN)/python manage.py bench $(ARGS)
 
-# Needs no installation: any python3 with torch for CUDA, numba and tiktoken will do. The kit, which has the
-# other packages, is made by the command "prepare".
+gpu-kit: $(READY) models
+	$(BIN)/python -m batches.recognition.bench.gpu_check --kit $(KIT) prepare $(ARGS)
+
+# Needs no installation: any python3 with torch for CUDA, numba and tiktoken will do; the kit has the rest.
 gpu-check:
 	PYTHONPATH=$(abspath $(KIT))/packages $(GPU_PYTHON) -m batches.recognition.bench.gpu_check --kit $(KIT) run $(ARGS)
 

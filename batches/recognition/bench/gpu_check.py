@@ -1,7 +1,7 @@
 """GPU check: verifies recognition on this GPU and measures its speed, within four minutes.
 
-    python -m batches.recognition.bench.gpu_check prepare --manifest FILE   where ffmpeg and the models are
-    python -m batches.recognition.bench.gpu_check run                       where the GPU is
+    python -m batches.recognition.bench.gpu_check prepare   where ffmpeg and the models are
+    python -m batches.recognition.bench.gpu_check run       where the GPU is
 
 ``prepare`` writes a kit of models, decoded recordings, the tokens of the CPU in float32, and the packages
 openai-whisper and asteroid-filterbanks. ``run`` compares the GPU's tokens with those, and measures speed.
@@ -259,15 +259,15 @@ def _tokens(decoder: ContinuousDecoder, requests: list[DecodeRequest]) -> list[l
     return [future.result().tokens for future in decoder.decode(requests)]
 
 
-def prepare(kit: Kit, manifest: Path, models_dir: Path | None, most: int) -> None:
+def prepare(kit: Kit, manifest: Path | None, models_dir: Path | None, most: int) -> None:
     """Decode the recordings, recognise them on the CPU, and write the kit."""
-    from batches.recognition.bench.recordings import read_manifest
+    from batches.recognition.bench.recordings import own_sample, read_manifest
     from batches.recognition.media.decoding import decode
 
     store = ModelStore(models_dir)
     recordings = [
         KitRecording(recording.path.name, recording.language, decode(recording.path).samples)
-        for recording in read_manifest(manifest)[:most]
+        for recording in (read_manifest(manifest)[:most] if manifest else [own_sample()])
     ]
     kit.write_recordings(recordings)
     kit.write_models(store.folder, [DEFAULT_WHISPER, DEFAULT_SPEAKERS])
@@ -299,7 +299,7 @@ def main() -> int:
     parser.add_argument("--kit", type=Path, default=DEFAULT_KIT)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("prepare")
-    making.add_argument("--manifest", type=Path, required=True, help="as of make bench")
+    making.add_argument("--manifest", type=Path, help="as of make bench; else pyannote.audio's sample")
     making.add_argument("--models-dir", type=Path)
     making.add_argument("--most", type=int, default=94, help="recordings")
     running = commands.add_parser("run")
@@ -315,7 +315,7 @@ def main() -> int:
         prepare(kit, arguments.manifest, arguments.models_dir, arguments.most)
         return 0
     if not (kit.folder / "recordings.json").is_file():
-        print(f"There is no kit in {kit.folder}. Make it with the command prepare.", file=sys.stderr)
+        print(f"There is no kit in {kit.folder}. Make it with make gpu-kit.", file=sys.stderr)
         return 2
     check = GpuCheck(
         kit,

@@ -44,7 +44,7 @@ WindowScores = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray
 CPU = torch.device("cpu")
 _CPU_BATCH = 8  # windows
 _FIXED_BATCHES = (32, 64, 128)  # windows in a batch of fixed shape; more are hardly faster
-_SPARSE = 97  # sampling interval of the first check for digital silence
+_SPARSE = 401  # sampling interval of the first check for digital silence: few enough to keep the GIL
 
 
 @dataclass(slots=True)
@@ -69,8 +69,8 @@ class Segmentation:
         return round(window * self.step / self.frame_step)
 
     def frame_times(self, count: int) -> npt.NDArray[np.float64]:
-        """Centres in seconds of the first ``count`` frames of the file."""
-        return np.arange(count, dtype=np.float64) * self.frame_step + self.frame_duration / 2
+        """Centres in seconds of the first ``count`` frames of the file. Not to be written to."""
+        return _frame_times(count, self.frame_step, self.frame_duration)
 
     def voice_activity(self) -> npt.NDArray[np.float32]:
         """(frames of the file,) probability of speech, averaged where windows overlap.
@@ -81,6 +81,9 @@ class Segmentation:
         if not windows:
             return np.zeros(0, dtype=np.float32)
         total = self.first_frame(windows - 1) + frames
+        if windows == 1:
+            alone: npt.NDArray[np.float32] = self.speech[0][self.frame_times(total) < self.duration]
+            return alone
         weight = hamming(frames)
         summed = np.zeros(total, dtype=np.float32)
         weights = np.zeros(total, dtype=np.float32)
@@ -118,6 +121,11 @@ class Segmentation:
         regions = [(start, end) for start, end in merge(regions, min_silence) if end - start >= min_speech]
         padded = [(max(0.0, start - pad), min(self.duration, end + pad)) for start, end in regions]
         return merge(padded, 0.0)
+
+
+@functools.lru_cache(maxsize=8)
+def _frame_times(count: int, step: float, size: float) -> npt.NDArray[np.float64]:
+    return np.arange(count, dtype=np.float64) * step + size / 2
 
 
 @functools.cache
