@@ -1,5 +1,6 @@
 """Graphed functions, with a stand-in for CUDA's graphs, and what they read from."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -107,3 +108,16 @@ def test_encodings_are_kept_until_later_batches_need_their_memory() -> None:
         9,
     ]
     assert cache.get(chunks[5]) is None
+
+
+def test_encodings_do_not_hold_the_memory_of_their_file() -> None:
+    file = np.zeros(100, dtype=np.float32)
+    chunk = file[10:20]
+    cache = EncodingCache()
+    cache.keep([chunk], torch.ones(1, 3, 4))
+    assert cache.get(chunk) is not None
+    watched = weakref.ref(file)
+    del chunk, file
+    assert watched() is None
+    # Whoever has that id() now is another chunk.
+    assert all(cache.get(np.zeros(10, dtype=np.float32)) is None for _ in range(100))
