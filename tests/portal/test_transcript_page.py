@@ -95,6 +95,17 @@ def test_keys(world: World, page: Page) -> None:
     assert words_marked(page, "found") == []
 
 
+def test_keys_pressed_quickly_start_from_where_the_ones_before_led(world: World, page: Page) -> None:
+    open_task(page, world)
+    page.evaluate(
+        """for (const code of ['ArrowDown', 'ArrowDown', 'ArrowUp'])
+            document.body.dispatchEvent(new KeyboardEvent('keydown', {key: code, code, bubbles: true}))"""
+    )
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
+    assert 1.0 <= heard_at(page) < 1.1
+    expect(page.locator("li.spoken")).to_contain_text("My order")
+
+
 def test_keys_work_in_hangul_mode(world: World, page: Page) -> None:
     """Under a Korean layout the letter is another one; its place on the keyboard is the same."""
     open_task(page, world)

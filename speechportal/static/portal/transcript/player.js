@@ -19,6 +19,7 @@ export class Player extends EventTarget {
     this.follow = /** @type {HTMLInputElement | null} */ (root?.querySelector("[data-follow]") ?? null);
     /** @type {string | null} */ this.spoken = null;
     /** @type {Element | null} */ this.word = null;
+    /** @type {number | null} */ this.awaited = null; // ms, sought before the recording was there
     if (this.media) this.listen(this.media);
   }
 
@@ -54,9 +55,9 @@ export class Player extends EventTarget {
     if (shown instanceof HTMLElement) shown.hidden = false;
   }
 
-  /** @returns {number} ms */
+  /** @returns {number} ms, of what is heard or, before the recording is there, will be heard first */
   get now() {
-    return (this.media?.currentTime ?? 0) * 1000;
+    return this.awaited ?? (this.media?.currentTime ?? 0) * 1000;
   }
 
   /** @param {number} time ms @returns {Line | null} the last that has begun */
@@ -78,9 +79,12 @@ export class Player extends EventTarget {
     if (!media) return;
     const go = () => {
       media.currentTime = ms / 1000;
+      this.awaited = null;
     };
+    this.awaited = ms;
     if (media.readyState > 0) go();
-    else media.addEventListener("loadedmetadata", go, { once: true });
+    else media.addEventListener("loadedmetadata", () => this.awaited === ms && go(), { once: true });
+    this.light(); // Not with the next event: a key that is pressed before it starts from here.
   }
 
   /** @param {number} ms */
