@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from batches.recognition import languages
 from batches.recognition.alignment import coverage
@@ -38,26 +37,13 @@ def transcribe(
 
     ``on_segments`` is called with segments, in the transcript's order, as soon as they are final.
     """
-    with ThreadPoolExecutor(1, "loudness") as beside:  # while the recogniser waits for the device
-        peaks = beside.submit(loudness, [track.samples for track in tracks])
-        transcript = _transcript(recogniser, tracks, options, progress, on_segments)
-        transcript.loudness = peaks.result()
-    return transcript
-
-
-def _transcript(
-    recogniser: SpeechRecogniser,
-    tracks: Sequence[AudioTrack],
-    options: Options,
-    progress: Progress,
-    on_segments: OnSegments | None,
-) -> Transcript:
     expected = languages.candidates(options.language)
     transcript = Transcript(
         language=expected[0] if expected else "",
         language_probability=1.0 if expected else 0.0,
         duration=round(max(len(track.samples) for track in tracks) * 1000 / SAMPLE_RATE),
         speech_duration=_speech_duration(tracks),
+        loudness=loudness([track.samples for track in tracks]),
         engine={
             "name": recogniser.name,
             "model": recogniser.model,
