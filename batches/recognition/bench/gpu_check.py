@@ -314,7 +314,7 @@ def main() -> int:
     if arguments.command == "prepare":
         prepare(kit, arguments.manifest, arguments.models_dir, arguments.most)
         return 0
-    if not (kit.folder / "recordings.json").is_file():
+    if not (kit.folder / "expected.json").is_file():
         print(f"There is no kit in {kit.folder}. Make it with make gpu-kit.", file=sys.stderr)
         return 2
     check = GpuCheck(
