@@ -71,6 +71,15 @@ def rotate(ciphertext: str) -> str:
         raise CannotDecrypt("No encryption key fits this secret.") from error
 
 
+def is_readable(ciphertext: str) -> bool:
+    """Whether one of the keys fits, whoever the secret belongs to."""
+    try:
+        rotate(ciphertext)
+    except EncryptionError:
+        return False
+    return True
+
+
 def _fernet() -> MultiFernet:
     keys: list[str] = list(settings.ENCRYPTION_KEYS)
     if not keys:

@@ -12,7 +12,7 @@ from batches.models.batch import Batch
 from speechportal.accounts.models import Account, Membership
 from speechportal.accounts.scoping import ScopedManager
 from speechportal.accounts.uids import UidField
-from speechportal.encryption import EncryptedCredentials
+from speechportal.encryption import EncryptedCredentials, rotate
 
 URL_FIELD = "url"
 
@@ -124,3 +124,11 @@ class ChatChannel(models.Model):
 
     def _credentials(self) -> EncryptedCredentials:
         return EncryptedCredentials(self.account.uid, self.uid, URL_FIELD)
+
+
+def rotate_channel_urls() -> int:
+    """Re-encrypt the URL of every chat channel with the first of ``ENCRYPTION_KEYS``; returns how many."""
+    rotated = 0
+    for pk, old in ChatChannel.unscoped.values_list("pk", "encrypted_url").iterator(200):
+        rotated += ChatChannel.unscoped.filter(pk=pk, encrypted_url=old).update(encrypted_url=rotate(old))
+    return rotated

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.models import stored_transcript
+from batches.models import notifications, stored_transcript
 from batches.webhooks import endpoint
 from speechportal.accounts.sign_in import second_factor
 from speechportal.accounts.single_sign_on import account_providers
@@ -22,6 +22,7 @@ class Command(BaseCommand):
             counts = {
                 "connections": storage.rotate_secrets(),
                 "webhooks": endpoint.rotate_encryption(),
+                "chat channels": notifications.rotate_channel_urls(),
                 "original transcripts": stored_transcript.rotate_originals(),
                 "authenticator apps": second_factor.rotate_encryption(),
                 "company sign-ins": account_providers.rotate_encryption(),
@@ -33,4 +34,7 @@ class Command(BaseCommand):
             ) from error
         for name, count in counts.items():
             self.stdout.write(f"{name}: {count}")
-        self.stdout.write("The other keys can be removed once every process runs with this list.")
+        self.stdout.write(
+            "The other keys can be removed if every process has run with this list since before this command;"
+            " else restart them all and run it again."
+        )
