@@ -110,6 +110,8 @@ def install_torch(build: str, *, required: bool) -> None:
     wanted = f"{version}+cpu" if build == "cpu" else version
     again = ["--force-reinstall", "--no-deps"] if installed_build() else []
     failed = pip("install", *where, *again, wanted)
+    if again and not failed:
+        failed = pip("install", *where, wanted)  # what the other build needs besides
     if not failed and installed_build() == build:
         return
     remedy = "Set TORCH_INDEX to PyTorch's index of such builds, which its installation page names"

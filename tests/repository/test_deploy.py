@@ -262,12 +262,38 @@ def test_what_will_be_fetched_is_said_first(group: str, build: str, words: str) 
     assert f"up to {words} to fetch" in line
 
 
-def test_running_needs_no_package_of_development() -> None:
+def install_packages() -> Any:
+    """The program as a module."""
     spec = importlib.util.spec_from_file_location("install_packages", DEPLOY / "install_packages.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_another_build_of_torch_brings_the_libraries_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new build does not even import until they are there."""
+    module, asked = install_packages(), []
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+
+    def pip(*arguments: str) -> int:
+        asked.append(arguments)
+        return 0
+
+    monkeypatch.setattr(module, "pip", pip)
+    monkeypatch.setattr(module, "installed_build", lambda: ("cpu", "", "cuda")[len(asked)])
+    module.install_torch("cuda", required=False)
+    first, second = asked
+    assert "--force-reinstall" in first
+    assert "--no-deps" in first
+    assert second == ("install", first[-1])
+
+
+def test_running_needs_no_package_of_development() -> None:
+    module = install_packages()
     names = {canonicalize_name(Requirement(line).name) for line in module.requirements("runtime", [])}
     assert {"django", "torch", "openai-whisper", "redis"} <= names
     assert not {"pytest", "mypy", "swift", "moto"} & names
