@@ -72,10 +72,10 @@ def rotate(ciphertext: str) -> str:
 
 
 def is_readable(ciphertext: str) -> bool:
-    """Whether one of the keys fits, whoever the secret belongs to."""
+    """Whether one of the keys fits, whichever row the secret belongs to."""
     try:
-        rotate(ciphertext)
-    except EncryptionError:
+        _fernet().decrypt(ciphertext.encode())
+    except (EncryptionError, InvalidToken):
         return False
     return True
 

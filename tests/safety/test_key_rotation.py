@@ -15,6 +15,7 @@ from batches.operations.doctor.findings import Health
 from batches.webhooks import endpoint
 from speechportal.accounts.sign_in import second_factor
 from speechportal.encryption import EncryptionError
+from speechportal.storage.models import Connection
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -58,22 +59,15 @@ def keys_finding() -> tuple[bool, str]:
     return finding.health is Health.GOOD, finding.sentence
 
 
-def test_every_encrypted_column_is_known_to_the_command_and_to_the_doctor() -> None:
-    """Whoever adds a column adds it to both, and here."""
+def test_every_encrypted_column_is_known_to_the_doctor() -> None:
+    """Whoever adds one adds it to ``rotate_keys`` too, and to the first test here."""
     columns = {
-        f"{model.__name__}.{field.name}"
+        (model, field.name)
         for model in apps.get_models()
         for field in model._meta.get_fields()
         if field.name.startswith("encrypted_")
     }
-    assert columns == {
-        "AccountProvider.encrypted_secret",
-        "AuthenticatorApp.encrypted_secret",
-        "ChatChannel.encrypted_url",
-        "Connection.encrypted_secret",
-        "Webhook.encrypted_previous_secret",
-        "Webhook.encrypted_secret",
-    }
+    assert columns == {*doctor.ENCRYPTED_COLUMNS, (Connection, "encrypted_secret")}
 
 
 def test_the_doctor_names_secrets_that_no_key_fits(settings: Settings) -> None:
@@ -85,6 +79,18 @@ def test_the_doctor_names_secrets_that_no_key_fits(settings: Settings) -> None:
     good, message = keys_finding()
     assert not good
     assert message.startswith("1 stored secret cannot be decrypted")
+
+
+def test_the_doctor_names_a_secret_that_was_copied_from_another_connection(settings: Settings) -> None:
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    one, other = (factories.make_connection(factories.make_account()) for _ in range(2))
+    for connection in (one, other):
+        connection.provider = "aws"
+        connection.set_secret("storage secret")
+        connection.save()
+    assert keys_finding()[0]
+    type(one).unscoped.filter(pk=other.pk).update(encrypted_secret=one.encrypted_secret)
+    assert keys_finding()[1].startswith("1 stored secret cannot be decrypted")
 
 
 def test_a_missing_key_stops_it_and_harms_nothing(settings: Settings) -> None:

@@ -27,9 +27,18 @@ from speechportal.accounts.single_sign_on.account_providers import AccountProvid
 from speechportal.platform import database_clock, queue
 from speechportal.platform.models import NamedLease
 from speechportal.storage.backends.base import Finding as StorageFinding
-from speechportal.storage.errors import StorageError
+from speechportal.storage.errors import SecretUnreadable, StorageError
 from speechportal.storage.models import Connection
 from speechportal.storage.services import OPEN
+
+# Secrets besides those of connections.
+ENCRYPTED_COLUMNS: tuple[tuple[type[Model], str], ...] = (
+    (Webhook, "encrypted_secret"),
+    (Webhook, "encrypted_previous_secret"),
+    (ChatChannel, "encrypted_url"),
+    (AuthenticatorApp, "encrypted_secret"),
+    (AccountProvider, "encrypted_secret"),
+)
 
 SCHEDULER_LATE = timedelta(minutes=3)
 QUEUE_LATE = timedelta(minutes=15)
@@ -167,22 +176,22 @@ def _check_of(each: Connection) -> Callable[[], list[StorageFinding]]:
         return lambda: [finding]
 
 
-def _stored_secrets() -> Iterator[str]:
-    """Ciphertexts of all stored secrets but transcripts, of which there may be millions."""
-    columns: list[tuple[type[Model], str]] = [
-        (Connection, "encrypted_secret"),
-        (Webhook, "encrypted_secret"),
-        (ChatChannel, "encrypted_url"),
-        (AuthenticatorApp, "encrypted_secret"),
-        (AccountProvider, "encrypted_secret"),
-    ]
-    for model, column in columns:
-        yield from model._base_manager.exclude(**{column: ""}).values_list(column, flat=True).iterator(200)
+def _unreadable_secrets() -> int:
+    """Number of stored secrets that cannot be read, without transcripts: there may be millions."""
+    unreadable = 0
+    for each in Connection.unscoped.exclude(encrypted_secret="").iterator(chunk_size=200):
+        try:
+            each.secrets()
+        except SecretUnreadable:
+            unreadable += 1
+    for model, column in ENCRYPTED_COLUMNS:
+        stored = model._base_manager.exclude(**{column: ""}).values_list(column, flat=True)
+        unreadable += sum(not encryption.is_readable(secret) for secret in stored.iterator(200))
+    return unreadable
 
 
 def keys() -> Iterator[Finding]:
-    unreadable = sum(not encryption.is_readable(secret) for secret in _stored_secrets())
-    if unreadable:
+    if unreadable := _unreadable_secrets():
         yield bad(
             "keys",
             f"{counted(unreadable, 'stored secret')} cannot be decrypted with SPEECHPORTAL_ENCRYPTION_KEYS.",

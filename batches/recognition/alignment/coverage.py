@@ -68,7 +68,7 @@ def _stretches(
     for word in words:
         if word.start - at >= least:
             yield from _bare(speech, at, word.start, least)
-        if word.end - word.start >= least:  # before what costs time for every word of a file
+        if word.end - word.start >= least:  # a shorter word hides no speech
             inside = overlap(speech, word.start, word.end)
             lost = sum(end - start for start, end in inside) - longest_seconds(word.text)
             if lost >= least:

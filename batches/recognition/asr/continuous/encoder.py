@@ -17,7 +17,7 @@ from batches.recognition.runtime.device import is_gpu
 from batches.recognition.runtime.staging import StagedTensor
 
 SAMPLES_PER_FRAME = 2 * HOP_LENGTH  # one encoder frame is two mel frames
-_GPU_BATCHES = (4, 8, 16, 24, 32, 48, 64)  # chunks
+_GPU_BATCHES = (4, 8, 16, 24, 32, 48, 64)  # chunks; each size is a graph
 _DYNAMIC_RANGE = 8.0  # log10 units below a row's maximum that are kept
 
 

@@ -232,7 +232,8 @@ class Lane:
         end = self._parts.step.weights.text_tokens - 1
         written = counts + (seen.done[rows] & (seen.tokens[rows, counts] != end))
         checked = np.array([attempt.checked for attempt in attempts])
-        checked[[attempt.loop is not None for attempt in attempts]] = np.iinfo(checked.dtype).max // 2
+        ended = [attempt.loop is not None for attempt in attempts]
+        checked[ended] = written[ended]  # a loop is found once
         looping = []
         while (pending := np.flatnonzero(checked + LOOP_CHECK <= written)).size:
             checked[pending] += LOOP_CHECK
