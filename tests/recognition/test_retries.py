@@ -88,7 +88,7 @@ def recognise(decoder: ScriptedDecoder, *, at_once: bool, searches: bool = True)
         name="test",
         model="test",
         in_flight=8,
-        retries_at_once=at_once,
+        speculates=at_once,
         searches=searches,
     )
     sound = SpeechChunk(np.ones(SAMPLE_RATE, dtype=np.float32))
@@ -104,7 +104,7 @@ def recognise(decoder: ScriptedDecoder, *, at_once: bool, searches: bool = True)
         ((-1.2, -1.95, -1.9, -1.5, -1.9), "better"),
     ],
 )
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
 def test_attempts_in_one_go_give_what_they_give_one_after_another(
     scores: tuple[float, ...], text: str, order: tuple[int, ...]
 ) -> None:
@@ -112,14 +112,47 @@ def test_attempts_in_one_go_give_what_they_give_one_after_another(
     expected, found = recognise(plain, at_once=False), recognise(together, at_once=True)
     assert found == expected
     assert [word.text.strip() for word in found.chunks[0].words] == [text]
-    assert together.calls == [[0.0], [0.0], [0.0, 0.4, 0.8]]
+    assert together.calls == [[0.0], [0.0, 0.0, 0.4, 0.8]]
+    assert together.beams == [1, 5, 1, 1, 1]
     assert [len(call) for call in plain.calls] == [1] * len(plain.calls)
 
 
 def test_attempts_that_are_no_longer_needed_are_cancelled() -> None:
-    decoder = ScriptedDecoder((-1.5, -1.95, -0.3, -1.2, -1.9), order=(0,))
+    decoder = ScriptedDecoder((-1.5, -1.95, -0.3, -1.2, -1.9), order=(0, 1))
     assert [word.text.strip() for word in recognise(decoder, at_once=True).chunks[0].words] == ["fine"]
     assert decoder.cancelled == 2
+
+
+def test_a_search_that_finds_a_sure_text_cancels_the_retries() -> None:
+    decoder = ScriptedDecoder((-1.5, -0.01, -0.3, -1.2, -1.9), order=(0,))
+    assert [word.text.strip() for word in recognise(decoder, at_once=True).chunks[0].words] == ["sure"]
+    assert decoder.cancelled == 3
+
+
+class LateDetection(ScriptedDecoder):
+    """Detects languages only after the chunk has been decoded."""
+
+    def __init__(self) -> None:
+        super().__init__((-0.01,), order=(0,))
+        self.detections: list[Future[dict[str, float]]] = []
+
+    def detect_languages(
+        self, chunks: Sequence[Samples], *, decoded_next: bool = True
+    ) -> list[Future[dict[str, float]]]:
+        self.detections = [Future() for _ in chunks]
+        return self.detections
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[Future[Decoded]]:
+        for detection in self.detections:
+            detection.set_result({"en": 0.2, "de": 0.8})
+        return super().decode(requests)
+
+
+def test_decoding_in_a_known_language_does_not_wait_for_its_detection() -> None:
+    found = recognise(LateDetection(), at_once=True)
+    assert [word.text.strip() for word in found.chunks[0].words] == ["sure"]
+    assert found.language == "en"
+    assert found.language_probability == 0.2
 
 
 def test_an_unsure_text_is_searched_for_by_a_beam_and_a_sure_one_is_not() -> None:

@@ -68,7 +68,7 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         name="openai-whisper",
         model=checkpoint.name,
         in_flight=2 * plan.rows,
-        retries_at_once=True,
+        speculates=True,
     )
 
 

@@ -9,9 +9,8 @@ several languages are expected, chunks are split where the language changes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
 
 from batches.recognition import languages
 from batches.recognition.alignment import coverage
@@ -22,10 +21,10 @@ from batches.recognition.asr.decoding import Decoded
 from batches.recognition.asr.keyword_prompts import KeywordPrompts, Vocabulary
 from batches.recognition.asr.keyword_spelling import KeywordSpelling
 from batches.recognition.asr.language_detection import Detection
+from batches.recognition.asr.work_loop import WorkLoop
 from batches.recognition.contracts import OnChunk, Progress, RecognisedFile, SpeechChunk
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
 from batches.recognition.options import Options
-from batches.recognition.runtime.batching import as_completed
 
 # Mean log-probability below which a text is unsure, and decoded again by beam search. Of 6.6 minutes in nine
 # languages that was a sixth; it took as many errors as a beam everywhere: 138 of 1,150 units became 130.
@@ -39,11 +38,11 @@ class WhisperRecogniser:
     """Recogniser of files with one loaded model. Thread-safe, like its decoder.
 
     ``in_flight`` is the maximum number of concurrent requests of one file. With ``takes_bias``, the decoder
-    boosts keywords by a bias on the logits; otherwise keywords are passed as a prompt. ``retries_at_once``
-    submits all retries of a chunk together instead of one after another: lower latency if rows are cheap,
-    more work otherwise; the result is the same. With ``searches``, the decoder supports beam search;
-    otherwise attempts at a low temperature are used instead. With ``scorer``, usually the decoder, keywords
-    are tried by scoring the text with them, after a first pass without.
+    boosts keywords by a bias on the logits; otherwise keywords are passed as a prompt. With ``speculates``,
+    attempts are submitted before it is known whether they are needed: fewer rounds one after another where
+    rows are cheap, more work otherwise; the result is the same. With ``searches``, the decoder supports beam
+    search; otherwise attempts at a low temperature are used instead. With ``scorer``, usually the decoder,
+    keywords are tried by scoring the text with them, after a first pass without.
     """
 
     def __init__(
@@ -55,12 +54,12 @@ class WhisperRecogniser:
         model: str,
         in_flight: int,
         takes_bias: bool = True,
-        retries_at_once: bool = False,
+        speculates: bool = False,
         searches: bool = False,
         scorer: TextScorer | None = None,
     ) -> None:
         self._decoder, self._vocabulary, self._scorer = decoder, vocabulary, scorer
-        self._retries_at_once, self._searches = retries_at_once, searches
+        self._speculates, self._searches = speculates, searches
         self._name, self._model = name, model
         self._in_flight, self._takes_bias = in_flight, takes_bias
 
@@ -91,7 +90,7 @@ class WhisperRecogniser:
             chunks,
             options,
             self._in_flight,
-            retries_at_once=self._retries_at_once,
+            speculates=self._speculates,
             searches=self._searches,
             scorer=self._scorer,
             on_chunk=on_chunk,
@@ -106,8 +105,7 @@ class WhisperRecogniser:
 class _FileRecognition:
     """Recognition of one file, from its first chunk to its last attempt.
 
-    The work on each chunk is a generator that yields the future it waits for; :meth:`_work_through` resumes
-    it with the result.
+    The work on each chunk is a generator that yields the future it waits for, and is resumed with its result.
     """
 
     def __init__(
@@ -118,20 +116,19 @@ class _FileRecognition:
         options: Options,
         in_flight: int,
         *,
-        retries_at_once: bool,
+        speculates: bool,
         searches: bool,
         scorer: TextScorer | None,
         on_chunk: OnChunk | None,
     ) -> None:
-        self._decoder, self._prompts, self._in_flight = decoder, prompts, in_flight
-        self._retries_at_once, self._searches = retries_at_once, searches
+        self._decoder, self._prompts, self._works = decoder, prompts, WorkLoop(in_flight)
+        self._speculates, self._searches = speculates, searches
         self._on_chunk = on_chunk
         self._expected = languages.candidates(options.language)
         self._chunks = [DecodedChunk(sound) for sound in sounds]
         self._lengths = [chunk.seconds for chunk in self._chunks]
         self._asked = language_detection.spread(self._lengths)
         self._answers: list[tuple[dict[str, float], float]] = []  # of language detection, with seconds
-        self._open: set[Future[Any]] = set()  # pending requests
         self._held: dict[int, Samples] = {}  # samples of chunks whose features are in the decoder's cache
         self._keywords = KeywordSpelling(decoder, scorer, prompts)
         self._finished = 0.0  # seconds of speech that need no further attempt
@@ -143,18 +140,21 @@ class _FileRecognition:
             progress(min(1.0, self._finished / total))
 
         try:
+            asking: list[Work] = []
             if len(self._expected) > 1:
                 self._find_languages(tick)
             if len(self._expected) <= 1:
                 self._held = {index: self._chunks[index].samples for index in self._asked}
-                self._work_through((self._ask(index) for index in self._asked), tick)
+                asking = [self._ask(index) for index in self._asked]
+                if not (self._expected and self._speculates):
+                    self._works.run(asking, tick)
+                    asking = []
                 language = self._expected[0] if self._expected else self._detection().best()
                 for chunk in self._chunks:
                     chunk.language = language
-            self._work_through((self._recognise(index) for index in self._order()), tick)
+            self._works.run([*asking, *(self._recognise(index) for index in self._order())], tick)
         finally:
-            for future in self._open:
-                future.cancel()
+            self._works.cancel()
         progress(1.0)
         return self._result()
 
@@ -169,31 +169,6 @@ class _FileRecognition:
         others = set(range(len(self._chunks))) - set(self._asked)
         return [*self._asked, *sorted(others, key=lambda index: -self._lengths[index])]
 
-    def _work_through(self, works: Iterable[Work], tick: Callable[[], None]) -> None:
-        """Run these generators, limited by ``in_flight``, until all are finished."""
-        waiting = iter(works)
-        running: dict[Future[Any], Work] = {}
-        futures: set[Future[Any]] = set()
-
-        def resume(work: Work, result: Any) -> None:
-            try:
-                future = work.send(result)
-            except StopIteration:
-                return
-            running[future] = work
-            self._open.add(future)
-            futures.add(future)
-
-        def fill() -> None:
-            while len(futures) < self._in_flight and (work := next(waiting, None)) is not None:
-                resume(work, None)
-
-        fill()
-        for future in as_completed(futures, tick):
-            self._open.discard(future)
-            resume(running.pop(future), future.result())
-            fill()
-
     def _ask(self, index: int) -> Work:
         """Detect the language of a chunk."""
         answer = yield self._detect(self._held[index])
@@ -201,7 +176,7 @@ class _FileRecognition:
 
     def _detect(self, samples: Samples, *, decoded_next: bool = True) -> Future[dict[str, float]]:
         (future,) = self._decoder.detect_languages([samples], decoded_next=decoded_next)
-        self._open.add(future)
+        self._works.own(future)
         return future
 
     def _find_languages(self, tick: Callable[[], None]) -> None:
@@ -216,7 +191,7 @@ class _FileRecognition:
             for future in futures:
                 answers[index].append((yield future))
 
-        self._work_through((ask(index) for index in range(len(self._chunks))), tick)
+        self._works.run([ask(index) for index in range(len(self._chunks))], tick)
         speech = [window.speech for each in found for window in each]
         every = [answer for each in answers for answer in each]
         self._answers = list(zip(every, speech, strict=True))
@@ -233,8 +208,7 @@ class _FileRecognition:
         chunk = self._chunks[index]
         held = self._held.pop(index, None)
         if chunk.parts:
-            for part in chunk.parts:
-                yield from self._decode(part, part.samples)
+            yield from self._works.together([self._decode(part, part.samples) for part in chunk.parts])
         else:
             yield from self._decode(chunk, chunk.samples if held is None else held)
         self._finished += chunk.seconds
@@ -246,29 +220,27 @@ class _FileRecognition:
         yield from self._attempt(chunk, samples)
         if not chunk.words or not chunk.lost:
             return
+        works = []
         if tail := chunk.cut_tail():
-            yield from self._attempt_in_own_language(tail)
+            works.append(self._attempt_in_own_language(tail))
         if chunk.lost_seconds - (tail.sound.speech_seconds if tail else 0.0) >= coverage.LEAST_SECONDS:
-            yield from self._decode_parts(chunk)
+            works.append(self._decode_parts(chunk))
+        yield from self._works.together(works)
 
     def _decode_parts(self, chunk: DecodedChunk) -> Work:
         """Decode a chunk again in parts, split at speech without words; keep what covers more speech."""
         parts = chunk.cut_at_lost()
-        firsts: list[Future[Decoded] | None] = [None] * len(parts)
-        if len(self._expected) == 1:  # their languages need not be detected: decoded in one batch
-            firsts = [*self._submit(*(self._request(part, part.samples) for part in parts))]
-        for part, first in zip(parts, firsts, strict=True):
-            yield from self._attempt_in_own_language(part, first)
-            if tail := part.cut_tail():
-                yield from self._attempt_in_own_language(tail)
+        yield from self._works.together([self._decode_part(part) for part in parts])
         if parts:
             chunk.take_parts(parts)
 
-    def _attempt_in_own_language(self, part: DecodedChunk, first: Future[Decoded] | None = None) -> Work:
-        """Decode a part of a chunk, in another expected language if that is clearly detected.
+    def _decode_part(self, part: DecodedChunk) -> Work:
+        yield from self._attempt_in_own_language(part)
+        if tail := part.cut_tail():
+            yield from self._attempt_in_own_language(tail)
 
-        ``first`` is its first attempt, if it has been submitted.
-        """
+    def _attempt_in_own_language(self, part: DecodedChunk) -> Work:
+        """Decode a part of a chunk, in another expected language if that is clearly detected."""
         samples = part.samples
         if len(self._expected) != 1:
             answer = yield self._detect(samples)
@@ -277,25 +249,39 @@ class _FileRecognition:
             share = sum(answer.get(code, 0.0) for code in self._expected) if self._expected else 1.0
             if answer.get(best, 0.0) >= language_detection.SURE * share:
                 part.language = best
-        yield from self._attempt(part, samples, first)
+        yield from self._attempt(part, samples)
 
-    def _attempt(self, chunk: DecodedChunk, samples: Samples, first: Future[Decoded] | None = None) -> Work:
+    def _attempt(self, chunk: DecodedChunk, samples: Samples) -> Work:
         """Decode greedily; then beam search at low confidence, and retries after a failed quality check."""
-        if first is None:
-            (first,) = self._submit(self._request(chunk, samples))
+        (first,) = self._submit(self._request(chunk, samples))
         self._consider(chunk, (yield first))
         if chunk.is_doubtful or chunk.is_silence:
             return
-        if chunk.logprob < _UNSURE_LOGPROB:
-            yield from self._search(chunk, samples)
+        searches = self._searches_for(chunk, samples)
+        retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
+        ahead: list[Future[Decoded]] = []
+        if self._speculates and chunk.went_wrong:
+            submitted = self._submit(*searches, *retries)
+            found, ahead = submitted[: len(searches)], submitted[len(searches) :]
+        else:
+            found = self._submit(*searches)
+        for future in found:
+            chunk.consider_search((yield future), self._prompts.tokenizer(chunk.language))
         yield from self._keywords.spell(chunk, self._request(chunk, samples))
         if chunk.went_wrong:
-            yield from self._retry(chunk, samples)
+            yield from self._retry(chunk, retries, ahead)
+        for future in ahead:
+            future.cancel()
 
-    def _retry(self, chunk: DecodedChunk, samples: Samples) -> Work:
-        """Retry with full context and rising temperature, until an attempt passes the quality checks."""
-        retries = [self._request(chunk, samples, each, full=True) for each in _RETRY_TEMPERATURES]
-        ahead = self._submit(*retries) if self._retries_at_once else []
+    def _retry(
+        self, chunk: DecodedChunk, retries: Sequence[DecodeRequest], ahead: Sequence[Future[Decoded]]
+    ) -> Work:
+        """Consider retries in their order, until an attempt passes the quality checks.
+
+        ``ahead`` are their futures, if they have been submitted.
+        """
+        if self._speculates and not ahead:
+            ahead = self._submit(*retries)
         for number, request in enumerate(retries):
             future = ahead[number] if ahead else self._submit(request)[0]
             self._consider(chunk, (yield future))
@@ -304,21 +290,18 @@ class _FileRecognition:
         for future in ahead:
             future.cancel()
 
-    def _search(self, chunk: DecodedChunk, samples: Samples) -> Work:
-        """Beam search for a more likely text than the greedy one; not with keywords, which it ignores.
+    def _searches_for(self, chunk: DecodedChunk, samples: Samples) -> list[DecodeRequest]:
+        """Requests for a more likely text than the greedy one; none with keywords, which a search ignores.
 
         Numbers that the greedy text writes as words stay words.
         """
-        if self._prompts.tree(chunk.language) is not None:
-            return
+        if chunk.logprob >= _UNSURE_LOGPROB or self._prompts.tree(chunk.language) is not None:
+            return []
         digits = chunk.decoded is not None and quality.has_digits(chunk.decoded.text)
         request = dataclasses.replace(self._request(chunk, samples), digits=digits)
         if self._searches:
-            requests = [dataclasses.replace(request, beam_width=_BEAM_WIDTH)]
-        else:
-            requests = [dataclasses.replace(request, temperature=each) for each in _SEARCH_TEMPERATURES]
-        for future in self._submit(*requests):
-            chunk.consider_search((yield future), self._prompts.tokenizer(chunk.language))
+            return [dataclasses.replace(request, beam_width=_BEAM_WIDTH)]
+        return [dataclasses.replace(request, temperature=each) for each in _SEARCH_TEMPERATURES]
 
     def _request(
         self, chunk: DecodedChunk, samples: Samples, temperature: float = 0.0, *, full: bool = False
@@ -335,8 +318,8 @@ class _FileRecognition:
         )
 
     def _submit(self, *requests: DecodeRequest) -> list[Future[Decoded]]:
-        futures = self._decoder.decode(requests)
-        self._open.update(futures)
+        futures = self._decoder.decode(requests) if requests else []
+        self._works.own(*futures)
         return futures
 
     def _consider(self, chunk: DecodedChunk, attempt: Decoded) -> None:

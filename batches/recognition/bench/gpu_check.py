@@ -132,7 +132,7 @@ class GpuCheck:
             name="openai-whisper",
             model=vocabulary.name,
             in_flight=2 * decoder.rows[0],
-            retries_at_once=True,
+            speculates=True,
         )
         self._measure(DEFAULT_WHISPER, recogniser, (3000, 1500, 2000, 800))
         decoder.close()
