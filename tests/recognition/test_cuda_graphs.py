@@ -1,7 +1,9 @@
 """Graphed functions, with a stand-in for CUDA's graphs, and what they read from."""
 
+import contextlib
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,30 +14,13 @@ from torch import Tensor
 from batches.recognition.asr.continuous.encoding_cache import EncodingCache
 from batches.recognition.diarization.segmentation import Segmenter, _Window
 from batches.recognition.models.store import ModelStore
-from batches.recognition.runtime.cuda_graphs import Graph, GraphedFunction, fitting_sizes
+from batches.recognition.runtime.cuda_graphs import CudaCapture, GraphedFunction
+from batches.recognition.runtime.device import CAPTURING, release_memory, synchronise
 from batches.recognition.runtime.staging import StagedTensor
+from tests.recognition.continuous.graphs import Recorder
 from tests.sample_speech import load_sample
 
 CPU = torch.device("cpu")
-
-
-class Recorder:
-    """Capture whose graphs repeat the work, and that counts both."""
-
-    def __init__(self) -> None:
-        self.captured = self.replayed = 0
-
-    def __call__(self, work: Callable[[], None]) -> Graph:
-        self.captured += 1
-        work()
-        recorder = self
-
-        class Repeated:
-            def replay(self) -> None:
-                recorder.replayed += 1
-                work()
-
-        return Repeated()
 
 
 def test_each_size_is_captured_once_and_reads_what_is_uploaded() -> None:
@@ -44,7 +29,7 @@ def test_each_size_is_captured_once_and_reads_what_is_uploaded() -> None:
     def doubled(size: int) -> Tensor:
         return given.tensor[:size] * 2
 
-    function = GraphedFunction(doubled, recorder)
+    function = GraphedFunction(doubled, lambda: recorder)
     for size, value in ((4, 1.0), (8, 2.0), (4, 3.0)):
         given.staging(size)[:] = value
         given.upload(size)
@@ -55,20 +40,31 @@ def test_each_size_is_captured_once_and_reads_what_is_uploaded() -> None:
     assert recorder.captured == 3
 
 
-def test_sizes_that_do_not_fit_into_memory_are_left_out() -> None:
-    tried: list[int] = []
+def test_sizes_that_do_not_fit_into_memory_are_left_out_with_their_graphs() -> None:
+    limit, recorders = 64, list[Recorder]()
+
+    def compute(size: int, half: int) -> int:
+        if size > limit and half == 1:  # the first graph of this size fits, the second does not
+            raise torch.OutOfMemoryError
+        return size
+
+    def new_capture() -> Recorder:
+        recorders.append(Recorder())
+        return recorders[-1]
+
+    function = GraphedFunction(compute, new_capture)
 
     def run(size: int) -> None:
-        tried.append(size)
-        if size > limit:
-            raise torch.OutOfMemoryError
+        for half in range(2):
+            function(size, half)
 
-    limit = 64
-    assert fitting_sizes((32, 64, 128), run) == (32, 64)
-    assert tried == [128, 64, 32]
+    assert function.fitting_sizes((32, 64, 128), run) == (32, 64)
+    assert [recorder.captured for recorder in recorders] == [2, 4]  # graphs of one capture go together
+    function(128, 0)
+    assert recorders[1].captured == 5
     limit = 8
     with pytest.raises(torch.OutOfMemoryError):
-        fitting_sizes((32, 64, 128), run)
+        function.fitting_sizes((32, 64, 128), run)
 
 
 def test_windows_of_several_files_share_a_batch() -> None:
@@ -121,3 +117,53 @@ def test_encodings_do_not_hold_the_memory_of_their_file() -> None:
     assert watched() is None
     # Whoever has that id() now is another chunk.
     assert all(cache.get(np.zeros(10, dtype=np.float32)) is None for _ in range(100))
+
+
+class FakeStream:
+    def wait_stream(self, _other: object) -> None:
+        return
+
+
+def test_graphs_of_one_capture_have_a_stream_of_their_own_and_are_captured_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream that torch shares between all captures of a process belongs to the first card."""
+    used: list[object] = []
+    held: list[bool] = []
+
+    @contextlib.contextmanager
+    def graph(_graph: object, **options: object) -> Iterator[None]:
+        used.append(options["stream"])
+        yield
+
+    def work() -> None:
+        other = threading.Thread(target=lambda: held.append(not CAPTURING.acquire(blocking=False)))
+        other.start()
+        other.join()
+
+    monkeypatch.setattr("batches.recognition.runtime.cuda_graphs.new_stream", lambda _device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    one, other = CudaCapture(torch.device("cuda", 1)), CudaCapture(torch.device("cuda", 1))
+    for capture in (one, one, other):
+        capture(work)
+    assert used[0] is used[1] is not used[2]
+    assert held == [True] * 6  # the call before each capture, and the captured one
+
+
+@pytest.mark.parametrize("wait", [synchronise, release_memory])
+def test_nobody_waits_for_the_whole_gpu_while_a_graph_is_captured(
+    wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = threading.Event()
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: waited.set())
+    monkeypatch.setattr(torch.cuda, "empty_cache", waited.set)
+    thread = threading.Thread(target=wait, args=(torch.device("cuda"),))
+    with CAPTURING:
+        thread.start()
+        assert not waited.wait(0.2)
+    assert waited.wait(10.0)
+    thread.join()

@@ -29,7 +29,7 @@ from batches.recognition.diarization.segmentation import (
 )
 from batches.recognition.diarization.speech_segments import LONGEST, SpeechSegments
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
-from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for, fitting_sizes
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
 from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
@@ -80,7 +80,7 @@ class SpeakerEmbedder:
         self._features = torch.zeros(frames * MEL_BANDS, device=device)
         self._frames = StagedTensor(frames, device, torch.long)  # of the filter banks
         self._lengths = StagedTensor(batch, device, torch.long)  # frames of each segment
-        self._graphs = GraphedFunction(self._forward_staged, capture_for(device))
+        self._graphs = GraphedFunction(self._forward_staged, lambda: capture_for(device))
         if is_gpu(device):
             self._warm_up()
 
@@ -171,7 +171,7 @@ class SpeakerEmbedder:
             for length in range(_rounded(round(LONGEST / FRAME_SECONDS)), 0, -_LENGTHS):
                 self._embed([_Input(bank, np.zeros(length, dtype=np.int64))] * rows)
 
-        self._sizes = fitting_sizes(self._sizes, run)
+        self._sizes = self._graphs.fitting_sizes(self._sizes, run)
         self._kind = replace(self._kind, size=self._sizes[-1])
         release_memory(self.device)
 

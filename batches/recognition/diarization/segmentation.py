@@ -30,7 +30,7 @@ from batches.recognition.diarization import (
 )
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.runtime.batching import BatchKind, BatchThread, results_in_order
-from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for, fitting_sizes
+from batches.recognition.runtime.cuda_graphs import GraphedFunction, capture_for
 from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.runtime.staging import StagedTensor
 
@@ -257,7 +257,7 @@ class Segmenter:
         )
         self._sizes: tuple[int, ...] = _FIXED_BATCHES
         graphed = isinstance(self.network, pyannet.PyanNet)
-        self._graphs = GraphedFunction(self._forward_staged, capture_for(device) if graphed else None)
+        self._graphs = GraphedFunction(self._forward_staged, lambda: capture_for(device) if graphed else None)
 
     @functools.cached_property
     def _sound(self) -> StagedTensor:
@@ -272,7 +272,9 @@ class Segmenter:
         """Capture the graphs, which the first files would wait for. Does nothing on a CPU."""
         if is_gpu(self.device):
             silence = _Window(np.zeros(1, dtype=np.float32), 0)
-            self._sizes = fitting_sizes(self._sizes, lambda size: self._run_batch([silence] * size))
+            self._sizes = self._graphs.fitting_sizes(
+                self._sizes, lambda size: self._run_batch([silence] * size)
+            )
             self._kind = replace(self._kind, size=self._sizes[-1])
             release_memory(self.device)
 

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from batches.recognition.runtime.device import is_gpu, new_stream
+from batches.recognition.runtime.device import CAPTURING, is_gpu, new_stream
 
 Result = TypeVar("Result")
 
@@ -27,9 +27,11 @@ Capture = Callable[[Callable[[], None]], Graph]
 
 
 class CudaCapture:
-    """Captures CUDA graphs on the current stream; all of them share one memory pool.
+    """Captures CUDA graphs, which share a stream for captures and a memory pool.
 
-    What the call before a capture allocated stays with the allocator; ``release_memory`` gives it back.
+    Keep all of its graphs until none is needed: destroying one may free the workspace that cuBLAS has for
+    the stream, which the others still write to. For new graphs after that, make another capture. What the
+    call before a capture allocated stays with the allocator; ``release_memory`` gives it back.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -39,13 +41,16 @@ class CudaCapture:
 
     def __call__(self, work: Callable[[], None]) -> Graph:
         current = torch.cuda.current_stream(self._device)
-        self._side.wait_stream(current)
-        with torch.cuda.stream(self._side):  # libraries allocate their workspaces at the first call
-            work()
-        current.wait_stream(self._side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            work()
+        with CAPTURING:
+            self._side.wait_stream(current)
+            with torch.cuda.stream(self._side):  # libraries allocate their workspaces at the first call
+                work()
+            current.wait_stream(self._side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"
+            ):
+                work()
         return graph
 
 
@@ -57,11 +62,13 @@ def capture_for(device: torch.device) -> Capture | None:
 class GraphedFunction(Generic[Result]):
     """Function of static tensors, for few sizes: captured once for each, then replayed. Not thread-safe.
 
-    Its results are static too: the next call may overwrite them. Without ``capture`` it is called directly.
+    Its results are static too: the next call may overwrite them. ``new_capture`` makes the capture of all
+    sizes; where that is None, the function is called directly.
     """
 
-    def __init__(self, function: Callable[..., Result], capture: Capture | None) -> None:
-        self._function, self._capture = function, capture
+    def __init__(self, function: Callable[..., Result], new_capture: Callable[[], Capture | None]) -> None:
+        self._function, self._new_capture = function, new_capture
+        self._capture = new_capture()
         self._graphs: dict[tuple[int, ...], tuple[Graph, list[Result]]] = {}
 
     @torch.inference_mode()
@@ -82,23 +89,32 @@ class GraphedFunction(Generic[Result]):
 
         return capture(work), results
 
+    @property
+    def is_graphed(self) -> bool:
+        """Whether calls are graphs, so that each size is captured once."""
+        return self._capture is not None
+
     def clear(self) -> None:
         """Drop all graphs, and with them their memory."""
         self._graphs.clear()
+        self._capture = self._new_capture()
 
+    def fitting_sizes(self, sizes: Sequence[int], run: Callable[[int], object]) -> tuple[int, ...]:
+        """Run each of the ascending sizes once, so that its graph exists; returns those that fit into memory.
 
-def fitting_sizes(sizes: Sequence[int], run: Callable[[int], object]) -> tuple[int, ...]:
-    """Run each of the ascending sizes once, so that its graph exists; returns those that fit into memory.
-
-    The largest runs first: the others fit into its memory. Raises torch.OutOfMemoryError if none fits.
-    """
-    found = []
-    for size in reversed(sizes):
-        try:
-            run(size)
-        except torch.OutOfMemoryError:
-            if size == sizes[0]:
-                raise
-        else:
-            found.append(size)
-    return tuple(reversed(found))
+        The largest runs first: the others fit into its memory. Graphs of a size that does not fit are
+        dropped. Raises torch.OutOfMemoryError if none fits.
+        """
+        found: list[int] = []
+        for size in reversed(sizes):
+            try:
+                run(size)
+            except torch.OutOfMemoryError:
+                if size == sizes[0]:
+                    raise
+                found = []
+            else:
+                found.append(size)
+                continue
+            self.clear()  # after the exception is gone, which references tensors
+        return tuple(reversed(found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ GPU = "cuda"  # the first GPU, as an operator names it
 PRECISIONS = ("auto", *_TYPES)
 _SWITCH_SECONDS = 0.0002
 _GATHER_SECONDS = 0.003
+# Held while a thread captures a CUDA graph: one capture at a time, and meanwhile no other thread may wait for
+# the whole GPU or give memory back to it.
+CAPTURING = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ def gather_seconds(device: torch.device) -> float:
 def synchronise(device: torch.device) -> None:
     """Wait until the device has completed all submitted work. Does nothing on a CPU."""
     if is_gpu(device):
-        torch.cuda.synchronize(device)
+        with CAPTURING:
+            torch.cuda.synchronize(device)
 
 
 def new_stream(device: torch.device) -> torch.cuda.Stream:
@@ -127,7 +132,7 @@ def on_own_stream(device: torch.device) -> Iterator[None]:
     if not is_gpu(device):
         yield
         return
-    torch.cuda.synchronize(device)  # another stream may still be copying weights and tables
+    synchronise(device)  # another stream may still be copying weights and tables
     with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
         yield
 
@@ -167,4 +172,5 @@ def release_memory(device: torch.device) -> None:
     """Collect reference cycles and return the GPU allocator's cached memory to the device."""
     gc.collect()
     if is_gpu(device):
-        torch.cuda.empty_cache()
+        with CAPTURING:
+            torch.cuda.empty_cache()

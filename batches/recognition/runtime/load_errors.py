@@ -6,14 +6,24 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from batches.recognition.errors import EngineUnavailable, HostExhausted, RecognitionError, is_exhausted
+from batches.recognition.errors import (
+    DecoderFailed,
+    EngineUnavailable,
+    HostExhausted,
+    RecognitionError,
+    is_exhausted,
+)
 
 _LONGEST_REASON = 300
+# In messages of errors after which a process cannot use its GPU.
+_LOST_DEVICE = ("CUDA error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuFFT error", "INTERNAL ASSERT FAILED")
 
 
 def is_hopeless(error: Exception) -> bool:
     """Whether every further file of this process would fail."""
-    return isinstance(error, MemoryError) or "CUDA error" in str(error)
+    if isinstance(error, MemoryError | DecoderFailed):
+        return True
+    return any(part in str(error) for part in _LOST_DEVICE)
 
 
 @contextmanager

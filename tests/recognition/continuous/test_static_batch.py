@@ -15,6 +15,7 @@ from whisper.model import Whisper
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.encoder import Encoder
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton, KeywordTables
+from batches.recognition.asr.continuous.row_results import RowResults
 from batches.recognition.asr.continuous.static_batch import RowStart, StaticBatch
 from batches.recognition.asr.continuous.weights import DeviceWeights, load_weights
 from batches.recognition.asr.keywords import KeywordTree
@@ -132,11 +133,13 @@ def step_without_values(device: str, dtype: torch.dtype) -> tuple[StaticBatch, D
     tables = KeywordTables(len(weights.output), weights.text_tokens, torch.device(device))
     step = DecodingStep(weights, tokenizer())
     step(batch, 4, 96, tables, sampling=True)
+    results = RowResults(weights, batch, tokenizer().no_speech, lambda: None)
+    assert results._compute(4, 32, 3).maps.shape == (4, 29, FRAMES)
     assert batch.tokens.device.type == device
     return batch, step, tables
 
 
-def test_a_step_never_looks_at_the_host() -> None:
+def test_a_step_and_a_harvest_never_look_at_the_host() -> None:
     """Fake tensors have no values: reading one raises an error."""
     with FakeTensorMode(), torch.no_grad():
         batch, _, _ = step_without_values("cpu", torch.float32)

@@ -40,6 +40,7 @@ class Attempt:
     checked: int = 0
     loop: int | None = None
     position: int = 0
+    harvested: bool = False  # whether its results are on their way to its future
 
     @property
     def seconds(self) -> float:

@@ -23,6 +23,7 @@ from batches.recognition.asr.continuous.token_alignment import warm_up_warp
 from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.keywords import KeywordTree
+from batches.recognition.errors import DecoderFailed
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.gpu_memory import SHORT_CONTEXT
 from batches.recognition.runtime.cuda_graphs import Capture, capture_for
@@ -59,7 +60,7 @@ class ContinuousDecoder:
         self._weights, self._tokenizer, self._limit = weights, tokenizer, limit
         self._rows, self._full_rows, self._encoder_batch = rows, full_rows, encoder_batch
         self._checks_loops = checks_loops
-        self._new_capture = new_capture or (lambda: capture_for(weights.device))
+        self._new_capture: Callable[[], Capture | None] = new_capture or (lambda: capture_for(weights.device))
         self._automata: OrderedDict[str, KeywordAutomaton] = OrderedDict()
         self._changed = threading.Condition()
         self._arrived: list[Attempt] = []
@@ -146,7 +147,7 @@ class ContinuousDecoder:
     def _submit(self, attempts: list[Attempt]) -> None:
         with self._changed:
             if self._error is not None:
-                raise self._error
+                raise _failed(self._error)
             if self._closing:
                 raise RuntimeError("The decoder is closed.")
             # The longest first: a long text that starts last would be decoded alone.
@@ -174,8 +175,9 @@ class ContinuousDecoder:
         tokenizer = self._tokenizer(None if weights.dims.n_vocab >= MULTILINGUAL_VOCABULARY else "en")
         parts = LaneParts(
             DecodingStep(weights, tokenizer),
-            Encoder(weights, self._new_capture()),
-            Harvester(weights, tokenizer.no_speech, self._host.submit),
+            Encoder(weights, self._new_capture),
+            Harvester(weights, self._host.submit),
+            tokenizer,
             self._new_capture,
             checks_loops=self._checks_loops,
         )
@@ -186,6 +188,8 @@ class ContinuousDecoder:
             Lane(parts, rows=self._full_rows, frames=full, encoder_batch=max(1, batch // 2)),
         ]
         warm_up_warp()
+        for lane in self._lanes:
+            parts.encoder.reserve(lane.encoder_batch, lane.frames)
         for lane in self._lanes:
             lane.warm_up()
 
@@ -215,7 +219,13 @@ class ContinuousDecoder:
         if not self._ready.done():
             self._ready.set_exception(error)
         for attempt in self._unfinished():
-            attempt.fail(error)
+            attempt.fail(_failed(error))
+
+
+def _failed(error: BaseException) -> DecoderFailed:
+    failed = DecoderFailed(f"The decoder has ended by {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
 
 
 def _fits_short_context(samples: Samples) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,12 +27,14 @@ class Encoder:
     Each size of batch is one CUDA graph; the samples are written into static memory.
     """
 
-    def __init__(self, weights: DeviceWeights, capture: Capture | None = None) -> None:
+    def __init__(
+        self, weights: DeviceWeights, new_capture: Callable[[], Capture | None] = lambda: None
+    ) -> None:
         self._weights = weights
         self._window = torch.hann_window(N_FFT, device=weights.device)
         self._filters = mel_filters(weights.device, weights.dims.n_mels).float()  # (mels, N_FFT // 2 + 1)
         self._samples = StagedTensor(0, weights.device)
-        self._graphs = GraphedFunction(self._encode, capture)
+        self._graphs = GraphedFunction(self._encode, new_capture)
 
     @torch.inference_mode()
     def __call__(self, chunks: Sequence[Samples], frames: int) -> Tensor:
@@ -41,7 +43,7 @@ class Encoder:
         The next call overwrites the result.
         """
         rows, size = self._rows(len(chunks)), frames * SAMPLES_PER_FRAME
-        self._reserve(rows * size)
+        self.reserve(len(chunks), frames)
         staging = self._samples.staging(len(chunks) * size).reshape(len(chunks), size)
         for row, samples in zip(staging, chunks, strict=True):
             length = min(size, len(samples))
@@ -52,7 +54,7 @@ class Encoder:
 
     def warm_up(self, frames: int, most: int) -> None:
         """Capture the graphs for batches of up to ``most`` chunks, which takes some 0.1 s for each size."""
-        sizes = [size for size in self._sizes if size <= most]
+        sizes = [size for size in self._sizes if size <= self._rows(most)]
         silence = np.zeros(SAMPLES_PER_FRAME, dtype=np.float32)
         for size in reversed(sizes):  # the largest first: the others fit into its memory
             self([silence] * size, frames)
@@ -62,7 +64,9 @@ class Encoder:
         self._graphs.clear()
         self._samples = StagedTensor(0, self._weights.device)
 
-    def _reserve(self, size: int) -> None:
+    def reserve(self, chunks: int, frames: int) -> None:
+        """Reserve the memory for the samples of so many chunks. More than before invalidates all graphs."""
+        size = self._rows(chunks) * frames * SAMPLES_PER_FRAME
         if size > self._samples.size:
             self._graphs.clear()  # they read from the memory that is replaced here
             self._samples = StagedTensor(size, self._weights.device)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from whisper.tokenizer import Tokenizer
 
 from batches.recognition.asr.continuous.attempts import Attempt
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
@@ -21,6 +22,7 @@ from batches.recognition.asr.continuous.encoding_cache import EncodingCache
 from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.loop_check import find_loops
+from batches.recognition.asr.continuous.row_results import RowResults
 from batches.recognition.asr.continuous.static_batch import RowStart, Snapshot, StaticBatch
 from batches.recognition.asr.continuous.step_graphs import StepRunner
 from batches.recognition.asr.decoding import LOOP_CHECK
@@ -40,6 +42,7 @@ class LaneParts:
     step: DecodingStep
     encoder: Encoder
     harvester: Harvester
+    tokenizer: Tokenizer  # of any language
     new_capture: Callable[[], Capture | None]
     steps_per_look: int = 8
     checks_loops: bool = True
@@ -90,6 +93,7 @@ class Lane:
         self._batch = batch
         self._keywords = KeywordTables(len(weights.output), weights.text_tokens, weights.device)
         self._runner = StepRunner(self._parts.step, batch, self._keywords, self._parts.new_capture())
+        self._results = RowResults(weights, batch, self._parts.tokenizer.no_speech, self._parts.new_capture)
         self._encodings = EncodingCache()
 
     def _halved(self, rows: int) -> int:
@@ -113,22 +117,34 @@ class Lane:
     def _shrink_for_memory(self) -> None:
         """Put all attempts back into the queue; halve the rows and the chunks encoded at once."""
         for attempt in reversed(self.attempts):
-            attempt.restart()
-            self.queue.appendleft(attempt)
+            if not attempt.harvested:
+                attempt.restart()
+                self.queue.appendleft(attempt)
         rows = self._rows
         if rows > LEAST_ROWS or self.encoder_batch == 1:
             rows = self._halved(rows)
         self.encoder_batch = max(1, self.encoder_batch // 2)
         device = self._batch.done.device
         self._parts.encoder.release()
-        del self._batch, self._runner, self._keywords, self._encodings
+        del self._batch, self._runner, self._keywords, self._results, self._encodings
         release_memory(device)
         self._allocate(rows)
 
     def warm_up(self) -> None:
         """Run the encoder and the usual steps, so that plans and graphs exist before the first file."""
+        while True:
+            try:
+                self._warm_up()
+            except torch.OutOfMemoryError:
+                pass  # as in turn()
+            else:
+                return
+            self._shrink_for_memory()
+
+    def _warm_up(self) -> None:
         self._parts.encoder.warm_up(self.frames, self.encoder_batch)
-        for rows in self._runner.row_buckets:
+        self._results.warm_up(len(self._parts.tokenizer.sot_sequence_including_notimestamps) - 1)
+        for rows in reversed(self._runner.row_buckets):  # the largest first: the others fit into its memory
             for positions in self._runner.position_buckets[:2]:
                 for sampling in (False, True):
                     self._runner.run(
@@ -152,7 +168,7 @@ class Lane:
         )
         self._runner.run(shape, steps)
         self._waited += steps
-        seen = self._batch.snapshot()
+        seen = self._batch.snapshot(shape.rows)
         for attempt, position in zip(attempts, seen.positions[active].tolist(), strict=True):
             attempt.position = position
         if self._parts.checks_loops:
@@ -263,7 +279,7 @@ class Lane:
         if left and not refills and not shrinks and self._waited < _PATIENCE:
             return
         attempts = [owner for row in ended if (owner := self._owners[row]) is not None]
-        self._parts.harvester.collect(self._batch, ended, attempts, seen)
+        self._parts.harvester.collect(self._batch, self._results, ended, attempts, seen)
         self._waited = 0
         for row in ended:
             self._owners[row] = None

@@ -95,27 +95,29 @@ class StaticBatch:
     def fill(self, rows: Sequence[int], encoded: Tensor, starts: Sequence[RowStart]) -> None:
         """Put encoded chunks, (len(rows), frames, state), into free rows."""
         weights, device = self._weights, self.done.device
-        index = _upload(rows, torch.long, device)
+        index = upload(rows, torch.long, device)
         count, frames, _ = encoded.shape
         for cross, layer in zip(self.cross, weights.decoder_layers, strict=True):
             keys_values = F.linear(encoded, *layer.cross_kv)
             split = keys_values.view(count, frames, 2, weights.heads, weights.head_size)
             cross[:, index] = split.permute(2, 0, 3, 1, 4)
         given = self.initial.shape[1]
-        numbers = [
-            [start.initial[0], 0, len(start.initial), start.start_of_transcript, start.limit, start.keywords,
-             start.bias, start.seed, *start.initial, *[0] * (given - len(start.initial))]
-            for start in starts
-        ]  # fmt: skip
-        self._numbers[index, : _COLUMNS + given] = _upload(numbers, torch.long, device)
-        self.temperature[index] = _upload([start.temperature for start in starts], torch.float32, device)
+        numbers = np.zeros((count, _COLUMNS + given), dtype=np.int64)
+        for line, start in zip(numbers, starts, strict=True):
+            line[:_COLUMNS] = (
+                start.initial[0], 0, len(start.initial), start.start_of_transcript, start.limit,
+                start.keywords, start.bias, start.seed,
+            )  # fmt: skip
+            line[_COLUMNS : _COLUMNS + len(start.initial)] = start.initial
+        self._numbers[index, : _COLUMNS + given] = upload(numbers, torch.long, device)
+        self.temperature[index] = upload([start.temperature for start in starts], torch.float32, device)
         self.done[index] = False
 
     @torch.inference_mode()
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Move rows to free rows."""
-        old = _upload(sources, torch.long, self.done.device)
-        new = _upload(targets, torch.long, self.done.device)
+        old = upload(sources, torch.long, self.done.device)
+        new = upload(targets, torch.long, self.done.device)
         for tensor in (*self.cross, *self.cache):
             tensor[:, new] = tensor[:, old]
         for tensor in (self.queries, self.first_hidden, self._numbers, self.temperature, self.logprobs):
@@ -126,19 +128,20 @@ class StaticBatch:
     @torch.inference_mode()
     def stop(self, rows: Sequence[int]) -> None:
         """End rows immediately."""
-        self.done[_upload(rows, torch.long, self.done.device)] = True
+        self.done[upload(rows, torch.long, self.done.device)] = True
 
-    def snapshot(self) -> Snapshot:
-        """Copy positions, end flags and tokens of all rows to the host: the only synchronisation."""
+    def snapshot(self, rows: int) -> Snapshot:
+        """Copy positions, end flags and tokens of the first rows to the host: the only synchronisation."""
         device = self.done.device
-        self._host_numbers.copy_(self._numbers, non_blocking=True)
-        self._host_done.copy_(self.done, non_blocking=True)
+        self._host_numbers[:rows].copy_(self._numbers[:rows], non_blocking=True)
+        self._host_done[:rows].copy_(self.done[:rows], non_blocking=True)
         if is_gpu(device):
             torch.cuda.current_stream(device).synchronize()
-        numbers = self._host_numbers.numpy()
-        return Snapshot(numbers[:, _POSITION], self._host_done.numpy(), numbers[:, -self.positions :])
+        numbers = self._host_numbers[:rows].numpy()
+        return Snapshot(numbers[:, _POSITION], self._host_done[:rows].numpy(), numbers[:, -self.positions :])
 
 
-def _upload(values: object, dtype: torch.dtype, device: torch.device) -> Tensor:
-    tensor = torch.tensor(values, dtype=dtype)
+def upload(values: object, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Copy of a list or array of numbers on the device, without waiting for the device."""
+    tensor = torch.as_tensor(values, dtype=dtype)
     return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor

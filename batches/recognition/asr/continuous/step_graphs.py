@@ -35,6 +35,7 @@ class StepRunner:
     ) -> None:
         self._step, self._batch, self._keywords, self._capture = step, batch, keywords, capture
         self._graphs: dict[StepShape, Graph] = {}
+        self._outdated: list[Graph] = []  # kept: graphs of one capture go together
         self._version = keywords.version
         self.row_buckets = sorted({max(1, batch.rows >> halvings) for halvings in range(4)})
         self.position_buckets = sorted(
@@ -63,7 +64,8 @@ class StepRunner:
 
     def _graph(self, shape: StepShape, capture: Capture) -> Graph:
         if self._version != self._keywords.version:  # graphs with keywords read tables that are gone
-            self._graphs = {known: graph for known, graph in self._graphs.items() if not known.keywords}
+            outdated = [shape for shape in self._graphs if shape.keywords]
+            self._outdated += [self._graphs.pop(shape) for shape in outdated]
             self._version = self._keywords.version
         if shape not in self._graphs:
             # Nothing may move while the step runs for the capture: rows that are done change nothing.
