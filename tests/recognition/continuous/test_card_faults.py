@@ -146,12 +146,12 @@ def test_graphs_of_outgrown_keyword_tables_stay_until_all_of_the_batch_go() -> N
     batch = StaticBatch(weights, 4, 150)
     runner = StepRunner(DecodingStep(weights, tokenizer()), batch, tables, Watched())
     shape = runner.shape(4, 10, keywords=True, sampling=False)
-    runner.run(shape, 1)
+    runner.run(shape)
     words = [f"Portal {number}" for number in range(200)]
     version = tables.version
     tables.place(KeywordAutomaton.compile(KeywordTree(words, tokenizer(), weight=9.0, spaced=True)))
     assert tables.version > version
-    runner.run(shape, 1)
+    runner.run(shape)
     assert len(graphs) == 2
     assert all(graph() is not None for graph in graphs)
     del runner

@@ -15,8 +15,9 @@ from whisper.model import Whisper
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.encoder import Encoder
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton, KeywordTables
+from batches.recognition.asr.continuous.row_filling import RowFilling, RowStart
 from batches.recognition.asr.continuous.row_results import RowResults
-from batches.recognition.asr.continuous.static_batch import RowStart, StaticBatch
+from batches.recognition.asr.continuous.static_batch import StaticBatch
 from batches.recognition.asr.continuous.weights import DeviceWeights, load_weights
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.models.gpu_memory import bytes_per_row
@@ -55,7 +56,7 @@ def filled(weights: DeviceWeights) -> tuple[StaticBatch, KeywordTables]:
     initial = tokenizer().sot_sequence_including_notimestamps
     encoded = Encoder(weights)(noises(2), FRAMES)
     assert encoded.dtype == weights.dtype
-    batch.fill(
+    RowFilling(weights, batch, lambda: None)(
         [0, 2],
         encoded,
         [RowStart(initial, 0, 5, keywords, bias), RowStart(initial, 0, 30, temperature=0.8, seed=3)],
@@ -133,6 +134,7 @@ def step_without_values(device: str, dtype: torch.dtype) -> tuple[StaticBatch, D
     tables = KeywordTables(len(weights.output), weights.text_tokens, torch.device(device))
     step = DecodingStep(weights, tokenizer())
     step(batch, 4, 96, tables, sampling=True)
+    RowFilling(weights, batch, lambda: None)._fill(4)
     results = RowResults(weights, batch, tokenizer().no_speech, lambda: None)
     assert results._compute(4, 32, 3).maps.shape == (4, 29, FRAMES)
     assert batch.tokens.device.type == device

@@ -34,6 +34,7 @@ class Encoder:
         self._window = torch.hann_window(N_FFT, device=weights.device)
         self._filters = mel_filters(weights.device, weights.dims.n_mels).float()  # (mels, N_FFT // 2 + 1)
         self._samples = StagedTensor(0, weights.device)
+        self._silence = torch.zeros(0)
         self._graphs = GraphedFunction(self._encode, new_capture)
 
     @torch.inference_mode()
@@ -44,13 +45,17 @@ class Encoder:
         """
         rows, size = self._rows(len(chunks)), frames * SAMPLES_PER_FRAME
         self.reserve(len(chunks), frames)
-        staging = self._samples.staging(len(chunks) * size).reshape(len(chunks), size)
-        for row, samples in zip(staging, chunks, strict=True):
-            length = min(size, len(samples))
-            row[:length] = samples[:length]
-            row[length:] = 0.0
+        parts = [part for samples in chunks for part in self._padded(samples, size)]
+        # One call of torch: each copy by itself would give up the GIL, and wait for it.
+        torch.cat(parts, out=torch.from_numpy(self._samples.staging(len(chunks) * size)))
         self._samples.upload(len(chunks) * size)
         return self._graphs(rows, frames)[: len(chunks)]
+
+    def _padded(self, samples: Samples, size: int) -> tuple[Tensor, Tensor]:
+        """Samples, and the silence up to ``size``."""
+        if len(self._silence) < size:
+            self._silence = torch.zeros(size)
+        return torch.from_numpy(samples[:size]), self._silence[: max(0, size - len(samples))]
 
     def warm_up(self, frames: int, most: int) -> None:
         """Capture the graphs for batches of up to ``most`` chunks, which takes some 0.1 s for each size."""

@@ -22,8 +22,9 @@ from batches.recognition.asr.continuous.encoding_cache import EncodingCache
 from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordTables
 from batches.recognition.asr.continuous.loop_check import find_loops
+from batches.recognition.asr.continuous.row_filling import RowFilling, RowStart
 from batches.recognition.asr.continuous.row_results import RowResults
-from batches.recognition.asr.continuous.static_batch import RowStart, Snapshot, StaticBatch
+from batches.recognition.asr.continuous.static_batch import Snapshot, StaticBatch
 from batches.recognition.asr.continuous.step_graphs import StepRunner
 from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.errors import ModelUnavailable
@@ -44,7 +45,6 @@ class LaneParts:
     harvester: Harvester
     tokenizer: Tokenizer  # of any language
     new_capture: Callable[[], Capture | None]
-    steps_per_look: int = 8
     checks_loops: bool = True
 
 
@@ -93,6 +93,7 @@ class Lane:
         self._batch = batch
         self._keywords = KeywordTables(len(weights.output), weights.text_tokens, weights.device)
         self._runner = StepRunner(self._parts.step, batch, self._keywords, self._parts.new_capture())
+        self._filling = RowFilling(weights, batch, self._parts.new_capture)
         self._results = RowResults(weights, batch, self._parts.tokenizer.no_speech, self._parts.new_capture)
         self._encodings = EncodingCache()
 
@@ -126,7 +127,7 @@ class Lane:
         self.encoder_batch = max(1, self.encoder_batch // 2)
         device = self._batch.done.device
         self._parts.encoder.release()
-        del self._batch, self._runner, self._keywords, self._results, self._encodings
+        del self._batch, self._runner, self._keywords, self._filling, self._results, self._encodings
         release_memory(device)
         self._allocate(rows)
 
@@ -143,13 +144,12 @@ class Lane:
 
     def _warm_up(self) -> None:
         self._parts.encoder.warm_up(self.frames, self.encoder_batch)
+        self._filling.warm_up()
         self._results.warm_up(len(self._parts.tokenizer.sot_sequence_including_notimestamps) - 1)
         for rows in reversed(self._runner.row_buckets):  # the largest first: the others fit into its memory
             for positions in self._runner.position_buckets[:2]:
                 for sampling in (False, True):
-                    self._runner.run(
-                        self._runner.shape(rows, positions, keywords=False, sampling=sampling), 1
-                    )
+                    self._runner.run(self._runner.shape(rows, positions, keywords=False, sampling=sampling))
         release_memory(self._batch.done.device)
 
     def _turn(self) -> None:
@@ -158,7 +158,7 @@ class Lane:
         active = self.active
         if not active:
             return
-        steps = self._parts.steps_per_look
+        steps = self._runner.steps
         attempts = self.attempts
         shape = self._runner.shape(
             active[-1] + 1,
@@ -166,7 +166,7 @@ class Lane:
             keywords=any(attempt.automaton is not None for attempt in attempts),
             sampling=any(attempt.temperature > 0 for attempt in attempts),
         )
-        self._runner.run(shape, steps)
+        self._runner.run(shape)
         self._waited += steps
         seen = self._batch.snapshot(shape.rows)
         for attempt, position in zip(attempts, seen.positions[active].tolist(), strict=True):
@@ -205,7 +205,7 @@ class Lane:
 
     def _start(self, rows: list[int], attempts: list[Attempt]) -> None:
         """Encode the attempts' chunks into rows."""
-        self._batch.fill(rows, self._encode(attempts), [self._row_start(attempt) for attempt in attempts])
+        self._filling(rows, self._encode(attempts), [self._row_start(attempt) for attempt in attempts])
 
     def _encode(self, attempts: list[Attempt]) -> Tensor:
         """(attempts, frames, state): kept from an earlier attempt, or encoded now, each chunk once."""

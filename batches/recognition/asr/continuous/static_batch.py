@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the conventional name
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,19 +21,6 @@ from batches.recognition.runtime.device import is_gpu
 
 INITIAL_TOKENS = 120  # at most that many tokens are given: a prompt and the start of the transcript
 _COLUMNS, _POSITION = 8, 1  # whole numbers of a row beside its tokens, and which of them the position is
-
-
-@dataclass(frozen=True, slots=True)
-class RowStart:
-    """Initial state of a row. ``initial`` ends with the tokens that start the transcript."""
-
-    initial: Sequence[int]
-    start_of_transcript: int  # position in ``initial``
-    limit: int  # most tokens that may be written
-    keywords: int = 0  # state of the keyword tables; 0 for none
-    bias: int = 0  # first of the two bias rows of the keyword tables; 0 for none
-    temperature: float = 0.0
-    seed: int = 0  # of the noise, where the temperature is not 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,32 +72,20 @@ class StaticBatch:
         # Constants.
         self.row_numbers = torch.arange(rows, device=device)
         self.places = torch.arange(self.positions, device=device)
-        self._weights = weights
         pinned = is_gpu(device)
         self._host_numbers = torch.empty(self._numbers.shape, dtype=torch.long, pin_memory=pinned)
         self._host_done = torch.empty(rows, dtype=torch.bool, pin_memory=pinned)
 
-    @torch.inference_mode()
-    def fill(self, rows: Sequence[int], encoded: Tensor, starts: Sequence[RowStart]) -> None:
-        """Put encoded chunks, (len(rows), frames, state), into free rows."""
-        weights, device = self._weights, self.done.device
-        index = upload(rows, torch.long, device)
-        count, frames, _ = encoded.shape
-        for cross, layer in zip(self.cross, weights.decoder_layers, strict=True):
-            keys_values = F.linear(encoded, *layer.cross_kv)
-            split = keys_values.view(count, frames, 2, weights.heads, weights.head_size)
-            cross[:, index] = split.permute(2, 0, 3, 1, 4)
-        given = self.initial.shape[1]
-        numbers = np.zeros((count, _COLUMNS + given), dtype=np.int64)
-        for line, start in zip(numbers, starts, strict=True):
-            line[:_COLUMNS] = (
-                start.initial[0], 0, len(start.initial), start.start_of_transcript, start.limit,
-                start.keywords, start.bias, start.seed,
-            )  # fmt: skip
-            line[_COLUMNS : _COLUMNS + len(start.initial)] = start.initial
-        self._numbers[index, : _COLUMNS + given] = upload(numbers, torch.long, device)
-        self.temperature[index] = upload([start.temperature for start in starts], torch.float32, device)
-        self.done[index] = False
+    @property
+    def filled_numbers(self) -> int:
+        """Whole numbers that a row starts with: its state, and its initial tokens padded with 0."""
+        return _COLUMNS + self.initial.shape[1]
+
+    def start(self, index: Tensor, numbers: Tensor, temperature: Tensor) -> None:
+        """Start rows, (n,), from their numbers, (n, :attr:`filled_numbers`)."""
+        self._numbers[index, : self.filled_numbers] = numbers
+        self.temperature[index] = temperature.float()
+        self.done.index_fill_(0, index, value=False)
 
     @torch.inference_mode()
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """Decoding steps, run directly or as CUDA graphs.
 
-A graph is captured once for each combination of row bucket, position bucket and rules.
+A graph of a few steps is captured once for each combination of row bucket, position bucket and rules.
 """
 
 from __future__ import annotations
@@ -28,11 +28,21 @@ class StepShape:
 
 
 class StepRunner:
-    """Runner of the steps of one static batch. ``capture`` is None to run them without graphs."""
+    """Runner of the steps of one static batch, ``steps`` at each call.
+
+    ``capture`` is None to run them without graphs.
+    """
 
     def __init__(
-        self, step: DecodingStep, batch: StaticBatch, keywords: KeywordTables, capture: Capture | None
+        self,
+        step: DecodingStep,
+        batch: StaticBatch,
+        keywords: KeywordTables,
+        capture: Capture | None,
+        *,
+        steps: int = 8,
     ) -> None:
+        self.steps = steps
         self._step, self._batch, self._keywords, self._capture = step, batch, keywords, capture
         self._graphs: dict[StepShape, Graph] = {}
         self._outdated: list[Graph] = []  # kept: graphs of one capture go together
@@ -52,15 +62,12 @@ class StepRunner:
         )
 
     @torch.inference_mode()
-    def run(self, shape: StepShape, times: int) -> None:
-        """Advance the batch by ``times`` steps."""
+    def run(self, shape: StepShape) -> None:
+        """Advance the batch by all steps of one call."""
         if self._capture is None:
-            for _ in range(times):
-                self._once(shape)
-            return
-        graph = self._graph(shape, self._capture)
-        for _ in range(times):
-            graph.replay()
+            self._advance(shape)
+        else:
+            self._graph(shape, self._capture).replay()
 
     def _graph(self, shape: StepShape, capture: Capture) -> Graph:
         if self._version != self._keywords.version:  # graphs with keywords read tables that are gone
@@ -71,10 +78,11 @@ class StepRunner:
             # Nothing may move while the step runs for the capture: rows that are done change nothing.
             done = self._batch.done.clone()
             self._batch.done.fill_(value=True)
-            self._graphs[shape] = capture(lambda: self._once(shape))
+            self._graphs[shape] = capture(lambda: self._advance(shape))
             self._batch.done.copy_(done)
         return self._graphs[shape]
 
-    def _once(self, shape: StepShape) -> None:
+    def _advance(self, shape: StepShape) -> None:
         keywords = self._keywords if shape.keywords else None
-        self._step(self._batch, shape.rows, shape.positions, keywords, sampling=shape.sampling)
+        for _ in range(self.steps):
+            self._step(self._batch, shape.rows, shape.positions, keywords, sampling=shape.sampling)
