@@ -123,7 +123,10 @@ class GpuCheck:
             f"{devices.describe(self._device)}; torch {torch.__version__}; Python {platform.python_version()}"
         )
         devices.limit_memory(self._device, self._memory)
-        decoder, vocabulary = open_decoder(self._store, self._device, memory=self._memory)
+        precision = "auto" if devices.is_gpu(self._device) else "float32"  # as the tokens to compare with
+        decoder, vocabulary = open_decoder(
+            self._store, self._device, precision=precision, memory=self._memory
+        )
         self._print(f"decoder ready, {decoder.rows[0]} rows")
         right = self._compare(decoder)
         recogniser = WhisperRecogniser(

@@ -10,6 +10,7 @@ import torch
 
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.continuous import lane as lanes
+from batches.recognition.asr.continuous import row_results
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.encoder import Encoder
 from batches.recognition.asr.decoding import Decoded
@@ -91,7 +92,8 @@ def test_two_runs_in_other_company_sample_the_same_text(alone: list[Decoded]) ->
     decoder.close()
 
 
-def test_captured_steps_give_the_same(alone: list[Decoded]) -> None:
+def test_captured_steps_give_the_same(alone: list[Decoded], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_results, "GROUP_ROWS", (1, 4))  # fewer graphs
     recorder = Recorder()
     decoder = ContinuousDecoder(
         small_weights(), tokenizer, rows=8, full_rows=4, limit=short_limit, new_capture=lambda: recorder

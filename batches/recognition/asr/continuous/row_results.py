@@ -105,5 +105,5 @@ class RowResults:
         return RowTensors(
             attention_maps(scores, frames, steps, lead),
             batch.logprobs[rows, :most],
-            special[:, self._no_speech],
+            special[:, self._no_speech].clone(),  # not a view that keeps all of it
         )
