@@ -18,9 +18,10 @@ from typing import IO
 
 from batches.recognition.runtime.memory import OUT_OF_MEMORY, unreclaimable
 from batches.recognition.runtime.oom_kills import KERNEL_KILL
+from batches.recognition.runtime.visible_devices import VISIBLE_DEVICES, device_order
 
 # Allow list of the environment variables that the engine process inherits.
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", VISIBLE_DEVICES, "NVIDIA_VISIBLE_DEVICES")
 # Reason of an end, besides KERNEL_KILL, for want of memory.
 NO_MEMORY = "the machine, or its limit of memory (ulimit -v), has no memory left for it"
 _LOG_LINES = 200
@@ -32,6 +33,7 @@ def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) ->
     """Complete environment of an engine process."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
     return environment | {
+        **device_order(inherited),
         "HOME": str(home),
         "TMPDIR": str(home),
         "LANG": "C.UTF-8",

@@ -7,6 +7,7 @@ torch is imported in a separate process (:func:`ask`), to keep it out of the por
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from batches.recognition.runtime.visible_devices import device_order
 
 DRIVER_FILES = (
     Path("/proc/driver/nvidia"),
@@ -122,9 +125,17 @@ def driver_is_loaded() -> bool:
 def ask(version_file: Path = VERSION_FILE, seconds: float = _SECONDS) -> GpuReport:
     """Run the probe in a separate process and return its report."""
     command = [sys.executable, "-m", "batches.recognition.runtime.gpu_probe", str(version_file)]
+    # Numbered as in the engine processes and by nvidia-smi.
+    environment = {**os.environ, **device_order(os.environ)}
     try:
         ran = subprocess.run(
-            command, cwd=_SOURCES, capture_output=True, text=True, timeout=seconds, check=True
+            command,
+            cwd=_SOURCES,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
         )
         return _from_json(json.loads(ran.stdout.splitlines()[-1]))
     except subprocess.TimeoutExpired:
