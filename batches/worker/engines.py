@@ -99,8 +99,9 @@ def _devices_now(found: Sequence[str]) -> list[fleet.Device]:
         ]
     return [
         fleet.Device(name, card.name, card.total, card.used, card.load)
-        for name in found
         if (card := cards.get(name if ":" in name else f"{CUDA}:0"))
+        else fleet.Device(name)
+        for name in found
     ]
 
 

@@ -8,6 +8,7 @@ which has its own caching allocator, and the CPU.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import torch
 
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
+from batches.recognition.runtime.visible_devices import VISIBLE_DEVICES, visible_devices
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GPU = "cuda"  # the first GPU, as an operator names it
@@ -55,12 +57,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if is_gpu(device):
         if not torch.cuda.is_available():
             raise ModelUnavailable(
-                f"The device '{name}' was asked for, but torch finds no NVIDIA GPU here. "
+                f"The device '{name}' was asked for, but torch finds no NVIDIA GPU here{_among()}. "
                 "Check the driver with nvidia-smi, and that torch is a CUDA build."
             )
         if (device.index or 0) >= torch.cuda.device_count():
             raise ModelUnavailable(f"The device '{name}' does not exist: {torch.cuda.device_count()} GPUs.")
     return device
+
+
+def _among() -> str:
+    """The GPUs that this process is limited to, for a sentence."""
+    names = visible_devices(os.environ)
+    return "" if names is None else f" ({VISIBLE_DEVICES}={','.join(names)})"
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
@@ -130,6 +138,25 @@ def on_own_stream(device: torch.device) -> Iterator[None]:
     torch.cuda.synchronize(device)  # another stream may still be copying weights and tables
     with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
         yield
+
+
+@contextmanager
+def as_current(device: torch.device) -> Iterator[None]:
+    """Make a GPU the current one of this thread, for what takes no device, such as CUDA graphs and events.
+
+    No-op on a CPU.
+    """
+    if not is_gpu(device):
+        yield
+        return
+    with torch.cuda.device(device):
+        yield
+
+
+def make_current(device: torch.device) -> None:
+    """As :func:`as_current`, until the end of the thread."""
+    if is_gpu(device) and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 def shorten_thread_switches(device: torch.device) -> None:

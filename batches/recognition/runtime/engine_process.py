@@ -54,11 +54,18 @@ def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) ->
 class EngineProcess:
     """Running engine process. ``home`` is its scratch folder, its home and its working directory.
 
-    The kernel ends it when the thread that created this object ends.
+    It inherits what :func:`clean_environment` allows of ``environment``. The kernel ends it when the thread
+    that created this object ends.
     """
 
     def __init__(
-        self, arguments: Sequence[str], listener: socket.socket, *, threads: int, home: Path
+        self,
+        arguments: Sequence[str],
+        listener: socket.socket,
+        *,
+        threads: int,
+        home: Path,
+        environment: Mapping[str, str],
     ) -> None:
         self.owner = os.getpid()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
@@ -78,7 +85,7 @@ class EngineProcess:
             stderr=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=home,
-            env=clean_environment(threads, home, os.environ),
+            env=clean_environment(threads, home, environment),
             start_new_session=True,
         )
         os.set_blocking(_required(self._process.stderr).fileno(), False)

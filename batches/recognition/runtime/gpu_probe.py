@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from batches.recognition.runtime.visible_devices import device_order
+from batches.recognition.runtime.visible_devices import device_order, visible_devices
 
 DRIVER_FILES = (
     Path("/proc/driver/nvidia"),
@@ -99,22 +99,34 @@ class CardUsage:
 
 
 def usage() -> list[CardUsage]:
-    """Utilisation of each GPU according to ``nvidia-smi``; empty if it is not installed or fails."""
+    """Utilisation of each visible GPU according to ``nvidia-smi``; empty if it is not installed or fails.
+
+    Numbers are those of CUDA, which counts the GPUs of CUDA_VISIBLE_DEVICES alone; ``nvidia-smi`` counts all.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    fields = "index,name,memory.total,memory.used,utilization.gpu"
+    fields = "uuid,index,name,memory.total,memory.used,utilization.gpu"
     command = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return []
-    found = []
+    found: dict[str, CardUsage] = {}
     for line in ran.stdout.splitlines():
-        number, name, total, used, load = (part.strip() for part in line.rsplit(",", 4))
+        uuid, number, rest = (part.strip() for part in line.split(",", 2))
+        name, total, used, load = (part.strip() for part in rest.rsplit(",", 3))
         total_mb, used_mb, per_cent = (int(each) if each.isdigit() else 0 for each in (total, used, load))
-        found.append(CardUsage(int(number), name, total_mb << 20, used_mb << 20, per_cent))
-    return found
+        found[uuid] = CardUsage(int(number), name, total_mb << 20, used_mb << 20, per_cent)
+    names = visible_devices(os.environ)
+    if names is None:
+        return list(found.values())
+    return [
+        replace(card, number=place)
+        for place, named in enumerate(names)
+        for uuid, card in found.items()
+        if named == str(card.number) or uuid.startswith(named)
+    ]
 
 
 def driver_is_loaded() -> bool:
