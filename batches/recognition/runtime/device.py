@@ -18,6 +18,7 @@ import torch
 
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
+from batches.recognition.runtime import gpu_probe
 from batches.recognition.runtime.visible_devices import VISIBLE_DEVICES, visible_devices
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,12 +41,12 @@ class Precision:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" selects a GPU if there is one.
+    """Device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" selects a usable GPU if there is one.
 
-    Raises ModelUnavailable if the device does not exist here.
+    Raises ModelUnavailable if the device does not exist here, or torch was not built for it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _any_device()
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -62,7 +63,24 @@ def choose_device(name: str = "auto") -> torch.device:
             )
         if (device.index or 0) >= torch.cuda.device_count():
             raise ModelUnavailable(f"The device '{name}' does not exist: {torch.cuda.device_count()} GPUs.")
+        if not _is_usable(device.index or 0):
+            raise ModelUnavailable(
+                f"PyTorch {torch.__version__} was not built for the GPU of the device '{name}'. "
+                "Run manage.py doctor, which names the remedy."
+            )
     return device
+
+
+def _any_device() -> torch.device:
+    """First GPU that torch was built for, or the CPU."""
+    if torch.cuda.is_available():
+        for number in filter(_is_usable, range(torch.cuda.device_count())):
+            return torch.device(GPU, number) if number else torch.device(GPU)
+    return torch.device("cpu")
+
+
+def _is_usable(number: int) -> bool:
+    return gpu_probe.built_for(torch.cuda.get_device_capability(number), torch.cuda.get_arch_list())
 
 
 def _among() -> str:
