@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 
 def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
-    """Load a Whisper model by name or path, caching its converted weights. Raises ModelUnavailable."""
+    """Load a Whisper model by name or path, caching its converted weights.
+
+    Raises ModelUnavailable, also on a GPU without the libraries of CUDA 12.
+    """
     PROVIDER.require()
     from batches.recognition.asr.faster_whisper_model import FasterDecoder, FasterModel
     from batches.recognition.asr.queued_decoder import QueuedChunkDecoder
     from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
-    from batches.recognition.runtime.device import default_batch_size
+    from batches.recognition.runtime import cublas
+    from batches.recognition.runtime.device import default_batch_size, is_gpu
 
+    if is_gpu(settings.device):
+        cublas.require()
     checkpoint = settings.store.whisper(reference)
     cache = settings.store.folder / ".faster"
     model = FasterModel(checkpoint, cache, threads=settings.threads, device=settings.device)
