@@ -211,9 +211,10 @@ def _models_on_cards(report: gpu_probe.GpuReport) -> Iterator[Finding]:
     store = ModelStore(settings.MODELS_DIR)
     for name in sorted(ServedModels.of_settings().whisper):
         try:
-            need = least_need(read_dimensions(store.whisper(name).path)).total
-        except ModelUnavailable:
-            continue  # reported by the check of the models
+            recogniser = registry.find_recogniser(name, store, settings.RECOGNITION_ENGINE).name
+            need = least_need(read_dimensions(store.whisper(name).path), recogniser).total
+        except (ModelUnavailable, ValueError):
+            continue  # reported by the check of the models, or of the settings
         if need > allowed:
             yield bad(
                 "gpu",
