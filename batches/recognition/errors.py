@@ -17,6 +17,7 @@
     ├── FfmpegUnavailable          the installation: worth a retry
     ├── InstallationDamaged        the installation: worth a retry
     ├── HostExhausted              the installation: worth a retry
+    ├── GpuMemoryExhausted         the file on this GPU: worth a retry
     ├── EngineUnavailable          the installation: worth a retry
     ├── EngineDied                 the process: worth a retry
     ├── EngineStalled              the process: worth a retry
@@ -192,6 +193,14 @@ class HostExhausted(RecognitionError):
     code = "host_exhausted"
     permanent = False
     sentence = _("The machine that recognises has no processes, open files or memory left.")
+
+
+class GpuMemoryExhausted(RecognitionError):
+    """The GPU's memory did not suffice for one file, even in the smallest batches. Others may go on."""
+
+    code = "gpu_memory_exhausted"
+    permanent = False
+    sentence = _("The graphics card’s memory did not suffice for this file.")
 
 
 def is_exhausted(error: Exception) -> bool:

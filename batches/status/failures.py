@@ -217,6 +217,7 @@ REASONS = [
     _of_recognition(recognition.FfmpegUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.InstallationDamaged, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.HostExhausted, OPERATOR, Level.INSTALLATION),
+    _of_recognition(recognition.GpuMemoryExhausted, RETRY),
     _of_recognition(recognition.EngineUnavailable, OPERATOR, Level.INSTALLATION),
     _of_recognition(recognition.EngineDied, RETRY),
     _of_recognition(recognition.EngineStalled, RETRY),

@@ -70,12 +70,12 @@ def devices(wanted: str = "") -> list[str]:
     """
     wanted = wanted or settings.RECOGNITION_DEVICE
     if wanted == AUTO:
-        wanted = CUDA if _gpus() else CPU
+        wanted = CUDA if _usable_cards() else CPU
     if wanted == CPU:
         return [CPU] * settings.RECOGNITION_WORKERS
     if wanted == CUDA:
         # Without a GPU the engine reports the error.
-        return [f"{CUDA}:{number}" for number in range(_gpus())] or [CUDA]
+        return [f"{CUDA}:{number}" for number in _usable_cards()] or [CUDA]
     return [name for part in wanted.split(",") if (name := part.strip())]
 
 
@@ -85,9 +85,9 @@ def files_at_once(device: str) -> int:
     return int(settings.FILES_AT_ONCE or default)
 
 
-def _gpus() -> int:
-    """Number of GPUs that torch can use. Counted in a child process, to keep torch out of this one."""
-    return len(gpu_probe.ask().cards) if gpu_probe.driver_is_loaded() else 0
+def _usable_cards() -> list[int]:
+    """Numbers of the GPUs that torch can use. Found in a child process, to keep torch out of this one."""
+    return [card.number for card in gpu_probe.ask().usable_cards] if gpu_probe.driver_is_loaded() else []
 
 
 def _devices_now(found: Sequence[str]) -> list[fleet.Device]:
@@ -99,8 +99,9 @@ def _devices_now(found: Sequence[str]) -> list[fleet.Device]:
         ]
     return [
         fleet.Device(name, card.name, card.total, card.used, card.load)
-        for name in found
         if (card := cards.get(name if ":" in name else f"{CUDA}:0"))
+        else fleet.Device(name)
+        for name in found
     ]
 
 

@@ -238,7 +238,7 @@ def test_the_command_lists_the_fleet_for_programs() -> None:
 
 def test_the_use_of_cards_is_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text('#!/bin/sh\necho "0, NVIDIA H100 80GB HBM3, 81559, 12345, 93"\n')
+    program.write_text('#!/bin/sh\necho "GPU-51c0, 0, NVIDIA H100 80GB HBM3, 81559, 12345, 93"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     (card,) = gpu_probe.usage()

@@ -11,6 +11,7 @@ import torch
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
+from batches.recognition.asr import faster_whisper
 from batches.recognition.bench import random_checkpoint, report, runner, variants
 from batches.recognition.bench.ggml import ggml_file
 from batches.recognition.bench.recordings import Recording, own_sample, read_manifest
@@ -22,7 +23,10 @@ from batches.recognition.bench.scoring import (
     read_rttm,
     repeated_words,
 )
-from batches.recognition.models.store import WhisperCheckpoint
+from batches.recognition.errors import ModelUnavailable
+from batches.recognition.models.store import ModelStore, WhisperCheckpoint
+from batches.recognition.providers import LoadSettings
+from batches.recognition.runtime.batching import BatchThread
 from batches.recognition.transcript import SpeakerTurn
 from tests.sample_speech import load_sample
 
@@ -148,6 +152,40 @@ def test_without_a_gpu_its_variants_are_left_out_by_name(capsys: pytest.CaptureF
         assert f"{name} is left out: torch finds no NVIDIA GPU here" in told
 
 
+def test_faster_whisper_is_left_out_on_a_gpu_without_the_libraries_of_cuda_12(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """torch may bring those of CUDA 13; the package of CUDA 12 lies where the loader does not look."""
+    import ctranslate2
+
+    installed: set[str] = set()
+    loaded: list[str] = []
+
+    def load(place: str) -> None:
+        if place not in installed:
+            raise OSError(f"{place}: cannot open shared object file")
+        loaded.append(place)
+
+    package = tmp_path / "nvidia" / "cublas" / "lib"
+    package.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("batches.recognition.runtime.cublas.CDLL", load)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    reason = variants.missing(variants.FASTER_FLOAT16, variants.GPU)
+    assert "libcublas.so.12" in reason
+    assert "pip install nvidia-cublas-cu12" in reason
+    assert variants.missing(variants.OURS, variants.GPU) == ""
+    settings = LoadSettings(store=ModelStore(), device=torch.device("cuda"), batches=BatchThread("none"))
+    with pytest.raises(ModelUnavailable, match=r"libcublas\.so\.12.*pip install"):
+        faster_whisper.load("base", settings)
+    for folder in ("", f"{package}/"):
+        installed = {f"{folder}libcublasLt.so.12", f"{folder}libcublas.so.12"}
+        loaded.clear()
+        assert variants.missing(variants.FASTER_FLOAT16, variants.GPU) == ""
+        assert loaded == sorted(installed, key=len, reverse=True)
+
+
 class Slow:
     """Variant whose files wait for each other, so that they end together."""
 
@@ -224,8 +262,19 @@ def test_one_variant_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None
 
 
 def test_our_engine_is_measured_within_the_memory_that_recognition_may_take(
-    settings: Settings, random_weights: WhisperCheckpoint
+    settings: Settings, tmp_path: Path
 ) -> None:
+    """A variant that fails has its error in the table, beside the figures of the others."""
     settings.RECOGNITION_MEMORY_MB = 100
+    figures, stdout = tmp_path / "figures.json", StringIO()
+    options = {"only": ["ours", "whisper.cpp"], "shape": "tiny", "rounds": 2, "json": figures}
+    call_command("bench", **options, stdout=stdout)
+    ours, other = sorted(stdout.getvalue().splitlines()[-2:])
+    assert ours.startswith("| ours | failed: It used ")
+    assert other.startswith("| whisper.cpp | 1.00 |")
+    assert ours.count("|") == other.count("|")
+    document = json.loads(figures.read_text())
+    assert [variant["name"] for variant in document["variants"]] == ["whisper.cpp"]
+    assert "the limit is 100 MB" in document["failures"]["ours"]
     with pytest.raises(CommandError, match="the limit is 100 MB"):
         call_command("bench", only=["ours"], shape="tiny", rounds=1)

@@ -1,5 +1,6 @@
 """Segmentation and embedding on a GPU: batches of fixed shape, without synchronisation with the host."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,33 @@ def test_an_embedding_is_that_of_kaldis_filter_bank_of_its_window(sample: Sample
         )
     torch.testing.assert_close(bank(sample, 100, 350), whole[100:350], atol=1e-4, rtol=1e-4)
     assert bank(sample[:300]).shape == (0, 80)
+
+
+def test_filter_banks_of_all_lengths_share_few_shapes_of_the_fft(
+    sample: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuFFT makes a plan for every number of frames, and files have thousands of lengths."""
+    plain, padded = FilterBank(CPU), FilterBank(CPU, fixed_shapes=True)
+    for bank in (plain, padded):
+        bank._block = 1024
+    sizes: set[int] = set()
+    rfft: Callable[..., torch.Tensor] = torch.fft.rfft
+
+    def watch(frames: torch.Tensor, **options: int) -> torch.Tensor:
+        sizes.add(len(frames))
+        return rfft(frames, **options)
+
+    last = FilterBank.frames(sample.size)
+    assert last > 2048
+    for end in (1, 2, 255, 256, 257, 700, 1023, 1024, 1025, 1900, 2048, last):
+        for start in (0, end // 3):
+            expected = plain(sample, start, end)
+            with monkeypatch.context() as patch:
+                patch.setattr(torch.fft, "rfft", watch)
+                found = padded(sample, start, end)
+            assert found.shape == expected.shape == (end - start, 80)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert sizes == {256, 512, 1024}
 
 
 def on_a_gpu(network: torch.nn.Module) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from batches.recognition import registry
-from batches.recognition.asr import openai_whisper
+from batches.recognition.asr import faster_whisper, openai_whisper
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.continuous.loading import load_decoder
 from batches.recognition.asr.continuous.static_batch import StaticBatch
@@ -20,11 +20,20 @@ from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
 from batches.recognition.contracts import SpeechRecogniser
 from batches.recognition.errors import ModelTooLarge
 from batches.recognition.models.dimensions import WhisperDimensions
-from batches.recognition.models.gpu_memory import LEAST_ROWS, bytes_per_row, least_need, plan_batches
+from batches.recognition.models.gpu_memory import (
+    LEAST_ROWS,
+    bytes_per_row,
+    least_need,
+    plan_batches,
+    plan_ctranslate2,
+)
 from batches.recognition.models.memory import GIB, MIB
+from batches.recognition.models.store import ModelStore
 from batches.recognition.options import Options
 from batches.recognition.providers import LoadSettings
 from batches.recognition.runtime import device as devices
+from batches.recognition.runtime import memory_check
+from batches.recognition.runtime.batching import BatchThread
 from batches.recognition.runtime.engine import Engine
 from tests.recognition.checkpoints import random_state, write_hugging_face
 from tests.recognition.continuous.small_model import (
@@ -40,6 +49,7 @@ from tests.sample_speech import sample_folder
 
 BASE = WhisperDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6)
 TURBO = WhisperDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 4)
+LARGE_V3 = replace(TURBO, n_text_layer=32)
 SMALL = WhisperDimensions(**asdict(DIMS))
 HALF = 2  # bytes of a float16
 
@@ -70,6 +80,35 @@ def test_a_row_takes_what_is_computed() -> None:
     everything = [value for value in vars(batch).values() if isinstance(value, torch.Tensor)]
     everything += [*batch.cross, *batch.cache]
     assert sum(tensor.nbytes for tensor in everything) < 1.1 * taken
+
+
+def test_faster_whisper_needs_less_of_a_card_than_our_decoder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """CTranslate2 has no static batches: a card that is too small for ours may serve the model with it."""
+    free = 8 * GIB
+    monkeypatch.setattr(devices, "choose_device", lambda _name: torch.device("cuda"))
+    monkeypatch.setattr(devices, "limit_memory", lambda _device, limit: min(free, limit))
+    monkeypatch.setattr(memory_check, "read_dimensions", lambda _path: LARGE_V3)
+    monkeypatch.setattr(faster_whisper, "read_dimensions", lambda _path: LARGE_V3)
+    model = str(write_hugging_face(tmp_path / "large", random_state()))
+    assert memory_check.require_memory(tmp_path, model, recogniser="faster-whisper") == 0
+    with pytest.raises(ModelTooLarge):
+        memory_check.require_memory(tmp_path, model, recogniser="whisper")
+    need = plan_ctranslate2(LARGE_V3, memory=0).need
+    assert need.weights == HALF * LARGE_V3.parameters
+    assert need.total < free < least_need(LARGE_V3).total
+    # The batches are those that fit.
+    settings = LoadSettings(
+        store=ModelStore(), device=torch.device("cuda"), batches=BatchThread("none"), gpu_memory=free
+    )
+    rows = [plan_ctranslate2(LARGE_V3, memory=size * GIB).rows for size in (8, 16, 64)]
+    assert rows == sorted(rows)
+    assert 1 <= rows[0] < rows[-1] == devices.default_batch_size(settings.device)
+    assert faster_whisper._batch_size(tmp_path, settings) == rows[0]
+    free = need.total - 1
+    with pytest.raises(ModelTooLarge):
+        memory_check.require_memory(tmp_path, model, recogniser="faster-whisper")
 
 
 @pytest.fixture(scope="module")

@@ -45,9 +45,15 @@ def test_an_unknown_precision_is_refused() -> None:
         choose_precision("int4", CPU)
 
 
-def test_the_device_is_a_gpu_where_there_is_one_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_cards(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: capabilities[number])
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90"])
+
+
+def test_the_device_is_a_gpu_where_there_is_one_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_cards(monkeypatch, (8, 6), (9, 0))
     assert choose_device() == GPU
     assert choose_device("cuda:1") == torch.device("cuda", 1)
     assert choose_device("cpu") == CPU
@@ -57,6 +63,15 @@ def test_the_device_is_a_gpu_where_there_is_one_unless_named(monkeypatch: pytest
     assert choose_device() == CPU
     with pytest.raises(ModelUnavailable, match="nvidia-smi"):
         choose_device("cuda")
+
+
+def test_a_gpu_that_torch_was_not_built_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_cards(monkeypatch, (7, 0), (8, 6))
+    assert choose_device() == torch.device("cuda", 1)
+    with pytest.raises(ModelUnavailable, match="not built for the GPU of the device 'cuda'"):
+        choose_device("cuda")
+    two_cards(monkeypatch, (7, 0), (12, 0))
+    assert choose_device() == CPU
 
 
 @pytest.mark.parametrize("name", ["gpu", "mps", ""])

@@ -1,14 +1,18 @@
 """Whole pyannote pipelines from folders, in the layouts of community-1 and of 3.1."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from batches.recognition.diarization.campplus import load_campplus
 from batches.recognition.diarization.pipeline_diarizer import PipelineDiarizer
-from batches.recognition.errors import ModelUnavailable
+from batches.recognition.errors import GpuMemoryExhausted, ModelUnavailable
 from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.load_errors import is_hopeless
 from tests.sample_speech import load_sample
 from tests.speaker_pipelines import make_community_1, make_version_3_1, write_embedding
 
@@ -133,3 +137,71 @@ def test_a_wespeaker_checkpoint_is_not_taken_for_camplusplus(tmp_path: Path) -> 
     write_embedding(tmp_path / "pytorch_model.bin")
     with pytest.raises(ModelUnavailable, match=r"WeSpeakerResNet34.*config\.yaml"):
         load_campplus(tmp_path / "pytorch_model.bin")
+
+
+class SmallCard:
+    """Stand-in for a GPU with memory for batches of ``fits`` windows: torch raises as it does there."""
+
+    def __init__(self, diarizer: PipelineDiarizer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fits = 8
+        pipeline = diarizer._pipeline
+        monkeypatch.setattr(diarizer, "_device", torch.device("cuda"))
+        network = pipeline._segmentation.model
+        monkeypatch.setattr(network, "forward", self.limit(network.forward))
+        embedding = type(pipeline._embedding)
+        monkeypatch.setattr(embedding, "__call__", self.limit(embedding.__call__))
+
+    def limit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            if len(arguments[-1]) > self.fits:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return function(*arguments, **options)
+
+        return run
+
+
+@pytest.fixture
+def card(community_1: PipelineDiarizer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallCard]:
+    sizes = community_1._batch_sizes()
+    assert max(sizes.values()) > 2
+    yield SmallCard(community_1, monkeypatch)
+    community_1._set_batch_sizes(sizes)
+
+
+def test_a_card_with_too_little_memory_gets_smaller_batches(
+    community_1: PipelineDiarizer, card: SmallCard, sample: Samples
+) -> None:
+    """pyannote turns torch's error into MemoryError, which would end the engine with its other files."""
+    cut = sample[16_000 * 6 : 16_000 * 26]
+    expected = community_1.diarize(cut, progress=ignore)
+    card.fits = 2
+    shares: list[float] = []
+    assert community_1.diarize(cut, progress=shares.append) == expected
+    assert shares == sorted(shares)
+    assert set(community_1._batch_sizes().values()) <= {1, 2}
+
+
+def test_a_file_that_no_batch_size_fits_fails_alone(
+    community_1: PipelineDiarizer, card: SmallCard, sample: Samples
+) -> None:
+    cut = sample[16_000 * 6 : 16_000 * 26]
+    before = community_1._batch_sizes()
+    card.fits = 0
+    with pytest.raises(GpuMemoryExhausted, match=r"graphics card's memory.*community-1") as caught:
+        community_1.diarize(cut, progress=ignore)
+    assert not is_hopeless(caught.value)
+    assert not caught.value.permanent
+    assert community_1._batch_sizes() == before
+    card.fits = 8
+    assert community_1.diarize(cut, progress=ignore)
+
+
+def test_main_memory_that_is_used_up_is_no_matter_of_batches(
+    community_1: PipelineDiarizer, card: SmallCard, sample: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise MemoryError("Unable to allocate 2.00 GiB for an array")
+
+    monkeypatch.setattr(community_1, "_pipeline", fail)
+    with pytest.raises(MemoryError, match="Unable"):
+        community_1.diarize(sample[: 16_000 * 12], progress=ignore)

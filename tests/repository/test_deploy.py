@@ -119,6 +119,14 @@ def test_a_unit_stops_its_processes_in_order_and_confines_them(unit: Path) -> No
     assert parser["Install"]["WantedBy"] == "multi-user.target"
 
 
+def test_the_worker_s_unit_makes_the_device_that_cuda_may_not_make() -> None:
+    """CUDA calls the setuid program nvidia-modprobe for it, which NoNewPrivileges makes powerless."""
+    lines = (DEPLOY / "systemd" / "speechportal-worker.service").read_text().splitlines()
+    assert "NoNewPrivileges=true" in lines
+    # "-": a machine without the program starts too. "+": as root, without the unit's restrictions.
+    assert lines.index("ExecStartPre=-+/usr/bin/nvidia-modprobe -c0 -u") < lines.index("NoNewPrivileges=true")
+
+
 def test_each_timer_starts_a_unit_that_there_is() -> None:
     timers = list((DEPLOY / "systemd").glob("*.timer"))
     assert timers

@@ -25,7 +25,7 @@ def test_a_cpu_has_an_engine_for_each_recognition_worker(settings: Settings) -> 
 
 
 def test_each_card_has_an_engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_gpus", lambda: 2)
+    monkeypatch.setattr(engines, "_usable_cards", lambda: [0, 1])
     for wanted, found in {
         "auto": ["cuda:0", "cuda:1"],
         "cuda": ["cuda:0", "cuda:1"],
@@ -42,7 +42,7 @@ def test_each_card_has_an_engine(settings: Settings, monkeypatch: pytest.MonkeyP
 def test_a_card_that_is_not_there_is_left_to_the_engine_to_report(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_gpus", lambda: 0)
+    monkeypatch.setattr(engines, "_usable_cards", list)
     settings.RECOGNITION_DEVICE = "cuda"
     assert engines.devices() == ["cuda"]
 

@@ -73,16 +73,18 @@ class Command(BaseCommand):
         if min(arguments["rounds"], arguments["files_at_once"], arguments["threads"]) < 1:
             raise CommandError("--rounds, --files-at-once and --threads are at least 1.")
         with tempfile.TemporaryDirectory(prefix="speechportal-bench-") as scratch:
-            rounds = self._measure(names, recordings, arguments, Path(scratch))
+            rounds, failures = self._measure(names, recordings, arguments, Path(scratch))
+        if not rounds:
+            raise CommandError("\n".join(f"{name} failed:\n{error}" for name, error in failures.items()))
         if arguments["shape"]:
             recordings = [replace(recording, reference="") for recording in recordings]
-        rows = [report.make_row(name, recordings, rounds[name]) for name in names]
+        rows = [report.make_row(name, recordings, results) for name, results in rounds.items()]
         preferred = variants.REFERENCES[device]
-        reference = preferred if preferred in names else names[0]
+        reference = preferred if preferred in rounds else rows[0].name
         wall = device == variants.GPU
         report.set_ratios(rows, reference, wall=wall)
         self.stdout.write(_headline(recordings, arguments))
-        self.stdout.write(report.as_table(rows, reference, wall=wall))
+        self.stdout.write(report.as_table(rows, reference, wall=wall, failures=failures))
         if arguments["json"]:
             conditions = {
                 key: arguments[key]
@@ -97,7 +99,7 @@ class Command(BaseCommand):
                     "model",
                 )
             }
-            document = report.as_document(rows, recordings, reference, conditions)
+            document = report.as_document(rows, recordings, reference, conditions, failures)
             arguments["json"].write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
     def _names(self, only: list[str] | None, device: str, *, speakers: bool) -> list[str]:
@@ -116,8 +118,12 @@ class Command(BaseCommand):
 
     def _measure(
         self, names: list[str], recordings: list[Recording], arguments: dict[str, Any], scratch: Path
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Measure the variants in turn; returns the results by variant, one per round."""
+    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+        """Measure the variants in turn.
+
+        Returns the results by variant, one per round, and the errors of variants that failed, which are not
+        run again and have no results.
+        """
         model = arguments["model"]
         if arguments["shape"]:
             self.stderr.write(f"writing random weights of the size of {arguments['shape']}")
@@ -137,11 +143,21 @@ class Command(BaseCommand):
             trusted_pipelines=tuple(settings.TRUSTED_PIPELINES),
         )
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        failures: dict[str, str] = {}
         for number in range(1, arguments["rounds"] + 1):
-            for name in names:
+            for name in list(results):
                 self.stderr.write(f"round {number} of {arguments['rounds']}: {name}")
-                results[name].append(_run(name, setup, recordings, scratch))
-        return results
+                try:
+                    results[name].append(_run(name, setup, recordings, scratch))
+                except VariantFailed as error:
+                    self.stderr.write(f"{name} failed:\n{error}")
+                    failures[name] = str(error)
+                    del results[name]
+        return results, failures
+
+
+class VariantFailed(Exception):
+    """The process of a variant ended with an error; with the end of its standard error."""
 
 
 def _headline(recordings: list[Recording], arguments: dict[str, Any]) -> str:
@@ -189,7 +205,7 @@ def _environment(setup: variants.Setup, scratch: Path) -> dict[str, str]:
 
 
 def _run(name: str, setup: variants.Setup, recordings: list[Recording], scratch: Path) -> dict[str, Any]:
-    """Run one measurement in a process with a clean environment."""
+    """Run one measurement in a process with a clean environment. Raises VariantFailed."""
     job, result = scratch / "job.json", scratch / "result.json"
     document = {
         "variant": name,
@@ -206,6 +222,7 @@ def _run(name: str, setup: variants.Setup, recordings: list[Recording], scratch:
         check=False,
     )
     if process.returncode:
-        raise CommandError(f"{name} failed:\n{process.stderr.decode(errors='replace')[-2000:]}")
+        errors = process.stderr.decode(errors="replace").strip()
+        raise VariantFailed(errors[-2000:] or f"it ended with status {process.returncode}")
     loaded: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return loaded

@@ -190,10 +190,16 @@ def gpu() -> Iterator[Finding]:
         make = bad if asked_for else note
         yield make("gpu", sentence, advice)
         return
-    for number, card in enumerate(report.cards):
+    named = engines.devices(wanted) if asked_for else []
+    for card in report.cards:
+        if not card.usable:
+            sentence, advice = report.build_problem([card])
+            make = bad if f"{engines.CUDA}:{card.number}" in named else note
+            yield make("gpu", f"Card {card.number} is not used: {sentence}", advice)
+            continue
         yield good(
             "gpu",
-            f"Card {number}: {card.name}, {card.total / 1e9:.0f} GB, {card.free / 1e9:.0f} GB free "
+            f"Card {card.number}: {card.name}, {card.total / 1e9:.0f} GB, {card.free / 1e9:.0f} GB free "
             f"(driver {report.driver or 'unknown'}, CUDA {report.cuda}).",
         )
     yield from _models_on_cards(report)
@@ -201,13 +207,14 @@ def gpu() -> Iterator[Finding]:
 
 def _models_on_cards(report: gpu_probe.GpuReport) -> Iterator[Finding]:
     """Check for models that need more memory than the smallest GPU, or the setting, allows."""
-    allowed = min(settings.GPU_MEMORY_MB * MIB, *(card.total for card in report.cards))
+    allowed = min(settings.GPU_MEMORY_MB * MIB, *(card.total for card in report.usable_cards))
     store = ModelStore(settings.MODELS_DIR)
     for name in sorted(ServedModels.of_settings().whisper):
         try:
-            need = least_need(read_dimensions(store.whisper(name).path)).total
-        except ModelUnavailable:
-            continue  # reported by the check of the models
+            recogniser = registry.find_recogniser(name, store, settings.RECOGNITION_ENGINE).name
+            need = least_need(read_dimensions(store.whisper(name).path), recogniser).total
+        except (ModelUnavailable, ValueError):
+            continue  # reported by the check of the models, or of the settings
         if need > allowed:
             yield bad(
                 "gpu",

@@ -108,7 +108,10 @@ class GpuCheck:
         self._seconds, self._shape, self._memory = seconds, shape, memory
         self._store = ModelStore(kit.models)
         self._recordings = kit.read_recordings()[:most]
-        self._batches = BatchThread("recognition", gather=devices.gather_seconds(device))
+        devices.make_current(device)
+        self._batches = BatchThread(
+            "recognition", lambda: devices.make_current(device), gather=devices.gather_seconds(device)
+        )
         self._settings = LoadSettings(store=self._store, device=device, batches=self._batches)
         self._segmenter = Segmenter(
             self._store.speakers(DEFAULT_SPEAKERS).segmentation, batches=self._batches, device=device

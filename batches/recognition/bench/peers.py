@@ -14,6 +14,7 @@ from batches.recognition.bench.recordings import Recording
 from batches.recognition.bench.variants import GPU, Found, Setup
 from batches.recognition.media.decoding import decode
 from batches.recognition.models.store import ModelStore
+from batches.recognition.runtime import cublas
 from batches.recognition.transcript import SpeakerTurn
 
 _GPU_BATCH = 128  # 30-second windows at once: the fastest of 16 to 256 on an H200
@@ -65,6 +66,8 @@ class FasterWhisper:
         from batches.recognition.models.faster_whisper_weights import faster_folder
 
         setup = self._setup
+        if setup.device == GPU:
+            cublas.require()
         folder = faster_folder(ModelStore(setup.models_dir).whisper(setup.whisper_model), setup.cache)
         model = WhisperModel(
             str(folder), device=setup.device, compute_type=self._compute_type, cpu_threads=setup.threads

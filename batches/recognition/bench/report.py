@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from batches.recognition.bench.recordings import Recording
@@ -18,6 +19,9 @@ from batches.recognition.bench.scoring import (
     repeated_words,
 )
 from batches.recognition.transcript import SpeakerTurn
+
+NO_FAILURES: Mapping[str, str] = MappingProxyType({})
+_LONGEST_ERROR = 200  # characters of an error in a table
 
 
 @dataclass(slots=True)
@@ -96,8 +100,10 @@ def set_ratios(rows: Sequence[Row], reference: str, *, wall: bool = False) -> No
         row.ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
 
 
-def as_table(rows: Sequence[Row], reference: str, *, wall: bool = False) -> str:
-    """A table in Markdown."""
+def as_table(
+    rows: Sequence[Row], reference: str, *, wall: bool = False, failures: Mapping[str, str] = NO_FAILURES
+) -> str:
+    """A table in Markdown. ``failures`` are the errors of variants without results, by name."""
     head = ["", f"{'time' if wall else 'CPU'}, ratio to {reference}", "CPU s / min", "wall s / min"]
     head += ["x real time", "peak MB", *(["GPU MB"] if wall else []), "load CPU s"]
     lines = [
@@ -126,6 +132,9 @@ def as_table(rows: Sequence[Row], reference: str, *, wall: bool = False) -> str:
                 *_diarization_cells(row.diarization),
             ]
         )
+    for name, error in failures.items():
+        last = (error.strip().splitlines() or [""])[-1].replace("|", "/")
+        lines.append([name, f"failed: {last[:_LONGEST_ERROR]}", *["-"] * (len(lines[0]) - 2)])
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -138,7 +147,11 @@ def _diarization_cells(errors: DiarizationErrors | None) -> tuple[str, str]:
 
 
 def as_document(
-    rows: Sequence[Row], recordings: Sequence[Recording], reference: str, conditions: Mapping[str, Any]
+    rows: Sequence[Row],
+    recordings: Sequence[Recording],
+    reference: str,
+    conditions: Mapping[str, Any],
+    failures: Mapping[str, str] = NO_FAILURES,
 ) -> dict[str, Any]:
     """The report as JSON. ``conditions`` are those of the measurement, such as threads and the device."""
     return {
@@ -149,6 +162,7 @@ def as_document(
         "seconds": sum(recording.seconds for recording in recordings),
         "ratio_to": reference,
         "variants": [_as_document(row) for row in rows],
+        "failures": dict(failures),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from batches.recognition.bench.recordings import Recording
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
-from batches.recognition.runtime import device
+from batches.recognition.runtime import cublas, device
 from batches.recognition.transcript import SpeakerTurn
 
 CPU, GPU = "cpu", device.GPU
@@ -108,7 +108,8 @@ def _missing_on_gpu(name: str) -> str:
         import ctranslate2
 
         if not ctranslate2.get_cuda_device_count():
-            return "CTranslate2 finds no GPU: it needs the libraries of CUDA 12"
+            return "CTranslate2 finds no GPU"
+        return cublas.missing()
     return ""
 
 

@@ -70,7 +70,7 @@ class SpeakerEmbedder:
         self.device = device
         self._fixed_shapes = is_gpu(device) if fixed_shapes is None else fixed_shapes
         self.network = load_campplus(checkpoint).to(self.device)
-        self._filter_bank = FilterBank(self.device)
+        self._filter_bank = FilterBank(self.device, fixed_shapes=self._fixed_shapes)
         self._batches = batches or BatchThread("embedding")
         self._stretch = _FIXED_STRETCH if self._fixed_shapes else _STRETCH
         batch = _FIXED_BATCHES[-1] if self._fixed_shapes else _CPU_BATCH

@@ -7,6 +7,7 @@ F. Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)" (2022).
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import warnings
@@ -31,8 +32,9 @@ from batches.recognition.diarization.pipeline_folder import (
 )
 from batches.recognition.diarization.speaker_bounds import check_bounds
 from batches.recognition.diarization.turns import label_turns
-from batches.recognition.errors import ModelUnavailable
+from batches.recognition.errors import GpuMemoryExhausted, ModelUnavailable
 from batches.recognition.media.decoding import SAMPLE_RATE, Samples
+from batches.recognition.runtime.device import is_gpu, release_memory
 from batches.recognition.transcript import SpeakerTurn
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
 
     from batches.recognition.diarization.segmentation import Segmentation
 
+_BATCH_SIZES = ("segmentation_batch_size", "embedding_batch_size")  # parameters of a pipeline
 _CPU_BATCH = 8  # windows at once on a CPU: published pipelines say 32, which takes 2.6 GB
+logger = logging.getLogger(__name__)
 _WAIT = 0.5  # s between two looks at whether a waiting call was cancelled
 
 
@@ -97,13 +101,11 @@ class PipelineDiarizer:
         while not self._turn.acquire(timeout=_WAIT):
             progress(0.0)
         try:
-            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                output = self._pipeline(
-                    file,
-                    hook=_StepProgress(progress),
-                    **{name: count for name, count in bounds.items() if count > 0},
-                )
+            output = self._run(
+                file,
+                hook=_StepProgress(progress),
+                **{name: count for name, count in bounds.items() if count > 0},
+            )
         finally:
             self._turn.release()
         # Pipelines before pyannote.audio 4 return the annotation itself.
@@ -117,6 +119,46 @@ class PipelineDiarizer:
                 if turn.start < duration
             ]
         )
+
+    def _run(self, file: dict[str, Any], **options: Any) -> Any:
+        """Run the pipeline. When the GPU's memory does not suffice, run it again with half the batch sizes.
+
+        Sizes that sufficed are kept for further files. Raises GpuMemoryExhausted if not even one window at
+        once fits; the sizes are then as before, since they were not the cause.
+        """
+        before = self._batch_sizes()
+        while True:
+            try:
+                with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    return self._pipeline(file, **options)
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                if not is_gpu(self._device) or not _is_of_gpu(error):
+                    raise
+            # Outside of the handler, whose exception would keep the tensors of the failed call.
+            release_memory(self._device)
+            sizes = self._batch_sizes()
+            if all(size == 1 for size in sizes.values()):
+                self._set_batch_sizes(before)
+                raise GpuMemoryExhausted(
+                    f"The graphics card's memory does not suffice for this file in {self._model}, even "
+                    "with one window. Lower SPEECHPORTAL_FILES_AT_ONCE, or raise SPEECHPORTAL_GPU_MEMORY_MB."
+                )
+            self._set_batch_sizes({name: max(1, size // 2) for name, size in sizes.items()})
+            logger.warning("The GPU's memory does not suffice for %s: its batches are halved.", self._model)
+
+    def _batch_sizes(self) -> dict[str, int]:
+        """Batch sizes of the pipeline's steps; empty for a trusted pipeline without such settings."""
+        return {name: getattr(self._pipeline, name) for name in _BATCH_SIZES if hasattr(self._pipeline, name)}
+
+    def _set_batch_sizes(self, sizes: dict[str, int]) -> None:
+        for name, size in sizes.items():
+            setattr(self._pipeline, name, size)
+
+
+def _is_of_gpu(error: Exception) -> bool:
+    """Whether it is the GPU's memory that did not suffice: pyannote raises MemoryError then, from torch's."""
+    return isinstance(error, torch.OutOfMemoryError) or isinstance(error.__context__, RuntimeError)
 
 
 class _StepProgress:
@@ -152,7 +194,7 @@ def _load(folder: Path, device: torch.device) -> Any:
         raise ModelUnavailable(f"The speaker pipeline {folder.name} is incomplete: {problems[0]}")
     parameters: dict[str, Any] = dict(config.parameters)
     if device.type == "cpu":
-        for name in ("segmentation_batch_size", "embedding_batch_size"):
+        for name in _BATCH_SIZES:
             parameters[name] = min(int(parameters.get(name, 1)), _CPU_BATCH)
     try:
         pipeline = SpeakerDiarization(

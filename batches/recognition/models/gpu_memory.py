@@ -23,6 +23,12 @@ _HARVEST_BYTES = GIB  # attention maps of one group of rows
 _OTHER_BYTES = 4 * GIB  # CUDA itself, segmentation and speaker embeddings, with their graphs
 
 
+CTRANSLATE2_RECOGNISER = "faster-whisper"
+_CTRANSLATE2_ROWS = 128  # as many as on a GPU by default
+_CTRANSLATE2_BYTES = 2  # of a float16
+_ALIGNED_TOKENS = 128  # of a long text in one chunk
+
+
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
     """Batch sizes of one decoder, and the GPU memory that they need, including everything else."""
@@ -55,9 +61,37 @@ def plan_batches(
     return next((plan for plan in plans if plan.need.total <= memory), plans[-1])
 
 
-def least_need(dims: WhisperDimensions) -> MemoryNeed:
+def plan_ctranslate2(dims: WhisperDimensions, *, memory: int, rows: int = 0) -> BatchPlan:
+    """Plan the largest batches of CTranslate2 that fit into ``memory`` bytes, or one row if none do.
+
+    ``rows`` sets the rows. It allocates as it needs, at the context of each batch, and keeps no static
+    batches: a row is computed at the full context, which is the most.
+    """
+    sizes = [rows] if rows else [_CTRANSLATE2_ROWS >> halvings for halvings in range(8)]
+    plans = [_plan_ctranslate2(dims, size) for size in sizes]
+    return next((plan for plan in plans if plan.need.total <= memory), plans[-1])
+
+
+def _plan_ctranslate2(dims: WhisperDimensions, rows: int) -> BatchPlan:
+    frames, size = dims.n_audio_ctx, _CTRANSLATE2_BYTES
+    cache = rows * bytes_per_row(dims, frames, 0, size)
+    # The layers of the encoder, with one map of attention for each head.
+    encoder = size * frames * (14 * dims.n_audio_state + dims.n_audio_head * frames)
+    alignment = _ALIGNED_TOKENS * dims.n_vocab * (size + 4)  # of the text that was found
+    need = MemoryNeed(size * dims.parameters, cache, rows * max(encoder, alignment), _OTHER_BYTES)
+    return BatchPlan(rows, rows, rows, need)
+
+
+def plan_for(recogniser: str, dims: WhisperDimensions, *, memory: int, rows: int = 0) -> BatchPlan:
+    """Plan of the recogniser of that name: :func:`plan_ctranslate2` or :func:`plan_batches`."""
+    if recogniser == CTRANSLATE2_RECOGNISER:
+        return plan_ctranslate2(dims, memory=memory, rows=rows)
+    return plan_batches(dims, memory=memory, rows=rows)
+
+
+def least_need(dims: WhisperDimensions, recogniser: str = "") -> MemoryNeed:
     """Minimum GPU memory of the model, with the smallest batches in half precision."""
-    return plan_batches(dims, memory=0).need
+    return plan_for(recogniser, dims, memory=0).need
 
 
 def _plan(dims: WhisperDimensions, alignment_heads: int, itemsize: int, rows: int) -> BatchPlan:

@@ -8,6 +8,7 @@ which has its own caching allocator, and the CPU.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ import torch
 
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
+from batches.recognition.runtime import gpu_probe
+from batches.recognition.runtime.visible_devices import VISIBLE_DEVICES, visible_devices
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GPU = "cuda"  # the first GPU, as an operator names it
@@ -42,12 +45,12 @@ class Precision:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" selects a GPU if there is one.
+    """Device of that name: "auto", "cpu", "cuda" or "cuda:1". "auto" selects a usable GPU if there is one.
 
-    Raises ModelUnavailable if the device does not exist here.
+    Raises ModelUnavailable if the device does not exist here, or torch was not built for it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _any_device()
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -59,12 +62,35 @@ def choose_device(name: str = "auto") -> torch.device:
     if is_gpu(device):
         if not torch.cuda.is_available():
             raise ModelUnavailable(
-                f"The device '{name}' was asked for, but torch finds no NVIDIA GPU here. "
+                f"The device '{name}' was asked for, but torch finds no NVIDIA GPU here{_among()}. "
                 "Check the driver with nvidia-smi, and that torch is a CUDA build."
             )
         if (device.index or 0) >= torch.cuda.device_count():
             raise ModelUnavailable(f"The device '{name}' does not exist: {torch.cuda.device_count()} GPUs.")
+        if not _is_usable(device.index or 0):
+            raise ModelUnavailable(
+                f"PyTorch {torch.__version__} was not built for the GPU of the device '{name}'. "
+                "Run manage.py doctor, which names the remedy."
+            )
     return device
+
+
+def _any_device() -> torch.device:
+    """First GPU that torch was built for, or the CPU."""
+    if torch.cuda.is_available():
+        for number in filter(_is_usable, range(torch.cuda.device_count())):
+            return torch.device(GPU, number) if number else torch.device(GPU)
+    return torch.device("cpu")
+
+
+def _is_usable(number: int) -> bool:
+    return gpu_probe.built_for(torch.cuda.get_device_capability(number), torch.cuda.get_arch_list())
+
+
+def _among() -> str:
+    """The GPUs that this process is limited to, for a sentence."""
+    names = visible_devices(os.environ)
+    return "" if names is None else f" ({VISIBLE_DEVICES}={','.join(names)})"
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
@@ -135,6 +161,25 @@ def on_own_stream(device: torch.device) -> Iterator[None]:
     synchronise(device)  # another stream may still be copying weights and tables
     with torch.cuda.device(device), torch.cuda.stream(new_stream(device)):
         yield
+
+
+@contextmanager
+def as_current(device: torch.device) -> Iterator[None]:
+    """Make a GPU the current one of this thread, for what takes no device, such as CUDA graphs and events.
+
+    No-op on a CPU.
+    """
+    if not is_gpu(device):
+        yield
+        return
+    with torch.cuda.device(device):
+        yield
+
+
+def make_current(device: torch.device) -> None:
+    """As :func:`as_current`, until the end of the thread."""
+    if is_gpu(device) and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 def shorten_thread_switches(device: torch.device) -> None:

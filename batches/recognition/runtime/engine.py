@@ -167,13 +167,14 @@ class Engine:
         progress("loading models", _SEGMENTED)
         diarizer = self._load_diarizer()
         ((_, sound),) = audio.sounds
-        turns = diarizer.diarize(
-            sound.samples,
-            segmentation,
-            min_speakers=options.min_speakers,
-            max_speakers=options.max_speakers,
-            progress=_part(progress, "separating speakers", _SEGMENTED, 1.0),
-        )
+        with self._on_device():
+            turns = diarizer.diarize(
+                sound.samples,
+                segmentation,
+                min_speakers=options.min_speakers,
+                max_speakers=options.max_speakers,
+                progress=_part(progress, "separating speakers", _SEGMENTED, 1.0),
+            )
         result = assign_speakers(transcript, turns)
         result.engine = {**result.engine, "speakers": diarizer.model}
         return result
@@ -206,14 +207,15 @@ class Engine:
 
             from batches.recognition.providers import LoadSettings
             from batches.recognition.runtime.batching import BatchThread
-            from batches.recognition.runtime.device import choose_device, gather_seconds
+            from batches.recognition.runtime.device import choose_device, gather_seconds, make_current
 
-            def use_threads() -> None:
+            def prepare_thread() -> None:
                 torch.set_num_threads(self._threads)
+                make_current(device)
 
-            use_threads()
+            torch.set_num_threads(self._threads)
             device = choose_device(self._device)
-            self._batches = BatchThread("recognition", use_threads, gather=gather_seconds(device))
+            self._batches = BatchThread("recognition", prepare_thread, gather=gather_seconds(device))
             self._settings = LoadSettings(
                 store=self._store,
                 device=device,
@@ -226,8 +228,16 @@ class Engine:
             )
         return self._settings
 
+    @contextlib.contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Make the engine's GPU the current one of this thread."""
+        from batches.recognition.runtime.device import as_current
+
+        with as_current(self._load_settings().device):
+            yield
+
     def _load_segmenter(self) -> Segmenter:
-        with self._loading, as_installation_faults():
+        with self._loading, as_installation_faults(), self._on_device():
             if self._segmenter is None:
                 from batches.recognition.diarization.segmentation import Segmenter
 
@@ -263,14 +273,14 @@ class Engine:
                     yield checkpoint
 
     def _load_recogniser(self) -> SpeechRecogniser:
-        with self._loading, as_installation_faults():
+        with self._loading, as_installation_faults(), self._on_device():
             if self._recogniser is None:
                 provider = registry.find_recogniser(self._speech_model, self._store, self._provider)
                 self._recogniser = provider.load(self._speech_model, self._load_settings())
             return self._recogniser
 
     def _load_diarizer(self) -> Diarizer:
-        with self._loading, as_installation_faults():
+        with self._loading, as_installation_faults(), self._on_device():
             if self._diarizer is None:
                 provider = registry.find_diarizer(self._speaker_model, self._store)
                 self._diarizer = provider.load(self._speaker_model, self._load_settings())

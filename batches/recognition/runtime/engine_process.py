@@ -18,9 +18,10 @@ from typing import IO
 
 from batches.recognition.runtime.memory import OUT_OF_MEMORY, unreclaimable
 from batches.recognition.runtime.oom_kills import KERNEL_KILL
+from batches.recognition.runtime.visible_devices import VISIBLE_DEVICES, device_order
 
 # Allow list of the environment variables that the engine process inherits.
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", VISIBLE_DEVICES, "NVIDIA_VISIBLE_DEVICES")
 # Reason of an end, besides KERNEL_KILL, for want of memory.
 NO_MEMORY = "the machine, or its limit of memory (ulimit -v), has no memory left for it"
 _LOG_LINES = 200
@@ -32,6 +33,7 @@ def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) ->
     """Complete environment of an engine process."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
     return environment | {
+        **device_order(inherited),
         "HOME": str(home),
         "TMPDIR": str(home),
         "LANG": "C.UTF-8",
@@ -52,11 +54,18 @@ def clean_environment(threads: int, home: Path, inherited: Mapping[str, str]) ->
 class EngineProcess:
     """Running engine process. ``home`` is its scratch folder, its home and its working directory.
 
-    The kernel ends it when the thread that created this object ends.
+    It inherits what :func:`clean_environment` allows of ``environment``. The kernel ends it when the thread
+    that created this object ends.
     """
 
     def __init__(
-        self, arguments: Sequence[str], listener: socket.socket, *, threads: int, home: Path
+        self,
+        arguments: Sequence[str],
+        listener: socket.socket,
+        *,
+        threads: int,
+        home: Path,
+        environment: Mapping[str, str],
     ) -> None:
         self.owner = os.getpid()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
@@ -76,7 +85,7 @@ class EngineProcess:
             stderr=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             cwd=home,
-            env=clean_environment(threads, home, os.environ),
+            env=clean_environment(threads, home, environment),
             start_new_session=True,
         )
         os.set_blocking(_required(self._process.stderr).fileno(), False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from batches.recognition import registry
 from batches.recognition.models import memory
 from batches.recognition.models.dimensions import read_dimensions
-from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY, GPU_MEMORY, plan_batches
+from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY, GPU_MEMORY, plan_for
 from batches.recognition.models.store import ModelStore
 
 _WHISPER = {"whisper", "faster-whisper"}  # recognisers whose need follows from the model's dimensions
@@ -36,13 +36,14 @@ def require_memory(
     )
 
     store = ModelStore(models_dir)
-    if registry.find_recogniser(whisper_model, store, recogniser).name not in _WHISPER:
+    name = registry.find_recogniser(whisper_model, store, recogniser).name
+    if name not in _WHISPER:
         return 0
     dims = read_dimensions(store.whisper(whisper_model).path)
     chosen = choose_device(device)
     if is_gpu(chosen):
         allowed = limit_memory(chosen, gpu_memory)
-        plan = plan_batches(dims, memory=allowed, rows=batch_size)
+        plan = plan_for(name, dims, memory=allowed, rows=batch_size)
         memory.require(whisper_model, plan.need, allowed, of=GPU_MEMORY)
         return 0
     number_bytes = choose_precision("auto", chosen).products.itemsize

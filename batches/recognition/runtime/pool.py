@@ -42,6 +42,7 @@ from batches.recognition.models.gpu_memory import DEFAULT_GPU_MEMORY
 from batches.recognition.models.store import default_folder
 from batches.recognition.runtime.engine_process import EngineProcess
 from batches.recognition.runtime.oom_kills import OomWatch
+from batches.recognition.runtime.visible_devices import isolate
 
 MEMORY_LIMIT_FILE = "memory-limit"  # in the engine's home: bytes, as a decimal number
 logger = logging.getLogger(__name__)
@@ -247,11 +248,13 @@ class _Engine:
 
     def _start(self, now: float) -> None:
         self._home.mkdir(exist_ok=True)
+        device, only = isolate(self.endpoint.device, os.environ)
         self.process = EngineProcess(
-            self._config.arguments(self.endpoint.device),
+            self._config.arguments(device),
             self._listener,
             threads=self._config.threads,
             home=self._home,
+            environment={**os.environ, **only},
         )
         self._started = now
 
