@@ -18,7 +18,7 @@ from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
 from batches.recognition.runtime.device import is_gpu
 
 _GROUP_ROWS = 64
-_GROUP_VALUES = 2**25  # of attention in one group: about 0.13 GB, of which some six copies are made
+GROUP_VALUES = 2**25  # of attention in one group: about 0.13 GB, of which some six copies are made
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +103,7 @@ class Harvester:
         if not decoded.size:
             return
         longest = int(ended.steps[decoded].max()) * batch.frames * self._weights.alignment_head_count
-        most = max(1, min(_GROUP_ROWS, _GROUP_VALUES // longest))
+        most = max(1, min(_GROUP_ROWS, GROUP_VALUES // longest))
         for group in groups(ended.steps[decoded], most):
             self._collect_group(batch, ended.pick(decoded[group]))
 
@@ -119,7 +119,7 @@ class Harvester:
                 if future is not None and future.set_running_or_notify_cancel():
                     future.set_result(dict(zip(tokenizer.all_language_codes, row, strict=True)))
 
-        self._start(attempts, finish)
+        self.start(attempts, finish)
 
     def _collect_group(self, batch: StaticBatch, ended: _Ended) -> None:
         rows = torch.from_numpy(ended.rows).to(batch.done.device)
@@ -145,9 +145,9 @@ class Harvester:
                     maps[place, :steps, : ended.frames[place]],
                 ).finish()
 
-        self._start(ended.attempts, finish)
+        self.start(ended.attempts, finish)
 
-    def _start(self, attempts: list[Attempt], finish: Callable[[], None]) -> None:
+    def start(self, attempts: list[Attempt], finish: Callable[[], None]) -> None:
         """Run the host part in another thread; every future gets a result or an error."""
 
         def guarded() -> None:
