@@ -16,6 +16,10 @@ class TextPass:
 
     def __init__(self, weights: DeviceWeights) -> None:
         self.weights = weights
+        self._alignment_heads = {
+            layer: torch.tensor(heads, device=weights.device)
+            for layer, heads in weights.alignment_heads.items()
+        }
 
     @torch.inference_mode()
     def __call__(
@@ -35,7 +39,7 @@ class TextPass:
         for number, layer in enumerate(weights.decoder_layers):
             x = self._attend(x, layer)
             together = x.view(chunks, texts * length, -1)
-            heads = weights.alignment_heads.get(number, []) if aligned else []
+            heads = self._alignment_heads.get(number) if aligned else None
             x, found = self._cross_attend(together, layer, encoded, heads)
             x = x.view(chunks * texts, length, -1)
             scores += found
@@ -57,7 +61,7 @@ class TextPass:
         return x + F.linear(attended.transpose(1, 2).reshape(x.shape), *layer.out)
 
     def _cross_attend(
-        self, x: Tensor, layer: DecoderLayer, encoded: Tensor, heads: list[int]
+        self, x: Tensor, layer: DecoderLayer, encoded: Tensor, heads: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """Attention of (chunks, n, state) to the audio, and the scores of the named heads, if there are any.
 
@@ -67,7 +71,7 @@ class TextPass:
         (query,) = self._split(F.linear(F.layer_norm(x, *layer.cross_norm), *layer.cross_query), 1)
         key, value = self._split(F.linear(encoded, *layer.cross_kv), 2)
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        scores = [query[:, heads] @ key[:, heads].transpose(-1, -2)] if heads else []
+        scores = [] if heads is None else [query[:, heads] @ key[:, heads].transpose(-1, -2)]
         return x + F.linear(attended.transpose(1, 2).reshape(x.shape), *layer.cross_out), scores
 
     @torch.inference_mode()

@@ -24,7 +24,7 @@ from batches.recognition.asr.continuous.token_alignment import attention_maps
 from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.asr.quality import loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
-from batches.recognition.runtime.device import release_memory
+from batches.recognition.runtime.device import is_gpu, release_memory
 
 _WIDTH = 4  # scored texts of a chunk beside each other; a chunk with more of them takes several blocks
 _LENGTHS = (32, 64, 128, 256)  # places of a text with its initial tokens; longer ones take the whole context
@@ -177,8 +177,8 @@ class TextLane:
         ]
         maps = attention_maps(
             scores[: len(attempts), :, shape.start : shape.start + max(steps)],
-            torch.tensor(frames).to(device),
-            torch.tensor(steps).to(device),
+            _upload(frames, device),
+            _upload(steps, device),
             lead,
         )
         first = hidden[: len(attempts), 0, shape.start]
@@ -219,8 +219,8 @@ class TextLane:
                 place[shape.initial : shape.initial + len(text)] = text
         numbers = [block.number for block in blocks] + [0] * (rows - len(blocks))
         device = encoded.device
-        chunks = encoded[torch.tensor(numbers).to(device)]
-        return self._texts(chunks, torch.from_numpy(tokens).to(device), aligned=not shape.scores)
+        chunks = encoded[_upload(numbers, device)]
+        return self._texts(chunks, _upload(tokens, device), aligned=not shape.scores)
 
     def _logprobs(
         self, hidden: Tensor, blocks: list[_Block], targets: list[list[int]], shape: _Shape
@@ -237,8 +237,14 @@ class TextLane:
         count = len(places)
         padded = [0] * (-count % _LOGIT_MULTIPLE)
         flat = [token for target in targets for token in target]
-        at, tokens = (torch.tensor(values + padded).to(hidden.device) for values in (places, flat))
+        at, tokens = (_upload(values + padded, hidden.device) for values in (places, flat))
         return self._texts.logprobs(hidden.flatten(0, 2), at, tokens)[:count]
+
+
+def _upload(values: Sequence[int] | NDArray[np.int64], device: torch.device) -> Tensor:
+    """Copy to the device, without waiting for its work."""
+    tensor = torch.as_tensor(values, dtype=torch.long)
+    return tensor.pin_memory().to(device, non_blocking=True) if is_gpu(device) else tensor
 
 
 def cut_given(text: Sequence[int], limit: int) -> tuple[Sequence[int], int | None]:
