@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from batches.recognition import registry
-from batches.recognition.asr import faster_whisper, openai_whisper
+from batches.recognition.asr import faster_whisper
 from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.continuous.loading import load_decoder
 from batches.recognition.asr.continuous.static_batch import StaticBatch
 from batches.recognition.asr.whisper_recogniser import WhisperRecogniser
-from batches.recognition.contracts import SpeechRecogniser
 from batches.recognition.errors import ModelTooLarge
 from batches.recognition.models.dimensions import WhisperDimensions
 from batches.recognition.models.gpu_memory import (
@@ -45,6 +43,7 @@ from tests.recognition.continuous.small_model import (
     state_dict,
     tokenizer,
 )
+from tests.recognition.gpu_engine import run_as_on_a_gpu
 from tests.sample_speech import sample_folder
 
 BASE = WhisperDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6)
@@ -147,16 +146,6 @@ def test_a_card_that_is_too_small_is_said_in_one_sentence(need: int) -> None:
         )
     assert caught.value.message.startswith(f"tiny needs {need / 1e9:.1f} GB of the graphics card's memory")
     assert "SPEECHPORTAL_GPU_MEMORY_MB" in caught.value.message
-
-
-def run_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine take the decoder that it has for a GPU, on the CPU."""
-
-    def load(reference: str, settings: LoadSettings) -> SpeechRecogniser:
-        return openai_whisper._load_on_gpu(settings.store.whisper(reference), settings)
-
-    provider = replace(openai_whisper.PROVIDER, load=load)
-    monkeypatch.setattr(registry, "find_recogniser", lambda *_arguments: provider)
 
 
 def test_the_engine_gives_its_setting_to_the_gpu_decoder(

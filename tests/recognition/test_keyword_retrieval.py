@@ -115,11 +115,11 @@ def test_likeness_is_an_edit_distance_in_which_similar_letters_cost_half() -> No
 
 
 def test_a_name_is_spelt_as_one_of_a_thousand_keywords_and_no_other_is_inserted(
-    engine: Engine, tmp_path: Path
+    either_engine: Engine, tmp_path: Path
 ) -> None:
     path = write_wav(tmp_path / "diane.wav", load_sample()[200_000:232_000])
     keywords = [*names(1000), "Dianne"]
-    transcript = recognise(engine, path, Options(language="en", keywords=keywords))
+    transcript = recognise(either_engine, path, Options(language="en", keywords=keywords))
     text = transcript.text
     assert "This is Dianne in New Jersey" in text
     outcomes = {outcome.text: (outcome.accepted, outcome.refused) for outcome in transcript.keywords}

@@ -7,6 +7,7 @@ import pytest
 
 from batches.recognition.asr.chunk_decoder import DecodeRequest, ScoreRequest
 from batches.recognition.asr.decoding import BatchDecoder
+from batches.recognition.asr.output_layer import Int8OutputLayer
 from batches.recognition.asr.whisper_model import WhisperModel
 from batches.recognition.models.store import ModelStore
 from batches.recognition.models.weights import open_weights
@@ -51,3 +52,17 @@ def test_a_given_text_is_taken_as_decoded_with_its_times(model: WhisperModel) ->
     (other,) = decoder.run(features, [DecodeRequest(SOUND, "en", text=tuple(spelt))])
     assert "Dyanne" in other.text
     assert other.mean_logprob < greedy.mean_logprob
+
+
+def test_scores_by_the_int8_output_layer_are_nearly_exact() -> None:
+    """The likeliest tokens must be exact in the sum over all tokens too, not only the text's own ones."""
+    model = WhisperModel(open_weights(ModelStore().whisper("base")), precision="float32")
+    texts = (
+        " This is Diane in New Jersey. And I'm Sheila in Texas.",
+        " This is Dyanne in New Jersey.",
+    )
+    request = ScoreRequest(SOUND, "en", tuple(tuple(model.tokenizer("en").encode(text)) for text in texts))
+    features = model.encode(model.mel(SOUND, 800)[None])
+    exact = BatchDecoder(model).score(features, request)
+    model._output = Int8OutputLayer(model._decoder.token_embedding.weight[: model.tokenizer("en").eot + 1])
+    assert BatchDecoder(model).score(features, request) == pytest.approx(exact, abs=0.2)

@@ -2,7 +2,7 @@
 
 A decoder that scores texts tries each keyword in the place of the words that sound like it: one pass for all,
 cheaper than decoding again, and no keyword is missed because decoding took another way. It is taken if the
-whole text stays likely enough. Other decoders decode the chunk again, with a bias towards the keywords.
+whole text stays likely enough. Other decoders decode the chunk again, with the keywords as prompt.
 """
 
 from __future__ import annotations

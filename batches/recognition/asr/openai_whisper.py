@@ -69,6 +69,7 @@ def _load_on_gpu(checkpoint: WhisperCheckpoint, settings: LoadSettings) -> Speec
         model=checkpoint.name,
         in_flight=2 * plan.rows,
         speculates=True,
+        scorer=decoder,
     )
 
 

@@ -263,9 +263,18 @@ class WhisperModel(AudioModel):
     def text_logprobs(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """(rows,) log-probability of one text token of each row of (rows, state)."""
         exact = (self._decoder.token_embedding.weight[tokens] * hidden).float().sum(dim=-1)
-        pieces = torch.split(hidden, _LOGIT_ROWS)
-        logprobs: Tensor = exact - torch.cat([self._output(piece).logsumexp(dim=-1) for piece in pieces])
+        sums = [self._logit_sums(piece) for piece in torch.split(hidden, _LOGIT_ROWS)]
+        logprobs: Tensor = exact - torch.cat(sums)
         return logprobs
+
+    def _logit_sums(self, hidden: Tensor) -> Tensor:
+        """(rows,) logarithm of the sum of the exponential text logits.
+
+        The most likely tokens are exact: a text of 32 tokens otherwise lost 3 of its log-probability.
+        """
+        plain = self._output(hidden)
+        self._output.refine(hidden, plain, plain.clone())
+        return plain.logsumexp(dim=-1)
 
     @torch.inference_mode()
     def all_logits(self, hidden: Tensor) -> Tensor:

@@ -139,6 +139,7 @@ class GpuCheck:
             model=vocabulary.name,
             in_flight=2 * decoder.rows[0],
             speculates=True,
+            scorer=decoder,
         )
         self._measure(DEFAULT_WHISPER, recogniser, (3000, 1500, 2000, 800))
         decoder.close()

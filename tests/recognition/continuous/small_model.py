@@ -43,6 +43,19 @@ def small_weights(dtype: torch.dtype = torch.float32, device: torch.device = CPU
     )
 
 
+def fake_weights(device: str, dtype: torch.dtype) -> DeviceWeights:
+    """Weights without values, on a device that need not exist."""
+    shapes = {name: tensor.shape for name, tensor in Whisper(DIMS).state_dict().items()}
+    return load_weights(
+        DIMS,
+        {name: torch.empty(shape, device=device, dtype=dtype) for name, shape in shapes.items()},
+        alignment_heads=ALIGNMENT_HEADS,
+        end_of_text=tokenizer().eot,
+        device=torch.device(device),
+        dtype=dtype,
+    )
+
+
 def small_decoder(
     rows: int = 4, full_rows: int = 4, weights: DeviceWeights | None = None
 ) -> ContinuousDecoder:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.chunk_decoder import DecodeRequest, ScoreRequest
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.weights import load_weights
 from batches.recognition.asr.decoding import BatchDecoder, Decoded
@@ -101,3 +101,48 @@ def test_languages_are_equal(model: WhisperModel, decoder: ContinuousDecoder, ch
     assert [max(row, key=row.__getitem__) for row in found] == ["en", "en"]
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_scores_of_given_texts_are_equal(
+    model: WhisperModel, decoder: ContinuousDecoder, chunks: list[Samples]
+) -> None:
+    texts = (
+        " This is Diane in New Jersey.",
+        " This is Dyanne in New Jersey.",
+        "",
+        " Jersey",
+        " No, no, no." * 9,
+    )
+    requests = [
+        ScoreRequest(chunk, code, tuple(tuple(model.tokenizer(code).encode(text)) for text in chosen))
+        for chunk, code, chosen in zip(chunks, ("en", "en", "ko"), (texts, texts[:2], texts[1:]), strict=True)
+    ]
+    futures = [decoder.score(request) for request in requests]
+    for future, request in zip(futures, requests, strict=True):
+        features = model.encode(model.mel(request.samples, CONTEXT)[None])
+        expected = BatchDecoder(model).score(features, request)
+        assert future.result() == pytest.approx(expected, abs=1e-3, rel=1e-4)
+
+
+def test_given_texts_are_read_equally(
+    model: WhisperModel, decoder: ContinuousDecoder, chunks: list[Samples]
+) -> None:
+    english = model.tokenizer("en")
+    written = [
+        tuple(decoded.tokens) for decoded in run_batch(model, [DecodeRequest(c, "en") for c in chunks])
+    ]
+    other = tuple(english.encode(" This is Dyanne in New Jersy."))
+    loop = tuple(english.encode(" This is" + " so very" * 20))
+    too_long = tuple(english.encode("".join(f" {number}" for number in range(100, 160))))
+    requests = [
+        *(DecodeRequest(chunk, "en", text=text) for chunk, text in zip(chunks, written, strict=True)),
+        DecodeRequest(chunks[2], "en", text=other),
+        DecodeRequest(chunks[2], "en", text=loop),
+        DecodeRequest(chunks[2], "en", text=too_long),
+        DecodeRequest(chunks[2], "en", prompt=tuple(english.encode(" Diane.")), text=other),
+    ]
+    results = [future.result() for future in decoder.decode(requests)]
+    assert [result.looped for result in results] == [False] * 4 + [True, False, False]
+    assert tuple(results[1].tokens) == written[1]
+    for found, request in zip(results, requests, strict=True):
+        assert_equal(found, run_batch(model, [request])[0])

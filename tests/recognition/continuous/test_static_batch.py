@@ -10,7 +10,6 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
-from whisper.model import Whisper
 
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.encoder import Encoder
@@ -18,10 +17,17 @@ from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton, 
 from batches.recognition.asr.continuous.row_filling import RowFilling, RowStart
 from batches.recognition.asr.continuous.row_results import RowResults
 from batches.recognition.asr.continuous.static_batch import StaticBatch
-from batches.recognition.asr.continuous.weights import DeviceWeights, load_weights
+from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.models.gpu_memory import bytes_per_row
-from tests.recognition.continuous.small_model import ALIGNMENT_HEADS, DIMS, noises, small_weights, tokenizer
+from tests.recognition.continuous.small_model import (
+    ALIGNMENT_HEADS,
+    DIMS,
+    fake_weights,
+    noises,
+    small_weights,
+    tokenizer,
+)
 
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 FRAMES = 60
@@ -113,19 +119,6 @@ def test_a_moved_row_goes_on_as_before() -> None:
     count = int(stays.position[2]) - 3
     assert count > 5
     assert torch.equal(stays.tokens[2, :count], moves.tokens[1, :count])
-
-
-def fake_weights(device: str, dtype: torch.dtype) -> DeviceWeights:
-    """Weights without values, on a device that need not exist."""
-    shapes = {name: tensor.shape for name, tensor in Whisper(DIMS).state_dict().items()}
-    return load_weights(
-        DIMS,
-        {name: torch.empty(shape, device=device, dtype=dtype) for name, shape in shapes.items()},
-        alignment_heads=ALIGNMENT_HEADS,
-        end_of_text=tokenizer().eot,
-        device=torch.device(device),
-        dtype=dtype,
-    )
 
 
 def step_without_values(device: str, dtype: torch.dtype) -> tuple[StaticBatch, DecodingStep, KeywordTables]:

@@ -7,6 +7,6 @@ On a CPU the same code runs without graphs, in float32 with the same tokens as
 
 Modules, from the bottom up: ``weights``, ``encoder``, ``encoding_cache``, ``static_batch``,
 ``keyword_tables``, ``gumbel_noise``, ``decoding_step``, ``step_graphs``, ``loop_check``,
-``token_alignment``, ``attempts``, ``row_filling``, ``row_results``, ``harvest``, ``lane``, ``decoder``,
-``loading``.
+``token_alignment``, ``attempts``, ``row_filling``, ``row_results``, ``harvest``, ``lane``, ``text_pass``,
+``text_scoring``, ``decoder``, ``loading``.
 """

@@ -22,7 +22,8 @@ class Attempt:
     """Attempt: one chunk to decode or, if ``detects`` is set, to detect the language of.
 
     ``initial`` are the initial tokens, with the start of the transcript at ``start_of_transcript``;
-    ``limit`` is the maximum number of generated tokens.
+    ``limit`` is the maximum number of generated tokens. If there are ``texts``, of text tokens, nothing is
+    generated: the one text is taken as decoded or, if ``scores`` is set, each of them is scored.
     """
 
     samples: Samples  # (n,) float32, mono, 16 kHz
@@ -34,7 +35,9 @@ class Attempt:
     automaton: KeywordAutomaton | None = None
     temperature: float = 0.0
     seed: int = 0
+    texts: Sequence[Sequence[int]] = ()
     detects: Future[dict[str, float]] | None = None
+    scores: Future[list[float]] | None = None
     decodes: Future[Decoded] = field(default_factory=Future)
     # While it has a row: tokens checked for loops, where its loop starts, and its position at the last look.
     checked: int = 0
@@ -47,8 +50,8 @@ class Attempt:
         return len(self.samples) / SAMPLE_RATE
 
     @property
-    def future(self) -> Future[dict[str, float]] | Future[Decoded]:
-        return self.decodes if self.detects is None else self.detects
+    def future(self) -> Future[dict[str, float]] | Future[list[float]] | Future[Decoded]:
+        return self.detects or self.scores or self.decodes
 
     @property
     def lead(self) -> int:

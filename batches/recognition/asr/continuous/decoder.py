@@ -8,10 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from whisper.tokenizer import Tokenizer
 
-from batches.recognition.asr.chunk_decoder import DecodeRequest
+from batches.recognition.asr.chunk_decoder import DecodeRequest, ScoreRequest
 from batches.recognition.asr.continuous.attempts import Attempt
 from batches.recognition.asr.continuous.decoding_step import DecodingStep
 from batches.recognition.asr.continuous.encoder import SAMPLES_PER_FRAME, Encoder
@@ -19,6 +20,8 @@ from batches.recognition.asr.continuous.harvest import Harvester
 from batches.recognition.asr.continuous.keyword_tables import KeywordAutomaton
 from batches.recognition.asr.continuous.lane import Lane, LaneParts
 from batches.recognition.asr.continuous.static_batch import INITIAL_TOKENS
+from batches.recognition.asr.continuous.text_pass import TextPass
+from batches.recognition.asr.continuous.text_scoring import TextLane, cut_given
 from batches.recognition.asr.continuous.token_alignment import warm_up_warp
 from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
@@ -34,6 +37,7 @@ MULTILINGUAL_VOCABULARY = 51865  # tokens; English-only models have one less
 _KEPT_AUTOMATA = 64
 _GATHER = 0.002  # seconds after the first request in which others may join its batch
 _HOST_THREADS = 4  # for times and texts of harvested rows
+Value = TypeVar("Value")
 
 
 class ContinuousDecoder:
@@ -68,7 +72,9 @@ class ContinuousDecoder:
         self._error: BaseException | None = None
         self._ready: Future[None] = Future()
         self._host = ThreadPoolExecutor(min(_HOST_THREADS, os.cpu_count() or 1), "harvest")
-        self._lanes: list[Lane] = []  # the decoding thread's; short context, full context
+        # The decoding thread's; short context, full context.
+        self._lanes: list[Lane] = []
+        self._text_lanes: list[TextLane] = []
         shorten_thread_switches(weights.device)
         self._thread = threading.Thread(target=self._run, name="continuous-decoder", daemon=True)
         self._thread.start()
@@ -105,6 +111,19 @@ class ContinuousDecoder:
         )
         return futures
 
+    def score(self, request: ScoreRequest) -> Future[list[float]]:
+        """As :meth:`TextScorer.score`. Raises ValueError for texts that do not fit, or with other tokens."""
+        if not request.texts:
+            return _resolved([])
+        tokenizer = self._tokenizer(request.language)
+        initial = tokenizer.sot_sequence_including_notimestamps
+        self._check_given(request.texts, len(initial))
+        future: Future[list[float]] = Future()
+        attempt = Attempt(request.samples, tokenizer, initial, 0, 1, texts=request.texts, scores=future)
+        attempt.full_context = not _fits_short_context(request.samples)
+        self._submit([attempt])
+        return future
+
     def close(self) -> None:
         """End the decoder's threads. Pending futures are cancelled."""
         with self._changed:
@@ -112,7 +131,7 @@ class ContinuousDecoder:
             self._changed.notify()
         self._thread.join()
         self._host.shutdown()
-        self._lanes = []  # and with them the GPU's memory
+        self._lanes, self._text_lanes = [], []  # and with them the GPU's memory
 
     def _attempt(self, request: DecodeRequest) -> Attempt:
         tokenizer = self._tokenizer(request.language)
@@ -124,12 +143,25 @@ class ContinuousDecoder:
         attempt = Attempt(request.samples, tokenizer, initial, start, 1)
         attempt.limit = self._limit(attempt.seconds)
         attempt.full_context = request.full_context or not _fits_short_context(request.samples)
-        if request.keywords is not None:
-            attempt.automaton = self._automaton(request.keywords)
         if request.temperature > 0:
             attempt.temperature = request.temperature
             attempt.seed = sampling_seed(request)
+        if request.text:
+            text, attempt.loop = cut_given(request.text, attempt.limit)
+            self._check_given([text], len(initial))
+            attempt.texts = [text]
+        elif request.keywords is not None:
+            attempt.automaton = self._automaton(request.keywords)
         return attempt
+
+    def _check_given(self, texts: Sequence[Sequence[int]], initial: int) -> None:
+        """Check what on a GPU would be an error of the whole process."""
+        most, end = int(self._weights.dims.n_text_ctx) - initial, self._weights.text_tokens - 1
+        for text in texts:
+            if len(text) > most:
+                raise ValueError(f"A text of {len(text)} tokens is too long; at most {most} fit.")
+            if any(not 0 <= token < end for token in text):
+                raise ValueError("A given text may have text tokens only.")
 
     def _automaton(self, tree: KeywordTree) -> KeywordAutomaton:
         """Cached automaton of a tree, compiled in the thread of the first file with it."""
@@ -161,7 +193,7 @@ class ContinuousDecoder:
                 self._open_lanes()
                 self._ready.set_result(None)
                 while self._receive():
-                    for lane in self._lanes:
+                    for lane in self._all_lanes:
                         if not lane.is_idle:
                             lane.turn()
         except BaseException as error:  # noqa: BLE001 - handed to all callers
@@ -169,6 +201,10 @@ class ContinuousDecoder:
         else:
             for attempt in self._unfinished():
                 attempt.future.cancel()
+
+    @property
+    def _all_lanes(self) -> list[Lane | TextLane]:
+        return [*self._lanes, *self._text_lanes]
 
     def _open_lanes(self) -> None:
         weights = self._weights
@@ -187,6 +223,10 @@ class ContinuousDecoder:
             Lane(parts, rows=self._rows, frames=min(SHORT_CONTEXT, full), encoder_batch=batch),
             Lane(parts, rows=self._full_rows, frames=full, encoder_batch=max(1, batch // 2)),
         ]
+        texts = TextPass(weights)
+        self._text_lanes = [
+            TextLane(lane, texts, parts.harvester, tokenizer.no_speech) for lane in self._lanes
+        ]
         warm_up_warp()
         for lane in self._lanes:
             parts.encoder.reserve(lane.encoder_batch, lane.frames)
@@ -196,7 +236,7 @@ class ContinuousDecoder:
     def _receive(self) -> bool:
         """Receive submitted attempts, blocking if there is no other work. False after close."""
         with self._changed:
-            idle = all(lane.is_idle for lane in self._lanes)
+            idle = all(lane.is_idle for lane in self._all_lanes)
             while idle and not self._arrived and not self._closing:
                 self._changed.wait()
         if idle:
@@ -204,14 +244,16 @@ class ContinuousDecoder:
         with self._changed:
             arrived, self._arrived = self._arrived, []
         for attempt in arrived:
-            self._lanes[attempt.full_context].queue.append(attempt)
+            lanes = self._text_lanes if attempt.texts else self._lanes
+            lanes[attempt.full_context].queue.append(attempt)
         return not self._closing
 
     def _unfinished(self) -> list[Attempt]:
         with self._changed:
             arrived, self._arrived = self._arrived, []
-        held = [attempt for lane in self._lanes for attempt in (*lane.attempts, *lane.queue)]
-        return [*arrived, *held]
+        held = [attempt for lane in self._lanes for attempt in lane.attempts]
+        queued = [attempt for lane in self._all_lanes for attempt in lane.queue]
+        return [*arrived, *held, *queued]
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
@@ -232,7 +274,7 @@ def _fits_short_context(samples: Samples) -> bool:
     return bool(len(samples) <= (SHORT_CONTEXT - _MARGIN_FRAMES) * SAMPLES_PER_FRAME)
 
 
-def _resolved(value: dict[str, float]) -> Future[dict[str, float]]:
-    future: Future[dict[str, float]] = Future()
+def _resolved(value: Value) -> Future[Value]:
+    future: Future[Value] = Future()
     future.set_result(value)
     return future

@@ -129,7 +129,7 @@ class Harvester:
                 if future is not None and future.set_running_or_notify_cancel():
                     future.set_result(dict(zip(tokenizer.all_language_codes, row, strict=True)))
 
-        self._start(attempts, finish)
+        self.start(attempts, finish)
 
     def _collect_group(self, results: RowResults, ended: _Ended) -> None:
         count, lead = len(ended.attempts), ended.attempts[0].lead
@@ -148,9 +148,9 @@ class Harvester:
                     maps[place, :steps, : ended.frames[place]],
                 ).finish()
 
-        self._start(ended.attempts, finish)
+        self.start(ended.attempts, finish)
 
-    def _start(self, attempts: list[Attempt], finish: Callable[[], None]) -> None:
+    def start(self, attempts: list[Attempt], finish: Callable[[], None]) -> None:
         """Run the host part in another thread; every future gets a result or an error."""
 
         def guarded() -> None:

@@ -113,9 +113,9 @@ class Lane:
             pass  # the exception references tensors: continue after it is released
         else:
             return
-        self._shrink_for_memory()
+        self.shrink_for_memory()
 
-    def _shrink_for_memory(self) -> None:
+    def shrink_for_memory(self) -> None:
         """Put all attempts back into the queue; halve the rows and the chunks encoded at once."""
         for attempt in reversed(self.attempts):
             if not attempt.harvested:
@@ -140,7 +140,7 @@ class Lane:
                 pass  # as in turn()
             else:
                 return
-            self._shrink_for_memory()
+            self.shrink_for_memory()
 
     def _warm_up(self) -> None:
         self._parts.encoder.warm_up(self.frames, self.encoder_batch)
@@ -205,9 +205,9 @@ class Lane:
 
     def _start(self, rows: list[int], attempts: list[Attempt]) -> None:
         """Encode the attempts' chunks into rows."""
-        self._filling(rows, self._encode(attempts), [self._row_start(attempt) for attempt in attempts])
+        self._filling(rows, self.encode(attempts), [self._row_start(attempt) for attempt in attempts])
 
-    def _encode(self, attempts: list[Attempt]) -> Tensor:
+    def encode(self, attempts: list[Attempt]) -> Tensor:
         """(attempts, frames, state): kept from an earlier attempt, or encoded now, each chunk once."""
         chunks = {id(attempt.samples): attempt.samples for attempt in attempts}
         known = {
