@@ -19,7 +19,7 @@ MOST_ROWS = 256
 LEAST_ROWS = 4
 _FULL_SHARE = 4  # one row at the full context, for retries and long chunks, for so many at the short one
 _ENCODER_BATCH = 64  # chunks; more are not faster
-_HARVEST_BYTES = GIB  # attention maps of one group of rows, or one pass over given texts
+_HARVEST_BYTES = GIB  # graphs for the attention maps of both batches, and a pass over given texts
 _OTHER_BYTES = 4 * GIB  # CUDA itself, segmentation and speaker embeddings, with their graphs
 
 

@@ -22,7 +22,7 @@ from batches.recognition.runtime.staging import StagedTensor
 
 GROUP_ROWS = (1, 4, 16, 32, 64)  # of one call; each size is a graph for each number of steps
 _GROUP_STEPS = (32, 64, 128, 232)
-GROUP_VALUES = 2**24  # of attention in one call: 67 MB, of which some six copies are made
+GROUP_VALUES = 2**23  # of attention in one call: 34 MB, of which some ten copies are made
 _COLUMNS = 4  # whole numbers of a row: its place, its first step, and its numbers of steps and frames
 
 

@@ -31,7 +31,7 @@ from batches.recognition.runtime.device import release_memory
 _WIDTH = 4  # scored texts of a chunk beside each other; a chunk with more of them takes several blocks
 _LENGTHS = (32, 64, 128, 256)  # places of a text with its initial tokens; longer ones take the whole context
 # At most that many blocks, and places of their texts, in a pass: 0.4 GiB for large-v3 in half precision, as
-# computed. The memory plan has 1 GiB for the attention maps of finished rows, which are there at other times.
+# computed. The memory plan has 1 GiB for that and the graphs of the attention maps, 0.3 GiB for each batch.
 _MOST_BLOCKS, _MOST_PLACES = 16, 8192
 _LOGIT_MULTIPLE = 64  # places whose logits are computed are padded to a multiple of it
 
