@@ -1,9 +1,11 @@
 """Graphed functions, with a stand-in for CUDA's graphs, and what they read from."""
 
 import contextlib
+import itertools
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from batches.recognition.asr.continuous.encoding_cache import EncodingCache
 from batches.recognition.diarization.segmentation import Segmenter, _Window
 from batches.recognition.models.store import ModelStore
 from batches.recognition.runtime.cuda_graphs import CudaCapture, GraphedFunction
-from batches.recognition.runtime.device import CAPTURING, release_memory, synchronise
+from batches.recognition.runtime.device import CAPTURING, new_stream, release_memory, synchronise
 from batches.recognition.runtime.staging import StagedTensor
 from tests.recognition.continuous.graphs import Recorder
 from tests.sample_speech import load_sample
@@ -152,6 +154,45 @@ def test_graphs_of_one_capture_have_a_stream_of_their_own_and_are_captured_alone
         capture(work)
     assert used[0] is used[1] is not used[2]
     assert held == [True] * 6  # the call before each capture, and the captured one
+
+
+def test_want_of_memory_for_a_graph_itself_is_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("batches.recognition.runtime.cuda_graphs.new_stream", lambda _device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: FakeStream())
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    capture = CudaCapture(torch.device("cuda"))
+    message = "CUDA error: out of memory"
+    with pytest.raises(torch.OutOfMemoryError):
+        capture(work)
+    message = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal") as raised:
+        capture(work)
+    assert not isinstance(raised.value, torch.OutOfMemoryError)
+
+
+def test_no_stream_is_given_to_two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch hands out its streams in turn, whether they are in use or not."""
+    numbers = itertools.cycle(range(3))
+
+    @dataclass(frozen=True)
+    class Pooled:
+        device: torch.device
+        number: int = field(default_factory=lambda: next(numbers))
+
+    monkeypatch.setattr(torch.cuda, "Stream", Pooled)
+    monkeypatch.setattr("batches.recognition.runtime.device._STREAMS", 3)
+    device = torch.device("cuda")
+    kept: list[Any] = [new_stream(device), new_stream(device)]
+    for _ in range(10):
+        kept = [kept[0], new_stream(device)]
+        assert len({stream.number for stream in kept}) == 2
+    kept.append(new_stream(device))
+    with pytest.raises(RuntimeError, match="too many models"):
+        new_stream(device)
 
 
 @pytest.mark.parametrize("wait", [synchronise, release_memory])

@@ -270,8 +270,7 @@ class _FileRecognition:
         yield from self._keywords.spell(chunk, self._request(chunk, samples))
         if chunk.went_wrong:
             yield from self._retry(chunk, retries, ahead)
-        for future in ahead:
-            future.cancel()
+        self._works.abandon(ahead)
 
     def _retry(
         self, chunk: DecodedChunk, retries: Sequence[DecodeRequest], ahead: Sequence[Future[Decoded]]
@@ -287,8 +286,7 @@ class _FileRecognition:
             self._consider(chunk, (yield future))
             if not chunk.went_wrong:
                 break
-        for future in ahead:
-            future.cancel()
+        self._works.abandon(ahead)
 
     def _searches_for(self, chunk: DecodedChunk, samples: Samples) -> list[DecodeRequest]:
         """Requests for a more likely text than the greedy one; none with keywords, which a search ignores.

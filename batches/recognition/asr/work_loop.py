@@ -59,6 +59,12 @@ class WorkLoop:
         """Take over futures that a work has submitted: :meth:`cancel` cancels those too that none awaits."""
         self._owned.update(futures)
 
+    def abandon(self, futures: Iterable[Future[Any]]) -> None:
+        """Cancel owned futures that are not needed any more."""
+        for future in futures:
+            future.cancel()
+            self._owned.discard(future)
+
     def cancel(self) -> None:
         """Cancel all futures that are pending."""
         for future in self._owned | self._awaited:

@@ -40,17 +40,24 @@ class CudaCapture:
         self._side = new_stream(device)
 
     def __call__(self, work: Callable[[], None]) -> Graph:
+        try:
+            with CAPTURING:
+                return self._captured(work)
+        except RuntimeError as error:
+            # Of what is not torch's own memory, such as the graph itself.
+            if "CUDA error: out of memory" in str(error):
+                raise torch.OutOfMemoryError(str(error)) from None
+            raise
+
+    def _captured(self, work: Callable[[], None]) -> Graph:
         current = torch.cuda.current_stream(self._device)
-        with CAPTURING:
-            self._side.wait_stream(current)
-            with torch.cuda.stream(self._side):  # libraries allocate their workspaces at the first call
-                work()
-            current.wait_stream(self._side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(
-                graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"
-            ):
-                work()
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):  # libraries allocate their workspaces at the first call
+            work()
+        current.wait_stream(self._side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"):
+            work()
         return graph
 
 

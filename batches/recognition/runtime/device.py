@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ GPU = "cuda"  # the first GPU, as an operator names it
 PRECISIONS = ("auto", *_TYPES)
 _SWITCH_SECONDS = 0.0002
 _GATHER_SECONDS = 0.003
+_STREAMS = 32
+_streams: weakref.WeakSet[torch.cuda.Stream] = weakref.WeakSet()  # in use
 # Held while a thread captures a CUDA graph: one capture at a time, and meanwhile no other thread may wait for
 # the whole GPU or give memory back to it.
 CAPTURING = threading.RLock()
@@ -148,8 +151,18 @@ def synchronise(device: torch.device) -> None:
 
 
 def new_stream(device: torch.device) -> torch.cuda.Stream:
-    """New stream of a GPU."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    """Stream of a GPU that nobody else uses while it is referenced.
+
+    torch has 32 of them, which it hands out in turn, whether the earlier ones are in use or not. Raises
+    RuntimeError if all are.
+    """
+    with CAPTURING:
+        for _ in range(_STREAMS):
+            stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            if stream not in _streams:
+                _streams.add(stream)
+                return stream
+    raise RuntimeError(f"All {_STREAMS} streams of {device} are in use: too many models are loaded at once.")
 
 
 @contextmanager

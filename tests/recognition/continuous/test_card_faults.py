@@ -75,6 +75,29 @@ def test_rows_whose_results_are_on_their_way_are_not_decoded_again(
     assert list(finished.values()) == [1] * len(found)
 
 
+def test_rows_with_very_many_alignment_heads_are_not_captured(
+    alone: list[Decoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory of their graphs would stay in use: gigabytes for a large model without a list of heads."""
+    monkeypatch.setattr(row_results, "GROUP_VALUES", 1)
+    computed: list[str] = []
+    captured = GraphedFunction._captured
+
+    def noted(self: GraphedFunction[Any], size: tuple[int, ...], capture: Any) -> Any:
+        computed.append(self._function.__name__)
+        return captured(self, size, capture)
+
+    monkeypatch.setattr(GraphedFunction, "_captured", noted)
+    decoder = ContinuousDecoder(
+        small_weights(), tokenizer, rows=4, full_rows=4, limit=short_limit, new_capture=Recorder
+    )
+    found = [future.result() for future in decoder.decode(requests()[:3])]
+    decoder.close()
+    assert [each.entered for each in found] == [each.entered for each in alone[:3]]
+    assert "_fill" in computed
+    assert "_compute" not in computed
+
+
 def test_running_out_of_memory_while_loading_halves_the_rows(
     alone: list[Decoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,12 @@ def test_a_loop_is_found_in_the_company_of_texts_without_one() -> None:
     assert find_loops(tokens, np.array([80, 80, 8])) == [None, 41, None]
 
 
+def test_a_long_row_makes_the_groups_of_short_ones_no_smaller() -> None:
+    sizes = np.array([5, 100, 7, 6, 90, 4])
+    found = token_alignment.groups(sizes, lambda longest: 1 if longest > 50 else 3)
+    assert [group.tolist() for group in found] == [[1], [4], [2, 3, 0], [5]]
+
+
 def test_all_zero_one_patterns_have_their_median() -> None:
     """A network that sorts out the median of every 0-1 pattern does so for all values."""
     patterns = torch.tensor([[(number >> bit) & 1 for bit in range(7)] for number in range(128)]).float()

@@ -34,6 +34,7 @@ class Encoder:
         self._window = torch.hann_window(N_FFT, device=weights.device)
         self._filters = mel_filters(weights.device, weights.dims.n_mels).float()  # (mels, N_FFT // 2 + 1)
         self._samples = StagedTensor(0, weights.device)
+        self._reserved = 0  # samples
         self._silence = torch.zeros(0)
         self._graphs = GraphedFunction(self._encode, new_capture)
 
@@ -45,6 +46,7 @@ class Encoder:
         """
         rows, size = self._rows(len(chunks)), frames * SAMPLES_PER_FRAME
         self.reserve(len(chunks), frames)
+        self._allocate()
         parts = [part for samples in chunks for part in self._padded(samples, size)]
         # One call of torch: each copy by itself would give up the GIL, and wait for it.
         torch.cat(parts, out=torch.from_numpy(self._samples.staging(len(chunks) * size)))
@@ -65,16 +67,21 @@ class Encoder:
             self([silence] * size, frames)
 
     def release(self) -> None:
-        """Free the memory of graphs and samples; the next call allocates what it needs."""
+        """Free the memory of graphs and samples; the next call allocates the reserved size again."""
         self._graphs.clear()
         self._samples = StagedTensor(0, self._weights.device)
 
     def reserve(self, chunks: int, frames: int) -> None:
-        """Reserve the memory for the samples of so many chunks. More than before invalidates all graphs."""
-        size = self._rows(chunks) * frames * SAMPLES_PER_FRAME
-        if size > self._samples.size:
+        """Make the next call allocate memory for the samples of so many chunks, if it has less.
+
+        That invalidates all graphs: reserve the largest batch first.
+        """
+        self._reserved = max(self._reserved, self._rows(chunks) * frames * SAMPLES_PER_FRAME)
+
+    def _allocate(self) -> None:
+        if self._reserved > self._samples.size:
             self._graphs.clear()  # they read from the memory that is replaced here
-            self._samples = StagedTensor(size, self._weights.device)
+            self._samples = StagedTensor(self._reserved, self._weights.device)
 
     @property
     def _sizes(self) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ class Harvester:
         decoded = np.array([place for place in range(len(rows)) if attempts[place].detects is None], np.int64)
         if not decoded.size:
             return
-        for group in groups(ended.steps[decoded], results.most_rows(int(ended.steps[decoded].max()))):
+        for group in groups(ended.steps[decoded], results.most_rows):
             self._collect_group(results, ended.pick(decoded[group]))
 
     def _collect_languages(self, batch: StaticBatch, rows: list[int], attempts: list[Attempt]) -> None:

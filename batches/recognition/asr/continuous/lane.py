@@ -80,22 +80,25 @@ class Lane:
 
     def _allocate(self, rows: int) -> None:
         """Allocate the batch, with fewer rows if memory does not suffice."""
-        weights = self._parts.step.weights
-        while True:
-            try:
-                batch = StaticBatch(weights, rows, self.frames)
-            except torch.OutOfMemoryError:
-                rows = self._halved(rows)
-                continue
-            break
+        while not self._try_to_allocate(rows):
+            rows = self._halved(rows)
         self._rows, self._owners, self._waited = rows, [None] * rows, 0
         self.encoder_batch = min(self.encoder_batch, rows)
-        self._batch = batch
-        self._keywords = KeywordTables(len(weights.output), weights.text_tokens, weights.device)
-        self._runner = StepRunner(self._parts.step, batch, self._keywords, self._parts.new_capture())
-        self._filling = RowFilling(weights, batch, self._parts.new_capture)
-        self._results = RowResults(weights, batch, self._parts.tokenizer.no_speech, self._parts.new_capture)
         self._encodings = EncodingCache()
+
+    def _try_to_allocate(self, rows: int) -> bool:
+        """Allocate the batch, and what reads and writes it; whether memory suffices."""
+        weights, capture = self._parts.step.weights, self._parts.new_capture()
+        try:
+            batch = StaticBatch(weights, rows, self.frames)
+            keywords = KeywordTables(len(weights.output), weights.text_tokens, weights.device)
+            filling = RowFilling(weights, batch, lambda: capture)
+            results = RowResults(weights, batch, self._parts.tokenizer.no_speech, lambda: capture)
+        except torch.OutOfMemoryError:
+            return False
+        self._batch, self._keywords, self._filling, self._results = batch, keywords, filling, results
+        self._runner = StepRunner(self._parts.step, batch, keywords, capture)
+        return True
 
     def _halved(self, rows: int) -> int:
         if rows <= LEAST_ROWS:
@@ -126,10 +129,14 @@ class Lane:
             rows = self._halved(rows)
         self.encoder_batch = max(1, self.encoder_batch // 2)
         device = self._batch.done.device
-        self._parts.encoder.release()
+        self.release_encoder()
         del self._batch, self._runner, self._keywords, self._filling, self._results, self._encodings
         release_memory(device)
         self._allocate(rows)
+
+    def release_encoder(self) -> None:
+        """Drop the encoder's graphs, of which one may be damaged when memory has run out in its capture."""
+        self._parts.encoder.release()
 
     def warm_up(self) -> None:
         """Run the encoder and the usual steps, so that plans and graphs exist before the first file."""

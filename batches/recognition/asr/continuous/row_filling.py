@@ -64,11 +64,12 @@ class RowFilling:
 
     def warm_up(self) -> None:
         """Capture the graphs, which the first files would wait for. Does nothing without graphs."""
+        if not self._graphs.is_graphed:
+            return
         for size in reversed(_SIZES):  # the largest first: the others fit into its memory
-            if self._graphs.is_graphed and size <= self._batch.rows:
-                rows = [*range(size)]
-                self(rows, self._encoded[:size], [RowStart([0], 0, 1)] * size)
-                self._batch.stop(rows)
+            rows = [*range(min(size, self._batch.rows))]
+            self(rows, self._encoded[: len(rows)], [RowStart([0], 0, 1)] * len(rows))
+            self._batch.stop(rows)
 
     def _fill_part(self, rows: Sequence[int], encoded: Tensor, starts: Sequence[RowStart]) -> None:
         count = size = len(rows)

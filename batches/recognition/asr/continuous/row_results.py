@@ -68,22 +68,23 @@ class RowResults:
         on, of which the first ``lead`` have no text, and ``frames`` its number of encoder frames.
         """
         count, most = len(rows), self._steps(int(steps.max()))
-        size = count
-        if self._graphs.is_graphed:
-            size = next(size for size in GROUP_ROWS if size >= count)
+        is_graphed = self._graphs.is_graphed and self._values(most) <= GROUP_VALUES
+        size = next(size for size in GROUP_ROWS if size >= count) if is_graphed else count
         numbers = self._numbers.staging(size * _COLUMNS).reshape(_COLUMNS, size)
         for line, values in zip(numbers, (rows, first, steps, frames), strict=True):
             line[:count] = values
             line[count:] = values[0]
         self._numbers.upload(size * _COLUMNS)
-        return self._graphs(size, most, lead)
+        # The memory of a graph stays in use: rows of models with very many alignment heads are computed once.
+        return self._graphs(size, most, lead) if is_graphed else self._compute(size, most, lead)
 
     def warm_up(self, lead: int) -> None:
         """Capture the graphs, which the first files would wait for. Does nothing without graphs."""
         if not self._graphs.is_graphed:
             return
         for steps in reversed(_GROUP_STEPS):  # the largest first: the others fit into their memory
-            for rows in reversed([size for size in GROUP_ROWS if size <= self.most_rows(steps)]):
+            most = min(self.most_rows(steps), self._batch.rows) if self._values(steps) <= GROUP_VALUES else 0
+            for rows in sorted({min(size, most) for size in GROUP_ROWS if most}, reverse=True):
                 one = np.ones(rows, dtype=np.int64)
                 self(one - 1, one - 1, one * steps, one, lead)
 

@@ -86,6 +86,7 @@ class TextLane:
             return
         if self._most_blocks > 1:
             self._most_blocks //= 2
+            self._lane.release_encoder()
             release_memory(self._texts.weights.device)
         else:
             self._lane.shrink_for_memory()

@@ -7,7 +7,6 @@ anyway; their products for all steps of a row are computed at once when the row 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -131,8 +130,12 @@ def warm_up_warp() -> None:
     warp(np.zeros((2, 2), dtype=np.float32))
 
 
-def groups(sizes: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
-    """Indices of ``sizes`` in groups of at most ``most``, like sizes together."""
-    order = np.argsort(sizes, kind="stable")
-    bounds = [*range(0, len(order), most), len(order)]
-    return [order[start:stop] for start, stop in pairwise(bounds)]
+def groups(sizes: NDArray[np.int64], most: Callable[[int], int]) -> list[NDArray[np.int64]]:
+    """Indices of ``sizes`` in groups, like sizes together; ``most`` is how many its largest one allows."""
+    left = np.argsort(-sizes, kind="stable")
+    found = []
+    while left.size:
+        count = most(int(sizes[left[0]]))
+        found.append(left[:count])
+        left = left[count:]
+    return found
