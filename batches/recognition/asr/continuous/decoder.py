@@ -26,11 +26,11 @@ from batches.recognition.asr.continuous.token_alignment import warm_up_warp
 from batches.recognition.asr.continuous.weights import DeviceWeights
 from batches.recognition.asr.decoding import Decoded, initial_tokens, sampling_seed, token_limit
 from batches.recognition.asr.keywords import KeywordTree
-from batches.recognition.errors import DecoderFailed
 from batches.recognition.media.decoding import Samples
 from batches.recognition.models.gpu_memory import SHORT_CONTEXT
 from batches.recognition.runtime.cuda_graphs import Capture, capture_for
 from batches.recognition.runtime.device import on_own_stream, shorten_thread_switches
+from batches.recognition.runtime.load_errors import DecoderFailed
 
 _MARGIN_FRAMES = 50
 MULTILINGUAL_VOCABULARY = 51865  # tokens; English-only models have one less
