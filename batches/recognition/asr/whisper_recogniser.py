@@ -270,7 +270,8 @@ class _FileRecognition:
         yield from self._keywords.spell(chunk, self._request(chunk, samples))
         if chunk.went_wrong:
             yield from self._retry(chunk, retries, ahead)
-        self._works.abandon(ahead)
+        else:
+            self._works.abandon(ahead)
 
     def _retry(
         self, chunk: DecodedChunk, retries: Sequence[DecodeRequest], ahead: Sequence[Future[Decoded]]

@@ -21,8 +21,6 @@ _FULL_SHARE = 4  # one row at the full context, for retries and long chunks, for
 _ENCODER_BATCH = 64  # chunks; more are not faster
 _HARVEST_BYTES = GIB  # graphs for the attention maps of both batches, and a pass over given texts
 _OTHER_BYTES = 4 * GIB  # CUDA itself, segmentation and speaker embeddings, with their graphs
-
-
 CTRANSLATE2_RECOGNISER = "faster-whisper"
 _CTRANSLATE2_ROWS = 128  # as many as on a GPU by default
 _CTRANSLATE2_BYTES = 2  # of a float16

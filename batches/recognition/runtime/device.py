@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -224,6 +224,18 @@ def limit_memory(device: torch.device, limit: int = DEFAULT_GPU_MEMORY) -> int:
 def peak_memory(device: torch.device) -> int:
     """Peak GPU memory reserved by this process, in bytes; 0 on a CPU."""
     return int(torch.cuda.max_memory_reserved(device)) if is_gpu(device) else 0
+
+
+def memory_suffices(work: Callable[[], None]) -> bool:
+    """Run a piece of work; False if the GPU's memory does not suffice for it.
+
+    By then the exception is gone, which references the tensors of the failed work.
+    """
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        return False
+    return True
 
 
 def release_memory(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Errors of loading models: no file has caused them, so they are faults of the installation."""
+"""Errors that no file has caused: of loading models, and those after which a process is of no more use."""
 
 from __future__ import annotations
 

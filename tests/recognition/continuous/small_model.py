@@ -1,13 +1,17 @@
 """Whisper with two small layers and random weights, for tests of the decoding loop."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
+from batches.recognition.asr.chunk_decoder import DecodeRequest
 from batches.recognition.asr.continuous.decoder import ContinuousDecoder
 from batches.recognition.asr.continuous.weights import DeviceWeights, load_weights
+from batches.recognition.asr.decoding import Decoded
 from batches.recognition.media.decoding import Samples
 
 DIMS = ModelDimensions(
@@ -62,6 +66,14 @@ def small_decoder(
     return ContinuousDecoder(
         weights or small_weights(), tokenizer, rows=rows, full_rows=full_rows, limit=short_limit
     )
+
+
+def each_alone(requests: Sequence[DecodeRequest]) -> list[Decoded]:
+    """Results of requests that are decoded one after another."""
+    decoder = small_decoder(rows=4)
+    results = [decoder.decode([request])[0].result() for request in requests]
+    decoder.close()
+    return results
 
 
 def short_limit(seconds: float) -> int:

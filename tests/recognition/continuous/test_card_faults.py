@@ -26,6 +26,7 @@ from batches.recognition.asr.keywords import KeywordTree
 from batches.recognition.runtime.cuda_graphs import Graph, GraphedFunction
 from tests.recognition.continuous.graphs import Recorder
 from tests.recognition.continuous.small_model import (
+    each_alone,
     noises,
     short_limit,
     small_decoder,
@@ -40,10 +41,7 @@ def requests() -> list[DecodeRequest]:
 
 @pytest.fixture(scope="module")
 def alone() -> list[Decoded]:
-    decoder = small_decoder(rows=4)
-    results = [decoder.decode([request])[0].result() for request in requests()]
-    decoder.close()
-    return results
+    return each_alone(requests())
 
 
 def test_rows_whose_results_are_on_their_way_are_not_decoded_again(

@@ -1,6 +1,5 @@
 """Decoding loop: rows join and leave the batch, and no chunk's result depends on the other rows."""
 
-from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from batches.recognition.errors import ModelUnavailable
 from batches.recognition.runtime.load_errors import DecoderFailed, is_hopeless
 from tests.recognition.continuous.graphs import TapeRecorder
 from tests.recognition.continuous.small_model import (
+    each_alone,
     noises,
     short_limit,
     small_decoder,
@@ -26,13 +26,7 @@ from tests.recognition.continuous.small_model import (
     tokenizer,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def requests() -> list[DecodeRequest]:
@@ -66,10 +60,7 @@ def compare(found: Decoded, expected: Decoded) -> None:
 @pytest.fixture(scope="module")
 def alone() -> list[Decoded]:
     """Results of each request decoded by itself."""
-    decoder = small_decoder(rows=4)
-    results = [decoder.decode([request])[0].result() for request in requests()]
-    decoder.close()
-    return results
+    return each_alone(requests())
 
 
 def test_few_rows_give_what_each_chunk_gives_alone(alone: list[Decoded]) -> None:

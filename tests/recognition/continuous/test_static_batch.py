@@ -1,7 +1,5 @@
 """Static batch: requirements of CUDA graphs, such as fixed addresses and no synchronisation with the host."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -29,16 +27,10 @@ from tests.recognition.continuous.small_model import (
     tokenizer,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 FRAMES = 60
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def state(batch: StaticBatch) -> dict[str, Tensor]:

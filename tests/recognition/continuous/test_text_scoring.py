@@ -33,16 +33,10 @@ from tests.recognition.continuous.small_model import (
     tokenizer,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 LONG = tuple(range(1000, 1100))  # text tokens
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.errors import ModelUnavailable
 from batches.recognition.models.gpu_memory import LEAST_ROWS
 from batches.recognition.runtime.cuda_graphs import Capture
-from batches.recognition.runtime.device import release_memory
+from batches.recognition.runtime.device import memory_suffices, release_memory
 
 _REFILL_SHARE = 4  # rows are refilled when a quarter of them is free
 _PATIENCE = 16  # steps after which ended rows are harvested, however few they are
@@ -110,13 +110,8 @@ class Lane:
 
     def turn(self) -> None:
         """Advance by a few steps."""
-        try:
-            self._turn()
-        except torch.OutOfMemoryError:
-            pass  # the exception references tensors: continue after it is released
-        else:
-            return
-        self.shrink_for_memory()
+        if not memory_suffices(self._turn):
+            self.shrink_for_memory()
 
     def shrink_for_memory(self) -> None:
         """Put all attempts back into the queue; halve the rows and the chunks encoded at once."""
@@ -140,13 +135,7 @@ class Lane:
 
     def warm_up(self) -> None:
         """Run the encoder and the usual steps, so that plans and graphs exist before the first file."""
-        while True:
-            try:
-                self._warm_up()
-            except torch.OutOfMemoryError:
-                pass  # as in turn()
-            else:
-                return
+        while not memory_suffices(self._warm_up):
             self.shrink_for_memory()
 
     def _warm_up(self) -> None:

@@ -33,16 +33,11 @@ class StepRunner:
     ``capture`` is None to run them without graphs.
     """
 
+    steps = 8
+
     def __init__(
-        self,
-        step: DecodingStep,
-        batch: StaticBatch,
-        keywords: KeywordTables,
-        capture: Capture | None,
-        *,
-        steps: int = 8,
+        self, step: DecodingStep, batch: StaticBatch, keywords: KeywordTables, capture: Capture | None
     ) -> None:
-        self.steps = steps
         self._step, self._batch, self._keywords, self._capture = step, batch, keywords, capture
         self._graphs: dict[StepShape, Graph] = {}
         self._outdated: list[Graph] = []  # kept: graphs of one capture go together

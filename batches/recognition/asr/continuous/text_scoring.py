@@ -26,7 +26,7 @@ from batches.recognition.asr.continuous.token_alignment import attention_maps
 from batches.recognition.asr.decoding import LOOP_CHECK
 from batches.recognition.asr.quality import loop_start
 from batches.recognition.asr.whisper_model import FRAMES_PER_SECOND
-from batches.recognition.runtime.device import release_memory
+from batches.recognition.runtime.device import memory_suffices, release_memory
 
 _WIDTH = 4  # scored texts of a chunk beside each other; a chunk with more of them takes several blocks
 _LENGTHS = (32, 64, 128, 256)  # places of a text with its initial tokens; longer ones take the whole context
@@ -78,11 +78,7 @@ class TextLane:
 
     def turn(self) -> None:
         """Score or read the texts of the oldest attempt, and of others that can share its pass."""
-        try:
-            self._turn()
-        except torch.OutOfMemoryError:
-            pass  # the exception references tensors: continue after it is released
-        else:
+        if memory_suffices(self._turn):
             return
         if self._most_blocks > 1:
             self._most_blocks //= 2
